@@ -1,0 +1,148 @@
+//! Everything that runs inside a signal handler of the chain.
+//!
+//! What is called here: libc functions that signal-safety(7) names, raw system calls, and plain
+//! arithmetic. No allocation, lock, thread_local, panic, unwinding or longjmp. errno is as it was on the
+//! way out. Stack of our own: at most 2 KiB (`tests/discipline.rs` measures it). Each function here is
+//! bounded: see `trace` for circles of handlers.
+
+mod default_action;
+mod nesting;
+mod predecessor;
+mod registers;
+mod trace;
+
+use super::disposition::{Disposition, Kind};
+use super::entry::entry;
+use crate::observe::counters;
+use predecessor::{base_action, run};
+pub use registers::Registers;
+use std::ffi::{c_int, c_void};
+use trace::Visit;
+
+/// What a watch says of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It ends here.
+    Swallow,
+    /// The predecessor gets it, as the kernel would have given it.
+    PassOn,
+}
+
+/// One signal on its way through an entry point, as a watch sees it.
+pub struct Delivery<'a> {
+    /// The signal's number.
+    pub signal: c_int,
+    /// What comes after this entry point.
+    pub predecessor: &'a Disposition,
+    /// Off when the seat has been left: nothing of ours may be swallowed any more.
+    pub active: bool,
+    address: usize,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+}
+
+impl Delivery<'_> {
+    /// `si_code`: above 0 the kernel made it because of a fault, `SI_USER` for kill(2) and for the kernel's
+    /// SIGPIPE. None if a handler above us passed no siginfo. Signal-safe.
+    #[must_use]
+    pub fn code(&self) -> Option<c_int> {
+        // SAFETY: null, or the siginfo of this delivery, which lives until the handler returns.
+        unsafe { self.info.as_ref() }.map(|info| info.si_code)
+    }
+
+    /// `si_pid`: the sender, for codes that have one. Signal-safe.
+    #[must_use]
+    pub fn sender(&self) -> Option<libc::pid_t> {
+        // SAFETY: as in `code`.
+        let info = unsafe { self.info.as_ref() }?;
+        // SAFETY: the field is a number at a fixed place whatever the code; the caller looks at the code.
+        Some(unsafe { info.si_pid() })
+    }
+
+    /// The registers at the point that the signal interrupted, where this system shows them. Signal-safe.
+    #[must_use]
+    pub fn registers(&self) -> Option<Registers> {
+        // SAFETY: null, or the context of this delivery.
+        unsafe { Registers::of(self.context) }
+    }
+
+    /// Whether a handler stands above this entry point and called it, rather than the kernel. Signal-safe.
+    #[must_use]
+    pub fn was_forwarded(&self) -> bool {
+        Disposition::read(self.signal).is_ok_and(|top| top.handler != self.address)
+    }
+}
+
+/// What every entry point does.
+///
+/// # Safety
+/// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null.
+pub(super) unsafe fn deliver(index: usize, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let errno = Errno::save();
+    counters::DELIVERIES.add();
+    if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
+        let delivery = Delivery {
+            signal,
+            predecessor,
+            active: seat.is_active(),
+            address: super::entry::address_of(index),
+            info,
+            context,
+        };
+        let verdict = seat.watch().map_or(Verdict::PassOn, |watch| (watch.decide)(&delivery));
+        if verdict == Verdict::PassOn {
+            pass_on(index, &delivery);
+        }
+    }
+    errno.restore();
+}
+
+/// Gives the delivery to the predecessor; at the second visit to the base action; at the third to nobody.
+fn pass_on(index: usize, delivery: &Delivery<'_>) {
+    let visit = trace::visit(delivery.info, index);
+    let level = nesting::enter(delivery, index);
+    match (visit, &level) {
+        (Visit::First, Some(_)) => {
+            counters::CHAINED.add();
+            run(index, delivery.predecessor, delivery);
+        }
+        (Visit::Spent, _) => counters::CYCLES_CUT.add(),
+        (Visit::First | Visit::Second, _) => {
+            counters::CYCLES_CUT.add();
+            if let Some((owner, base)) = base_action(delivery.signal) {
+                // A base action that is a handler may itself be part of a circle of raised signals.
+                let circle = level.is_none() && matches!(base.kind(), Kind::Handler { .. });
+                let last = Disposition::default_action();
+                run(owner, if circle { &last } else { base }, delivery);
+            }
+        }
+    }
+}
+
+/// errno of the interrupted code, put back on the way out.
+struct Errno(c_int);
+
+impl Errno {
+    fn save() -> Self {
+        // SAFETY: the address is this thread's errno.
+        Self(unsafe { *errno_location() })
+    }
+
+    fn restore(&self) {
+        // SAFETY: the address is this thread's errno.
+        unsafe { *errno_location() = self.0 };
+    }
+}
+
+fn errno_location() -> *mut c_int {
+    #[cfg(any(target_os = "linux", target_os = "dragonfly"))]
+    // SAFETY: no arguments; the C library's own thread-local, which it allocates with the thread.
+    let location = unsafe { libc::__errno_location() };
+    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+    // SAFETY: as above.
+    let location = unsafe { libc::__error() };
+    #[cfg(any(target_os = "netbsd", target_os = "openbsd", target_os = "android"))]
+    // SAFETY: as above.
+    let location = unsafe { libc::__errno() };
+    location
+}

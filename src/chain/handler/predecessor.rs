@@ -1,0 +1,97 @@
+//! Calling a predecessor as the kernel would have called it.
+
+use super::Delivery;
+use super::default_action::default_action;
+use crate::chain::disposition::{Disposition, Kind};
+use crate::chain::entry::{entries_for, entry};
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+
+/// Does what the kernel would do with `disposition`, the predecessor of entry `owner`.
+pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) {
+    match disposition.kind() {
+        Kind::Default => default_action(delivery.signal, delivery.info, delivery.context),
+        Kind::Ignore => {}
+        Kind::Handler { address, siginfo } => {
+            let once = disposition.flags & libc::SA_RESETHAND != 0;
+            if once && !entry(owner).is_some_and(crate::chain::entry::Entry::spend) {
+                // It had its one call: the kernel would have put SIG_DFL back before that call.
+                return default_action(delivery.signal, delivery.info, delivery.context);
+            }
+            let mask = Mask::during(disposition, delivery);
+            // SAFETY: the address came out of the kernel's table, as the handler of this signal.
+            unsafe { call(address, siginfo, delivery) };
+            mask.restore();
+        }
+    }
+}
+
+/// The oldest predecessor that was recorded for this signal, and whose it is: what stood there before any
+/// circle could be closed through us.
+pub(super) fn base_action(signal: c_int) -> Option<(usize, &'static Disposition)> {
+    entries_for(signal).find_map(|(index, entry)| Some((index, entry.predecessor()?)))
+}
+
+/// # Safety
+/// `address` is that of a handler with three arguments if `siginfo`, else with one.
+unsafe fn call(address: usize, siginfo: bool, delivery: &Delivery<'_>) {
+    type Plain = unsafe extern "C" fn(c_int);
+    type Full = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+    if siginfo {
+        // SAFETY: by this function's contract.
+        let handler = unsafe { std::mem::transmute::<usize, Full>(address) };
+        // SAFETY: these are the arguments that we were called with.
+        unsafe { handler(delivery.signal, delivery.info, delivery.context) }
+    } else {
+        // SAFETY: by this function's contract.
+        let handler = unsafe { std::mem::transmute::<usize, Plain>(address) };
+        // SAFETY: as above.
+        unsafe { handler(delivery.signal) }
+    }
+}
+
+/// The signal mask as it was before the predecessor ran.
+struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// Blocks what the kernel would have blocked for this predecessor: its `sa_mask` and, without
+    /// `SA_NODEFER`, the signal itself; with it, the signal stays as it was in the interrupted code.
+    fn during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Self {
+        let mut block = predecessor.mask;
+        let deferred = predecessor.flags & libc::SA_NODEFER == 0;
+        if deferred {
+            // SAFETY: `block` is an initialised set and the signal a valid number.
+            unsafe { libc::sigaddset(&raw mut block, delivery.signal) };
+        }
+        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: both point to sets; the call cannot fail with a valid `how`.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const block, before.as_mut_ptr()) };
+        // SAFETY: zeroed, then filled by the call.
+        let before = unsafe { before.assume_init() };
+        if !deferred && !was_blocked(delivery) {
+            let mut open = crate::chain::disposition::empty_set();
+            // SAFETY: an initialised set and a valid number.
+            unsafe { libc::sigaddset(&raw mut open, delivery.signal) };
+            // SAFETY: `open` is a set; no old mask is asked for.
+            unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const open, std::ptr::null_mut()) };
+        }
+        Self(before)
+    }
+
+    fn restore(self) {
+        // SAFETY: the set came from `pthread_sigmask`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Whether the interrupted code had the signal blocked.
+fn was_blocked(delivery: &Delivery<'_>) -> bool {
+    let context = delivery.context.cast::<libc::ucontext_t>();
+    if context.is_null() {
+        return false;
+    }
+    // SAFETY: the context of this delivery; only the address of the field is made.
+    let saved = unsafe { &raw const (*context).uc_sigmask };
+    // SAFETY: the kernel filled the part of the set that holds real signals.
+    unsafe { libc::sigismember(saved, delivery.signal) == 1 }
+}

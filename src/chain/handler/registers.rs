@@ -1,0 +1,127 @@
+//! The registers that a system call leaves behind, from the context of a delivery.
+//!
+//! The kernel makes SIGPIPE inside the system call and delivers it on the way out, so the saved registers
+//! are those of the return: the result is there, and on x86-64 the arguments are too.
+//!
+//! When a signal with a lower number is pending as well, the kernel stacks its frame first and ours on top
+//! of it: the saved registers are then those of the other handler's entry, and the frame that they point to
+//! holds the context of the system call. [`Registers::of`] follows such frames down.
+
+use std::ffi::c_void;
+
+/// What a system call that has just returned left in the registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registers {
+    /// Address of the instruction after the system call.
+    pub pc: usize,
+    /// What the system call returned: a count, or a negative errno.
+    pub result: i64,
+    /// The first three arguments, where the processor keeps them through the call (x86-64).
+    pub arguments: Option<[u64; 3]>,
+    /// The number of the system call, where the processor keeps it through the call (aarch64).
+    pub number: Option<u64>,
+}
+
+/// At most as many frames as there are signal numbers below SIGPIPE can lie in between.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+const FRAMES: usize = 13;
+
+impl Registers {
+    /// The registers of the system call that the delivery with this context interrupted on its way out;
+    /// none if the context does not look like the return of one.
+    ///
+    /// # Safety
+    /// `context` is null or points to the context of a delivery that is under way on this thread.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub(super) unsafe fn of(context: *const c_void) -> Option<Self> {
+        let mut context = context.cast::<libc::ucontext_t>();
+        for _ in 0..FRAMES {
+            // SAFETY: by this function's contract, or a frame that the kernel has just stacked.
+            let machine = unsafe { &context.as_ref()?.uc_mcontext };
+            if let Some(outer) = processor::stacked_frame(machine) {
+                context = outer;
+                continue;
+            }
+            return processor::after_system_call(machine);
+        }
+        None
+    }
+
+    /// Elsewhere the registers of a system call are not looked at.
+    ///
+    /// # Safety
+    /// None needed here.
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    pub(super) unsafe fn of(_context: *const c_void) -> Option<Self> {
+        None
+    }
+}
+
+/// x86-64: `syscall` leaves the return address in RCX and the flags in R11, the result in RAX.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod processor {
+    use super::Registers;
+    use libc::{REG_EFL, REG_R11, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI, REG_RSP};
+
+    fn register(machine: &libc::mcontext_t, number: libc::c_int) -> u64 {
+        machine.gregs.get(number as usize).map_or(0, |value| *value as u64)
+    }
+
+    /// `struct rt_sigframe`: return address (8), ucontext (304), siginfo (arch/x86/include/asm/sigframe.h).
+    /// At the entry of a handler RSP points to it, RSI to its siginfo and RDX to its ucontext.
+    pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
+        let [stack, signal, info, context] =
+            [REG_RSP, REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number));
+        let entry = context == stack.wrapping_add(8)
+            && info == context.wrapping_add(304)
+            && (1..=64).contains(&signal)
+            && register(machine, REG_RAX) == 0;
+        entry.then_some(context as *const libc::ucontext_t)
+    }
+
+    pub(super) fn after_system_call(machine: &libc::mcontext_t) -> Option<Registers> {
+        // Single-stepping (bit 8) and resuming (bit 16) come and go without the program's doing.
+        const VOLATILE: u64 = 0x1_0100;
+        let [pc, came_back_to, flags, saved_flags] =
+            [REG_RIP, REG_RCX, REG_EFL, REG_R11].map(|number| register(machine, number));
+        let returned = pc == came_back_to && (flags ^ saved_flags) & !VOLATILE == 0;
+        returned.then(|| Registers {
+            pc: pc as usize,
+            result: register(machine, REG_RAX) as i64,
+            arguments: Some([REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number))),
+            number: None,
+        })
+    }
+}
+
+/// aarch64: `svc` leaves its number in x8; the result takes the place of the first argument in x0.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod processor {
+    use super::Registers;
+
+    /// `struct rt_sigframe`: siginfo (128), ucontext (arch/arm64/kernel/signal.c). At the entry of a handler
+    /// SP and x1 point to the siginfo and x2 to the ucontext.
+    pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
+        let [signal, info, context] = [0, 1, 2].map(|number| machine.regs[number]);
+        let entry = info == machine.sp && context == info.wrapping_add(128) && (1..=64).contains(&signal);
+        entry.then_some(context as *const libc::ucontext_t)
+    }
+
+    pub(super) fn after_system_call(machine: &libc::mcontext_t) -> Option<Registers> {
+        /// `svc #0`
+        const SVC: u32 = 0xd400_0001;
+        let before = machine.pc.checked_sub(4)?;
+        // The page of `pc` is mapped; the page before it need not be.
+        if machine.pc % 4096 == 0 {
+            return None;
+        }
+        // SAFETY: the four bytes before `pc` lie in the page that is being executed.
+        let instruction = unsafe { (before as *const u32).read_volatile() };
+        (instruction == SVC).then(|| Registers {
+            pc: machine.pc as usize,
+            result: machine.regs[0] as i64,
+            arguments: None,
+            number: Some(machine.regs[8]),
+        })
+    }
+}

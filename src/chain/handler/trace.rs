@@ -1,0 +1,89 @@
+//! How one delivery remembers which of our entry points it has passed, without any global state.
+//!
+//! The kernel gives each delivery a siginfo of 128 bytes on the signal's stack and fills 48 of them; the
+//! rest it clears (`copy_siginfo_to_user`, kernel/signal.c). Handlers that pass a signal on pass that
+//! siginfo along. So the marks live there: they are private to the delivery, gone with it, and right on
+//! any number of threads. Each copy of the library in a process marks under its own name.
+
+use std::ffi::c_int;
+
+/// Where the cleared part begins, in 8-byte words: 48 bytes.
+const FIRST_WORD: usize = 6;
+/// 128 bytes.
+const WORDS: usize = 16;
+
+/// How often this delivery has come by an entry point before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visit {
+    First,
+    Second,
+    Spent,
+}
+
+/// One per copy of the library: its address is the name that marks are kept under.
+static NAME: u8 = 0;
+
+/// Marks that this delivery passes entry `index`, and says how often it has.
+///
+/// Without a siginfo nothing can be marked. Then the delivery is treated as new: a handler that drops
+/// the siginfo cannot be told from one that starts afresh, and `nesting` still ends circles of raise(3).
+pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
+    let Some(marks) = marks(info) else { return Visit::First };
+    let first = 1_u64 << (2 * index);
+    let second = first << 1;
+    // SAFETY: `marks` points into the live siginfo of this delivery, which only this thread uses.
+    let seen = unsafe { marks.read() };
+    let (visit, mark) = match (seen & first, seen & second) {
+        (0, _) => (Visit::First, first),
+        (_, 0) => (Visit::Second, second),
+        _ => return Visit::Spent,
+    };
+    // SAFETY: as for the read.
+    unsafe { marks.write(seen | mark) };
+    visit
+}
+
+/// The word of marks of this copy of the library, made when it is the first visit.
+fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
+    const { assert!(size_of::<libc::siginfo_t>() == WORDS * 8 || cfg!(not(target_os = "linux"))) };
+    if info.is_null() || size_of::<libc::siginfo_t>() < WORDS * 8 {
+        return None;
+    }
+    let name = std::ptr::from_ref(&NAME) as u64;
+    let words = info.cast::<u64>();
+    let mut word = FIRST_WORD;
+    while word + 1 < WORDS {
+        // SAFETY: `word + 1 < WORDS`: inside the siginfo.
+        let owner = unsafe { words.add(word) };
+        // SAFETY: as above.
+        let marks = unsafe { words.add(word + 1) };
+        // SAFETY: the siginfo of a live delivery is initialised to its end by the kernel.
+        let owned_by = unsafe { owner.read() };
+        if owned_by == name {
+            return Some(marks);
+        }
+        if owned_by == 0 {
+            // SAFETY: inside the siginfo, which only this thread uses.
+            unsafe { owner.write(name) };
+            // SAFETY: as above.
+            unsafe { marks.write(0) };
+            return Some(marks);
+        }
+        word += 2;
+    }
+    None
+}
+
+/// A copy of the siginfo as the kernel filled it, for sending it again: without marks.
+pub(super) fn without_marks(info: &libc::siginfo_t, signal: c_int) -> libc::siginfo_t {
+    let mut copy = *info;
+    copy.si_signo = signal;
+    let words = std::ptr::from_mut(&mut copy).cast::<u64>();
+    for word in FIRST_WORD..(size_of::<libc::siginfo_t>() / 8).min(WORDS) {
+        // SAFETY: inside `copy`.
+        let place = unsafe { words.add(word) };
+        // SAFETY: as above.
+        unsafe { place.write(0) };
+    }
+    copy
+}

@@ -1,0 +1,41 @@
+//! The only code that calls sigaction(2): dispositions, seats, entry points, predecessors.
+//!
+//! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
+//! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
+//! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
+//! The owner of the seat, a [`Watch`], looks at each *delivery* and says whether it ends there or goes
+//! on to the predecessor. This module knows no SIGPIPE and no maps.
+//!
+//! ```text
+//!   kernel ──▶ entry point 1 ──▶ Go's handler ──▶ entry point 0 ──▶ SIG_DFL
+//!              seat on top       (predecessor     seat beneath      (predecessor
+//!                                 of 1)                              of 0)
+//! ```
+//!
+//! # Promises
+//!
+//! 1. **Termination.** Within one delivery an entry point passes on at most once. A second entry goes
+//!    to the first recorded base action, a third ends: a circle of handlers ends, whatever they do.
+//! 2. **No theft.** Leaving means passing through. The kernel's table is written only while it shows
+//!    ours on top, and what that write returns is checked: a lost race is repaired and counted.
+//! 3. **Never unmapped.** Entry points are static code; `libsigward.so` is linked with `-z nodelete`.
+//! 4. **Faithful default.** See [`handler`]'s `default_action`.
+//! 5. **Exec transparency.** A handler becomes SIG_DFL in a child; an inherited SIG_IGN is left alone.
+//! 6. **Flag fidelity.** A predecessor runs as the kernel would have run it.
+//! 7. **Handler discipline.** Everything that runs in a handler is in [`handler`].
+//! 8. **Fork.** The child has the same table and the same code; no lock survives into it.
+
+mod disposition;
+mod entry;
+pub(crate) mod handler;
+mod lock;
+mod seat;
+
+pub use disposition::{Disposition, Kind};
+pub use entry::ENTRY_POINTS;
+pub use handler::{Delivery, Registers, Verdict};
+pub use seat::{Standing, Watch};
+
+pub(crate) use disposition::interposed;
+pub(crate) use lock::{Lock, lock};
+pub(crate) use seat::{leave, put, seats_of, standing, take, take_in_place_of};

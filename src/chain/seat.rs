@@ -1,0 +1,174 @@
+//! Taking a seat on top, finding out whether it still is on top, leaving it.
+//!
+//! The kernel offers an exchange, not a compare-and-exchange: between reading what stands there and
+//! writing ours, somebody may have installed another handler. What the write returns tells, and then the
+//! predecessor is corrected to what really stood there. In the instant between, one delivery could go to
+//! the older predecessor; nothing is lost for longer.
+
+use super::disposition::{Disposition, Kind};
+use super::entry::{Entry, address_of, claim, entries_for, entry, index_of};
+use super::handler::{Delivery, Verdict};
+use super::lock::Lock;
+use crate::error::Error;
+use crate::observe::counters;
+use std::ffi::c_int;
+
+/// Who owns seats for one signal, and what it says of each delivery.
+pub struct Watch {
+    /// The signal.
+    pub signal: c_int,
+    /// Looks at one delivery. Runs inside the handler: everything in [`super::handler`]'s discipline.
+    pub decide: fn(&Delivery<'_>) -> Verdict,
+}
+
+/// Where a watch's seats stand.
+#[derive(Debug, Clone, Copy)]
+pub enum Standing {
+    /// It has none, or has left.
+    Absent,
+    /// The kernel calls us first; this comes after us.
+    OnTop {
+        /// What stood there before.
+        predecessor: Disposition,
+    },
+    /// Another handler, or SIG_DFL or SIG_IGN, stands above ours.
+    Covered {
+        /// What the kernel calls.
+        top: Disposition,
+    },
+}
+
+/// Flags of a predecessor that change what the kernel does before and after the handler, and so are
+/// ours as well. `SA_RESETHAND` is not: it would remove us; the handler does it for the predecessor.
+const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
+
+/// How often a race with other writers is run again before giving up.
+const ATTEMPTS: usize = 8;
+
+/// What goes into the kernel's table for entry `index` above `predecessor`.
+fn disposition_of(index: usize, predecessor: &Disposition) -> Disposition {
+    let flags = match predecessor.kind() {
+        // With the default action nothing would have been interrupted and then gone on.
+        Kind::Default | Kind::Ignore => libc::SA_RESTART,
+        Kind::Handler { .. } => predecessor.flags & KEPT,
+    };
+    // SA_SIGINFO: who sent it decides. SA_ONSTACK: a goroutine's stack has no room for a handler, and Go
+    // ends the process over a handler without it; harmless for threads that have no alternate stack.
+    Disposition {
+        handler: address_of(index),
+        flags: flags | libc::SA_SIGINFO | libc::SA_ONSTACK,
+        mask: predecessor.mask,
+    }
+}
+
+/// Where the seats of `watch` stand now.
+pub(crate) fn standing(watch: &'static Watch) -> Result<Standing, Error> {
+    let top = Disposition::read(watch.signal)?;
+    if let Some(found) = index_of(top.handler).and_then(entry).filter(|found| found.is_active()) {
+        let predecessor = found.predecessor().copied().unwrap_or(top);
+        return Ok(Standing::OnTop { predecessor });
+    }
+    let seated = seats_of(watch).next().is_some();
+    Ok(if seated { Standing::Covered { top } } else { Standing::Absent })
+}
+
+/// The predecessors of all active seats of `watch`, oldest first.
+pub(crate) fn seats_of(watch: &'static Watch) -> impl Iterator<Item = Disposition> {
+    entries_for(watch.signal)
+        .filter(|(_, entry)| entry.is_active())
+        .filter_map(|(_, entry)| entry.predecessor().copied())
+}
+
+/// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
+pub(crate) fn take(held: &Lock, watch: &'static Watch) -> Result<Disposition, Error> {
+    let top = Disposition::read(watch.signal)?;
+    if let Some(ours) = index_of(top.handler).and_then(entry) {
+        ours.set_active(true);
+        return Ok(ours.predecessor().copied().unwrap_or(top));
+    }
+    take_in_place_of(held, watch, top, top)
+}
+
+/// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands there.
+pub(crate) fn take_in_place_of(
+    _held: &Lock,
+    watch: &'static Watch,
+    top: Disposition,
+    predecessor: Disposition,
+) -> Result<Disposition, Error> {
+    let index = reusable(watch, &predecessor).or_else(|| {
+        let fresh = claim(watch)?;
+        entry(fresh)?.publish(&predecessor);
+        Some(fresh)
+    });
+    let (Some(index), Some(seat)) = (index, index.and_then(entry)) else {
+        return Err(Error::NoEntryPoint);
+    };
+    let was_active = seat.is_active();
+    seat.set_active(true);
+    let before = match disposition_of(index, &predecessor).write(watch.signal) {
+        Ok(before) => before,
+        Err(error) => {
+            seat.set_active(was_active);
+            return Err(error);
+        }
+    };
+    if before.same(&top) || before.handler == address_of(index) {
+        return Ok(predecessor);
+    }
+    // Somebody installed `before` since we looked: it is the one that comes after us.
+    counters::RACES_REPAIRED.add();
+    seat.publish(&before);
+    Ok(before)
+}
+
+/// An entry of this watch that already stands above `predecessor`: nothing in it has to change.
+fn reusable(watch: &'static Watch, predecessor: &Disposition) -> Option<usize> {
+    entries_for(watch.signal)
+        .find(|(_, entry)| entry.has_room() && entry.predecessor().is_some_and(|known| known.same(predecessor)))
+        .map(|(index, _)| index)
+}
+
+/// Leaves every seat of `watch`: deliveries pass through, and where one of ours is on top the kernel's
+/// table gets back what stood there.
+pub(crate) fn leave(_held: &Lock, watch: &'static Watch) -> Result<(), Error> {
+    for (_, entry) in entries_for(watch.signal) {
+        entry.set_active(false);
+    }
+    // Ours may stand above ours (on top, and beneath): each round takes one away.
+    for _ in 0..super::ENTRY_POINTS + ATTEMPTS {
+        let top = Disposition::read(watch.signal)?;
+        let Some(index) = index_of(top.handler) else { return Ok(()) };
+        let Some(predecessor) = entry(index).and_then(remaining) else { return Ok(()) };
+        put(watch.signal, &top, &predecessor)?;
+    }
+    Err(Error::Contended)
+}
+
+/// What stands behind an entry for whoever comes next.
+fn remaining(entry: &Entry) -> Option<Disposition> {
+    let predecessor = *entry.predecessor()?;
+    let reset = predecessor.flags & libc::SA_RESETHAND != 0 && entry.is_spent();
+    Some(if reset { Disposition::default_action() } else { predecessor })
+}
+
+/// Writes `new` where `expected` stands. If somebody else came first, what they wrote is put back and
+/// the answer is `false`.
+pub(crate) fn put(signal: c_int, expected: &Disposition, new: &Disposition) -> Result<bool, Error> {
+    let mut written = *new;
+    let mut before = written.write(signal)?;
+    if before.same(expected) {
+        return Ok(true);
+    }
+    for _ in 0..ATTEMPTS {
+        counters::RACES_REPAIRED.add();
+        let theirs = before;
+        before = theirs.write(signal)?;
+        if before.same(&written) {
+            return Ok(false);
+        }
+        // And another one came between: theirs is the newest, so theirs it is.
+        written = theirs;
+    }
+    Err(Error::Contended)
+}

@@ -1,0 +1,84 @@
+//! Counters and events.
+
+use super::code;
+use crate::error::Error;
+use crate::observe::{Counters, Event};
+use std::ffi::{c_char, c_int};
+use std::fmt::Write;
+
+/// Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
+///
+/// Returns 0; -EINVAL if out is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_read_counters(out: *mut Counters) -> c_int {
+    // SAFETY: null, or room for one struct by the header's contract.
+    let Some(out) = (unsafe { out.as_mut() }) else { return code(Err(Error::InvalidArgument)) };
+    *out = Counters::read();
+    code(Ok(()))
+}
+
+/// Copies events after number *cursor into out, oldest first, at most capacity of them, and moves *cursor to
+/// the last one looked at. Start with a cursor of 0; each reader keeps its own. The library keeps the last
+/// 512; a gap in the numbers is an event that was overwritten before it was read.
+///
+/// Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the fork.
+///
+/// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_read_events(cursor: *mut u64, out: *mut Event, capacity: usize) -> libc::ssize_t {
+    // SAFETY: null, or a cursor of the caller's by the header's contract.
+    let cursor = unsafe { cursor.as_mut() };
+    let most = isize::MAX as usize / size_of::<Event>();
+    let (Some(cursor), false, true) = (cursor, out.is_null(), capacity <= most) else {
+        return code(Err(Error::InvalidArgument)) as isize;
+    };
+    // SAFETY: the caller vouches for `capacity` structs; every bit pattern of them is a value.
+    let out = unsafe { std::slice::from_raw_parts_mut(out, capacity) };
+    code(Ok(()));
+    crate::observe::read_events(cursor, out) as isize
+}
+
+/// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
+/// bytes: thread, descriptor, peer, result.
+///
+/// Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
+/// or cap is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_event_format(event: *const Event, buf: *mut c_char, cap: usize) -> libc::ssize_t {
+    // SAFETY: null, or one struct by the header's contract.
+    let event = unsafe { event.as_ref() };
+    let (Some(event), false, 1..=0x7fff_ffff) = (event, buf.is_null(), cap) else {
+        return code(Err(Error::InvalidArgument)) as isize;
+    };
+    // SAFETY: the caller vouches for `cap` bytes.
+    let room = unsafe { std::slice::from_raw_parts_mut(buf.cast::<u8>(), cap) };
+    let mut line = Line { room, length: 0 };
+    // Cut text is an error to `write!` and none to us.
+    let _ = write!(line, "{event}");
+    let length = line.length;
+    if let Some(end) = line.room.get_mut(length) {
+        *end = 0;
+    }
+    length as isize
+}
+
+/// A buffer that keeps one byte for the NUL and cuts what does not fit, between characters.
+struct Line<'a> {
+    room: &'a mut [u8],
+    length: usize,
+}
+
+impl Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let free = self.room.len() - 1 - self.length;
+        let mut fits = text.len().min(free);
+        while !text.is_char_boundary(fits) {
+            fits -= 1;
+        }
+        if let Some(place) = self.room.get_mut(self.length..self.length + fits) {
+            place.copy_from_slice(&text.as_bytes()[..fits]);
+            self.length += fits;
+        }
+        if fits == text.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
+}

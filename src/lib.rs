@@ -1,0 +1,73 @@
+//! Signal hygiene for a process that holds more than one runtime.
+//!
+//! A write to a broken pipe or socket raises SIGPIPE, and on a thread that Go did not create that ends a Go
+//! process: no core, no log. sigward lets such a signal end where it is only the echo of an error that the
+//! write returned anyway, keeps every other one for whoever had it before, and says which thread wrote to
+//! which descriptor and peer.
+//!
+//! ```
+//! sigward::init()?;                       // once, from any thread
+//! // … write on any thread, through any library: a broken peer is EPIPE …
+//! let mut cursor = 0;
+//! let mut events = [sigward::Event::default(); 16];
+//! let count = sigward::read_events(&mut cursor, &mut events);
+//! for event in &events[..count] {
+//!     eprintln!("{event}");
+//! }
+//! # Ok::<(), sigward::Error>(())
+//! ```
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
+//! | [`observe`] | [`Counters`], and the last swallowed signals one by one |
+//! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `early` | a constructor of priority 101 that takes the seat beneath Go, before Go starts |
+//! | `capi` | the `extern "C"` functions of `include/sigward.h`; re-export them with `pub use sigward::ffi::*` |
+//! | `header` | build.rs makes the C header; for this repository's own use |
+
+pub mod chain;
+#[cfg(feature = "early")]
+mod early;
+mod error;
+#[cfg(feature = "capi")]
+pub mod ffi;
+pub mod observe;
+pub mod sigpipe;
+
+pub use error::Error;
+pub use observe::{Counters, Event, read_events};
+
+/// Sets the default policy: [`sigpipe::filter`]. Idempotent, thread-safe, works in a forked child; not for
+/// signal handlers.
+///
+/// # Errors
+/// As [`sigpipe::filter`]; then nothing has changed.
+pub fn init() -> Result<sigpipe::Outcome, Error> {
+    sigpipe::filter()
+}
+
+/// Takes the seats on top again after another runtime or library has installed its handlers: a Go c-shared
+/// library that was loaded late, a crash reporter. What stands there now becomes our predecessor. Does
+/// nothing where no policy was set, where we are on top, and where SIGPIPE is ignored.
+///
+/// Thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// [`Error::NoEntryPoint`] if too many different handlers have been stacked above us in this process's
+/// life, else as [`sigpipe::filter`].
+///
+/// ```
+/// sigward::init()?;
+/// // … dlopen of a plugin that installs handlers …
+/// sigward::ensure_on_top()?;
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn ensure_on_top() -> Result<(), Error> {
+    sigpipe::ensure_on_top()
+}

@@ -1,0 +1,123 @@
+//! The last events, in a ring that handlers write without waiting.
+//!
+//! An event takes the next number with one addition; its number names its slot. A slot's `sequence` is
+//! `2n` when event `n` is whole in it and `2n - 1` while it is being written: it only grows. A writer that
+//! finds its slot still being written (by a thread that has been held up for a whole round) drops its
+//! event, says so, and goes on. Readers check `sequence` before and after, so they take nothing torn and
+//! hold nobody up; each reader keeps its own place.
+
+use super::counters;
+use super::event::{Event, WORDS};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// How many events are kept.
+pub(crate) const SLOTS: u64 = 512;
+/// How many of the latest drops are remembered, for readers to step over.
+const DROPS: u64 = 16;
+
+struct Slot {
+    sequence: AtomicU64,
+    words: [AtomicU64; WORDS],
+}
+
+static RING: [Slot; SLOTS as usize] =
+    [const { Slot { sequence: AtomicU64::new(0), words: [const { AtomicU64::new(0) }; WORDS] } }; SLOTS as usize];
+static LAST: AtomicU64 = AtomicU64::new(0);
+static DROPPED: [AtomicU64; DROPS as usize] = [const { AtomicU64::new(0) }; DROPS as usize];
+
+fn slot(number: u64) -> Option<&'static Slot> {
+    RING.get((number % SLOTS) as usize)
+}
+
+/// Keeps an event, under the next number. Signal-safe: bounded, no waiting.
+pub(crate) fn push(mut event: Event) {
+    let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    event.number = number;
+    let Some(slot) = slot(number) else { return };
+    let seen = slot.sequence.load(Ordering::Relaxed);
+    let writing = 2 * number - 1;
+    let free = seen % 2 == 0 && seen < writing;
+    // Acquire: our words come after the previous writer's, which its Release closed.
+    if !free || slot.sequence.compare_exchange(seen, writing, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        counters::EVENTS_DROPPED.add();
+        if let Some(drop) = DROPPED.get((number % DROPS) as usize) {
+            drop.store(number, Ordering::Release);
+        }
+        return;
+    }
+    // The odd sequence is seen before any of our words: pairs with the fence in `take`.
+    fence(Ordering::Release);
+    for (word, value) in slot.words.iter().zip(event.to_words()) {
+        word.store(value, Ordering::Relaxed);
+    }
+    slot.sequence.store(2 * number, Ordering::Release);
+}
+
+enum Taken {
+    Event(Event),
+    /// Still being written: it will be there soon.
+    Soon,
+    /// Overwritten or dropped.
+    Gone,
+}
+
+fn take(number: u64) -> Taken {
+    let Some(slot) = slot(number) else { return Taken::Gone };
+    let before = slot.sequence.load(Ordering::Acquire);
+    if before < 2 * number {
+        let dropped = DROPPED.get((number % DROPS) as usize).is_some_and(|drop| drop.load(Ordering::Acquire) == number);
+        return if dropped { Taken::Gone } else { Taken::Soon };
+    }
+    if before > 2 * number {
+        return Taken::Gone;
+    }
+    let mut words = [0; WORDS];
+    for (value, word) in words.iter_mut().zip(&slot.words) {
+        *value = word.load(Ordering::Relaxed);
+    }
+    // No word above is read after the sequence below.
+    fence(Ordering::Acquire);
+    if slot.sequence.load(Ordering::Relaxed) == before { Taken::Event(Event::from_words(words)) } else { Taken::Gone }
+}
+
+/// Copies events after number `cursor` into `out`, oldest first, and moves `cursor` to the last one looked
+/// at. Returns how many there were. Start with a cursor of 0; each reader keeps its own.
+///
+/// Signal-safe, thread-safe, waits for nobody. A forked child sees its parent's events up to the fork.
+///
+/// ```
+/// let mut cursor = 0;
+/// let mut events = [sigward::Event::default(); 16];
+/// let count = sigward::read_events(&mut cursor, &mut events);
+/// for event in &events[..count] {
+///     eprintln!("{event}");
+/// }
+/// ```
+pub fn read(cursor: &mut u64, out: &mut [Event]) -> usize {
+    let last = LAST.load(Ordering::Acquire);
+    let oldest = (last + 1).saturating_sub(SLOTS);
+    let mut count = 0;
+    while *cursor < last && count < out.len() {
+        let next = (*cursor + 1).max(oldest);
+        match take(next) {
+            Taken::Event(event) => {
+                if let Some(place) = out.get_mut(count) {
+                    *place = event;
+                }
+                count += 1;
+            }
+            Taken::Gone => {}
+            // Its writer is at work. One that never finishes (its thread was killed) must not hold readers up.
+            Taken::Soon if last - next < SLOTS / 2 => break,
+            Taken::Soon => {}
+        }
+        *cursor = next;
+    }
+    count
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self::blank(0)
+    }
+}

@@ -1,0 +1,104 @@
+//! What the handler asks the kernel about a descriptor and a thread: signal-safe calls only.
+
+use super::echo::Echo;
+use crate::observe::Event;
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+
+/// Whether `fd` is a pipe whose readers are gone or a socket whose connection is.
+pub(super) fn is_broken(fd: c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one pollfd; a timeout of 0 returns at once. POLLERR and POLLHUP need not be asked for.
+    if unsafe { libc::poll(&raw mut poll, 1, 0) } != 1 {
+        return false;
+    }
+    match status(fd).map(|status| status.st_mode & libc::S_IFMT) {
+        // POLLHUP alone is the read end of a pipe without writers.
+        Some(libc::S_IFIFO) => poll.revents & libc::POLLERR != 0,
+        Some(libc::S_IFSOCK) => poll.revents & (libc::POLLERR | libc::POLLHUP) != 0,
+        _ => false,
+    }
+}
+
+/// Whether `fd` is a pipe or a socket.
+pub(super) fn can_break(fd: c_int) -> bool {
+    status(fd).is_some_and(|status| matches!(status.st_mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFSOCK))
+}
+
+fn status(fd: c_int) -> Option<libc::stat> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: room for one struct; fstat(2) is signal-safe.
+    let failed = unsafe { libc::fstat(fd, status.as_mut_ptr()) } != 0;
+    // SAFETY: fstat(2) returned 0, so it filled the struct.
+    (!failed).then(|| unsafe { status.assume_init() })
+}
+
+/// Everything that can be said of an echo while its thread still stands behind the write.
+pub(super) fn event(echo: &Echo) -> Event {
+    let mut event = Event::blank(libc::SIGPIPE);
+    event.time_ns = now();
+    event.result = echo.result;
+    event.pc = echo.pc as u64;
+    describe_thread(&mut event);
+    if let Some((fd, status)) = echo.fd.and_then(|fd| Some((fd, status(fd)?))) {
+        event.fd = fd;
+        event.inode = status.st_ino;
+        event.fd_kind = match status.st_mode & libc::S_IFMT {
+            libc::S_IFIFO => 1,
+            libc::S_IFSOCK => 2,
+            _ => 3,
+        };
+        describe_peer(&mut event);
+    }
+    event
+}
+
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for one struct; clock_gettime(2) is signal-safe.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+#[cfg(target_os = "linux")]
+fn describe_thread(event: &mut Event) {
+    // SAFETY: no arguments, cannot fail.
+    event.tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+    // SAFETY: PR_GET_NAME writes at most 16 bytes, NUL included, and `thread` has 16.
+    unsafe { libc::prctl(libc::PR_GET_NAME, event.thread.as_mut_ptr()) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn describe_thread(_event: &mut Event) {}
+
+/// The address of the other side. `SO_PEERNAME` still tells it when the connection is gone and
+/// getpeername(2) says ENOTCONN: it asks the protocol without looking at the state (`sk_getsockopt` in
+/// net/core/sock.c, `inet_getname` in net/ipv4/af_inet.c).
+#[cfg(target_os = "linux")]
+fn describe_peer(event: &mut Event) {
+    if event.fd_kind != 2 {
+        return;
+    }
+    let mut length = event.peer.len() as libc::socklen_t;
+    let peer = event.peer.as_mut_ptr().cast();
+    // SAFETY: `length` bytes at `peer` may be written; getsockopt(2) is signal-safe.
+    let status = unsafe { libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer, &raw mut length) };
+    if status == 0 {
+        event.peer_len = length.min(event.peer.len() as libc::socklen_t);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn describe_peer(_event: &mut Event) {}
+
+/// Whether this handler runs on a signal stack as Go gives to its own threads: exactly 32 KiB
+/// (`malg(32 * 1024)` in `mpreinit`, runtime/os_linux.go). Other threads have none or another size.
+pub(super) fn on_go_signal_stack() -> bool {
+    const GO_SIGNAL_STACK: usize = 32 * 1024;
+    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: room for one struct, and no new stack is set.
+    unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) };
+    // SAFETY: zeroed is a valid value, and the call may have filled it.
+    let stack = unsafe { stack.assume_init() };
+    stack.ss_flags & libc::SS_ONSTACK != 0 && stack.ss_size == GO_SIGNAL_STACK
+}

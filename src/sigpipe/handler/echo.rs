@@ -1,0 +1,163 @@
+//! Telling the echo of a write from every other SIGPIPE: a pure function of siginfo and registers.
+//!
+//! The kernel sends SIGPIPE to the writing thread from inside the call (`send_sig(SIGPIPE, current, 0)` in
+//! fs/pipe.c, net/core/stream.c, net/unix/af_unix.c), with `si_code == SI_USER` and the process's own id.
+//! kill(2) on oneself looks the same in siginfo, but then the registers show no failed write.
+
+use crate::chain::Registers;
+use std::ffi::c_int;
+
+/// Who sent the signal, as far as siginfo tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender {
+    pub code: c_int,
+    pub process: libc::pid_t,
+    pub own: libc::pid_t,
+}
+
+impl Sender {
+    pub(super) fn may_be_the_kernel(&self) -> bool {
+        self.code == SI_USER && self.process == self.own
+    }
+}
+
+/// A SIGPIPE that says nothing but what a write has returned already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Echo {
+    /// The descriptor that was written to, if that is certain.
+    pub fd: Option<c_int>,
+    /// `-EPIPE`, or the bytes of a partial write.
+    pub result: i64,
+    /// The instruction after the system call.
+    pub pc: usize,
+}
+
+/// Finds out whether a system call that left these registers raised the signal.
+///
+/// `is_broken` says whether a descriptor is a pipe or socket whose other side is gone, `can_break` whether it
+/// is a pipe or socket at all.
+pub(super) fn find(
+    registers: &Registers,
+    is_broken: impl Fn(c_int) -> bool,
+    can_break: impl Fn(c_int) -> bool,
+) -> Option<Echo> {
+    let failed = registers.result == -i64::from(libc::EPIPE);
+    let written = registers.result > 0;
+    let (proven, fd) = match (registers.arguments, registers.number) {
+        (Some(arguments), _) => {
+            let broken = written_to(&arguments, is_broken);
+            // Half of it was written before the other side went away: the descriptor must say so itself.
+            (failed || written && broken.is_some(), broken.or_else(|| only_choice(&arguments, failed, can_break)))
+        }
+        (None, Some(number)) => ((failed || written) && writes(number), None),
+        (None, None) => (false, None),
+    };
+    proven.then_some(Echo { fd, result: registers.result, pc: registers.pc })
+}
+
+/// The descriptor among the arguments that is broken: the first for write, send and sendfile, the third for
+/// splice, the second for tee.
+fn written_to(arguments: &[u64; 3], is_broken: impl Fn(c_int) -> bool) -> Option<c_int> {
+    let [first, second, third] = arguments.map(descriptor);
+    [first, third, second].into_iter().flatten().find(|fd| is_broken(*fd))
+}
+
+/// A socket that was shut down on this side only does not look broken, but its write fails with EPIPE. If no
+/// argument looks broken and only the first can be a descriptor, then it is that one.
+fn only_choice(arguments: &[u64; 3], failed: bool, can_break: impl Fn(c_int) -> bool) -> Option<c_int> {
+    let [first, second, third] = arguments.map(descriptor);
+    let others = [second, third].into_iter().flatten().any(&can_break);
+    first.filter(|fd| failed && !others && can_break(*fd))
+}
+
+/// A register that can be a file descriptor: 32 bits count, and it is not negative.
+fn descriptor(register: u64) -> Option<c_int> {
+    // The upper half is undefined for an `int` argument, but a pointer above 4 GiB is no descriptor.
+    (register <= 0x7fff_ffff).then_some(register as c_int)
+}
+
+/// The system calls that raise SIGPIPE, by their numbers on processors with the generic table (aarch64,
+/// include/uapi/asm-generic/unistd.h). Only used where the number survives the call.
+fn writes(number: u64) -> bool {
+    const WRITE: u64 = 64;
+    const WRITEV: u64 = 66;
+    const SENDFILE: u64 = 71;
+    const VMSPLICE: u64 = 75;
+    const SPLICE: u64 = 76;
+    const TEE: u64 = 77;
+    const SENDTO: u64 = 206;
+    const SENDMSG: u64 = 211;
+    const SENDMMSG: u64 = 269;
+    const PWRITEV2: u64 = 287;
+    matches!(number, WRITE | WRITEV | SENDFILE | VMSPLICE | SPLICE | TEE | SENDTO | SENDMSG | SENDMMSG | PWRITEV2)
+}
+
+/// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
+const SI_USER: c_int = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPIPE: i64 = -32;
+    const POINTER: u64 = 0x7f00_1234_5678;
+
+    fn x86(result: i64, arguments: [u64; 3]) -> Registers {
+        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None }
+    }
+
+    fn aarch64(result: i64, number: u64) -> Registers {
+        Registers { pc: 0x4000, result, arguments: None, number: Some(number) }
+    }
+
+    fn fd_of(registers: &Registers, broken: &[c_int], pipes: &[c_int]) -> Option<Option<c_int>> {
+        find(registers, |fd| broken.contains(&fd), |fd| pipes.contains(&fd)).map(|echo| echo.fd)
+    }
+
+    #[test]
+    fn a_failed_write_is_an_echo_of_its_first_argument() {
+        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[7], &[7]), Some(Some(7)));
+    }
+
+    #[test]
+    fn splice_writes_to_its_third_and_tee_to_its_second_argument() {
+        assert_eq!(fd_of(&x86(EPIPE, [3, 0, 9]), &[9], &[3, 9]), Some(Some(9)));
+        assert_eq!(fd_of(&x86(EPIPE, [3, 8, 65536]), &[8], &[3, 8]), Some(Some(8)));
+    }
+
+    #[test]
+    fn an_own_shutdown_is_told_only_when_nothing_else_can_be_meant() {
+        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[7]), Some(Some(7)));
+        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[7, 10]), Some(None));
+    }
+
+    #[test]
+    fn a_descriptor_that_was_closed_meanwhile_is_unknown_but_the_echo_is_certain() {
+        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[]), Some(None));
+    }
+
+    #[test]
+    fn a_partial_write_counts_only_if_its_descriptor_is_broken() {
+        assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[7], &[7]), Some(Some(7)));
+        assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[], &[7]), None);
+    }
+
+    #[test]
+    fn kill_and_raise_and_other_errors_are_no_echo() {
+        assert_eq!(fd_of(&x86(0, [7, 13, 0]), &[7], &[7]), None);
+        assert_eq!(fd_of(&x86(-4, [7, POINTER, 10]), &[7], &[7]), None);
+        let sender = |code, process| Sender { code, process, own: 100 }.may_be_the_kernel();
+        assert!(sender(0, 100));
+        assert!(!sender(0, 101), "kill from another process");
+        assert!(!sender(-6, 100), "raise");
+        assert!(!sender(-1, 100), "sigqueue");
+    }
+
+    #[test]
+    fn on_aarch64_the_number_decides_and_the_descriptor_is_lost() {
+        assert_eq!(fd_of(&aarch64(EPIPE, 64), &[], &[]), Some(None));
+        assert_eq!(fd_of(&aarch64(100, 66), &[], &[]), Some(None));
+        assert_eq!(fd_of(&aarch64(EPIPE, 129), &[], &[]), None, "kill");
+        assert_eq!(fd_of(&aarch64(0, 64), &[], &[]), None);
+    }
+}

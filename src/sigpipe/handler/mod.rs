@@ -1,0 +1,65 @@
+//! One SIGPIPE inside the handler: is it the echo of a write, whose is it, who gets it.
+
+mod describe;
+mod echo;
+
+use super::runtime;
+use crate::chain::{Delivery, Kind, Verdict};
+use crate::observe::{counters, ring};
+use echo::{Echo, Sender};
+
+/// Whether this system's contexts show the system call that a SIGPIPE came from.
+pub(super) const SEES_ECHOES: bool =
+    cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
+
+/// The decision for one delivery.
+pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
+    if !delivery.active {
+        return leave_to_runtime(delivery);
+    }
+    match find_echo(delivery) {
+        Some(echo) if !belongs_to_predecessor(delivery, &echo) => {
+            counters::SWALLOWED.add();
+            if echo.fd.is_none() {
+                counters::UNATTRIBUTED.add();
+            }
+            ring::push(describe::event(&echo));
+            Verdict::Swallow
+        }
+        Some(_) => Verdict::PassOn,
+        None => leave_to_runtime(delivery),
+    }
+}
+
+fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
+    let sender = Sender { code: delivery.code()?, process: delivery.sender()?, own: std::process::id().cast_signed() };
+    if !sender.may_be_the_kernel() {
+        return None;
+    }
+    echo::find(&delivery.registers()?, describe::is_broken, describe::can_break)
+}
+
+/// Whether the predecessor would have dealt with this echo itself, and well.
+fn belongs_to_predecessor(delivery: &Delivery<'_>, echo: &Echo) -> bool {
+    match delivery.predecessor.kind() {
+        // "Deal with" would be to end the process: the death that we are here for.
+        Kind::Default | Kind::Ignore => false,
+        // Go's own writes are Go's business (`signal.Notify`); a foreign thread's would end the process.
+        Kind::Handler { .. } if runtime::go_is_here() => runtime::is_go_code(echo.pc),
+        // A C host's, the JVM's, another copy of this library: it was there first and keeps its signals.
+        Kind::Handler { .. } => true,
+    }
+}
+
+/// A signal that is no echo goes to the predecessor, with one exception.
+///
+/// When Go has forwarded it to our constructor's seat from one of its own threads (idle, or in a C call),
+/// then without us Go would have found SIG_DFL here, kept the signal and ignored it. Ending the process would
+/// make things worse. (The Go package avoids this by giving Go its SIG_DFL back: then nothing is forwarded.)
+fn leave_to_runtime(delivery: &Delivery<'_>) -> Verdict {
+    let kept_by_go = delivery.predecessor.kind() == Kind::Default
+        && runtime::go_is_here()
+        && describe::on_go_signal_stack()
+        && delivery.was_forwarded();
+    if kept_by_go { Verdict::Swallow } else { Verdict::PassOn }
+}

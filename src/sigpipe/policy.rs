@@ -1,0 +1,274 @@
+//! Setting the policy, asking for it, taking it back. Nothing here runs in a handler.
+
+use super::{handler, runtime};
+use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
+use crate::error::Error;
+use crate::observe::counters;
+use libc::SIGPIPE;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+pub(super) static WATCH: Watch = Watch { signal: SIGPIPE, decide: handler::decide };
+
+/// What [`filter`] or [`ignore`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nobody has asked for anything, or it was taken back.
+    Untouched,
+    /// SIGPIPE was ignored when we came (systemd's `IgnoreSIGPIPE=`, a parent, Rust's `main`): left as it is.
+    AlreadyIgnored,
+    /// SIG_IGN now stands where SIG_DFL stood. Children inherit it unless they reset it.
+    Ignored,
+    /// Echoes end in our handler, all else goes to this. Children start with SIG_DFL.
+    Filtered {
+        /// What stood there before us.
+        previous: Previous,
+    },
+}
+
+/// What stands behind our seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Previous {
+    /// SIG_DFL.
+    Default,
+    /// SIG_IGN.
+    Ignored,
+    /// A handler at this address.
+    Handler(usize),
+}
+
+/// Where our seat is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// Nowhere.
+    None,
+    /// First in line.
+    OnTop,
+    /// Beneath a runtime that forwards what is not its own.
+    Beneath,
+    /// Beneath a handler that may or may not pass signals on: see [`crate::ensure_on_top`].
+    Covered,
+}
+
+/// How things stand now: what was done, and whether it still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// What the last call did.
+    pub outcome: Outcome,
+    /// Where our seat is at this moment.
+    pub seat: Seat,
+}
+
+/// 0 nothing, 1 filter, 2 ignore.
+static POLICY: AtomicU8 = AtomicU8::new(NOTHING);
+const NOTHING: u8 = 0;
+const FILTER: u8 = 1;
+const IGNORE: u8 = 2;
+
+/// SIG_IGN stands because we put it there.
+static OUR_IGNORE: AtomicBool = AtomicBool::new(false);
+/// The constructor took a seat before any runtime began.
+static EARLY: AtomicBool = AtomicBool::new(false);
+
+/// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
+/// there before. Idempotent; [`restore`] takes it back.
+///
+/// Thread-safe, works in a forked child. Not for signal handlers: one that interrupts this call gets
+/// [`Error::Reentered`]. With SIGPIPE blocked in a thread, the signal stays pending there as it would
+/// without us.
+///
+/// # Errors
+/// [`Error::NoEntryPoint`], [`Error::Reentered`], [`Error::System`] if the kernel refuses (seccomp), and
+/// [`Error::Unsupported`] where a context does not show the system call's result (anything but Linux on
+/// x86-64 and aarch64). Then nothing has changed.
+///
+/// # References
+/// write(2), signal(7), sigaction(2).
+///
+/// ```
+/// use sigward::sigpipe::{self, Outcome};
+/// // Rust's own `main` ignores SIGPIPE, so there is nothing to do:
+/// assert_eq!(sigpipe::filter()?, Outcome::AlreadyIgnored);
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn filter() -> Result<Outcome, Error> {
+    let held = chain::lock()?;
+    filter_under(&held)
+}
+
+fn filter_under(held: &Lock) -> Result<Outcome, Error> {
+    if !handler::SEES_ECHOES {
+        return Err(Error::Unsupported);
+    }
+    runtime::look_for_go();
+    let top = Disposition::read(SIGPIPE)?;
+    let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
+    if ours_to_lift {
+        chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
+        OUR_IGNORE.store(false, Ordering::Relaxed);
+    } else if top.kind() != Kind::Ignore && !runtime_above(&top)? {
+        note_if_covered()?;
+        if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
+            // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
+            chain::take_in_place_of(held, &WATCH, top, Disposition::ignore())?;
+        } else {
+            chain::take(held, &WATCH)?;
+        }
+    }
+    POLICY.store(FILTER, Ordering::Relaxed);
+    outcome()
+}
+
+/// SIG_IGN where SIG_DFL stands; an existing handler is chained as by [`filter`], never overwritten.
+/// Idempotent; [`restore`] takes it back.
+///
+/// SIG_IGN is inherited by children across exec: prefer [`filter`] where they matter. Thread-safe, works in
+/// a forked child, not for signal handlers.
+///
+/// # Errors
+/// As [`filter`]; on systems without the filter, [`Error::Unsupported`] only where a handler stands already.
+///
+/// ```
+/// let outcome = sigward::sigpipe::ignore()?;
+/// assert_eq!(outcome, sigward::sigpipe::Outcome::AlreadyIgnored); // by Rust's `main`
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn ignore() -> Result<Outcome, Error> {
+    let held = chain::lock()?;
+    let top = Disposition::read(SIGPIPE)?;
+    let default_behind_us = matches!(
+        chain::standing(&WATCH)?,
+        Standing::OnTop { predecessor } if predecessor.kind() == Kind::Default
+    );
+    let replaceable = top.kind() == Kind::Default || default_behind_us;
+    if replaceable && chain::put(SIGPIPE, &top, &Disposition::ignore())? {
+        OUR_IGNORE.store(true, Ordering::Relaxed);
+    } else if top.kind() != Kind::Ignore {
+        return filter_under(&held);
+    }
+    POLICY.store(IGNORE, Ordering::Relaxed);
+    outcome()
+}
+
+/// Takes back what [`filter`], [`ignore`] and the constructor did: seats pass through, SIG_IGN of ours
+/// becomes SIG_DFL again. What somebody else has installed since stays. Idempotent.
+///
+/// Thread-safe, works in a forked child, not for signal handlers.
+///
+/// # Errors
+/// [`Error::Reentered`], [`Error::Contended`], [`Error::System`].
+///
+/// ```
+/// sigward::sigpipe::restore()?;
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn restore() -> Result<(), Error> {
+    let held = chain::lock()?;
+    if OUR_IGNORE.load(Ordering::Relaxed) {
+        let top = Disposition::read(SIGPIPE)?;
+        if top.kind() == Kind::Ignore {
+            chain::put(SIGPIPE, &top, &Disposition::default_action())?;
+        }
+        OUR_IGNORE.store(false, Ordering::Relaxed);
+    }
+    chain::leave(&held, &WATCH)?;
+    POLICY.store(NOTHING, Ordering::Relaxed);
+    Ok(())
+}
+
+/// How things stand now. Signal-safe, thread-safe, changes nothing.
+///
+/// # Errors
+/// [`Error::System`] if sigaction(2) cannot even be asked.
+pub fn status() -> Result<Status, Error> {
+    let seat = match chain::standing(&WATCH)? {
+        Standing::Absent => Seat::None,
+        Standing::OnTop { .. } => Seat::OnTop,
+        Standing::Covered { top } if runtime_above(&top)? => Seat::Beneath,
+        Standing::Covered { .. } => Seat::Covered,
+    };
+    Ok(Status { outcome: outcome()?, seat })
+}
+
+fn outcome() -> Result<Outcome, Error> {
+    if POLICY.load(Ordering::Relaxed) == NOTHING {
+        return Ok(Outcome::Untouched);
+    }
+    if OUR_IGNORE.load(Ordering::Relaxed) {
+        return Ok(Outcome::Ignored);
+    }
+    let previous = match chain::standing(&WATCH)? {
+        Standing::OnTop { predecessor } => Some(predecessor),
+        Standing::Covered { .. } => chain::seats_of(&WATCH).next(),
+        Standing::Absent => None,
+    };
+    Ok(previous.map_or(Outcome::AlreadyIgnored, |previous| Outcome::Filtered { previous: previous.into() }))
+}
+
+impl From<Disposition> for Previous {
+    fn from(disposition: Disposition) -> Self {
+        match disposition.kind() {
+            Kind::Default => Self::Default,
+            Kind::Ignore => Self::Ignored,
+            Kind::Handler { address, .. } => Self::Handler(address),
+        }
+    }
+}
+
+/// Whether Go stands above the seat that our constructor took: it forwards to us what is not its own, so
+/// there is nothing to take.
+fn runtime_above(top: &Disposition) -> Result<bool, Error> {
+    let Kind::Handler { address, .. } = top.kind() else { return Ok(false) };
+    let covered = matches!(chain::standing(&WATCH)?, Standing::Covered { .. });
+    Ok(EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address))
+}
+
+fn note_if_covered() -> Result<(), Error> {
+    if matches!(chain::standing(&WATCH)?, Standing::Covered { .. }) {
+        counters::OVERWRITTEN.add();
+    }
+    Ok(())
+}
+
+/// Takes the seat on top again after another runtime or library installed its handler.
+pub(crate) fn ensure_on_top() -> Result<(), Error> {
+    match POLICY.load(Ordering::Relaxed) {
+        FILTER => {
+            let held = chain::lock()?;
+            runtime::look_for_go();
+            if Disposition::read(SIGPIPE)?.kind() != Kind::Ignore {
+                note_if_covered()?;
+                chain::take(&held, &WATCH)?;
+            }
+            Ok(())
+        }
+        IGNORE => ignore().map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The constructor: before `main`, and before a runtime that starts later looks at what stands here.
+/// An inherited SIG_IGN stays; errors are left for [`crate::init`] to find again.
+#[cfg(feature = "early")]
+pub(crate) fn beneath() {
+    if let Ok(Outcome::Filtered { .. }) = filter() {
+        EARLY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether Go has recorded our constructor's handler where it would have recorded SIG_DFL without us.
+pub(crate) fn has_default_beneath() -> Result<bool, Error> {
+    let beneath = status()?.seat == Seat::Beneath;
+    let default = chain::seats_of(&WATCH).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
+    Ok(beneath && default)
+}
+
+/// Puts SIG_DFL where the Go package has just put SIG_IGN, for Go to record it.
+pub(crate) fn give_default_to_runtime() -> Result<(), Error> {
+    let _held = chain::lock()?;
+    let top = Disposition::read(SIGPIPE)?;
+    if top.kind() == Kind::Ignore && !OUR_IGNORE.load(Ordering::Relaxed) {
+        chain::put(SIGPIPE, &top, &Disposition::default_action())?;
+    }
+    Ok(())
+}
