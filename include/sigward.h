@@ -194,11 +194,12 @@ const char *sigward_version(void);
 // Signal-safe, thread-safe.
 const char *sigward_strerror(int code);
 
-// For the Go package: Go's code lies from low to before high, so a write from there is Go's own. Idempotent,
+// For the Go package: Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
 // thread-safe.
 //
 // Returns 0; -EINVAL for an empty range; -ENOSPC after 16 runtimes.
-int sigward_runtime_text(const void *low, const void *high);
+int sigward_runtime_text(size_t low,
+                         size_t high);
 
 // For the Go package: 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL
 // without us, 0 if not.

@@ -96,30 +96,41 @@ pub(crate) fn take_in_place_of(
     top: Disposition,
     predecessor: Disposition,
 ) -> Result<Disposition, Error> {
-    let index = reusable(watch, &predecessor).or_else(|| {
-        let fresh = claim(watch)?;
-        entry(fresh)?.publish(&predecessor);
-        Some(fresh)
-    });
-    let (Some(index), Some(seat)) = (index, index.and_then(entry)) else {
-        return Err(Error::NoEntryPoint);
-    };
+    let (index, seat) = entry_above(watch, &predecessor)?;
+    let ours = disposition_of(index, &predecessor);
     let was_active = seat.is_active();
     seat.set_active(true);
-    let before = match disposition_of(index, &predecessor).write(watch.signal) {
+    let before = match ours.write(watch.signal) {
         Ok(before) => before,
         Err(error) => {
             seat.set_active(was_active);
             return Err(error);
         }
     };
-    if before.same(&top) || before.handler == address_of(index) {
+    if before.same(&top) || before.handler == ours.handler {
         return Ok(predecessor);
     }
     // Somebody installed `before` since we looked: it is the one that comes after us.
     counters::RACES_REPAIRED.add();
+    if let Ok((right, seat)) = entry_above(watch, &before) {
+        seat.set_active(true);
+        if put(watch.signal, &ours, &disposition_of(right, &before))? {
+            return Ok(before);
+        }
+    }
+    // And somebody stands above us already and will pass on to the entry that we had put there.
     seat.publish(&before);
     Ok(before)
+}
+
+/// An entry point of this watch with this predecessor: one that has it already, or a new one.
+fn entry_above(watch: &'static Watch, predecessor: &Disposition) -> Result<(usize, &'static Entry), Error> {
+    let index = reusable(watch, predecessor).or_else(|| {
+        let fresh = claim(watch)?;
+        entry(fresh)?.publish(predecessor);
+        Some(fresh)
+    });
+    index.and_then(|index| Some((index, entry(index)?))).ok_or(Error::NoEntryPoint)
 }
 
 /// An entry of this watch that already stands above `predecessor`: nothing in it has to change.

@@ -2,15 +2,15 @@
 
 use super::code;
 use crate::sigpipe;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
-/// For the Go package: Go's code lies from low to before high, so a write from there is Go's own. Idempotent,
+/// For the Go package: Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
 /// thread-safe.
 ///
 /// Returns 0; -EINVAL for an empty range; -ENOSPC after 16 runtimes.
 #[unsafe(no_mangle)]
-pub extern "C" fn sigward_runtime_text(low: *const c_void, high: *const c_void) -> c_int {
-    code(sigpipe::runtime::add_text(low as usize, high as usize))
+pub extern "C" fn sigward_runtime_text(low: usize, high: usize) -> c_int {
+    code(sigpipe::runtime::add_text(low, high))
 }
 
 /// For the Go package: 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL

@@ -107,7 +107,7 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
         chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
     } else if top.kind() != Kind::Ignore && !runtime_above(&top)? {
-        note_if_covered()?;
+        note_if_covered(&top)?;
         if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
             chain::take_in_place_of(held, &WATCH, top, Disposition::ignore())?;
@@ -223,8 +223,9 @@ fn runtime_above(top: &Disposition) -> Result<bool, Error> {
     Ok(EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address))
 }
 
-fn note_if_covered() -> Result<(), Error> {
-    if matches!(chain::standing(&WATCH)?, Standing::Covered { .. }) {
+/// Counts that somebody stands where we had been on top; Go above the constructor's seat is no surprise.
+fn note_if_covered(top: &Disposition) -> Result<(), Error> {
+    if matches!(chain::standing(&WATCH)?, Standing::Covered { .. }) && !runtime_above(top)? {
         counters::OVERWRITTEN.add();
     }
     Ok(())
@@ -236,8 +237,9 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
         FILTER => {
             let held = chain::lock()?;
             runtime::look_for_go();
-            if Disposition::read(SIGPIPE)?.kind() != Kind::Ignore {
-                note_if_covered()?;
+            let top = Disposition::read(SIGPIPE)?;
+            if top.kind() != Kind::Ignore {
+                note_if_covered(&top)?;
                 chain::take(&held, &WATCH)?;
             }
             Ok(())

@@ -1,0 +1,3 @@
+module github.com/sigward/sigward/go
+
+go 1.21

@@ -1,0 +1,218 @@
+#ifndef SIGWARD_H
+#define SIGWARD_H
+
+// Made by cbindgen from src/ffi. Do not edit: change the Rust side and run `make header`.
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
+#define SIGWARD_SIGPIPE_FILTER 0
+
+// SIG_IGN where SIG_DFL stands, else as SIGWARD_SIGPIPE_FILTER. Children inherit SIG_IGN.
+#define SIGWARD_SIGPIPE_IGNORE 1
+
+// SIGPIPE is not touched by sigward_init.
+#define SIGWARD_SIGPIPE_LEAVE 2
+
+// What the last policy call found and did.
+typedef enum sigward_outcome {
+    // Nobody has asked for anything, or it was taken back.
+    SIGWARD_OUTCOME_UNTOUCHED = 0,
+    // SIGPIPE was ignored when we came: left as it is.
+    SIGWARD_OUTCOME_ALREADY_IGNORED = 1,
+    // SIG_IGN now stands where SIG_DFL stood.
+    SIGWARD_OUTCOME_IGNORED = 2,
+    // Echoes end in our handler; `previous` gets the rest.
+    SIGWARD_OUTCOME_FILTERED = 3,
+} sigward_outcome;
+
+// Where our seat for SIGPIPE is.
+typedef enum sigward_seat {
+    // Nowhere.
+    SIGWARD_SEAT_NONE = 0,
+    // First in line.
+    SIGWARD_SEAT_ON_TOP = 1,
+    // Beneath Go, which forwards what is not its own.
+    SIGWARD_SEAT_BENEATH = 2,
+    // Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top again.
+    SIGWARD_SEAT_COVERED = 3,
+} sigward_seat;
+
+// Options of sigward_init. Set all to zero, then size.
+typedef struct sigward_options {
+    // sizeof(sigward_options): a library that does not know the size says so (-EINVAL).
+    size_t size;
+    // One of SIGWARD_SIGPIPE_*.
+    uint32_t sigpipe;
+    // Zero.
+    uint32_t reserved;
+} sigward_options;
+
+// How SIGPIPE stands now.
+typedef struct sigward_sigpipe_report {
+    // What the last policy call did.
+    enum sigward_outcome outcome;
+    // Where our seat is at this moment.
+    enum sigward_seat seat;
+    // With FILTERED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
+    size_t previous;
+} sigward_sigpipe_report;
+
+// All counters at about one moment: each is exact, their sum may be one delivery apart.
+//
+// Field for field `sigward_counters` in C.
+typedef struct sigward_counters {
+    // Signals that came to one of our entry points; twice when a runtime above forwards to ours beneath.
+    uint64_t deliveries;
+    // SIGPIPEs that ended here: the write returned EPIPE and nothing else happened.
+    uint64_t swallowed;
+    // Signals that were given to a predecessor, SIG_DFL and SIG_IGN included.
+    uint64_t chained;
+    // Swallowed ones whose file descriptor could not be told for certain.
+    uint64_t unattributed;
+    // How often a handler was found standing where ours had been on top.
+    uint64_t overwritten;
+    // Races with other writers of the kernel's table, lost and put right.
+    uint64_t races_repaired;
+    // Circles of handlers that were cut.
+    uint64_t cycles_cut;
+    // Events that found their slot in the ring still being written by another thread.
+    uint64_t events_dropped;
+    // Zero; room for later counters.
+    uint64_t reserved[8];
+} sigward_counters;
+
+// One swallowed SIGPIPE. Field for field `sigward_event` in C.
+typedef struct sigward_event {
+    // 1 for the first of this process, then one more each. A gap is an event that was overwritten or dropped.
+    uint64_t number;
+    // Nanoseconds since 1970 (`CLOCK_REALTIME`).
+    uint64_t time_ns;
+    // The signal: SIGPIPE.
+    int signal;
+    // Kernel thread id of the writer, as in /proc/PID/task.
+    int32_t tid;
+    // The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
+    uint8_t thread[16];
+    // The file descriptor that was written to, or -1 if it could not be told for certain.
+    int fd;
+    // 0 unknown, 1 pipe or FIFO, 2 socket, 3 other.
+    int fd_kind;
+    // What the write returned: `-EPIPE`, or the bytes of a partial write.
+    int64_t result;
+    // Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`); 0 if unknown.
+    uint64_t inode;
+    // Address of the instruction after the system call.
+    uint64_t pc;
+    // Bytes of `peer` that count; 0 if there is no address.
+    uint32_t peer_len;
+    // Zero; room for later flags.
+    uint32_t flags;
+    // The peer's `struct sockaddr`, also of a connection that is gone.
+    uint8_t peer[112];
+    // Zero; room for later fields.
+    uint64_t reserved[4];
+} sigward_event;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Sets the process's policy. NULL options mean: filter SIGPIPE.
+//
+// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
+// other runtime starts: it looks at what stands there and chains it. In a signal handler it works or, where
+// the handler interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
+// pending there, as without us.
+//
+// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see
+// above. -ENOTSUP: this system shows no system call's result (filter works on Linux x86-64 and aarch64).
+// Else the kernel's errno, for example -EPERM from a seccomp filter. On failure nothing has changed.
+int sigward_init(const struct sigward_options *options);
+
+// Takes the seats on top again after another runtime or library installed its handlers; what stands there
+// now is chained. Does nothing without a policy, on top already, or where SIGPIPE is ignored.
+//
+// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
+int sigward_ensure_on_top(void);
+
+// SIG_IGN where SIG_DFL stands; an existing handler is chained as by sigward_sigpipe_filter, never
+// overwritten. Idempotent; sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
+//
+// Returns 0 or as sigward_init; sigward_sigpipe_status tells which it was.
+int sigward_sigpipe_ignore(void);
+
+// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
+// there before, SIG_DFL included. Children start with SIG_DFL. Idempotent; sigward_sigpipe_restore takes it
+// back. Thread-safe; works in a forked child.
+//
+// Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
+int sigward_sigpipe_filter(void);
+
+// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore and the constructor did. What somebody
+// else has installed since stays. Idempotent. Thread-safe; works in a forked child.
+//
+// Returns 0 or as sigward_init.
+int sigward_sigpipe_restore(void);
+
+// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe, changes nothing.
+//
+// Returns 0; -EINVAL if out is NULL.
+int sigward_sigpipe_status(struct sigward_sigpipe_report *out);
+
+// Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
+//
+// Returns 0; -EINVAL if out is NULL.
+int sigward_read_counters(struct sigward_counters *out);
+
+// Copies events after number *cursor into out, oldest first, at most capacity of them, and moves *cursor to
+// the last one looked at. Start with a cursor of 0; each reader keeps its own. The library keeps the last
+// 512; a gap in the numbers is an event that was overwritten before it was read.
+//
+// Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the fork.
+//
+// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL.
+ssize_t sigward_read_events(uint64_t *cursor, struct sigward_event *out, size_t capacity);
+
+// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
+// bytes: thread, descriptor, peer, result.
+//
+// Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
+// or cap is 0.
+ssize_t sigward_event_format(const struct sigward_event *event, char *buf, size_t cap);
+
+// The library's version, for example "0.1.0". Never NULL, never freed.
+//
+// Signal-safe, thread-safe.
+const char *sigward_version(void);
+
+// What a code that a function of this header returned means, and what to do next. Takes the code as it
+// was returned (negative) or its errno (positive). Never NULL, never freed.
+//
+// Signal-safe, thread-safe.
+const char *sigward_strerror(int code);
+
+// For the Go package: Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
+// thread-safe.
+//
+// Returns 0; -EINVAL for an empty range; -ENOSPC after 16 runtimes.
+int sigward_runtime_text(size_t low,
+                         size_t high);
+
+// For the Go package: 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL
+// without us, 0 if not.
+int sigward_runtime_default_beneath(void);
+
+// For the Go package, between signal.Ignore and signal.Notify: puts SIG_DFL where Go has just put SIG_IGN,
+// for Go to record.
+//
+// Returns 0 or as sigward_init.
+int sigward_runtime_give_default(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SIGWARD_H */

@@ -1,0 +1,21 @@
+//go:build !cgo || !linux || (!amd64 && !arm64)
+
+package sigward
+
+// Err returns nil: there was nothing to arm.
+func Err() error { return nil }
+
+// EnsureOnTop does nothing.
+func EnsureOnTop() error { return nil }
+
+// Restore does nothing.
+func Restore() error { return nil }
+
+// Filter does nothing.
+func Filter() error { return nil }
+
+// Counters returns zeros.
+func Counters() (CounterValues, error) { return CounterValues{}, nil }
+
+// ReadEvents returns none.
+func ReadEvents(cursor uint64) (events []Event, next uint64, err error) { return nil, cursor, nil }
