@@ -100,7 +100,7 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
-    runtime::look_for_go();
+    runtime::look_for_go(held);
     let top = Disposition::read(SIGPIPE)?;
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     if ours_to_lift {
@@ -236,7 +236,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
     match POLICY.load(Ordering::Relaxed) {
         FILTER => {
             let held = chain::lock()?;
-            runtime::look_for_go();
+            runtime::look_for_go(&held);
             let top = Disposition::read(SIGPIPE)?;
             if top.kind() != Kind::Ignore {
                 note_if_covered(&top)?;

@@ -4,29 +4,71 @@
 //! program headers show it even when the file is stripped. Where the code of a Go runtime lies, its package
 //! `sigward` tells us: an address in there can only be running with a goroutine.
 
+use crate::chain::Lock;
 use crate::error::Error;
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// How many Go runtimes one process can tell us of: an executable and its c-shared libraries.
+/// How many Go runtimes one process can hold: an executable and its c-shared libraries.
 const RUNTIMES: usize = 16;
 
-static GO_IS_HERE: AtomicBool = AtomicBool::new(false);
-static TEXT: [(AtomicUsize, AtomicUsize); RUNTIMES] =
-    [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RUNTIMES];
+/// Ranges of addresses that are added once and never removed.
+struct Ranges([(AtomicUsize, AtomicUsize); RUNTIMES]);
+
+impl Ranges {
+    const fn none() -> Self {
+        Self([const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RUNTIMES])
+    }
+
+    /// Signal-safe.
+    fn hold(&self, address: usize) -> bool {
+        self.0.iter().any(|(low, high)| {
+            // The end is published last: Acquire pairs with the Release in `add`.
+            let high = high.load(Ordering::Acquire);
+            address < high && address >= low.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Signal-safe.
+    fn is_empty(&self) -> bool {
+        self.0.first().is_none_or(|(_, high)| high.load(Ordering::Acquire) == 0)
+    }
+
+    /// Only under the lock of the chain. False if there is no room.
+    fn add(&self, low: usize, high: usize) -> bool {
+        for (known_low, known_high) in &self.0 {
+            match known_high.load(Ordering::Relaxed) {
+                0 => {
+                    known_low.store(low, Ordering::Relaxed);
+                    known_high.store(high, Ordering::Release);
+                    return true;
+                }
+                known if known == high && known_low.load(Ordering::Relaxed) == low => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+/// Go's code, as its own package told us.
+static TEXT: Ranges = Ranges::none();
+/// Whole executables and libraries that Go's linker made.
+static OBJECTS: Ranges = Ranges::none();
 
 /// Whether a Go runtime is in this process, as far as was looked. Signal-safe.
 pub(super) fn go_is_here() -> bool {
-    GO_IS_HERE.load(Ordering::Relaxed)
+    !OBJECTS.is_empty() || !TEXT.is_empty()
 }
 
 /// Whether `pc` lies in the code of a Go runtime that told us so. Signal-safe.
 pub(super) fn is_go_code(pc: usize) -> bool {
-    TEXT.iter().any(|(low, high)| {
-        // The end is published last: Acquire pairs with the Release in `add_text`.
-        let high = high.load(Ordering::Acquire);
-        pc < high && pc >= low.load(Ordering::Relaxed)
-    })
+    TEXT.hold(pc)
+}
+
+/// Whether `address` lies in an executable or library that Go's linker made. Signal-safe.
+pub(super) fn is_in_go(address: usize) -> bool {
+    OBJECTS.hold(address) || TEXT.hold(address)
 }
 
 /// Notes that Go's code lies in `low..high`.
@@ -35,48 +77,46 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
         return Err(Error::InvalidArgument);
     }
     let _held = crate::chain::lock()?;
-    GO_IS_HERE.store(true, Ordering::Relaxed);
-    for (known_low, known_high) in &TEXT {
-        match known_high.load(Ordering::Relaxed) {
-            0 => {
-                known_low.store(low, Ordering::Relaxed);
-                known_high.store(high, Ordering::Release);
-                return Ok(());
-            }
-            known if known == high && known_low.load(Ordering::Relaxed) == low => return Ok(()),
-            _ => {}
+    if TEXT.add(low, high) { Ok(()) } else { Err(Error::NoEntryPoint) }
+}
+
+/// Looks through all loaded objects for Go's note.
+///
+/// A forked child believes what its parent saw: another thread of the parent may have held the dynamic
+/// loader's lock, and in the child nobody lets it go.
+pub(super) fn look_for_go(_held: &Lock) {
+    static LOOKED: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    if ![0, process].contains(&LOOKED.load(Ordering::Relaxed)) {
+        return;
+    }
+    LOOKED.store(process, Ordering::Relaxed);
+    each_object(|object| {
+        let mut loaded = headers(object).iter().filter(|header| header.p_type == libc::PT_LOAD);
+        let low = loaded.next().map(|header| address_in(object, header));
+        let high = loaded.next_back().map(|header| address_in(object, header) + header.p_memsz as usize);
+        if let (Some(low), Some(high), true) = (low, high, has_go_note(object)) {
+            OBJECTS.add(low, high);
         }
-    }
-    Err(Error::NoEntryPoint)
+    });
 }
 
-/// Looks through all loaded objects for Go's note. Not for handlers.
-pub(super) fn look_for_go() {
-    if !go_is_here() && any_object(|object| has_go_note(object)) {
-        GO_IS_HERE.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Whether the object that holds `address` was linked by Go. Not for handlers.
-pub(super) fn is_in_go(address: usize) -> bool {
-    any_object(|object| holds(object, address) && has_go_note(object))
-}
-
-fn any_object<F: FnMut(&libc::dl_phdr_info) -> bool>(mut wanted: F) -> bool {
-    unsafe extern "C" fn visit<F: FnMut(&libc::dl_phdr_info) -> bool>(
+fn each_object<F: FnMut(&libc::dl_phdr_info)>(mut look: F) {
+    unsafe extern "C" fn visit<F: FnMut(&libc::dl_phdr_info)>(
         object: *mut libc::dl_phdr_info,
         _size: libc::size_t,
-        wanted: *mut c_void,
+        look: *mut c_void,
     ) -> c_int {
         // SAFETY: dl_iterate_phdr(3) passes a live description and the pointer that it was given.
         let Some(object) = (unsafe { object.as_ref() }) else { return 0 };
         // SAFETY: the pointer is the exclusive reference below, which outlives the iteration.
-        let wanted = unsafe { &mut *wanted.cast::<F>() };
-        c_int::from(wanted(object))
+        let look = unsafe { &mut *look.cast::<F>() };
+        look(object);
+        0
     }
-    let data = std::ptr::from_mut(&mut wanted).cast();
+    let data = std::ptr::from_mut(&mut look).cast();
     // SAFETY: `visit` takes what dl_iterate_phdr(3) passes, and `data` lives until it returns.
-    unsafe { libc::dl_iterate_phdr(Some(visit::<F>), data) != 0 }
+    unsafe { libc::dl_iterate_phdr(Some(visit::<F>), data) };
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -92,16 +132,13 @@ fn headers(object: &libc::dl_phdr_info) -> &[Header] {
     unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) }
 }
 
-fn holds(object: &libc::dl_phdr_info, address: usize) -> bool {
-    headers(object).iter().any(|header| {
-        let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
-        header.p_type == libc::PT_LOAD && address.wrapping_sub(start) < header.p_memsz as usize
-    })
+fn address_in(object: &libc::dl_phdr_info, header: &Header) -> usize {
+    (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize)
 }
 
 fn has_go_note(object: &libc::dl_phdr_info) -> bool {
     headers(object).iter().filter(|header| header.p_type == libc::PT_NOTE).any(|header| {
-        let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+        let start = address_in(object, header);
         // SAFETY: a PT_NOTE segment of a loaded object lies in one of its mapped PT_LOAD segments.
         let notes = unsafe { std::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
         names_go(notes)

@@ -97,7 +97,8 @@ pub(super) unsafe fn deliver(index: usize, signal: c_int, info: *mut libc::sigin
     errno.restore();
 }
 
-/// Gives the delivery to the predecessor; at the second visit to the base action; at the third to nobody.
+/// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to
+/// nobody.
 fn pass_on(index: usize, delivery: &Delivery<'_>) {
     let visit = trace::visit(delivery.info, index);
     let level = nesting::enter(delivery, index);
@@ -109,7 +110,7 @@ fn pass_on(index: usize, delivery: &Delivery<'_>) {
         (Visit::Spent, _) => counters::CYCLES_CUT.add(),
         (Visit::First | Visit::Second, _) => {
             counters::CYCLES_CUT.add();
-            if let Some((owner, base)) = base_action(delivery.signal) {
+            if let Some((owner, base)) = base_action(delivery.signal, index) {
                 // A base action that is a handler may itself be part of a circle of raised signals.
                 let circle = level.is_none() && matches!(base.kind(), Kind::Handler { .. });
                 let last = Disposition::default_action();

@@ -3,7 +3,7 @@
 use super::Delivery;
 use super::default_action::default_action;
 use crate::chain::disposition::{Disposition, Kind};
-use crate::chain::entry::{entries_for, entry};
+use crate::chain::entry::{Entry, entries_for, entry};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -14,7 +14,7 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
         Kind::Ignore => {}
         Kind::Handler { address, siginfo } => {
             let once = disposition.flags & libc::SA_RESETHAND != 0;
-            if once && !entry(owner).is_some_and(crate::chain::entry::Entry::spend) {
+            if once && !entry(owner).is_some_and(Entry::spend) {
                 // It had its one call: the kernel would have put SIG_DFL back before that call.
                 return default_action(delivery.signal, delivery.info, delivery.context);
             }
@@ -26,10 +26,12 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
     }
 }
 
-/// The oldest predecessor that was recorded for this signal, and whose it is: what stood there before any
-/// circle could be closed through us.
-pub(super) fn base_action(signal: c_int) -> Option<(usize, &'static Disposition)> {
-    entries_for(signal).find_map(|(index, entry)| Some((index, entry.predecessor()?)))
+/// Where a circle that closed through entry `index` ends: the predecessor that was recorded before that
+/// entry was taken, the oldest one of the signal for the oldest entry. The entry that it belongs to as well.
+pub(super) fn base_action(signal: c_int, index: usize) -> Option<(usize, &'static Disposition)> {
+    let recorded = |(index, entry): (usize, &'static Entry)| Some((index, entry.predecessor()?));
+    let before = entries_for(signal).take_while(|(other, _)| *other < index).filter_map(recorded).last();
+    before.or_else(|| entries_for(signal).find_map(recorded))
 }
 
 /// # Safety

@@ -1,0 +1,81 @@
+//! The invariants of `chain`, each in processes of their own, most of them beside their bare twin.
+
+mod support;
+
+use support::{Link, SIGPIPE, both, host, run};
+
+// ---- 1. termination ----
+
+#[test]
+fn a_circle_of_handlers_ends_in_the_default_action() {
+    // Without the cut this recurses until the stack is gone: SIGSEGV.
+    run(&host("chain", Link::Archive), &["circle"]).died_of(SIGPIPE);
+}
+
+#[test]
+fn a_circle_above_a_handler_reaches_that_handler() {
+    let run = run(&host("chain", Link::Archive), &["circle_above_a_handler"]);
+    // chaining twice (by the kernel and by ours'), and counting once as the base action.
+    assert_eq!(run.lived().out, "calls 3\ncut 1\n");
+}
+
+#[test]
+fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
+    run(&host("chain", Link::Archive), &["circle_of_raises"]).died_of(SIGPIPE);
+}
+
+// ---- 2. no theft ----
+
+#[test]
+fn leaving_beneath_another_handler_passes_through() {
+    let (bare, warded) = both("chain", "leave_beneath_another");
+    assert_eq!(bare.lived().out, "calls 2\n");
+    assert_eq!(warded.lived().out, "calls 2\n");
+}
+
+#[test]
+fn leaving_on_top_gives_back_what_stood_there() {
+    let (bare, warded) = both("chain", "leave_on_top");
+    assert_eq!(bare.lived().out, "calls 1\n");
+    assert_eq!(warded.lived().out, "calls 1\n");
+}
+
+#[test]
+fn no_handler_is_lost_in_a_race_with_another_writer() {
+    assert_eq!(run(&host("chain", Link::Archive), &["races"]).lived().out, "races 1\n");
+}
+
+// ---- 4. faithful default ----
+
+#[test]
+fn what_is_no_echo_ends_the_process_as_without_us() {
+    for scenario in ["raise_default", "kill_self", "queue_self", "kill_from_outside"] {
+        let (bare, warded) = both("chain", scenario);
+        bare.died_of(SIGPIPE);
+        warded.died_of(SIGPIPE);
+        assert_eq!((bare.out, warded.out), (String::new(), String::new()), "{scenario}");
+    }
+}
+
+// ---- 6. flags ----
+
+#[test]
+fn a_predecessor_sees_the_mask_the_siginfo_and_the_single_call_that_the_kernel_would_give_it() {
+    let (bare, warded) = both("chain", "flags");
+    assert_eq!(bare.lived().out, warded.lived().out);
+    assert!(bare.out.contains("flags 7: signal 13"), "RESETHAND really resets: {}", bare.out);
+}
+
+#[test]
+fn an_interrupted_read_starts_again_or_not_as_the_predecessor_asked() {
+    let (bare, warded) = both("chain", "restart");
+    assert_eq!(bare.lived().out, "restart 0: -1 Interrupted system call\nrestart 1: 1 \n");
+    assert_eq!(bare.out, warded.lived().out);
+}
+
+// ---- 8. fork ----
+
+#[test]
+fn a_child_forked_in_the_middle_of_a_change_works() {
+    run(&host("chain", Link::Archive), &["forks"]).lived();
+}

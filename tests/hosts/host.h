@@ -1,0 +1,87 @@
+/* What the hosts share: the library or its absence, checks, broken pipes, a table of scenarios. */
+#ifndef HOST_H
+#define HOST_H
+
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifdef BARE
+static inline int ward(void) { return 0; }
+static inline int sigward_ensure_on_top(void) { return 0; }
+static inline int sigward_sigpipe_restore(void) { return 0; }
+static inline int sigward_sigpipe_filter(void) { return 0; }
+static inline int sigward_sigpipe_ignore(void) { return 0; }
+#else
+#include "sigward.h"
+static inline int ward(void) { return sigward_init(NULL); }
+#endif
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition, strerror(errno));      \
+            _exit(99);                                                                                       \
+        }                                                                                                    \
+    } while (0)
+
+/* The write end of a pipe that nobody reads. */
+static inline int broken_pipe(void) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    close(ends[0]);
+    return ends[1];
+}
+
+/* Says in one write what stdio would say in several. */
+#define SAY(...)                                                                                             \
+    do {                                                                                                     \
+        char said[512];                                                                                      \
+        int length = snprintf(said, sizeof said, __VA_ARGS__);                                               \
+        if (write(1, said, (size_t)length) != length) _exit(98);                                             \
+    } while (0)
+
+typedef void handler(int, siginfo_t *, void *);
+
+static inline void install(int signal, handler *function, int flags) {
+    struct sigaction action = {.sa_sigaction = function, .sa_flags = SA_SIGINFO | flags};
+    CHECK(sigaction(signal, &action, NULL) == 0);
+}
+
+static inline void *current_handler(int signal) {
+    struct sigaction action;
+    CHECK(sigaction(signal, NULL, &action) == 0);
+    return (void *)action.sa_sigaction;
+}
+
+struct scenario {
+    const char *name;
+    void (*run)(void);
+};
+
+/* Defines main: runs the scenario that the first argument names. */
+#define SCENARIOS(...)                                                                                       \
+    int main(int argc, char **argv) {                                                                        \
+        static const struct scenario all[] = {__VA_ARGS__};                                                  \
+        for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)                                    \
+            if (strcmp(all[i].name, argv[1]) == 0) {                                                         \
+                all[i].run();                                                                                \
+                return 0;                                                                                    \
+            }                                                                                                \
+        fprintf(stderr, "no such scenario\n");                                                               \
+        return 97;                                                                                           \
+    }
+
+#endif

@@ -1,0 +1,143 @@
+//! Builds the C hosts of `tests/hosts` and runs them as processes of their own.
+//!
+//! A Rust test starts with SIGPIPE ignored and so proves nothing about embedding: each scenario is a C
+//! program with real defaults (std's `Command` resets SIGPIPE in the child). Most are built twice from the
+//! same source: *bare*, without the library, and *warded*.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+pub const SIGPIPE: i32 = libc::SIGPIPE;
+
+/// How a host has the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Not at all: `ward()` and its like are empty.
+    Bare,
+    /// `libsigward.a` of the release profile.
+    Archive,
+    /// `libsigward.a` of the debug profile.
+    DebugArchive,
+    /// `libsigward.a`, in a host linked with `-static`.
+    Static,
+    /// `libsigward.so`.
+    Shared,
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo puts what it builds: the directory above this test's own `deps`.
+pub fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let deps = test.parent().and_then(Path::parent).and_then(Path::parent);
+    deps.expect("a test lies in target/PROFILE/deps").to_path_buf()
+}
+
+/// Builds the C library once per test binary and profile; cargo keeps what is up to date.
+pub fn library(profile: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"]).arg(target()).current_dir(root());
+    if profile == "release" {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "the C library builds");
+    target().join(profile)
+}
+
+/// Compiles `tests/hosts/NAME.c` and returns the program.
+pub fn host(name: &str, link: Link) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let profile = if link == Link::DebugArchive { "debug" } else { "release" };
+    let libraries = if link == Link::Bare { PathBuf::new() } else { library(profile) };
+    let _one_at_a_time = BUILDING.lock();
+    let folder = target().join("hosts");
+    std::fs::create_dir_all(&folder).expect("target is writable");
+    let program = folder.join(format!("{name}-{link:?}-{}", std::process::id()));
+    let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]).arg(root().join("include"));
+    cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&program);
+    match link {
+        Link::Bare => drop(cc.arg("-DBARE")),
+        Link::Archive | Link::DebugArchive => drop(cc.arg(libraries.join("libsigward.a"))),
+        Link::Static => drop(cc.arg("-static").arg(libraries.join("libsigward.a"))),
+        Link::Shared => {
+            // The program asks for the SONAME: give it that name beside the library.
+            let soname = libraries.join("libsigward.so.0");
+            let _ = std::fs::remove_file(&soname);
+            std::os::unix::fs::symlink("libsigward.so", &soname).expect("target is writable");
+            cc.arg("-L").arg(&libraries).arg("-lsigward").arg(format!("-Wl,-rpath,{}", libraries.display()));
+        }
+    }
+    cc.args(["-ldl", "-lm"]);
+    let output = cc.output().expect("a C compiler is installed");
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Run {
+    pub status: ExitStatus,
+    pub out: String,
+    pub err: String,
+}
+
+impl Run {
+    /// The number of the signal that ended it.
+    pub fn signal(&self) -> Option<i32> {
+        std::os::unix::process::ExitStatusExt::signal(&self.status)
+    }
+
+    #[track_caller]
+    pub fn lived(&self) -> &Self {
+        assert_eq!(self.status.code(), Some(0), "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn died_of(&self, signal: i32) -> &Self {
+        assert_eq!(self.signal(), Some(signal), "{self:#?}");
+        self
+    }
+}
+
+/// Runs a program with these arguments, for at most 60 seconds.
+pub fn run(program: &Path, arguments: &[&str]) -> Run {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    run_command(command)
+}
+
+pub fn run_command(mut command: Command) -> Run {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the host starts");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    // Hosts print less than a pipe holds, so nobody has to read meanwhile.
+    while child.try_wait().expect("a child of ours").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            let output = child.wait_with_output().expect("a child of ours");
+            panic!("{command:?} hung: {output:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("a child of ours");
+    Run {
+        status,
+        out: String::from_utf8_lossy(&stdout).into_owned(),
+        err: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// Runs one scenario of a host bare and warded.
+pub fn both(name: &str, scenario: &str) -> (Run, Run) {
+    (run(&host(name, Link::Bare), &[scenario]), run(&host(name, Link::Archive), &[scenario]))
+}
