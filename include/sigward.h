@@ -95,7 +95,7 @@ typedef struct sigward_event {
     // Kernel thread id of the writer, as in /proc/PID/task.
     int32_t tid;
     // The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
-    uint8_t thread[16];
+    char thread[16];
     // The file descriptor that was written to, or -1 if it could not be told for certain.
     int fd;
     // 0 unknown, 1 pipe or FIFO, 2 socket, 3 other.

@@ -1,6 +1,6 @@
 //! One swallowed signal: who, when, on which fd, to whom.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -31,7 +31,7 @@ pub struct Event {
     /// Kernel thread id of the writer, as in /proc/PID/task.
     pub tid: i32,
     /// The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
-    pub thread: [u8; 16],
+    pub thread: [c_char; 16],
     /// The file descriptor that was written to, or -1 if it could not be told for certain.
     pub fd: c_int,
     /// 0 unknown, 1 pipe or FIFO, 2 socket, 3 other.
@@ -101,8 +101,10 @@ impl Event {
     /// The thread's name, as far as it is UTF-8.
     #[must_use]
     pub fn thread_name(&self) -> &str {
-        let end = self.thread.iter().position(|byte| *byte == 0).unwrap_or(self.thread.len());
-        let name = self.thread.get(..end).unwrap_or_default();
+        let bytes = self.thread.as_ptr().cast::<u8>();
+        // SAFETY: 16 bytes that live as long as `self`; c_char and u8 are the same to the memory.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes, self.thread.len()) };
+        let name = CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes);
         match std::str::from_utf8(name) {
             Ok(name) => name,
             Err(error) => std::str::from_utf8(name.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default(),

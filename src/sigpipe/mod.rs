@@ -21,5 +21,7 @@ pub(crate) mod runtime;
 
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
-pub(crate) use policy::{ensure_on_top, has_default_beneath, give_default_to_runtime};
+pub(crate) use policy::ensure_on_top;
+#[cfg(feature = "capi")]
+pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};

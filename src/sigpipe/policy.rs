@@ -143,6 +143,8 @@ pub fn ignore() -> Result<Outcome, Error> {
     let replaceable = top.kind() == Kind::Default || default_behind_us;
     if replaceable && chain::put(SIGPIPE, &top, &Disposition::ignore())? {
         OUR_IGNORE.store(true, Ordering::Relaxed);
+        // The constructor's seat, if that is what stood there, is no longer one.
+        chain::leave(&held, &WATCH)?;
     } else if top.kind() != Kind::Ignore {
         return filter_under(&held);
     }
@@ -258,6 +260,7 @@ pub(crate) fn beneath() {
     }
 }
 
+#[cfg(feature = "capi")]
 /// Whether Go has recorded our constructor's handler where it would have recorded SIG_DFL without us.
 pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     let beneath = status()?.seat == Seat::Beneath;
@@ -265,6 +268,7 @@ pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     Ok(beneath && default)
 }
 
+#[cfg(feature = "capi")]
 /// Puts SIG_DFL where the Go package has just put SIG_IGN, for Go to record it.
 pub(crate) fn give_default_to_runtime() -> Result<(), Error> {
     let _held = chain::lock()?;

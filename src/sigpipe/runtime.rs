@@ -5,6 +5,7 @@
 //! `sigward` tells us: an address in there can only be running with a goroutine.
 
 use crate::chain::Lock;
+#[cfg(feature = "capi")]
 use crate::error::Error;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -71,6 +72,7 @@ pub(super) fn is_in_go(address: usize) -> bool {
     OBJECTS.hold(address) || TEXT.hold(address)
 }
 
+#[cfg(feature = "capi")]
 /// Notes that Go's code lies in `low..high`.
 pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
     if low == 0 || low >= high {

@@ -71,21 +71,43 @@ fn describe_thread(event: &mut Event) {
 #[cfg(not(target_os = "linux"))]
 fn describe_thread(_event: &mut Event) {}
 
-/// The address of the other side. `SO_PEERNAME` still tells it when the connection is gone and
-/// getpeername(2) says ENOTCONN: it asks the protocol without looking at the state (`sk_getsockopt` in
-/// net/core/sock.c, `inet_getname` in net/ipv4/af_inet.c).
+/// The address of the other side, if there is one.
 #[cfg(target_os = "linux")]
 fn describe_peer(event: &mut Event) {
     if event.fd_kind != 2 {
         return;
     }
-    let mut length = event.peer.len() as libc::socklen_t;
-    let peer = event.peer.as_mut_ptr().cast();
-    // SAFETY: `length` bytes at `peer` may be written; getsockopt(2) is signal-safe.
-    let status = unsafe { libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer, &raw mut length) };
+    let room = match socket_family(event.fd) {
+        Some(libc::AF_INET) => size_of::<libc::sockaddr_in>(),
+        Some(libc::AF_INET6) => size_of::<libc::sockaddr_in6>(),
+        Some(_) => event.peer.len(),
+        None => return,
+    };
+    let mut length = room as libc::socklen_t;
+    let peer = event.peer.as_mut_ptr();
+    let status = if room == event.peer.len() {
+        // SAFETY: `length` bytes at `peer` may be written; getpeername(2) is signal-safe.
+        unsafe { libc::getpeername(event.fd, peer.cast(), &raw mut length) }
+    } else {
+        // When a connection is gone getpeername(2) says ENOTCONN. SO_PEERNAME still tells, as it does not look
+        // at the state, but takes no more room than the address needs (`sk_getsockopt` in net/core/sock.c,
+        // `inet_getname` in net/ipv4/af_inet.c).
+        // SAFETY: as above; getsockopt(2) is signal-safe.
+        unsafe { libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer.cast(), &raw mut length) }
+    };
     if status == 0 {
-        event.peer_len = length.min(event.peer.len() as libc::socklen_t);
+        event.peer_len = length.min(room as libc::socklen_t);
     }
+}
+
+#[cfg(target_os = "linux")]
+fn socket_family(fd: c_int) -> Option<c_int> {
+    let mut family = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    let place = (&raw mut family).cast();
+    // SAFETY: room for one number; getsockopt(2) is signal-safe.
+    let status = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, place, &raw mut length) };
+    (status == 0).then_some(family)
 }
 
 #[cfg(not(target_os = "linux"))]
