@@ -1,0 +1,69 @@
+/* Watches a child of its own with ptrace(2) die by default: which siginfo, at which instruction. */
+#include "host.h"
+#include <sys/ptrace.h>
+#include <sys/user.h>
+
+static void run_child(const char *how) {
+    CHECK(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+    CHECK(ward() == 0);
+    if (strcmp(how, "raise") == 0) raise(SIGPIPE);
+    if (strcmp(how, "kill") == 0) kill(getpid(), SIGPIPE);
+    if (strcmp(how, "queue") == 0) sigqueue(getpid(), SIGPIPE, (union sigval){.sival_int = 4711});
+    for (;;) pause();
+}
+
+/* Follows the child to its end and says what the last SIGPIPE before it was. */
+static void watch(const char *how) {
+    pid_t child = fork();
+    if (child == 0) run_child(how);
+    siginfo_t last = {0};
+    unsigned long long where = 0;
+    int status, stops = 0;
+    for (;;) {
+        CHECK(waitpid(child, &status, 0) == child);
+        if (!WIFSTOPPED(status)) break;
+        struct user_regs_struct registers;
+        struct iovec all = {&registers, sizeof registers};
+        CHECK(WSTOPSIG(status) == SIGPIPE);
+        CHECK(ptrace(PTRACE_GETSIGINFO, child, NULL, &last) == 0);
+        CHECK(ptrace(PTRACE_GETREGSET, child, 1 /* NT_PRSTATUS */, &all) == 0);
+#ifdef __x86_64__
+        unsigned long long at = registers.rip;
+#else
+        unsigned long long at = registers.pc;
+#endif
+        if (stops++ && at != where) SAY("moved ");
+        where = at;
+        CHECK(ptrace(PTRACE_CONT, child, NULL, SIGPIPE) == 0);
+    }
+    SAY("%s: %s %d, code %d, own pid %d, value %d\n", how, WIFSIGNALED(status) ? "signal" : "exit",
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), last.si_code, last.si_pid == child,
+        last.si_code == SI_QUEUE ? last.si_value.sival_int : 0);
+#ifndef BARE
+    CHECK(stops == 2); /* once to our handler, once by default */
+#else
+    CHECK(stops == 1);
+#endif
+}
+
+static void siginfo(void) {
+    watch("raise");
+    watch("kill");
+    watch("queue");
+}
+
+/* As the init process of a pid namespace the kernel drops what has its default action. */
+static void init_process(void) {
+    CHECK(ward() == 0);
+    CHECK(getpid() == 1);
+    raise(SIGPIPE);
+    kill(1, SIGPIPE);
+    CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
+#ifndef BARE
+    sigward_sigpipe_report report;
+    CHECK(sigward_sigpipe_status(&report) == 0 && report.seat == SIGWARD_SEAT_ON_TOP);
+#endif
+    SAY("lived\n");
+}
+
+SCENARIOS({"siginfo", siginfo}, {"init_process", init_process})
