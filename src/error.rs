@@ -59,7 +59,9 @@ impl fmt::Display for Error {
             Self::Contended => {
                 "other threads keep changing this signal's disposition: call again when they have finished"
             }
-            Self::Unsupported => "not available on this system: use sigpipe::ignore or the writers that raise nothing",
+            Self::Unsupported => {
+                "not available on this system: use sigpipe::ignore or the writers that raise nothing"
+            }
             Self::System(errno) => {
                 return write!(
                     formatter,

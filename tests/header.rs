@@ -5,7 +5,8 @@
 fn the_header_has_not_drifted() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     // Set by build.rs, for the library and its tests alike.
-    let fresh = option_env!("SIGWARD_HEADER").map(|path| std::fs::read_to_string(path).expect("build.rs wrote it"));
+    let fresh =
+        option_env!("SIGWARD_HEADER").map(|path| std::fs::read_to_string(path).expect("build.rs wrote it"));
     for committed in ["include/sigward.h", "go/sigward.h"] {
         let committed_text = std::fs::read_to_string(root.join(committed)).expect("committed");
         assert_eq!(Some(committed_text), fresh, "{committed} has drifted: run `make header`");

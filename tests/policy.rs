@@ -76,7 +76,8 @@ fn filter_is_idempotent_and_reversible() {
 #[test]
 fn being_overwritten_is_noticed_and_mended() {
     let run = warded("overwritten");
-    let expected = "outcome 3 seat 3 previous 0\noutcome 3 seat 1 previous 0\noutcome 3 seat 3 previous 0\nhandled 1\n";
+    let expected =
+        "outcome 3 seat 3 previous 0\noutcome 3 seat 1 previous 0\noutcome 3 seat 3 previous 0\nhandled 1\n";
     assert_eq!(run.died_of(SIGPIPE).out, expected);
 }
 

@@ -77,7 +77,7 @@ impl Disposition {
     }
 
     fn exchange(signal: c_int, new: Option<&Self>) -> Result<Self, Error> {
-        let new = new.map(Self::to_libc);
+        let new = new.map(|new| new.to_libc());
         let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let mut old = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: `new` is null or points to a whole struct; `old` has room for one.
@@ -89,7 +89,7 @@ impl Disposition {
         Ok(Self { handler: old.sa_sigaction, flags: old.sa_flags & !RESTORER, mask: old.sa_mask })
     }
 
-    fn to_libc(&self) -> libc::sigaction {
+    fn to_libc(self) -> libc::sigaction {
         // SAFETY: all fields are numbers, sets of bits or an optional function: zero is valid for each.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = self.handler;
@@ -118,7 +118,11 @@ impl Disposition {
 
 impl std::fmt::Debug for Disposition {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Disposition").field("kind", &self.kind()).field("flags", &self.flags).finish_non_exhaustive()
+        formatter
+            .debug_struct("Disposition")
+            .field("kind", &self.kind())
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
     }
 }
 

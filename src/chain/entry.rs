@@ -59,8 +59,10 @@ impl Entry {
         // Acquire pairs with the Release in `publish`.
         let last = self.published.load(Ordering::Acquire).checked_sub(1)?;
         let record = self.records.get(last)?;
-        // SAFETY: published records are initialised and never written again.
-        Some(unsafe { (*record.get()).assume_init_ref() })
+        // SAFETY: published records are never written again, so a shared reference may live as long as `self`.
+        let record = unsafe { &*record.get() };
+        // SAFETY: published records are initialised.
+        Some(unsafe { record.assume_init_ref() })
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -120,7 +122,10 @@ pub(super) fn entry(index: usize) -> Option<&'static Entry> {
 
 /// All entries that are in use for `signal`, oldest first. Signal-safe.
 pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'static Entry)> {
-    ENTRIES.iter().enumerate().filter(move |(_, entry)| entry.watch().is_some_and(|watch| watch.signal == signal))
+    ENTRIES
+        .iter()
+        .enumerate()
+        .filter(move |(_, entry)| entry.watch().is_some_and(|watch| watch.signal == signal))
 }
 
 /// The address that goes into the kernel's table.

@@ -136,7 +136,9 @@ fn entry_above(watch: &'static Watch, predecessor: &Disposition) -> Result<(usiz
 /// An entry of this watch that already stands above `predecessor`: nothing in it has to change.
 fn reusable(watch: &'static Watch, predecessor: &Disposition) -> Option<usize> {
     entries_for(watch.signal)
-        .find(|(_, entry)| entry.has_room() && entry.predecessor().is_some_and(|known| known.same(predecessor)))
+        .find(|(_, entry)| {
+            entry.has_room() && entry.predecessor().is_some_and(|known| known.same(predecessor))
+        })
         .map(|(index, _)| index)
 }
 
@@ -149,8 +151,12 @@ pub(crate) fn leave(_held: &Lock, watch: &'static Watch) -> Result<(), Error> {
     // Ours may stand above ours (on top, and beneath): each round takes one away.
     for _ in 0..super::ENTRY_POINTS + ATTEMPTS {
         let top = Disposition::read(watch.signal)?;
-        let Some(index) = index_of(top.handler) else { return Ok(()) };
-        let Some(predecessor) = entry(index).and_then(remaining) else { return Ok(()) };
+        let Some(index) = index_of(top.handler) else {
+            return Ok(());
+        };
+        let Some(predecessor) = entry(index).and_then(remaining) else {
+            return Ok(());
+        };
         put(watch.signal, &top, &predecessor)?;
     }
     Err(Error::Contended)

@@ -4,7 +4,10 @@
 
 // The C names are the contract, and C's reader has the header, not rustdoc.
 #![allow(non_camel_case_types, reason = "the types have their C names")]
-#![allow(clippy::missing_safety_doc, reason = "each pointer's rule stands in the header text of its function")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "each pointer's rule stands in the header text of its function"
+)]
 
 mod observe;
 mod policy;
@@ -13,9 +16,9 @@ mod text;
 
 pub use observe::{sigward_event_format, sigward_read_counters, sigward_read_events};
 pub use policy::{
-    SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE, sigward_ensure_on_top, sigward_init,
-    sigward_options, sigward_outcome, sigward_seat, sigward_sigpipe_filter, sigward_sigpipe_ignore,
-    sigward_sigpipe_report, sigward_sigpipe_restore, sigward_sigpipe_status,
+    SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE, sigward_ensure_on_top,
+    sigward_init, sigward_options, sigward_outcome, sigward_seat, sigward_sigpipe_filter,
+    sigward_sigpipe_ignore, sigward_sigpipe_report, sigward_sigpipe_restore, sigward_sigpipe_status,
 };
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
 pub use text::{sigward_strerror, sigward_version};

@@ -12,7 +12,9 @@ use std::fmt::Write;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_read_counters(out: *mut Counters) -> c_int {
     // SAFETY: null, or room for one struct by the header's contract.
-    let Some(out) = (unsafe { out.as_mut() }) else { return code(Err(Error::InvalidArgument)) };
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return code(Err(Error::InvalidArgument));
+    };
     *out = Counters::read();
     code(Ok(()))
 }
@@ -25,7 +27,11 @@ pub unsafe extern "C" fn sigward_read_counters(out: *mut Counters) -> c_int {
 ///
 /// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_read_events(cursor: *mut u64, out: *mut Event, capacity: usize) -> libc::ssize_t {
+pub unsafe extern "C" fn sigward_read_events(
+    cursor: *mut u64,
+    out: *mut Event,
+    capacity: usize,
+) -> libc::ssize_t {
     // SAFETY: null, or a cursor of the caller's by the header's contract.
     let cursor = unsafe { cursor.as_mut() };
     let most = isize::MAX as usize / size_of::<Event>();
@@ -44,7 +50,11 @@ pub unsafe extern "C" fn sigward_read_events(cursor: *mut u64, out: *mut Event, 
 /// Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
 /// or cap is 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_event_format(event: *const Event, buf: *mut c_char, cap: usize) -> libc::ssize_t {
+pub unsafe extern "C" fn sigward_event_format(
+    event: *const Event,
+    buf: *mut c_char,
+    cap: usize,
+) -> libc::ssize_t {
     // SAFETY: null, or one struct by the header's contract.
     let event = unsafe { event.as_ref() };
     let (Some(event), false, 1..=0x7fff_ffff) = (event, buf.is_null(), cap) else {

@@ -139,17 +139,22 @@ pub extern "C" fn sigward_sigpipe_restore() -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report) -> c_int {
     // SAFETY: null, or room for one struct by the header's contract.
-    let Some(out) = (unsafe { out.as_mut() }) else { return code(Err(Error::InvalidArgument)) };
+    let Some(out) = (unsafe { out.as_mut() }) else {
+        return code(Err(Error::InvalidArgument));
+    };
     code(sigpipe::status().map(|status| {
         let (outcome, previous) = match status.outcome {
             Outcome::Untouched => (sigward_outcome::UNTOUCHED, 0),
             Outcome::AlreadyIgnored => (sigward_outcome::ALREADY_IGNORED, 0),
             Outcome::Ignored => (sigward_outcome::IGNORED, 0),
-            Outcome::Filtered { previous } => (sigward_outcome::FILTERED, match previous {
-                Previous::Default => libc::SIG_DFL,
-                Previous::Ignored => libc::SIG_IGN,
-                Previous::Handler(address) => address,
-            }),
+            Outcome::Filtered { previous } => (
+                sigward_outcome::FILTERED,
+                match previous {
+                    Previous::Default => libc::SIG_DFL,
+                    Previous::Ignored => libc::SIG_IGN,
+                    Previous::Handler(address) => address,
+                },
+            ),
         };
         let seat = match status.seat {
             Seat::None => sigward_seat::NONE,

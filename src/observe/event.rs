@@ -107,7 +107,9 @@ impl Event {
         let name = CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes);
         match std::str::from_utf8(name) {
             Ok(name) => name,
-            Err(error) => std::str::from_utf8(name.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default(),
+            Err(error) => {
+                std::str::from_utf8(name.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+            }
         }
     }
 

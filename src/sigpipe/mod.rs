@@ -15,6 +15,8 @@
 //! In a process with Go the echo of a foreign thread must not reach Go's handler: with nothing beneath it,
 //! Go puts SIG_DFL back and raises the signal again (`badsignal`, runtime/signal_unix.go).
 
+#[cfg(target_os = "linux")]
+mod elf;
 mod handler;
 mod policy;
 pub(crate) mod runtime;
@@ -22,6 +24,6 @@ pub(crate) mod runtime;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
+pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
-pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};

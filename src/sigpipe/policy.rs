@@ -201,6 +201,8 @@ fn outcome() -> Result<Outcome, Error> {
     }
     let previous = match chain::standing(&WATCH)? {
         Standing::OnTop { predecessor } => Some(predecessor),
+        // Ignored above our seat (Rust's `main` does that after the constructor): nothing comes to us.
+        Standing::Covered { top } if top.kind() == Kind::Ignore => None,
         Standing::Covered { .. } => chain::seats_of(&WATCH).next(),
         Standing::Absent => None,
     };
@@ -220,7 +222,9 @@ impl From<Disposition> for Previous {
 /// Whether Go stands above the seat that our constructor took: it forwards to us what is not its own, so
 /// there is nothing to take.
 fn runtime_above(top: &Disposition) -> Result<bool, Error> {
-    let Kind::Handler { address, .. } = top.kind() else { return Ok(false) };
+    let Kind::Handler { address, .. } = top.kind() else {
+        return Ok(false);
+    };
     let covered = matches!(chain::standing(&WATCH)?, Standing::Covered { .. });
     Ok(EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address))
 }
@@ -260,16 +264,16 @@ pub(crate) fn beneath() {
     }
 }
 
-#[cfg(feature = "capi")]
 /// Whether Go has recorded our constructor's handler where it would have recorded SIG_DFL without us.
+#[cfg(feature = "capi")]
 pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     let beneath = status()?.seat == Seat::Beneath;
     let default = chain::seats_of(&WATCH).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
     Ok(beneath && default)
 }
 
-#[cfg(feature = "capi")]
 /// Puts SIG_DFL where the Go package has just put SIG_IGN, for Go to record it.
+#[cfg(feature = "capi")]
 pub(crate) fn give_default_to_runtime() -> Result<(), Error> {
     let _held = chain::lock()?;
     let top = Disposition::read(SIGPIPE)?;

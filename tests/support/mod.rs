@@ -62,7 +62,8 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     std::fs::create_dir_all(&folder).expect("target is writable");
     let program = folder.join(format!("{name}-{link:?}-{}", std::process::id()));
     let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]).arg(root().join("include"));
+    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
+        .arg(root().join("include"));
     cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&program);
     match link {
         Link::Bare => drop(cc.arg("-DBARE")),
@@ -119,7 +120,7 @@ pub fn run(program: &Path, arguments: &[&str]) -> Run {
 pub fn run_command(mut command: Command) -> Run {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the host starts");
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_secs(60);
     // Hosts print less than a pipe holds, so nobody has to read meanwhile.
     while child.try_wait().expect("a child of ours").is_none() {
         if Instant::now() > deadline {

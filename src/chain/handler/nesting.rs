@@ -41,12 +41,14 @@ impl Drop for Level {
 /// Notes that this thread goes on to the predecessor of entry `index`. None: it is a circle.
 pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
     let process = std::process::id();
-    let raised = delivery.code() == Some(SI_TKILL) && delivery.sender() == Some(process.cast_signed());
+    let raised = delivery.code() == Some(SI_TKILL) && delivery.sender() == Some(process as libc::pid_t);
     if !raised {
         return Some(Level(None, None));
     }
     let key = u64::from(process) << 36 | u64::from(thread_id() & 0x7FFF_FFFF) << 5 | index as u64 | 1 << 4;
-    let Some(thread) = followed(key, process) else { return Some(Level(None, None)) };
+    let Some(thread) = followed(key, process) else {
+        return Some(Level(None, None));
+    };
     let here = std::ptr::from_ref(&key) as usize;
     // Unfinished visits lie above us, outermost first; the rest is free or was left by longjmp.
     let unfinished = thread.frames.iter().take_while(|frame| frame.load(Ordering::Relaxed) > here).count();
@@ -65,7 +67,8 @@ fn followed(key: u64, process: u32) -> Option<&'static Thread> {
     FOLLOWED.iter().find(|thread| {
         let owner = thread.key.load(Ordering::Relaxed);
         let free = owner == 0 || owner >> 36 != u64::from(process);
-        let taken = free && thread.key.compare_exchange(owner, key, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let taken =
+            free && thread.key.compare_exchange(owner, key, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if taken {
             thread.frames.iter().for_each(|frame| frame.store(0, Ordering::Relaxed));
         }

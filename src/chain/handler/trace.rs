@@ -28,7 +28,9 @@ static NAME: u8 = 0;
 /// Without a siginfo nothing can be marked. Then the delivery is treated as new: a handler that drops
 /// the siginfo cannot be told from one that starts afresh, and `nesting` still ends circles of raise(3).
 pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
-    let Some(marks) = marks(info) else { return Visit::First };
+    let Some(marks) = marks(info) else {
+        return Visit::First;
+    };
     let first = 1_u64 << (2 * index);
     let second = first << 1;
     // SAFETY: `marks` points into the live siginfo of this delivery, which only this thread uses.

@@ -93,7 +93,9 @@ fn describe_peer(event: &mut Event) {
         // at the state, but takes no more room than the address needs (`sk_getsockopt` in net/core/sock.c,
         // `inet_getname` in net/ipv4/af_inet.c).
         // SAFETY: as above; getsockopt(2) is signal-safe.
-        unsafe { libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer.cast(), &raw mut length) }
+        unsafe {
+            libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer.cast(), &raw mut length)
+        }
     };
     if status == 0 {
         event.peer_len = length.min(room as libc::socklen_t);

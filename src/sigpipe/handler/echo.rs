@@ -47,7 +47,10 @@ pub(super) fn find(
         (Some(arguments), _) => {
             let broken = written_to(&arguments, is_broken);
             // Half of it was written before the other side went away: the descriptor must say so itself.
-            (failed || written && broken.is_some(), broken.or_else(|| only_choice(&arguments, failed, can_break)))
+            (
+                failed || written && broken.is_some(),
+                broken.or_else(|| only_choice(&arguments, failed, can_break)),
+            )
         }
         (None, Some(number)) => ((failed || written) && writes(number), None),
         (None, None) => (false, None),
@@ -89,7 +92,10 @@ fn writes(number: u64) -> bool {
     const SENDMSG: u64 = 211;
     const SENDMMSG: u64 = 269;
     const PWRITEV2: u64 = 287;
-    matches!(number, WRITE | WRITEV | SENDFILE | VMSPLICE | SPLICE | TEE | SENDTO | SENDMSG | SENDMMSG | PWRITEV2)
+    matches!(
+        number,
+        WRITE | WRITEV | SENDFILE | VMSPLICE | SPLICE | TEE | SENDTO | SENDMSG | SENDMMSG | PWRITEV2
+    )
 }
 
 /// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
@@ -110,6 +116,7 @@ mod tests {
         Registers { pc: 0x4000, result, arguments: None, number: Some(number) }
     }
 
+    #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
     fn fd_of(registers: &Registers, broken: &[c_int], pipes: &[c_int]) -> Option<Option<c_int>> {
         find(registers, |fd| broken.contains(&fd), |fd| pipes.contains(&fd)).map(|echo| echo.fd)
     }

@@ -32,7 +32,11 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 }
 
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let sender = Sender { code: delivery.code()?, process: delivery.sender()?, own: std::process::id().cast_signed() };
+    let sender = Sender {
+        code: delivery.code()?,
+        process: delivery.sender()?,
+        own: std::process::id() as libc::pid_t,
+    };
     if !sender.may_be_the_kernel() {
         return None;
     }
