@@ -26,7 +26,7 @@ help:
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
 
-# ---- what is needed --------------------------------------------------------------------------------
+# ---- what is needed: scripts/setup says plainly what is missing --------------------------------------
 
 .PHONY: tools
 tools:
@@ -49,3 +49,100 @@ header:
 	$(CARGO) build --features header,capi,early
 	cp "$$(ls -t $(target)/debug/build/sigward-*/out/sigward.h | head -1)" include/sigward.h
 	cp include/sigward.h go/sigward.h
+
+# ---- install -----------------------------------------------------------------------------------------
+
+version := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
+to      := $(DESTDIR)$(PREFIX)
+
+.PHONY: install
+install: tools $(archive)
+	install -d '$(to)/include' '$(to)/lib/pkgconfig'
+	install -m 644 include/sigward.h '$(to)/include/'
+	install -m 644 $(archive) '$(to)/lib/libsigward.a'
+	install -m 755 $(target)/release/libsigward.so '$(to)/lib/libsigward.so.$(version)'
+	ln -sf libsigward.so.$(version) '$(to)/lib/$(soname)'
+	ln -sf $(soname) '$(to)/lib/libsigward.so'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(version)|' sigward.pc.in > '$(to)/lib/pkgconfig/sigward.pc'
+
+# ---- the main job ------------------------------------------------------------------------------------
+
+example := go-example/lib/linux_$(arch)/libhalves.a
+halves  := $(shell find go-example/rust -path '*/target' -prune -o -type f -print 2>/dev/null)
+$(example): $(halves) scripts/isolate-archive
+	$(CARGO) build --release --manifest-path go-example/rust/Cargo.toml
+	scripts/isolate-archive $(or $(CARGO_TARGET_DIR),go-example/rust/target)/release/libhalves.a $@ 'halves_*'
+
+.PHONY: example
+example: $(archive) $(example)
+	cd go-example && $(GO) build -tags bare -o bin/service-bare ./cmd/service
+	cd go-example && $(GO) build -o bin/service-warded ./cmd/service
+	cd go-example && $(GO) build -o bin/collector ./cmd/collector
+	cd go-example && $(GO) build -o bin/demo ./cmd/demo
+
+.PHONY: demo
+demo: tools
+	@echo 'building: the library, the Rust half, the Go service bare and warded (minutes the first time)' >&2
+	@$(MAKE) --no-print-directory example
+	@go-example/bin/demo
+
+# ---- tests -------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: tools test-rust test-archive test-go test-hosts test-reexport test-install test-example
+	@echo 'all tests passed'
+
+.PHONY: test-rust
+test-rust:
+	$(CARGO) test --workspace --features header,capi,early
+
+.PHONY: test-archive
+test-archive: $(archive)
+	scripts/check-archive $(archive)
+
+.PHONY: test-go
+test-go: $(archive)
+	cd go && $(GO) vet ./... && $(GO) test ./... && $(GO) test -race . && CGO_ENABLED=0 $(GO) test .
+
+.PHONY: test-hosts
+test-hosts: $(archive)
+	cd tests/go && $(GO) vet ./... && $(GO) test -timeout 20m ./...
+
+.PHONY: test-reexport
+test-reexport:
+	tests/reexport/run local go1.26.11 go1.27.4
+
+.PHONY: test-install
+test-install: $(archive)
+	tests/install
+
+.PHONY: test-example
+test-example: example
+	cd go-example && $(GO) vet ./... && $(GO) test ./...
+	go-example/bin/demo -quick
+
+.PHONY: targets
+targets:
+	scripts/setup all
+	scripts/check-targets
+	scripts/test-aarch64
+
+.PHONY: soak
+soak: $(archive)
+	cd tests/go && SIGWARD_SOAK=1 $(GO) test -timeout 60m ./...
+
+.PHONY: lint
+lint: $(archive)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets --features header,capi,early -- -D warnings
+	test -z "$$(gofmt -l go go-example tests/go tests/reexport)"
+
+.PHONY: bench
+bench: tools $(archive)
+	benches/run
+
+.PHONY: clean
+clean:
+	$(CARGO) clean
+	rm -rf go/lib/*/libsigward.a go/lib/*/archive.h go-example/bin go-example/lib tests/reexport/lib
