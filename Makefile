@@ -26,11 +26,11 @@ help:
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
 
-# ---- what is needed: scripts/setup says plainly what is missing --------------------------------------
+# ---- what is needed ----------------------------------------------------------------------------------
 
 .PHONY: tools
 tools:
-	@scripts/setup tools
+	@scripts/need
 
 # ---- libraries -------------------------------------------------------------------------------------
 
@@ -43,6 +43,9 @@ archive: $(archive)
 $(archive): $(target)/release/libsigward.a scripts/isolate-archive
 	scripts/isolate-archive $< $@ 'sigward_*'
 	@echo '/* Beside libsigward.a: tells the Go package that the archive is here. */' > $(@D)/archive.h
+	@# Go does not look into archives: a Go file that changes with it makes programs be linked anew.
+	@printf 'package linux_$(arch)\n\n// Checksum is that of libsigward.a.\nconst Checksum = "%s"\n' \
+		"$$(cksum < $@)" > $(@D)/archive.go
 
 .PHONY: header
 header:
@@ -71,11 +74,12 @@ install: tools $(archive)
 example := go-example/lib/linux_$(arch)/libhalves.a
 halves  := $(shell find go-example/rust -path '*/target' -prune -o -type f -print 2>/dev/null)
 $(example): $(halves) scripts/isolate-archive
-	$(CARGO) build --release --manifest-path go-example/rust/Cargo.toml
+	$(CARGO) build --release --locked --manifest-path go-example/rust/Cargo.toml
 	scripts/isolate-archive $(or $(CARGO_TARGET_DIR),go-example/rust/target)/release/libhalves.a $@ 'halves_*'
 
 .PHONY: example
 example: $(archive) $(example)
+	@rm -rf go-example/bin # Go does not notice that an archive has changed
 	cd go-example && $(GO) build -tags bare -o bin/service-bare ./cmd/service
 	cd go-example && $(GO) build -o bin/service-warded ./cmd/service
 	cd go-example && $(GO) build -o bin/collector ./cmd/collector
@@ -119,7 +123,7 @@ test-install: $(archive)
 
 .PHONY: test-example
 test-example: example
-	cd go-example && $(GO) vet ./... && $(GO) test ./...
+	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(GO) test -count=1 ./...
 	go-example/bin/demo -quick
 
 .PHONY: targets
@@ -145,4 +149,4 @@ bench: tools $(archive)
 .PHONY: clean
 clean:
 	$(CARGO) clean
-	rm -rf go/lib/*/libsigward.a go/lib/*/archive.h go-example/bin go-example/lib tests/reexport/lib
+	rm -rf go/lib/*/libsigward.a go/lib/*/archive.h go/lib/*/archive.go go-example/bin go-example/lib tests/reexport/lib

@@ -1,0 +1,197 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// CheckSIGPIPE makes sure that children of this process start with SIGPIPE at its default action and not blocked.
+// The Go runtime's own handler becomes SIG_DFL in a child, even when this process inherited SIG_IGN. But a parent
+// can block the signal, and then no child would ever die of it. /proc is read by a child that is not a Go program:
+// a Go child would show what its runtime has made of it.
+func CheckSIGPIPE(ctx context.Context) error {
+	status, err := exec.CommandContext(ctx, "cat", "/proc/self/status").Output()
+	if err != nil {
+		return fmt.Errorf("look at the signals of a child: %w", err)
+	}
+	for _, line := range strings.Split(string(status), "\n") {
+		name, value, _ := strings.Cut(line, ":")
+		if name != "SigIgn" && name != "SigBlk" {
+			continue
+		}
+		set, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		if err != nil {
+			return err
+		}
+		if set&(1<<(syscall.SIGPIPE-1)) != 0 {
+			return fmt.Errorf("children start with SIGPIPE in %s: start this program without that", name)
+		}
+	}
+	return nil
+}
+
+// Status is how a process ended; the zero value says that it has not.
+type Status struct {
+	Ended bool
+	Wait  syscall.WaitStatus
+}
+
+func (s Status) killedBySIGPIPE() bool {
+	return s.Ended && s.Wait.Signaled() && s.Wait.Signal() == syscall.SIGPIPE
+}
+
+// String says it as a shell would.
+func (s Status) String() string {
+	switch {
+	case !s.Ended:
+		return "still alive"
+	case s.killedBySIGPIPE():
+		return "killed by SIGPIPE (141)"
+	case s.Wait.Signaled():
+		return fmt.Sprintf("killed: %s (%d)", s.Wait.Signal(), 128+int(s.Wait.Signal()))
+	default:
+		return fmt.Sprintf("exited (%d)", s.Wait.ExitStatus())
+	}
+}
+
+// A process is a child with its first line of output read: it is ready.
+type process struct {
+	command *exec.Cmd
+	ready   string
+	errors  *bytes.Buffer
+	done    chan struct{} // closed at the end; then ended, status and errors may be read
+	ended   time.Time
+	status  Status
+}
+
+func startProcess(ctx context.Context, name string, args ...string) (*process, error) {
+	p := &process{command: exec.Command(name, args...), errors: new(bytes.Buffer), done: make(chan struct{})}
+	p.command.Stderr = p.errors
+	output, input, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	p.command.Stdout = input
+	err = p.command.Start()
+	_ = input.Close()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.command.Wait()
+		p.ended = time.Now()
+		wait, _ := p.command.ProcessState.Sys().(syscall.WaitStatus)
+		p.status = Status{Ended: true, Wait: wait}
+		close(p.done)
+	}()
+	deadline := time.Now().Add(5 * time.Second)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(deadline) {
+		deadline = limit
+	}
+	_ = output.SetReadDeadline(deadline)
+	if p.ready, err = firstLine(output); err != nil {
+		p.kill()
+		return nil, fmt.Errorf("%s does not start (%s): %w: %s", name, p.status, err, p.errors)
+	}
+	return p, nil
+}
+
+func firstLine(r io.Reader) (string, error) {
+	var line []byte
+	for one := make([]byte, 1); ; {
+		if _, err := io.ReadFull(r, one); err != nil {
+			return "", err
+		}
+		if one[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, one[0])
+	}
+}
+
+// stop sends a signal and waits for the end.
+func (p *process) stop(signal syscall.Signal) {
+	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		_ = p.command.Process.Kill()
+	}
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		_ = p.command.Process.Kill()
+		<-p.done
+	}
+}
+
+func (p *process) kill() { p.stop(syscall.SIGKILL) }
+
+// exitedWithin waits at most limit, and says whether the process has ended.
+func (p *process) exitedWithin(ctx context.Context, limit time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+	}
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(limit):
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// A service is a running service and where it listens.
+type service struct {
+	*process
+	addresses struct{ API, Downloads string }
+}
+
+func startService(ctx context.Context, binary string, c *collector) (*service, error) {
+	args := []string{"-collector", c.address}
+	if c.certificate != "" {
+		args = append(args, "-certificate", c.certificate)
+	}
+	p, err := startProcess(ctx, binary, args...)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{process: p}
+	if err := json.Unmarshal([]byte(p.ready), &s.addresses); err != nil {
+		p.kill()
+		return nil, fmt.Errorf("%s says %q: %w", binary, p.ready, err)
+	}
+	return s, nil
+}
+
+// metrics are the counters of /metrics by name.
+func (s *service) metrics() (map[string]uint64, error) {
+	response, err := http.Get("http://" + s.addresses.API + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	metrics := map[string]uint64{}
+	for _, line := range strings.Split(string(text), "\n") {
+		name, value, _ := strings.Cut(line, " ")
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+			metrics[name] = n
+		}
+	}
+	return metrics, nil
+}

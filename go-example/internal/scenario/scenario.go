@@ -1,0 +1,129 @@
+// Package scenario runs the failures that this example is about, each against the bare and the warded service, and
+// says what came of it. The demo prints the outcomes, the tests assert them; both use the same Problems.
+//
+// Everything is real: child processes, loopback connections, signals. A bare run is there to prove the failure. If
+// the bare service ever stops dying, that is a problem too: the warded run beside it would prove nothing any more.
+package scenario
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A Failure is one way in which a peer of the Rust half goes away.
+type Failure struct {
+	Name  string
+	Peer  Peer
+	Write string // what the Rust half is doing on the broken connection
+}
+
+// A Peer is who goes away.
+type Peer int
+
+const (
+	CollectorTCP Peer = iota
+	CollectorTLS
+	Downloader
+)
+
+// Failures are the three that FramedWrite, rustls and hyper have in store for a Go service.
+var Failures = []Failure{
+	{"collector upgraded, plain TCP", CollectorTCP, "tokio-util FramedWrite, flush"},
+	{"collector upgraded, TLS", CollectorTLS, "rustls over the same TcpStream"},
+	{"clients give up a download", Downloader, "hyper below axum, 8 MiB"},
+}
+
+// Options say where the binaries are and how much to do.
+type Options struct {
+	Bin      string                           // folder with service-bare, service-warded and collector
+	Upgrades int                              // collector upgrades in a warded run
+	Requests int                              // requests that a warded run answers at least
+	Leavers  int                              // clients that give up in a warded run
+	Progress func(format string, args ...any) // may be nil
+}
+
+// Full is what the demo does.
+func Full(bin string) Options { return Options{Bin: bin, Upgrades: 16, Requests: 6000, Leavers: 200} }
+
+// Quick is the same, less often.
+func Quick(bin string) Options { return Options{Bin: bin, Upgrades: 6, Requests: 2000, Leavers: 80} }
+
+const (
+	clients  = 8                      // that send orders at the same time
+	interval = 250 * time.Millisecond // between two upgrades
+	patience = 12 * time.Second       // for a bare service to die, or a warded one to settle
+)
+
+// A world is the processes and files of one run.
+type world struct {
+	Options
+	failure   Failure
+	dir       string
+	collector *collector
+	service   *service
+	orders    orders
+	leavers   leavers
+}
+
+func (o Options) world(ctx context.Context, f Failure, binary string) (*world, error) {
+	dir, err := os.MkdirTemp("", "go-example-")
+	if err != nil {
+		return nil, err
+	}
+	w := &world{Options: o, failure: f, dir: dir}
+	w.collector = &collector{binary: filepath.Join(o.Bin, "collector"), store: filepath.Join(dir, "events.log")}
+	if f.Peer == CollectorTLS {
+		w.collector.certificate = filepath.Join(dir, "certificate.pem")
+		w.collector.key = filepath.Join(dir, "key.pem")
+		if err := writeCertificate(w.collector.certificate, w.collector.key); err != nil {
+			return w, err
+		}
+	}
+	if w.collector.address, err = freePort(); err != nil {
+		return w, err
+	}
+	if err := w.collector.start(ctx); err != nil {
+		return w, err
+	}
+	w.service, err = startService(ctx, filepath.Join(o.Bin, binary), w.collector)
+	return w, err
+}
+
+// end stops what still runs and removes the files.
+func (w *world) end() {
+	if w == nil {
+		return
+	}
+	if w.service != nil {
+		w.service.kill()
+	}
+	w.collector.kill()
+	_ = os.RemoveAll(w.dir)
+}
+
+// strike makes the failure happen once.
+func (w *world) strike(ctx context.Context) error {
+	if w.failure.Peer == Downloader {
+		return w.leavers.leave(ctx, w.service.addresses.Downloads)
+	}
+	return w.collector.upgrade(ctx)
+}
+
+// strikes counts them.
+func (w *world) strikes() int { return w.collector.upgrades + w.leavers.curls + w.leavers.hangUps }
+
+// pause is the time between two strikes.
+func (w *world) pause() time.Duration {
+	if w.failure.Peer == Downloader {
+		return time.Millisecond
+	}
+	return interval
+}
+
+func (o Options) progress(format string, args ...any) {
+	if o.Progress != nil {
+		o.Progress(format, args...)
+	}
+}
