@@ -15,7 +15,8 @@ fn header() {
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
     let out = std::env::var("OUT_DIR").unwrap_or_else(|_| ".".into());
     let path = std::path::Path::new(&out).join("sigward.h");
-    let config = cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
+    let config =
+        cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in ["policy", "observe", "text", "runtime"] {
         builder = builder.with_src(format!("{root}/src/ffi/{source}.rs"));

@@ -71,3 +71,8 @@ pub fn init() -> Result<sigpipe::Outcome, Error> {
 pub fn ensure_on_top() -> Result<(), Error> {
     sigpipe::ensure_on_top()
 }
+
+/// The README's Rust lines, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
