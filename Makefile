@@ -98,7 +98,7 @@ test: tools test-rust test-archive test-go test-hosts test-reexport test-install
 	@echo 'all tests passed'
 
 .PHONY: test-rust
-test-rust:
+test-rust: $(archive)
 	$(CARGO) test --workspace --features header,capi,early
 
 .PHONY: test-archive
