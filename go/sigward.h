@@ -5,7 +5,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
+
+struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
 // Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
 #define SIGWARD_SIGPIPE_FILTER 0
@@ -116,6 +120,12 @@ typedef struct sigward_event {
     uint64_t reserved[4];
 } sigward_event;
 
+// A guard of one thread. Its fields are the library's; it needs no initial value.
+typedef struct sigward_thread_guard {
+    // Not yours.
+    uint64_t opaque[4];
+} sigward_thread_guard;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -182,6 +192,67 @@ ssize_t sigward_read_events(uint64_t *cursor, struct sigward_event *out, size_t 
 // Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
 // or cap is 0.
 ssize_t sigward_event_format(const struct sigward_event *event, char *buf, size_t cap);
+
+// write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain call.
+//
+// This and the writers below need no sigward_init and change no disposition. They use RWF_NOSIGNAL (Linux
+// 6.18), MSG_NOSIGNAL or, where there is neither, a guard of this thread's signal mask. Signal-safe,
+// thread-safe; they work in a forked child.
+//
+// Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or socket.
+ssize_t sigward_write(int fd, const void *buf, size_t len);
+
+// writev(2) that cannot raise SIGPIPE. Returns the bytes written or a negative errno.
+ssize_t sigward_writev(int fd, const struct iovec *iov, int iovcnt);
+
+// send(2) that cannot raise SIGPIPE. Returns the bytes sent or a negative errno.
+ssize_t sigward_send(int fd, const void *buf, size_t len, int flags);
+
+// sendto(2) that cannot raise SIGPIPE. Returns the bytes sent or a negative errno.
+ssize_t sigward_sendto(int fd,
+                       const void *buf,
+                       size_t len,
+                       int flags,
+                       const struct sockaddr *addr,
+                       socklen_t addrlen);
+
+// sendmsg(2) that cannot raise SIGPIPE, ancillary data and passed descriptors included. Returns the bytes
+// sent or a negative errno.
+ssize_t sigward_sendmsg(int fd, const struct msghdr *msg, int flags);
+
+// sendmmsg(2) that cannot raise SIGPIPE. Returns the number of messages sent or a negative errno. Linux.
+int sigward_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+
+// sendfile(2) that cannot raise SIGPIPE. offset may be NULL: the file's own position. Returns the bytes
+// sent or a negative errno. Linux.
+ssize_t sigward_sendfile(int out_fd, int in_fd, off_t *offset, size_t count);
+
+// splice(2) that cannot raise SIGPIPE. Returns the bytes moved or a negative errno. Linux.
+ssize_t sigward_splice(int in_fd,
+                       int64_t *in_off,
+                       int out_fd,
+                       int64_t *out_off,
+                       size_t len,
+                       unsigned int flags);
+
+// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE. Returns 0;
+// -ENOTSUP where the system has neither, as Linux.
+int sigward_set_nosigpipe(int fd);
+
+// Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by themselves.
+//
+// Guards nest. A SIGPIPE that was pending before stays pending. Enter and leave on the same thread, and
+// create no thread in between: it would inherit the mask. Not across separate calls from Go, which may
+// change threads in between. Signal-safe; works in a forked child.
+//
+// Returns 0; -EINVAL if guard is NULL; the kernel's errno if the mask cannot be changed.
+int sigward_thread_guard_enter(struct sigward_thread_guard *guard);
+
+// Ends a guard: consumes the SIGPIPE that was raised inside, if any, and restores the mask.
+//
+// Returns 0. -EINVAL: guard is NULL, was never entered, was left already, or was copied. -EPERM: it was
+// entered by another thread. On an error nothing has changed.
+int sigward_thread_guard_leave(struct sigward_thread_guard *guard);
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

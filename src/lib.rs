@@ -20,6 +20,7 @@
 //! | module | what for |
 //! |---|---|
 //! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
+//! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
 //! | [`observe`] | [`Counters`], and the last swallowed signals one by one |
 //! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
 //!
@@ -29,6 +30,7 @@
 //! |---|---|
 //! | `early` | a constructor of priority 101 that takes the seat beneath Go, before Go starts |
 //! | `capi` | the `extern "C"` functions of `include/sigward.h`; re-export them with `pub use sigward::ffi::*` |
+//! | `tokio` | [`io::NoSigpipe`] around tokio's writers |
 //! | `header` | build.rs makes the C header; for this repository's own use |
 
 pub mod chain;
@@ -37,6 +39,7 @@ mod early;
 mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
+pub mod io;
 pub mod observe;
 pub mod sigpipe;
 

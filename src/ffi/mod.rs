@@ -9,11 +9,13 @@
     reason = "each pointer's rule stands in the header text of its function"
 )]
 
+mod io;
 mod observe;
 mod policy;
 mod runtime;
 mod text;
 
+pub use io::*;
 pub use observe::{sigward_event_format, sigward_read_counters, sigward_read_events};
 pub use policy::{
     SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE, sigward_ensure_on_top,

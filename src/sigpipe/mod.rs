@@ -17,13 +17,18 @@
 
 #[cfg(target_os = "linux")]
 mod elf;
+mod guard;
 mod handler;
 mod policy;
 pub(crate) mod runtime;
 
+pub(crate) use guard::GuardState;
+pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
+#[cfg(all(feature = "early", target_os = "linux"))]
+pub(crate) use policy::step_aside;
 pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};

@@ -255,12 +255,21 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
     }
 }
 
-/// The constructor: before `main`, and before a runtime that starts later looks at what stands here.
+/// The constructors: before `main`, and before a runtime that starts later looks at what stands here.
 /// An inherited SIG_IGN stays; errors are left for [`crate::init`] to find again.
 #[cfg(feature = "early")]
 pub(crate) fn beneath() {
+    let before_go = Disposition::read(SIGPIPE).is_ok_and(|top| !runtime::is_in_go(top.handler));
     if let Ok(Outcome::Filtered { .. }) = filter() {
-        EARLY.store(true, Ordering::Relaxed);
+        EARLY.store(before_go, Ordering::Relaxed);
+    }
+}
+
+/// Leaves the seat again if `address` lies in an object that Go's linker made.
+#[cfg(all(feature = "early", target_os = "linux"))]
+pub(crate) fn step_aside(address: usize) {
+    if runtime::is_in_go(address) && restore().is_ok() {
+        EARLY.store(false, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,5 @@
+//go:build sigward
+
+package main
+
+import _ "github.com/sigward/sigward/go"

@@ -1,0 +1,244 @@
+//! The calls themselves, on numbers and pointers as C has them. Each returns a count or a negative errno.
+
+use super::rung::{Rung, rung};
+use crate::sigpipe::GuardState;
+use libc::{iovec, msghdr, size_t, sockaddr, socklen_t};
+use std::ffi::{c_int, c_void};
+use std::io;
+
+#[cfg(target_vendor = "apple")]
+pub(super) const MSG_NOSIGNAL: c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+pub(super) use libc::MSG_NOSIGNAL;
+
+/// `UIO_MAXIOV` of include/uapi/linux/uio.h, `IOV_MAX` elsewhere: 1,024 everywhere.
+pub(super) const IOV_MAX: c_int = 1024;
+
+/// A count or a negative errno as std says it.
+pub(crate) fn result(status: isize) -> io::Result<usize> {
+    usize::try_from(status).map_err(|_| io::Error::from_raw_os_error(-status as c_int))
+}
+
+fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// What a libc call returned, with its errno in it.
+#[inline]
+fn status(returned: isize) -> isize {
+    if returned < 0 { -(errno() as isize) } else { returned }
+}
+
+/// Runs a plain call with SIGPIPE kept from this thread.
+fn guarded(call: impl FnOnce() -> isize) -> isize {
+    match GuardState::enter() {
+        Ok(guard) => {
+            let status = status(call());
+            guard.leave();
+            status
+        }
+        Err(error) => -(error.errno() as isize),
+    }
+}
+
+const NOT_A_SOCKET: isize = -(libc::ENOTSOCK as isize);
+const NO_SUCH_FLAG: isize = -(libc::EOPNOTSUPP as isize);
+
+/// pwritev2(2) at the file's own position, without SIGPIPE.
+///
+/// # Safety
+/// `count` structs at `parts`, each with its bytes.
+#[cfg(target_os = "linux")]
+#[inline]
+pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> isize {
+    let here = -1_i64;
+    let flags = super::rung::RWF_NOSIGNAL;
+    // The upper half of the offset is a register of its own, which 64-bit kernels shift out.
+    // SAFETY: by this function's contract.
+    status(unsafe { libc::syscall(libc::SYS_pwritev2, fd, parts, c_ulong(count), here, here, flags) } as isize)
+}
+
+#[cfg(target_os = "linux")]
+fn c_ulong(count: c_int) -> libc::c_ulong {
+    count as libc::c_ulong
+}
+
+#[cfg(not(target_os = "linux"))]
+#[inline]
+unsafe fn pwritev2(_fd: c_int, _parts: *const iovec, _count: c_int) -> isize {
+    NO_SUCH_FLAG
+}
+
+/// # Safety
+/// `length` bytes at `data`.
+#[inline]
+pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> isize {
+    // SAFETY: by this function's contract; also below.
+    let plain = || unsafe { libc::write(fd, data, length) };
+    if length > isize::MAX as usize {
+        // The kernel refuses this before it looks at the pipe: the plain call has the right errno.
+        return status(plain());
+    }
+    let tried = match rung() {
+        Rung::Flag => {
+            let part = iovec { iov_base: data.cast_mut(), iov_len: length };
+            // SAFETY: one whole iovec with its bytes.
+            unsafe { pwritev2(fd, &raw const part, 1) }
+        }
+        // SAFETY: by this function's contract.
+        Rung::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
+        Rung::Guard => NOT_A_SOCKET,
+    };
+    match tried {
+        // A file that takes no flags at all (an eventfd), a socket that takes none, or no socket.
+        NO_SUCH_FLAG | NOT_A_SOCKET => guarded(plain),
+        done => done,
+    }
+}
+
+/// # Safety
+/// `count` structs at `parts`, each with its bytes.
+#[inline]
+pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize {
+    // SAFETY: by this function's contract; also below.
+    let plain = || unsafe { libc::writev(fd, parts, count) };
+    if !(1..=IOV_MAX).contains(&count) || parts.is_null() {
+        return status(plain());
+    }
+    let tried = match rung() {
+        // SAFETY: by this function's contract.
+        Rung::Flag => unsafe { pwritev2(fd, parts, count) },
+        // SAFETY: by this function's contract.
+        Rung::Message if unsafe { is_empty(parts, count) } => return status(plain()),
+        Rung::Message => {
+            let message = message_of(parts, count);
+            // SAFETY: a message of nothing but the caller's parts.
+            status(unsafe { libc::sendmsg(fd, &raw const message, MSG_NOSIGNAL) })
+        }
+        Rung::Guard => NOT_A_SOCKET,
+    };
+    match tried {
+        NO_SUCH_FLAG | NOT_A_SOCKET => guarded(plain),
+        done => done,
+    }
+}
+
+/// Whether there is nothing to write: writev(2) then does nothing, but sendmsg(2) an empty datagram.
+///
+/// # Safety
+/// `count` structs at `parts`.
+unsafe fn is_empty(parts: *const iovec, count: c_int) -> bool {
+    // SAFETY: by this function's contract.
+    let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
+    parts.iter().all(|part| part.iov_len == 0)
+}
+
+fn message_of(parts: *const iovec, count: c_int) -> msghdr {
+    // SAFETY: pointers and numbers: zero is a value of each.
+    let mut message: msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.cast_mut();
+    message.msg_iovlen = count as _;
+    message
+}
+
+/// Runs a call that takes `MSG_*` flags.
+#[inline]
+fn quiet(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
+    if MSG_NOSIGNAL == 0 || rung() == Rung::Guard {
+        guarded(|| call(flags))
+    } else {
+        status(call(flags | MSG_NOSIGNAL))
+    }
+}
+
+/// # Safety
+/// `length` bytes at `data`.
+#[inline]
+pub(crate) unsafe fn send(fd: c_int, data: *const c_void, length: size_t, flags: c_int) -> isize {
+    // SAFETY: by this function's contract.
+    quiet(flags, |flags| unsafe { libc::send(fd, data, length, flags) })
+}
+
+/// # Safety
+/// `length` bytes at `data`; `address_length` at `address`, or null.
+#[inline]
+pub(crate) unsafe fn sendto(
+    fd: c_int,
+    data: *const c_void,
+    length: size_t,
+    flags: c_int,
+    address: *const sockaddr,
+    address_length: socklen_t,
+) -> isize {
+    // SAFETY: by this function's contract.
+    quiet(flags, |flags| unsafe { libc::sendto(fd, data, length, flags, address, address_length) })
+}
+
+/// # Safety
+/// A whole message at `message`.
+#[inline]
+pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize {
+    // SAFETY: by this function's contract.
+    quiet(flags, |flags| unsafe { libc::sendmsg(fd, message, flags) })
+}
+
+/// # Safety
+/// `count` whole messages at `messages`.
+#[cfg(target_os = "linux")]
+#[inline]
+pub(crate) unsafe fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int) -> isize {
+    // SAFETY: by this function's contract. musl takes the flags unsigned.
+    quiet(flags, |flags| unsafe { libc::sendmmsg(fd, messages, count, flags as _) } as isize)
+}
+
+/// # Safety
+/// A number at `offset`, or null.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn sendfile(out: c_int, file: c_int, offset: *mut libc::off_t, count: size_t) -> isize {
+    // SAFETY: by this function's contract.
+    guarded(|| unsafe { libc::sendfile(out, file, offset, count) })
+}
+
+/// # Safety
+/// A number at each offset, or null.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn splice(
+    from: c_int,
+    from_offset: *mut libc::loff_t,
+    to: c_int,
+    to_offset: *mut libc::loff_t,
+    length: size_t,
+    flags: u32,
+) -> isize {
+    // SAFETY: by this function's contract.
+    guarded(|| unsafe { libc::splice(from, from_offset, to, to_offset, length, flags) })
+}
+
+/// `SO_NOSIGPIPE` and `F_SETNOSIGPIPE`, where there are such.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn set_nosigpipe(fd: c_int) -> isize {
+    /// `F_SETNOSIGPIPE`, sys/fcntl.h: works for pipes and sockets alike.
+    const F_SETNOSIGPIPE: c_int = 73;
+    // SAFETY: a flag and a number; a bad descriptor is an error.
+    status(unsafe { libc::fcntl(fd, F_SETNOSIGPIPE, 1) } as isize)
+}
+
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly"))]
+pub(crate) fn set_nosigpipe(fd: c_int) -> isize {
+    let on: c_int = 1;
+    let length = size_of::<c_int>() as socklen_t;
+    // SAFETY: one number of that length; a bad descriptor is an error.
+    status(unsafe {
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, (&raw const on).cast(), length)
+    } as isize)
+}
+
+#[cfg(not(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly"
+)))]
+pub(crate) fn set_nosigpipe(_fd: c_int) -> isize {
+    -(libc::ENOTSUP as isize)
+}

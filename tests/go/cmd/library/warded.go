@@ -1,0 +1,5 @@
+//go:build warded
+
+package main
+
+import _ "github.com/sigward/sigward/go"
