@@ -80,13 +80,14 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
         return status(plain());
     }
     let tried = match rung() {
-        Rung::Flag => {
+        // pwritev2(2) of nothing does nothing, but write(2) of nothing is an empty datagram.
+        Rung::Flag if length > 0 => {
             let part = iovec { iov_base: data.cast_mut(), iov_len: length };
             // SAFETY: one whole iovec with its bytes.
             unsafe { pwritev2(fd, &raw const part, 1) }
         }
         // SAFETY: by this function's contract.
-        Rung::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
+        Rung::Flag | Rung::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
         Rung::Guard => NOT_A_SOCKET,
     };
     match tried {
