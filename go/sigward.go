@@ -30,27 +30,35 @@ type Event struct {
 	Kind   string         // "pipe", "socket", "other" or "unknown"
 	Result int64          // -EPIPE, or the bytes of a partial write
 	Inode  uint64         // of the pipe or socket, as in /proc/PID/fd
+	Call   string         // the system call: "writev", or empty if it could not be told
+	Caller string         // file name of the library or executable that made it; may be empty
 	Peer   string         // address or path of the other side, also when the connection is gone; may be empty
 }
 
 // String is the event as one line for a log.
 func (e Event) String() string {
-	text := fmt.Sprintf("SIGPIPE swallowed: thread %q (tid %d)", e.Thread, e.TID)
-	switch e.Kind {
-	case "pipe", "socket":
-		text += fmt.Sprintf(", fd %d (%s:[%d])", e.FD, e.Kind, e.Inode)
-	case "other":
-		text += fmt.Sprintf(", fd %d (inode %d)", e.FD, e.Inode)
-	default:
-		text += ", fd unknown"
+	call := e.Call
+	if call == "" {
+		call = "a write"
 	}
-	if e.Peer != "" {
-		text += ", peer " + e.Peer
+	if e.Caller != "" {
+		call += " by " + e.Caller
+	}
+	text := fmt.Sprintf("SIGPIPE swallowed: %s on thread %q (tid %d) to ", call, e.Thread, e.TID)
+	switch {
+	case e.Kind == "socket" && e.Peer != "":
+		text += fmt.Sprintf("fd %d (socket:[%d], peer %s)", e.FD, e.Inode, e.Peer)
+	case e.Kind == "pipe", e.Kind == "socket":
+		text += fmt.Sprintf("fd %d (%s:[%d])", e.FD, e.Kind, e.Inode)
+	case e.Kind == "other":
+		text += fmt.Sprintf("fd %d (inode %d)", e.FD, e.Inode)
+	default:
+		text += "an unknown fd"
 	}
 	if e.Result < 0 {
-		return text + ", write returned EPIPE"
+		return text + ": EPIPE"
 	}
-	return text + fmt.Sprintf(", %d bytes written before it broke", e.Result)
+	return text + fmt.Sprintf(": %d bytes, then it broke", e.Result)
 }
 
 // CounterValues are all counters at about one moment.

@@ -112,10 +112,12 @@ typedef struct sigward_event {
     uint64_t pc;
     // Bytes of `peer` that count; 0 if there is no address.
     uint32_t peer_len;
-    // Zero; room for later flags.
-    uint32_t flags;
+    // The number of the system call (`SYS_writev`, …), or 0 if it could not be told.
+    uint32_t operation;
     // The peer's `struct sockaddr`, also of a connection that is gone.
     uint8_t peer[112];
+    // The top of the writer's stack, for finding the library that called.
+    uint64_t stack[16];
     // Zero; room for later fields.
     uint64_t reserved[4];
 } sigward_event;
@@ -187,11 +189,26 @@ int sigward_read_counters(struct sigward_counters *out);
 ssize_t sigward_read_events(uint64_t *cursor, struct sigward_event *out, size_t capacity);
 
 // Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
-// bytes: thread, descriptor, peer, result.
+// bytes: system call, calling library, thread, descriptor, peer, result.
 //
-// Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
+// Thread-safe; not for signal handlers. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
 // or cap is 0.
-ssize_t sigward_event_format(const struct sigward_event *event, char *buf, size_t cap);
+ssize_t sigward_event_format(const struct sigward_event *event,
+                             char *buf,
+                             size_t cap);
+
+// The name of the event's system call ("writev"), "" if it could not be told. Never NULL, never freed.
+//
+// Signal-safe, thread-safe.
+const char *sigward_event_operation(const struct sigward_event *event);
+
+// Writes the file name of the library (or executable) that made the event's system call, NUL-terminated and cut
+// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if it could not be told.
+//
+// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is NULL or cap is 0.
+ssize_t sigward_event_library(const struct sigward_event *event,
+                              char *buf,
+                              size_t cap);
 
 // write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain call.
 //

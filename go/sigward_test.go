@@ -23,13 +23,14 @@ func TestPeer(t *testing.T) {
 }
 
 func TestEventString(t *testing.T) {
-	event := Event{Thread: "rust \"io\"", TID: 7, FD: 9, Kind: "socket", Inode: 5, Peer: "[::1]:443", Result: -32}
-	want := `SIGPIPE swallowed: thread "rust \"io\"" (tid 7), fd 9 (socket:[5]), peer [::1]:443, write returned EPIPE`
+	event := Event{Thread: "rust \"io\"", TID: 7, FD: 9, Kind: "socket", Inode: 5, Peer: "[::1]:443", Result: -32,
+		Call: "writev", Caller: "libx.so"}
+	want := `SIGPIPE swallowed: writev by libx.so on thread "rust \"io\"" (tid 7) to fd 9 (socket:[5], peer [::1]:443): EPIPE`
 	if got := event.String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got := (Event{FD: -1, Kind: "unknown", Result: 12}).String(); got !=
-		`SIGPIPE swallowed: thread "" (tid 0), fd unknown, 12 bytes written before it broke` {
+		`SIGPIPE swallowed: a write on thread "" (tid 0) to an unknown fd: 12 bytes, then it broke` {
 		t.Error(got)
 	}
 }

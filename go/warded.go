@@ -116,8 +116,16 @@ func event(e *C.struct_sigward_event) Event {
 		Kind:   kind,
 		Result: int64(e.result),
 		Inode:  uint64(e.inode),
+		Call:   C.GoString(C.sigward_event_operation(e)),
+		Caller: caller(e),
 		Peer:   peer(address[:min(int(e.peer_len), len(address))]),
 	}
+}
+
+func caller(e *C.struct_sigward_event) string {
+	var name [64]C.char
+	C.sigward_event_library(e, &name[0], C.size_t(len(name)))
+	return C.GoString(&name[0])
 }
 
 func code(op string, status C.int) error {

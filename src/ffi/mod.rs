@@ -16,7 +16,10 @@ mod runtime;
 mod text;
 
 pub use io::*;
-pub use observe::{sigward_event_format, sigward_read_counters, sigward_read_events};
+pub use observe::{
+    sigward_event_format, sigward_event_library, sigward_event_operation, sigward_read_counters,
+    sigward_read_events,
+};
 pub use policy::{
     SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE, sigward_ensure_on_top,
     sigward_init, sigward_options, sigward_outcome, sigward_seat, sigward_sigpipe_filter,

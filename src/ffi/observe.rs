@@ -45,9 +45,9 @@ pub unsafe extern "C" fn sigward_read_events(
 }
 
 /// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
-/// bytes: thread, descriptor, peer, result.
+/// bytes: system call, calling library, thread, descriptor, peer, result.
 ///
-/// Signal-safe, thread-safe. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
+/// Thread-safe; not for signal handlers. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
 /// or cap is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_event_format(
@@ -55,21 +55,57 @@ pub unsafe extern "C" fn sigward_event_format(
     buf: *mut c_char,
     cap: usize,
 ) -> libc::ssize_t {
-    // SAFETY: null, or one struct by the header's contract.
+    // SAFETY: as the caller vouches for both.
+    unsafe { print(event, buf, cap, |event, line| write!(line, "{event}")) }
+}
+
+/// # Safety
+/// `event` is null or one struct, `buf` null or `cap` bytes.
+unsafe fn print(
+    event: *const Event,
+    buf: *mut c_char,
+    cap: usize,
+    text: impl FnOnce(&Event, &mut Line<'_>) -> std::fmt::Result,
+) -> libc::ssize_t {
+    // SAFETY: null, or one struct by this function's contract.
     let event = unsafe { event.as_ref() };
     let (Some(event), false, 1..=0x7fff_ffff) = (event, buf.is_null(), cap) else {
         return code(Err(Error::InvalidArgument)) as isize;
     };
-    // SAFETY: the caller vouches for `cap` bytes.
+    // SAFETY: `cap` bytes by this function's contract.
     let room = unsafe { std::slice::from_raw_parts_mut(buf.cast::<u8>(), cap) };
     let mut line = Line { room, length: 0 };
     // Cut text is an error to `write!` and none to us.
-    let _ = write!(line, "{event}");
+    let _ = text(event, &mut line);
     let length = line.length;
     if let Some(end) = line.room.get_mut(length) {
         *end = 0;
     }
     length as isize
+}
+
+/// The name of the event's system call ("writev"), "" if it could not be told. Never NULL, never freed.
+///
+/// Signal-safe, thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_event_operation(event: *const Event) -> *const c_char {
+    // SAFETY: null, or one struct by the header's contract.
+    let name = unsafe { event.as_ref() }.and_then(Event::operation_c_name);
+    name.unwrap_or_default().as_ptr()
+}
+
+/// Writes the file name of the library (or executable) that made the event's system call, NUL-terminated and cut
+/// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if it could not be told.
+///
+/// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is NULL or cap is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_event_library(
+    event: *const Event,
+    buf: *mut c_char,
+    cap: usize,
+) -> libc::ssize_t {
+    // SAFETY: as the caller vouches for both.
+    unsafe { print(event, buf, cap, |event, line| write!(line, "{}", event.library().unwrap_or_default())) }
 }
 
 /// A buffer that keeps one byte for the NUL and cuts what does not fit, between characters.

@@ -44,10 +44,12 @@ pub struct Event {
     pub pc: u64,
     /// Bytes of `peer` that count; 0 if there is no address.
     pub peer_len: u32,
-    /// Zero; room for later flags.
-    pub flags: u32,
+    /// The number of the system call (`SYS_writev`, …), or 0 if it could not be told.
+    pub operation: u32,
     /// The peer's `struct sockaddr`, also of a connection that is gone.
     pub peer: [u8; 112],
+    /// The top of the writer's stack, for finding the library that called.
+    pub stack: [u64; 16],
     /// Zero; room for later fields.
     pub reserved: [u64; 4],
 }
@@ -70,21 +72,22 @@ impl Event {
             inode: 0,
             pc: 0,
             peer_len: 0,
-            flags: 0,
+            operation: 0,
             peer: [0; 112],
+            stack: [0; 16],
             reserved: [0; 4],
         }
     }
 
     pub(super) fn to_words(self) -> [u64; WORDS] {
-        const { assert!(size_of::<Event>() == WORDS * 8 && size_of::<Event>() == 224) };
-        // SAFETY: repr(C), 224 bytes of numbers without padding.
+        const { assert!(size_of::<Event>() == WORDS * 8 && size_of::<Event>() == 352) };
+        // SAFETY: repr(C), 352 bytes of numbers without padding.
         unsafe { std::mem::transmute(self) }
     }
 
-    pub(super) fn from_words(words: [u64; WORDS]) -> Self {
-        // SAFETY: any bytes are numbers.
-        unsafe { std::mem::transmute(words) }
+    pub(super) fn from_words(words: &[u64; WORDS]) -> Self {
+        // SAFETY: as long and aligned as an event, and any bytes are numbers.
+        unsafe { std::ptr::from_ref(words).cast::<Self>().read() }
     }
 
     /// What the file descriptor is.
@@ -96,6 +99,38 @@ impl Event {
             3 => FdKind::Other,
             _ => FdKind::Unknown,
         }
+    }
+
+    /// The name of the system call, if it could be told.
+    #[must_use]
+    pub fn operation_name(&self) -> Option<&'static str> {
+        self.operation_c_name()?.to_str().ok()
+    }
+
+    pub(crate) fn operation_c_name(&self) -> Option<&'static CStr> {
+        #[cfg(target_os = "linux")]
+        match libc::c_long::from(self.operation) {
+            libc::SYS_write => Some(c"write"),
+            libc::SYS_writev => Some(c"writev"),
+            libc::SYS_pwritev2 => Some(c"pwritev2"),
+            libc::SYS_sendto => Some(c"sendto"),
+            libc::SYS_sendmsg => Some(c"sendmsg"),
+            libc::SYS_sendmmsg => Some(c"sendmmsg"),
+            libc::SYS_sendfile => Some(c"sendfile"),
+            libc::SYS_splice => Some(c"splice"),
+            libc::SYS_tee => Some(c"tee"),
+            libc::SYS_vmsplice => Some(c"vmsplice"),
+            _ => None,
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// The file name of the library (or executable) that made the system call, the C library's own wrappers
+    /// left out; none if that could not be told. Asks the dynamic loader: not for handlers.
+    #[must_use]
+    pub fn library(&self) -> Option<String> {
+        super::library::caller(self).map(|name| name.to_string())
     }
 
     /// The thread's name, as far as it is UTF-8.
@@ -144,24 +179,32 @@ impl Event {
     }
 }
 
+/// One line for a log. It asks the dynamic loader for the library: not for handlers.
 impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "SIGPIPE swallowed: thread {:?} (tid {})", self.thread_name(), self.tid)?;
-        match self.kind() {
-            FdKind::Unknown => out.write_str(", fd unknown")?,
-            FdKind::Pipe => write!(out, ", fd {} (pipe:[{}])", self.fd, self.inode)?,
-            FdKind::Socket => write!(out, ", fd {} (socket:[{}])", self.fd, self.inode)?,
-            FdKind::Other => write!(out, ", fd {} (inode {})", self.fd, self.inode)?,
+        write!(out, "SIGPIPE swallowed: {}", self.operation_name().unwrap_or("a write"))?;
+        if let Some(library) = super::library::caller(self) {
+            write!(out, " by {library}")?;
         }
-        if let Some(address) = self.peer_address() {
-            write!(out, ", peer {address}")?;
-        } else if let Some(path) = self.peer_path() {
-            write!(out, ", peer {}", path.display())?;
+        write!(out, " on thread {:?} (tid {}) to ", self.thread_name(), self.tid)?;
+        match self.kind() {
+            FdKind::Unknown => out.write_str("an unknown fd")?,
+            FdKind::Pipe => write!(out, "fd {} (pipe:[{}])", self.fd, self.inode)?,
+            FdKind::Other => write!(out, "fd {} (inode {})", self.fd, self.inode)?,
+            FdKind::Socket => {
+                write!(out, "fd {} (socket:[{}]", self.fd, self.inode)?;
+                if let Some(address) = self.peer_address() {
+                    write!(out, ", peer {address}")?;
+                } else if let Some(path) = self.peer_path() {
+                    write!(out, ", peer {}", path.display())?;
+                }
+                out.write_str(")")?;
+            }
         }
         if self.result < 0 {
-            out.write_str(", write returned EPIPE")
+            out.write_str(": EPIPE")
         } else {
-            write!(out, ", {} bytes written before it broke", self.result)
+            write!(out, ": {} bytes, then it broke", self.result)
         }
     }
 }

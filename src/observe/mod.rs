@@ -2,6 +2,7 @@
 
 pub mod counters;
 mod event;
+mod library;
 pub(crate) mod ring;
 
 pub use counters::Counters;

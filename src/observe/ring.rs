@@ -86,7 +86,7 @@ fn take(number: u64, out: &mut Event) -> Taken {
     if slot.sequence.load(Ordering::Relaxed) != before {
         return Taken::Gone;
     }
-    *out = Event::from_words(words);
+    *out = Event::from_words(&words);
     Taken::Whole
 }
 

@@ -66,6 +66,17 @@ impl Delivery<'_> {
         unsafe { Registers::of(self.context) }
     }
 
+    /// Tells copies of this library further down the line that the delivery may be swallowed. Signal-safe.
+    pub fn note_echo(&self) {
+        trace::note_echo(self.info);
+    }
+
+    /// Whether a copy further up would have swallowed this delivery. Signal-safe.
+    #[must_use]
+    pub fn is_noted_echo(&self) -> bool {
+        trace::is_noted_echo(self.info)
+    }
+
     /// Whether a handler stands above this entry point and called it, rather than the kernel. Signal-safe.
     #[must_use]
     pub fn was_forwarded(&self) -> bool {

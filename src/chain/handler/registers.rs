@@ -18,8 +18,11 @@ pub struct Registers {
     pub result: i64,
     /// The first three arguments, where the processor keeps them through the call (x86-64).
     pub arguments: Option<[u64; 3]>,
-    /// The number of the system call, where the processor keeps it through the call (aarch64).
+    /// The number of the system call: in a register through the call (aarch64), or in the instruction before it
+    /// that loaded it (x86-64: nearly always).
     pub number: Option<u64>,
+    /// The stack pointer.
+    pub stack: usize,
 }
 
 /// At most as many frames as there are signal numbers below SIGPIPE can lie in between.
@@ -89,8 +92,24 @@ mod processor {
             pc: pc as usize,
             result: register(machine, REG_RAX) as i64,
             arguments: Some([REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number))),
-            number: None,
+            number: loaded_number(pc as usize),
+            stack: register(machine, REG_RSP) as usize,
         })
+    }
+
+    /// The number in `mov $number, %eax; syscall`, the two instructions before `pc`.
+    fn loaded_number(pc: usize) -> Option<u64> {
+        const LENGTH: usize = 7;
+        // The page of `pc` is mapped; the page before it need not be.
+        if pc % 4096 < LENGTH {
+            return None;
+        }
+        // SAFETY: the bytes before `pc` lie in the page that is being executed.
+        let code = unsafe { ((pc - LENGTH) as *const [u8; LENGTH]).read_volatile() };
+        match code {
+            [0xb8, a, b, c, d, 0x0f, 0x05] => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
+            _ => None,
+        }
     }
 }
 
@@ -122,6 +141,7 @@ mod processor {
             result: machine.regs[0] as i64,
             arguments: None,
             number: Some(machine.regs[8]),
+            stack: machine.sp as usize,
         })
     }
 }

@@ -11,6 +11,10 @@ use std::ffi::c_int;
 const FIRST_WORD: usize = 6;
 /// 128 bytes.
 const WORDS: usize = 16;
+/// The last word is for what one copy of the library tells another further down.
+const NOTE: usize = WORDS - 1;
+/// "sigward" and the note's meaning: the delivery is an echo that some copy above would have swallowed.
+const ECHO: u64 = 0x7369_6777_6172_6401;
 
 /// How often this delivery has come by an entry point before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +58,8 @@ fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
     let name = std::ptr::from_ref(&NAME) as u64;
     let words = info.cast::<u64>();
     let mut word = FIRST_WORD;
-    while word + 1 < WORDS {
-        // SAFETY: `word + 1 < WORDS`: inside the siginfo.
+    while word + 1 < NOTE {
+        // SAFETY: `word + 1 < NOTE`: inside the siginfo.
         let owner = unsafe { words.add(word) };
         // SAFETY: as above.
         let marks = unsafe { words.add(word + 1) };
@@ -74,6 +78,27 @@ fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
         word += 2;
     }
     None
+}
+
+/// Where the note is, if there is a siginfo to keep it.
+fn note(info: *mut libc::siginfo_t) -> Option<*mut u64> {
+    let whole = !info.is_null() && size_of::<libc::siginfo_t>() >= WORDS * 8;
+    // SAFETY: inside the siginfo.
+    whole.then(|| unsafe { info.cast::<u64>().add(NOTE) })
+}
+
+/// Tells copies of the library further down that this is an echo.
+pub(super) fn note_echo(info: *mut libc::siginfo_t) {
+    if let Some(note) = note(info) {
+        // SAFETY: inside the siginfo of this delivery, which only this thread uses.
+        unsafe { note.write(ECHO) };
+    }
+}
+
+/// Whether a copy of the library further up has said so.
+pub(super) fn is_noted_echo(info: *mut libc::siginfo_t) -> bool {
+    // SAFETY: inside the siginfo of this delivery, which the kernel initialised to its end.
+    note(info).is_some_and(|note| unsafe { note.read() } == ECHO)
 }
 
 /// A copy of the siginfo as the kernel filled it, for sending it again: without marks.

@@ -39,6 +39,8 @@ pub(super) fn event(echo: &Echo) -> Event {
     event.time_ns = now();
     event.result = echo.result;
     event.pc = echo.pc as u64;
+    event.operation = echo.operation.unwrap_or(0);
+    event.stack = stack_words(echo.stack);
     describe_thread(&mut event);
     if let Some((fd, status)) = echo.fd.and_then(|fd| Some((fd, status(fd)?))) {
         event.fd = fd;
@@ -51,6 +53,21 @@ pub(super) fn event(echo: &Echo) -> Event {
         describe_peer(&mut event);
     }
     event
+}
+
+/// The top of the interrupted stack: among these words are the return addresses that tell which library called.
+fn stack_words(stack: usize) -> [u64; 16] {
+    let mut words = [0; 16];
+    if stack == 0 || stack % 8 != 0 {
+        return words;
+    }
+    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be.
+    let in_page = (4096 - stack % 4096) / 8;
+    for (index, word) in words.iter_mut().take(in_page).enumerate() {
+        // SAFETY: aligned, and in the page that the interrupted code has its stack in.
+        *word = unsafe { ((stack + 8 * index) as *const u64).read_volatile() };
+    }
+    words
 }
 
 fn now() -> u64 {

@@ -26,10 +26,14 @@ impl Sender {
 pub(super) struct Echo {
     /// The descriptor that was written to, if that is certain.
     pub fd: Option<c_int>,
+    /// The number of the system call, if that is known.
+    pub operation: Option<u32>,
     /// `-EPIPE`, or the bytes of a partial write.
     pub result: i64,
     /// The instruction after the system call.
     pub pc: usize,
+    /// The stack pointer there.
+    pub stack: usize,
 }
 
 /// Finds out whether a system call that left these registers raised the signal.
@@ -43,23 +47,29 @@ pub(super) fn find(
 ) -> Option<Echo> {
     let failed = registers.result == -i64::from(libc::EPIPE);
     let written = registers.result > 0;
-    let (proven, fd) = match (registers.arguments, registers.number) {
-        (Some(arguments), _) => {
-            let broken = written_to(&arguments, is_broken);
+    let target = registers.number.and_then(target);
+    let (proven, fd) = match (registers.arguments, target) {
+        (Some(arguments), Some(target)) => {
+            let fd = arguments.get(target).copied().and_then(descriptor);
             // Half of it was written before the other side went away: the descriptor must say so itself.
+            (failed || written && fd.is_some_and(is_broken), fd)
+        }
+        (Some(arguments), None) => {
+            let broken = written_to(&arguments, is_broken);
             (
                 failed || written && broken.is_some(),
                 broken.or_else(|| only_choice(&arguments, failed, can_break)),
             )
         }
-        (None, Some(number)) => ((failed || written) && writes(number), None),
-        (None, None) => (false, None),
+        (None, target) => (target.is_some() && (failed || written), None),
     };
-    proven.then_some(Echo { fd, result: registers.result, pc: registers.pc })
+    let operation = target.and(registers.number).map(|number| number as u32);
+    let Registers { result, pc, stack, .. } = *registers;
+    proven.then_some(Echo { fd, operation, result, pc, stack })
 }
 
-/// The descriptor among the arguments that is broken: the first for write, send and sendfile, the third for
-/// splice, the second for tee.
+/// For a system call of an unknown number: the descriptor among the arguments that is broken, the first for
+/// write, send and sendfile, the third for splice, the second for tee.
 fn written_to(arguments: &[u64; 3], is_broken: impl Fn(c_int) -> bool) -> Option<c_int> {
     let [first, second, third] = arguments.map(descriptor);
     [first, third, second].into_iter().flatten().find(|fd| is_broken(*fd))
@@ -79,23 +89,26 @@ fn descriptor(register: u64) -> Option<c_int> {
     (register <= 0x7fff_ffff).then_some(register as c_int)
 }
 
-/// The system calls that raise SIGPIPE, by their numbers on processors with the generic table (aarch64,
-/// include/uapi/asm-generic/unistd.h). Only used where the number survives the call.
-fn writes(number: u64) -> bool {
-    const WRITE: u64 = 64;
-    const WRITEV: u64 = 66;
-    const SENDFILE: u64 = 71;
-    const VMSPLICE: u64 = 75;
-    const SPLICE: u64 = 76;
-    const TEE: u64 = 77;
-    const SENDTO: u64 = 206;
-    const SENDMSG: u64 = 211;
-    const SENDMMSG: u64 = 269;
-    const PWRITEV2: u64 = 287;
-    matches!(
-        number,
-        WRITE | WRITEV | SENDFILE | VMSPLICE | SPLICE | TEE | SENDTO | SENDMSG | SENDMMSG | PWRITEV2
-    )
+/// Which argument of a system call that can raise SIGPIPE is the descriptor that is written to; none for all
+/// other calls.
+fn target(number: u64) -> Option<usize> {
+    let number = libc::c_long::try_from(number).ok()?;
+    match number {
+        #[cfg(target_os = "linux")]
+        libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_pwritev2
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_sendfile
+        | libc::SYS_vmsplice => Some(0),
+        #[cfg(target_os = "linux")]
+        libc::SYS_tee => Some(1),
+        #[cfg(target_os = "linux")]
+        libc::SYS_splice => Some(2),
+        _ => None,
+    }
 }
 
 /// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
@@ -109,11 +122,11 @@ mod tests {
     const POINTER: u64 = 0x7f00_1234_5678;
 
     fn x86(result: i64, arguments: [u64; 3]) -> Registers {
-        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None }
+        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None, stack: 0 }
     }
 
-    fn aarch64(result: i64, number: u64) -> Registers {
-        Registers { pc: 0x4000, result, arguments: None, number: Some(number) }
+    fn aarch64(result: i64, number: libc::c_long) -> Registers {
+        Registers { pc: 0x4000, result, arguments: None, number: Some(number as u64), stack: 0 }
     }
 
     #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
@@ -161,10 +174,28 @@ mod tests {
     }
 
     #[test]
+    fn a_known_system_call_names_its_descriptor_without_asking() {
+        let call = |number: libc::c_long, arguments| Registers {
+            number: Some(number as u64),
+            ..x86(EPIPE, arguments)
+        };
+        assert_eq!(fd_of(&call(libc::SYS_writev, [7, POINTER, 2]), &[], &[]), Some(Some(7)));
+        assert_eq!(fd_of(&call(libc::SYS_splice, [3, 0, 9]), &[3], &[]), Some(Some(9)));
+        assert_eq!(fd_of(&call(libc::SYS_tee, [3, 9, 4096]), &[3], &[]), Some(Some(9)));
+        let found = find(&call(libc::SYS_sendto, [7, POINTER, 2]), |_| false, |_| false);
+        assert_eq!(found.and_then(|echo| echo.operation), Some(libc::SYS_sendto as u32));
+        assert_eq!(
+            fd_of(&call(libc::SYS_kill, [7, 13, 0]), &[7], &[7]),
+            Some(Some(7)),
+            "not known as a writer"
+        );
+    }
+
+    #[test]
     fn on_aarch64_the_number_decides_and_the_descriptor_is_lost() {
-        assert_eq!(fd_of(&aarch64(EPIPE, 64), &[], &[]), Some(None));
-        assert_eq!(fd_of(&aarch64(100, 66), &[], &[]), Some(None));
-        assert_eq!(fd_of(&aarch64(EPIPE, 129), &[], &[]), None, "kill");
-        assert_eq!(fd_of(&aarch64(0, 64), &[], &[]), None);
+        assert_eq!(fd_of(&aarch64(EPIPE, libc::SYS_write), &[], &[]), Some(None));
+        assert_eq!(fd_of(&aarch64(100, libc::SYS_writev), &[], &[]), Some(None));
+        assert_eq!(fd_of(&aarch64(EPIPE, libc::SYS_kill), &[], &[]), None);
+        assert_eq!(fd_of(&aarch64(0, libc::SYS_write), &[], &[]), None);
     }
 }

@@ -15,7 +15,9 @@ pub(super) const SEES_ECHOES: bool =
 /// The decision for one delivery.
 pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     if !delivery.active {
-        return leave_to_runtime(delivery);
+        // Another copy of this library above us has not left.
+        let wanted = delivery.is_noted_echo() && delivery.predecessor.kind() == Kind::Default;
+        return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };
     }
     match find_echo(delivery) {
         Some(echo) if !belongs_to_predecessor(delivery, &echo) => {
@@ -26,7 +28,10 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
             ring::push(describe::event(&echo));
             Verdict::Swallow
         }
-        Some(_) => Verdict::PassOn,
+        Some(_) => {
+            delivery.note_echo();
+            Verdict::PassOn
+        }
         None => leave_to_runtime(delivery),
     }
 }

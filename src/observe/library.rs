@@ -1,0 +1,106 @@
+//! Which library called: from the addresses that an event holds, outside the handler.
+//!
+//! The first address is the system call's own; it lies in the C library, or right in the caller where that makes
+//! system calls by itself. Then come the words on top of the stack. The first that points into the code of an
+//! object other than the C library and the loader is a return address into the caller.
+
+use super::event::Event;
+use std::fmt;
+
+/// The file name of an object, as far as it fits.
+pub(super) struct Name {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        bytes.utf8_chunks().try_for_each(|chunk| out.write_str(chunk.valid()))
+    }
+}
+
+impl Name {
+    fn of(path: &[u8]) -> Self {
+        let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let mut name = Self { bytes: [0; 64], length: 0 };
+        for (place, byte) in name.bytes.iter_mut().zip(file) {
+            *place = *byte;
+            name.length += 1;
+        }
+        name
+    }
+
+    /// The C library, the loader and the kernel's own page: never the one that meant to write.
+    fn is_plumbing(&self) -> bool {
+        const PLUMBING: [&[u8]; 6] =
+            [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso"];
+        let file = self.bytes.get(..self.length).unwrap_or_default();
+        PLUMBING.iter().any(|name| file.starts_with(name))
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn caller(event: &Event) -> Option<Name> {
+    let addresses = std::iter::once(event.pc).chain(event.stack);
+    addresses.filter_map(|address| object_with_code_at(address as usize)).find(|name| !name.is_plumbing())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn caller(_event: &Event) -> Option<Name> {
+    None
+}
+
+/// The object whose executable segment holds `address`.
+#[cfg(target_os = "linux")]
+fn object_with_code_at(address: usize) -> Option<Name> {
+    let mut search = (address, None);
+    // The first kilobytes are never mapped: lengths and descriptors on the stack are no addresses.
+    if address < 0x1000 {
+        return None;
+    }
+    // SAFETY: `visit` takes what dl_iterate_phdr(3) passes, and `search` lives until it returns.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.1
+}
+
+#[cfg(target_os = "linux")]
+unsafe extern "C" fn visit(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    search: *mut std::ffi::c_void,
+) -> std::ffi::c_int {
+    // SAFETY: dl_iterate_phdr(3) passes a live description.
+    let Some(object) = (unsafe { object.as_ref() }) else { return 0 };
+    // SAFETY: the pointer is the exclusive one that `object_with_code_at` passed.
+    let (address, found) = unsafe { &mut *search.cast::<(usize, Option<Name>)>() };
+    if object.dlpi_phdr.is_null() {
+        return 0;
+    }
+    // SAFETY: the loader describes that many headers there, mapped while the object is.
+    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
+    let holds = headers.iter().any(|header| {
+        let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+        let is_code = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
+        is_code && address.wrapping_sub(start) < header.p_memsz as usize
+    });
+    if holds {
+        // SAFETY: null, or a NUL-terminated name that lives while the object is loaded.
+        let name =
+            (!object.dlpi_name.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(object.dlpi_name) });
+        // The executable has no name here.
+        *found = Some(match name.map(std::ffi::CStr::to_bytes) {
+            Some(path @ [_, ..]) => Name::of(path),
+            _ => executable(),
+        });
+    }
+    std::ffi::c_int::from(holds)
+}
+
+#[cfg(target_os = "linux")]
+fn executable() -> Name {
+    let mut path = [0_u8; 512];
+    // SAFETY: `path` has that room.
+    let length = unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
+    Name::of(usize::try_from(length).ok().and_then(|length| path.get(..length)).unwrap_or(b"the executable"))
+}
