@@ -49,7 +49,7 @@ $(archive): $(target)/release/libsigward.a scripts/isolate-archive
 
 .PHONY: header
 header:
-	$(CARGO) build --features header,capi,early
+	$(CARGO) build --all-features
 	cp "$$(ls -t $(target)/debug/build/sigward-*/out/sigward.h | head -1)" include/sigward.h
 	cp include/sigward.h go/sigward.h
 
@@ -94,12 +94,12 @@ demo: tools
 # ---- tests -------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: tools test-rust test-archive test-go test-hosts test-reexport test-install test-example
+test: tools test-rust test-archive test-go test-hosts test-reexport test-signals test-install test-example
 	@echo 'all tests passed'
 
 .PHONY: test-rust
 test-rust: $(archive)
-	$(CARGO) test --workspace --features header,capi,early
+	$(CARGO) test --workspace --all-features
 
 .PHONY: test-archive
 test-archive: $(archive)
@@ -116,6 +116,10 @@ test-hosts: $(archive)
 .PHONY: test-reexport
 test-reexport:
 	tests/reexport/run local go1.26.11 go1.27.4
+
+.PHONY: test-signals
+test-signals:
+	tests/signals/run
 
 .PHONY: test-install
 test-install: $(archive)
@@ -139,8 +143,8 @@ soak: $(archive)
 .PHONY: lint
 lint: $(archive)
 	$(CARGO) fmt --check
-	$(CARGO) clippy --workspace --all-targets --features header,capi,early -- -D warnings
-	test -z "$$(gofmt -l go go-example tests/go tests/reexport)"
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	test -z "$$(gofmt -l go go-example tests benches)"
 
 .PHONY: bench
 bench: tools $(archive)

@@ -174,6 +174,14 @@ int sigward_sigpipe_restore(void);
 // Returns 0; -EINVAL if out is NULL.
 int sigward_sigpipe_status(struct sigward_sigpipe_report *out);
 
+// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
+// libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
+// they have registered.
+//
+// Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
+// -EINVAL for a number that is no signal; else as sigward_init.
+int sigward_repair(int signal);
+
 // Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
 //
 // Returns 0; -EINVAL if out is NULL.

@@ -30,6 +30,7 @@
 //! |---|---|
 //! | `early` | a constructor of priority 101 that takes the seat beneath Go, before Go starts |
 //! | `capi` | the `extern "C"` functions of `include/sigward.h`; re-export them with `pub use sigward::ffi::*` |
+//! | `signal-hook` | `signals`: signal-hook's registrations made safe inside Go |
 //! | `tokio` | [`io::NoSigpipe`] around tokio's writers |
 //! | `header` | build.rs makes the C header; for this repository's own use |
 
@@ -41,6 +42,8 @@ mod error;
 pub mod ffi;
 pub mod io;
 pub mod observe;
+#[cfg(feature = "signal-hook")]
+pub mod signals;
 pub mod sigpipe;
 
 pub use error::Error;

@@ -8,6 +8,13 @@
     clippy::undocumented_unsafe_blocks,
     reason = "libc calls of a test"
 )]
+#![allow(
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::items_after_statements,
+    reason = "one long table"
+)]
+#![allow(clippy::large_stack_arrays, reason = "more slices than the kernel takes")]
 
 use libc::{c_int, c_void, iovec};
 use sigward::ffi::{

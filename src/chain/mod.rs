@@ -29,11 +29,13 @@ mod disposition;
 mod entry;
 pub(crate) mod handler;
 mod lock;
+mod repair;
 mod seat;
 
 pub use disposition::{Disposition, Kind};
 pub use entry::ENTRY_POINTS;
 pub use handler::{Delivery, Registers, Verdict};
+pub use repair::{Repair, repair};
 pub use seat::{Standing, Watch};
 
 pub(crate) use disposition::interposed;

@@ -43,7 +43,7 @@ pub enum Standing {
 const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
 
 /// How often a race with other writers is run again before giving up.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// What goes into the kernel's table for entry `index` above `predecessor`.
 fn disposition_of(index: usize, predecessor: &Disposition) -> Disposition {

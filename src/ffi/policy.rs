@@ -165,3 +165,17 @@ pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report
         *out = sigward_sigpipe_report { outcome, seat, previous };
     }))
 }
+
+/// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
+/// libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
+/// they have registered.
+///
+/// Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
+/// -EINVAL for a number that is no signal; else as sigward_init.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
+    match crate::chain::repair(signal) {
+        Ok(found) => code(Ok(())) + c_int::from(found == crate::chain::Repair::Repaired),
+        Err(error) => code(Err(error)),
+    }
+}

@@ -1,0 +1,60 @@
+//! Adds the SA_ONSTACK that somebody's handler lacks: nothing else about it changes.
+//!
+//! Go runs goroutines on stacks of a few KiB. A handler without SA_ONSTACK runs there: one that passes the signal
+//! on to Go ends in `non-Go code set up signal handler without SA_ONSTACK flag`, one that does not writes over the
+//! stack. signal-hook, tokio::signal and ctrlc install theirs so.
+
+use super::disposition::{Disposition, Kind};
+use super::lock;
+use super::seat::put;
+use crate::error::Error;
+use std::ffi::c_int;
+
+/// What [`repair`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// No handler stands there: SIG_DFL or SIG_IGN.
+    NoHandler,
+    /// The handler has SA_ONSTACK.
+    Sound,
+    /// The handler had no SA_ONSTACK; now it has.
+    Repaired,
+}
+
+/// Gives the handler of `signal` SA_ONSTACK if it lacks it. The handler, its mask and its other flags stay, and so
+/// does what it remembers as its predecessor. For any handler of anybody's, at the caller's word.
+///
+/// Between the other library's installation and this call the handler stands there as it was: register and repair
+/// before goroutines run, or as early as can be. A library that installs its handler anew needs it anew.
+///
+/// Thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// [`Error::System`] for a number that is no signal, or if the kernel refuses; [`Error::Contended`] if others keep
+/// changing the disposition; [`Error::Reentered`].
+///
+/// # References
+/// sigaltstack(2); os/signal, "Go programs that use cgo or SWIG".
+///
+/// ```
+/// use sigward::chain::{Repair, repair};
+/// assert_eq!(repair(libc::SIGUSR1)?, Repair::NoHandler);
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn repair(signal: c_int) -> Result<Repair, Error> {
+    let _held = lock()?;
+    for _ in 0..super::seat::ATTEMPTS {
+        let top = Disposition::read(signal)?;
+        if !matches!(top.kind(), Kind::Handler { .. }) {
+            return Ok(Repair::NoHandler);
+        }
+        if top.flags & libc::SA_ONSTACK != 0 {
+            return Ok(Repair::Sound);
+        }
+        let sound = Disposition { flags: top.flags | libc::SA_ONSTACK, ..top };
+        if put(signal, &top, &sound)? {
+            return Ok(Repair::Repaired);
+        }
+    }
+    Err(Error::Contended)
+}
