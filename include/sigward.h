@@ -20,6 +20,9 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // SIGPIPE is not touched by sigward_init.
 #define SIGWARD_SIGPIPE_LEAVE 2
 
+// Flag: one line on stderr for each swallowed SIGPIPE, as SIGWARD_LOG=stderr in the environment does.
+#define SIGWARD_LOG_STDERR 1
+
 // What the last policy call found and did.
 typedef enum sigward_outcome {
     // Nobody has asked for anything, or it was taken back.
@@ -50,8 +53,8 @@ typedef struct sigward_options {
     size_t size;
     // One of SIGWARD_SIGPIPE_*.
     uint32_t sigpipe;
-    // Zero.
-    uint32_t reserved;
+    // Zero or SIGWARD_LOG_STDERR.
+    uint32_t flags;
 } sigward_options;
 
 // How SIGPIPE stands now.

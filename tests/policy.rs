@@ -116,3 +116,20 @@ fn an_inherited_ignore_stays_for_us_and_for_children() {
         }
     }
 }
+
+#[test]
+fn a_line_on_stderr_if_asked_and_never_a_wait_for_it() {
+    let line = warded("log_line");
+    assert!(
+        line.lived().err.starts_with("sigward: SIGPIPE swallowed: write on thread \"policy-"),
+        "{line:?}"
+    );
+    assert!(line.err.ends_with("]): EPIPE\n") && line.err.lines().count() == 1, "{line:?}");
+    assert_eq!(warded("log_nowhere").lived().out, "lived\n");
+    // By the environment alone.
+    for (value, lines) in [("stderr", 1), ("no", 0)] {
+        let mut command = Command::new(host("policy", Link::Archive));
+        command.arg("existing_default").env("SIGWARD_LOG", value);
+        assert_eq!(run_command(command).lived().err.lines().count(), lines, "SIGWARD_LOG={value}");
+    }
+}

@@ -63,13 +63,16 @@ fn disposition_of(index: usize, predecessor: &Disposition) -> Disposition {
 
 /// Where the seats of `watch` stand now.
 pub(crate) fn standing(watch: &'static Watch) -> Result<Standing, Error> {
-    let top = Disposition::read(watch.signal)?;
+    Ok(standing_below(watch, &Disposition::read(watch.signal)?))
+}
+
+/// Where the seats of `watch` stand when the kernel's table shows `top`.
+pub(crate) fn standing_below(watch: &'static Watch, top: &Disposition) -> Standing {
     if let Some(found) = index_of(top.handler).and_then(entry).filter(|found| found.is_active()) {
-        let predecessor = found.predecessor().copied().unwrap_or(top);
-        return Ok(Standing::OnTop { predecessor });
+        return Standing::OnTop { predecessor: found.predecessor().copied().unwrap_or(*top) };
     }
     let seated = seats_of(watch).next().is_some();
-    Ok(if seated { Standing::Covered { top } } else { Standing::Absent })
+    if seated { Standing::Covered { top: *top } } else { Standing::Absent }
 }
 
 /// The predecessors of all active seats of `watch`, oldest first.

@@ -21,9 +21,10 @@ pub use observe::{
     sigward_read_events,
 };
 pub use policy::{
-    SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE, sigward_ensure_on_top,
-    sigward_init, sigward_options, sigward_outcome, sigward_repair, sigward_seat, sigward_sigpipe_filter,
-    sigward_sigpipe_ignore, sigward_sigpipe_report, sigward_sigpipe_restore, sigward_sigpipe_status,
+    SIGWARD_LOG_STDERR, SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE,
+    sigward_ensure_on_top, sigward_init, sigward_options, sigward_outcome, sigward_repair, sigward_seat,
+    sigward_sigpipe_filter, sigward_sigpipe_ignore, sigward_sigpipe_report, sigward_sigpipe_restore,
+    sigward_sigpipe_status,
 };
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
 pub use text::{sigward_strerror, sigward_version};

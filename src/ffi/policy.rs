@@ -12,6 +12,9 @@ pub const SIGWARD_SIGPIPE_IGNORE: u32 = 1;
 /// SIGPIPE is not touched by sigward_init.
 pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
+/// Flag: one line on stderr for each swallowed SIGPIPE, as SIGWARD_LOG=stderr in the environment does.
+pub const SIGWARD_LOG_STDERR: u32 = 1;
+
 /// Options of sigward_init. Set all to zero, then size.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -20,8 +23,8 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Zero or SIGWARD_LOG_STDERR.
+    pub flags: u32,
 }
 
 /// What the last policy call found and did.
@@ -87,13 +90,19 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     }
     // SAFETY: the caller vouches for `size` bytes.
     let options = unsafe { options.read_unaligned() };
-    match options {
-        sigward_options { reserved: 1.., .. } => code(Err(Error::InvalidArgument)),
+    if options.flags & !SIGWARD_LOG_STDERR != 0 {
+        return code(Err(Error::InvalidArgument));
+    }
+    let status = match options {
         sigward_options { sigpipe: SIGWARD_SIGPIPE_FILTER, .. } => sigward_sigpipe_filter(),
         sigward_options { sigpipe: SIGWARD_SIGPIPE_IGNORE, .. } => sigward_sigpipe_ignore(),
         sigward_options { sigpipe: SIGWARD_SIGPIPE_LEAVE, .. } => code(Ok(())),
         _ => code(Err(Error::InvalidArgument)),
+    };
+    if status == 0 && options.flags & SIGWARD_LOG_STDERR != 0 {
+        crate::observe::log_to_stderr(true);
     }
+    status
 }
 
 /// Takes the seats on top again after another runtime or library installed its handlers; what stands there

@@ -79,10 +79,10 @@ impl Event {
         }
     }
 
-    pub(super) fn to_words(self) -> [u64; WORDS] {
+    pub(super) fn words(&self) -> &[u64; WORDS] {
         const { assert!(size_of::<Event>() == WORDS * 8 && size_of::<Event>() == 352) };
-        // SAFETY: repr(C), 352 bytes of numbers without padding.
-        unsafe { std::mem::transmute(self) }
+        // SAFETY: repr(C), 352 bytes of numbers without padding, aligned for u64.
+        unsafe { &*std::ptr::from_ref(self).cast() }
     }
 
     pub(super) fn from_words(words: &[u64; WORDS]) -> Self {
@@ -136,16 +136,15 @@ impl Event {
     /// The thread's name, as far as it is UTF-8.
     #[must_use]
     pub fn thread_name(&self) -> &str {
+        self.thread_bytes().utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    }
+
+    /// The thread's name as the kernel keeps it. Signal-safe.
+    pub(super) fn thread_bytes(&self) -> &[u8] {
         let bytes = self.thread.as_ptr().cast::<u8>();
         // SAFETY: 16 bytes that live as long as `self`; c_char and u8 are the same to the memory.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, self.thread.len()) };
-        let name = CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes);
-        match std::str::from_utf8(name) {
-            Ok(name) => name,
-            Err(error) => {
-                std::str::from_utf8(name.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default()
-            }
-        }
+        bytes.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
     /// The peer's address, if it is an internet socket.

@@ -3,8 +3,10 @@
 pub mod counters;
 mod event;
 mod library;
+pub(crate) mod log;
 pub(crate) mod ring;
 
 pub use counters::Counters;
 pub use event::{Event, FdKind};
+pub use log::to_stderr as log_to_stderr;
 pub use ring::read as read_events;

@@ -31,9 +31,8 @@ fn slot(number: u64) -> Option<&'static Slot> {
 }
 
 /// Keeps an event, under the next number. Signal-safe: bounded, no waiting.
-pub(crate) fn push(mut event: Event) {
+pub(crate) fn push(event: &Event) {
     let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    event.number = number;
     let Some(slot) = slot(number) else { return };
     let seen = slot.sequence.load(Ordering::Relaxed);
     let writing = 2 * number - 1;
@@ -48,7 +47,9 @@ pub(crate) fn push(mut event: Event) {
     }
     // The odd sequence is seen before any of our words: pairs with the fence in `take`.
     fence(Ordering::Release);
-    for (word, value) in slot.words.iter().zip(event.to_words()) {
+    // The number is the first word.
+    let numbered = std::iter::once(number).chain(event.words().iter().skip(1).copied());
+    for (word, value) in slot.words.iter().zip(numbered) {
         word.store(value, Ordering::Relaxed);
     }
     slot.sequence.store(2 * number, Ordering::Release);
@@ -147,7 +148,7 @@ mod tests {
                         let mut event = Event::blank(13);
                         (event.time_ns, event.inode, event.pc, event.reserved) =
                             (mark, mark, mark, [mark; 4]);
-                        push(event);
+                        push(&event);
                     }
                 });
             }

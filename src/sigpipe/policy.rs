@@ -100,14 +100,19 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
-    runtime::look_for_go(held);
     let top = Disposition::read(SIGPIPE)?;
+    if let Standing::OnTop { predecessor } = chain::standing_below(&WATCH, &top) {
+        POLICY.store(FILTER, Ordering::Relaxed);
+        return Ok(Outcome::Filtered { previous: predecessor.into() });
+    }
+    crate::observe::log::read_environment();
+    runtime::look_for_go(held);
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     if ours_to_lift {
         chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
-    } else if top.kind() != Kind::Ignore && !runtime_above(&top)? {
-        note_if_covered(&top)?;
+    } else if top.kind() != Kind::Ignore && !runtime_above(&top) {
+        note_if_covered(&top);
         if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
             chain::take_in_place_of(held, &WATCH, top, Disposition::ignore())?;
@@ -186,7 +191,7 @@ pub fn status() -> Result<Status, Error> {
     let seat = match chain::standing(&WATCH)? {
         Standing::Absent => Seat::None,
         Standing::OnTop { .. } => Seat::OnTop,
-        Standing::Covered { top } if runtime_above(&top)? => Seat::Beneath,
+        Standing::Covered { top } if runtime_above(&top) => Seat::Beneath,
         Standing::Covered { .. } => Seat::Covered,
     };
     Ok(Status { outcome: outcome()?, seat })
@@ -221,20 +226,17 @@ impl From<Disposition> for Previous {
 
 /// Whether Go stands above the seat that our constructor took: it forwards to us what is not its own, so
 /// there is nothing to take.
-fn runtime_above(top: &Disposition) -> Result<bool, Error> {
-    let Kind::Handler { address, .. } = top.kind() else {
-        return Ok(false);
-    };
-    let covered = matches!(chain::standing(&WATCH)?, Standing::Covered { .. });
-    Ok(EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address))
+fn runtime_above(top: &Disposition) -> bool {
+    let Kind::Handler { address, .. } = top.kind() else { return false };
+    let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
+    EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address)
 }
 
 /// Counts that somebody stands where we had been on top; Go above the constructor's seat is no surprise.
-fn note_if_covered(top: &Disposition) -> Result<(), Error> {
-    if matches!(chain::standing(&WATCH)?, Standing::Covered { .. }) && !runtime_above(top)? {
+fn note_if_covered(top: &Disposition) {
+    if matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. }) && !runtime_above(top) {
         counters::OVERWRITTEN.add();
     }
-    Ok(())
 }
 
 /// Takes the seat on top again after another runtime or library installed its handler.
@@ -245,7 +247,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             runtime::look_for_go(&held);
             let top = Disposition::read(SIGPIPE)?;
             if top.kind() != Kind::Ignore {
-                note_if_covered(&top)?;
+                note_if_covered(&top);
                 chain::take(&held, &WATCH)?;
             }
             Ok(())

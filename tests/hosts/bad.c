@@ -18,7 +18,7 @@ static void options(void) {
     CHECK(sigward_init(&options) == -EINVAL);
     options = (sigward_options){.size = sizeof options, .sigpipe = 77};
     CHECK(sigward_init(&options) == -EINVAL);
-    options = (sigward_options){.size = sizeof options, .reserved = 1};
+    options = (sigward_options){.size = sizeof options, .flags = 2};
     CHECK(sigward_init(&options) == -EINVAL);
     options = (sigward_options){.size = sizeof options, .sigpipe = SIGWARD_SIGPIPE_LEAVE};
     CHECK(sigward_init(&options) == 0);

@@ -298,6 +298,39 @@ static void constructor(void) {
     SAY("lived\n");
 }
 
+/* ---- one line on stderr, also when stderr is full or broken ---- */
+
+static void log_line(void) {
+#ifndef BARE
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_LOG_STDERR};
+    CHECK(sigward_init(&options) == 0);
+#endif
+    FAILS(write(broken_pipe(), "x", 1));
+}
+
+static void existing_default(void) {
+    CHECK(ward() == 0);
+    FAILS(write(broken_pipe(), "x", 1));
+}
+
+static void log_nowhere(void) {
+    int ends[2];
+    log_line();
+    /* A stderr that nobody reads and that is full: nothing waits. */
+    CHECK(pipe2(ends, O_NONBLOCK) == 0);
+    while (write(ends[1], "x", 1) == 1) {}
+    CHECK(fcntl(ends[1], F_SETFL, 0) == 0 && dup2(ends[1], 2) == 2);
+    alarm(10);
+    for (int i = 0; i < 100; i++) FAILS(write(broken_pipe(), "x", 1));
+    /* A stderr that is broken: a line about it would make the next signal, for ever. */
+    CHECK(dup2(broken_pipe(), 2) == 2);
+    for (int i = 0; i < 100; i++) FAILS(write(2, "x", 1));
+    for (int i = 0; i < 100; i++) FAILS(write(broken_pipe(), "x", 1));
+    close(2);
+    for (int i = 0; i < 100; i++) FAILS(write(broken_pipe(), "x", 1));
+    SAY("lived\n");
+}
+
 /* ---- children ---- */
 
 static void show_child(const char *how) {
@@ -324,4 +357,5 @@ SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
           {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
           {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},
-          {"overwritten", overwritten}, {"constructor", constructor}, {"children", children})
+          {"overwritten", overwritten}, {"constructor", constructor}, {"children", children},
+          {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"existing_default", existing_default})

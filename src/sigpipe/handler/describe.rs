@@ -27,9 +27,16 @@ pub(super) fn can_break(fd: c_int) -> bool {
 
 fn status(fd: c_int) -> Option<libc::stat> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
+    let room = status.as_mut_ptr();
+    // glibc's fstat goes by way of newfstatat with an empty path; the system call of that name is quicker, and
+    // 64-bit Linux fills the C library's struct.
     // SAFETY: room for one struct; fstat(2) is signal-safe.
-    let failed = unsafe { libc::fstat(fd, status.as_mut_ptr()) } != 0;
-    // SAFETY: fstat(2) returned 0, so it filled the struct.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    let failed = unsafe { libc::syscall(libc::SYS_fstat, fd, room) } != 0;
+    // SAFETY: as above.
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    let failed = unsafe { libc::fstat(fd, room) } != 0;
+    // SAFETY: the call returned 0, so it filled the struct.
     (!failed).then(|| unsafe { status.assume_init() })
 }
 

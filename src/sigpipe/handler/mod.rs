@@ -5,8 +5,9 @@ mod echo;
 
 use super::runtime;
 use crate::chain::{Delivery, Kind, Verdict};
-use crate::observe::{counters, ring};
+use crate::observe::{counters, log, ring};
 use echo::{Echo, Sender};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Whether this system's contexts show the system call that a SIGPIPE came from.
 pub(super) const SEES_ECHOES: bool =
@@ -25,7 +26,9 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
             if echo.fd.is_none() {
                 counters::UNATTRIBUTED.add();
             }
-            ring::push(describe::event(&echo));
+            let event = describe::event(&echo);
+            log::in_handler(&event);
+            ring::push(&event);
             Verdict::Swallow
         }
         Some(_) => {
@@ -37,15 +40,25 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 }
 
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let sender = Sender {
-        code: delivery.code()?,
-        process: delivery.sender()?,
-        own: std::process::id() as libc::pid_t,
-    };
+    let (code, process) = (delivery.code()?, delivery.sender()?);
+    let sender = Sender { code, process, own: own_process(process) };
     if !sender.may_be_the_kernel() {
         return None;
     }
     echo::find(&delivery.registers()?, describe::is_broken, describe::can_break)
+}
+
+/// Our process id, as remembered if that is `claimed`, else asked for: a system call less for each signal. After a fork
+/// the memory is the parent's, and differs from what the kernel writes for the child.
+fn own_process(claimed: libc::pid_t) -> libc::pid_t {
+    static REMEMBERED: AtomicI32 = AtomicI32::new(0);
+    let remembered = REMEMBERED.load(Ordering::Relaxed);
+    if claimed == remembered {
+        return remembered;
+    }
+    let own = std::process::id() as libc::pid_t;
+    REMEMBERED.store(own, Ordering::Relaxed);
+    own
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.

@@ -1,0 +1,177 @@
+//! One line on stderr for each event, if asked: written inside the handler, so that it is there whatever happens next.
+//!
+//! It is asked for with [`to_stderr`] or, without touching the program, with `SIGWARD_LOG=stderr` in the environment.
+//! The line lacks only the calling library, which cannot be asked for in a handler. Nothing waits: if stderr would
+//! block or is broken itself, the line is left out. It is one write of less than PIPE_BUF bytes, so lines of threads do
+//! not mix.
+
+use super::event::{Event, FdKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// Starts or stops the lines on stderr. Signal-safe, thread-safe; a forked child goes on as its parent.
+pub fn to_stderr(wanted: bool) {
+    WANTED.store(wanted, Ordering::Relaxed);
+}
+
+/// Looks into the environment. Not for handlers.
+pub(crate) fn read_environment() {
+    // SAFETY: a NUL-terminated name. Constructors and `init` come before anybody changes the environment.
+    let value = unsafe { libc::getenv(c"SIGWARD_LOG".as_ptr()) };
+    // SAFETY: null, or a NUL-terminated value.
+    if !value.is_null() && unsafe { std::ffi::CStr::from_ptr(value) } == c"stderr" {
+        to_stderr(true);
+    }
+}
+
+/// Writes the line for `event`, if wanted. Signal-safe.
+pub(crate) fn in_handler(event: &Event) {
+    if !WANTED.load(Ordering::Relaxed) || event.fd == libc::STDERR_FILENO {
+        return;
+    }
+    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd; a timeout of 0 returns at once.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
+    if ready {
+        let line = Line::of(event);
+        // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left out.
+        unsafe { libc::write(libc::STDERR_FILENO, line.text.as_ptr().cast(), line.length) };
+    }
+}
+
+const ROOM: usize = 224;
+
+/// A line being put together: no allocation, and none of the standard library's formatting, which needs more stack.
+struct Line {
+    text: [u8; ROOM],
+    length: usize,
+}
+
+impl Line {
+    fn of(event: &Event) -> Self {
+        let mut line = Self { text: [0; ROOM], length: 0 };
+        line.push(b"sigward: SIGPIPE swallowed: ");
+        line.push(event.operation_c_name().map_or(b"a write".as_slice(), std::ffi::CStr::to_bytes));
+        line.push(b" on thread \"");
+        line.push(event.thread_bytes());
+        line.push(b"\" (tid ");
+        line.number(event.tid.unsigned_abs().into(), 10);
+        line.push(b") to ");
+        match event.kind() {
+            FdKind::Unknown => line.push(b"an unknown fd"),
+            kind => {
+                line.push(b"fd ");
+                line.number(event.fd.unsigned_abs().into(), 10);
+                line.push(match kind {
+                    FdKind::Pipe => b" (pipe:[",
+                    FdKind::Socket => b" (socket:[",
+                    _ => b" (inode [",
+                });
+                line.number(event.inode, 10);
+                line.push(b"]");
+                line.peer(event);
+                line.push(b")");
+            }
+        }
+        if event.result < 0 {
+            line.push(b": EPIPE\n");
+        } else {
+            line.push(b": ");
+            line.number(event.result.unsigned_abs(), 10);
+            line.push(b" bytes, then it broke\n");
+        }
+        line
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if let Some(place) = self.text.get_mut(self.length) {
+                *place = *byte;
+                self.length += 1;
+            }
+        }
+    }
+
+    fn number(&mut self, mut value: u64, base: u64) {
+        let mut digits = [0_u8; 20];
+        let mut used = 0;
+        for place in digits.iter_mut().rev() {
+            *place = b"0123456789abcdef".get((value % base) as usize).copied().unwrap_or(b'?');
+            value /= base;
+            used += 1;
+            if value == 0 {
+                break;
+            }
+        }
+        self.push(digits.get(digits.len() - used..).unwrap_or_default());
+    }
+
+    fn peer(&mut self, event: &Event) {
+        match event.peer_address() {
+            Some(std::net::SocketAddr::V4(address)) => {
+                let mut before: &[u8] = b", peer ";
+                for byte in address.ip().octets() {
+                    self.push(before);
+                    self.number(byte.into(), 10);
+                    before = b".";
+                }
+                self.push(b":");
+                self.number(address.port().into(), 10);
+            }
+            Some(std::net::SocketAddr::V6(address)) => {
+                let mut before: &[u8] = b", peer [";
+                for group in address.ip().segments() {
+                    self.push(before);
+                    self.number(group.into(), 16);
+                    before = b":";
+                }
+                self.push(b"]:");
+                self.number(address.port().into(), 10);
+            }
+            None => {
+                if let Some(path) = event.peer_path() {
+                    self.push(b", peer ");
+                    self.push(path.as_os_str().as_encoded_bytes());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(event: &Event) -> String {
+        let line = Line::of(event);
+        String::from_utf8(line.text[..line.length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_line_says_what_the_event_says() {
+        let mut event = Event::blank(13);
+        (event.tid, event.fd, event.fd_kind, event.inode, event.result) = (7, 9, 2, 12345, -32);
+        for (place, byte) in event.thread.iter_mut().zip(b"rust-io") {
+            *place = *byte as std::ffi::c_char;
+        }
+        event.peer[..8].copy_from_slice(&[2, 0, 0x1f, 0x90, 127, 0, 0, 1]);
+        event.peer_len = 16;
+        let wanted = "sigward: SIGPIPE swallowed: a write on thread \"rust-io\" (tid 7) to fd 9 (socket:[12345], \
+                      peer 127.0.0.1:8080): EPIPE\n";
+        assert_eq!(text(&event), wanted);
+        assert_eq!(wanted, format!("sigward: {event}\n"));
+        (event.fd, event.fd_kind, event.result) = (-1, 0, 4096);
+        assert!(text(&event).ends_with("to an unknown fd: 4096 bytes, then it broke\n"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_not_overrun() {
+        let mut event = Event::blank(13);
+        (event.fd, event.fd_kind, event.inode) = (i32::MAX, 2, u64::MAX);
+        event.peer = [b'x'; 112];
+        event.peer[..2].copy_from_slice(&[1, 0]);
+        event.peer_len = 112;
+        assert!(Line::of(&event).length <= ROOM);
+    }
+}
