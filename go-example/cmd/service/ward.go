@@ -20,7 +20,7 @@ func watch(logger *slog.Logger) (stop func()) {
 		logger.Error("nothing wards off SIGPIPE", "error", err)
 	}
 	return sigward.Watch(50*time.Millisecond, func(e sigward.Event) {
-		logger.Warn("SIGPIPE swallowed", "thread", e.Thread, "fd", e.FD, "kind", e.Kind, "peer", e.Peer,
+		logger.Warn("SIGPIPE swallowed", "call", e.Call, "by", e.Caller, "thread", e.Thread, "fd", e.FD, "kind", e.Kind, "peer", e.Peer,
 			"tid", e.TID, "event", e.Number)
 	})
 }
@@ -31,8 +31,19 @@ func writeSignalMetrics(w io.Writer) {
 		fmt.Fprintf(w, "# %v\n", err)
 		return
 	}
-	fmt.Fprintf(w, "sigpipe_deliveries_total %d\n", c.Deliveries)
-	fmt.Fprintf(w, "sigpipe_swallowed_total %d\n", c.Swallowed)
-	fmt.Fprintf(w, "sigpipe_unattributed_total %d\n", c.Unattributed)
-	fmt.Fprintf(w, "sigpipe_events_dropped_total %d\n", c.EventsDropped)
+	for _, counter := range []struct {
+		name string
+		n    uint64
+	}{
+		{"deliveries", c.Deliveries},
+		{"swallowed", c.Swallowed},
+		{"chained", c.Chained},
+		{"unattributed", c.Unattributed},
+		{"overwritten", c.Overwritten},
+		{"races_repaired", c.RacesRepaired},
+		{"cycles_cut", c.CyclesCut},
+		{"events_dropped", c.EventsDropped},
+	} {
+		fmt.Fprintf(w, "# TYPE sigpipe_%s_total counter\nsigpipe_%s_total %d\n", counter.name, counter.name, counter.n)
+	}
 }

@@ -1,0 +1,3 @@
+package sigward
+
+const sysPwritev2 = 328
