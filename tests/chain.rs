@@ -57,6 +57,16 @@ fn what_is_no_echo_ends_the_process_as_without_us() {
     }
 }
 
+#[test]
+fn a_kill_in_the_middle_of_quiet_sends_is_no_echo() {
+    let (bare, warded) = both("chain", "forked_theft");
+    bare.lived();
+    warded.lived();
+    let (bare, warded) = both("chain", "own_kill");
+    bare.died_of(SIGPIPE);
+    warded.died_of(SIGPIPE);
+}
+
 // ---- 6. flags ----
 
 #[test]

@@ -141,7 +141,7 @@ pub(super) fn empty_set() -> libc::sigset_t {
 }
 
 /// Compares what the kernel knows: signals 1 to 64 (fewer elsewhere; those read as absent).
-fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
+pub(super) fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
     // SAFETY: both point to initialised sets; an out-of-range number gives -1 for both.
     let holds = |set: &libc::sigset_t, signal| unsafe { libc::sigismember(set, signal) } == 1;
     (1..=64).all(|signal| holds(one, signal) == holds(other, signal))

@@ -40,4 +40,4 @@ pub use seat::{Standing, Watch};
 
 pub(crate) use disposition::interposed;
 pub(crate) use lock::{Lock, lock};
-pub(crate) use seat::{leave, put, seats_of, standing, standing_below, take, take_in_place_of};
+pub(crate) use seat::{flipped, leave, put, seats_of, standing, standing_below, take, take_in_place_of};

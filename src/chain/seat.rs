@@ -5,7 +5,7 @@
 //! predecessor is corrected to what really stood there. In the instant between, one delivery could go to
 //! the older predecessor; nothing is lost for longer.
 
-use super::disposition::{Disposition, Kind};
+use super::disposition::{Disposition, Kind, same_set};
 use super::entry::{Entry, address_of, claim, entries_for, entry, index_of};
 use super::handler::{Delivery, Verdict};
 use super::lock::Lock;
@@ -46,7 +46,7 @@ const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | l
 pub(super) const ATTEMPTS: usize = 8;
 
 /// What goes into the kernel's table for entry `index` above `predecessor`.
-fn disposition_of(index: usize, predecessor: &Disposition) -> Disposition {
+fn disposition_of(signal: c_int, index: usize, predecessor: &Disposition) -> Disposition {
     let flags = match predecessor.kind() {
         // With the default action nothing would have been interrupted and then gone on.
         Kind::Default | Kind::Ignore => libc::SA_RESTART,
@@ -57,8 +57,34 @@ fn disposition_of(index: usize, predecessor: &Disposition) -> Disposition {
     Disposition {
         handler: address_of(index),
         flags: flags | libc::SA_SIGINFO | libc::SA_ONSTACK,
-        mask: predecessor.mask,
+        mask: marked(predecessor.mask, signal, flags),
     }
+}
+
+/// Makes our row in the kernel's table one that nobody else writes: whether the signal itself is in the mask means
+/// nothing, as the kernel blocks it anyway without `SA_NODEFER`. So a SIG_IGN with our flags and our mask can only be
+/// from somebody who copied our row and changed the handler.
+fn marked(mut mask: libc::sigset_t, signal: c_int, flags: c_int) -> libc::sigset_t {
+    if flags & libc::SA_NODEFER == 0 {
+        // SAFETY: an initialised set and a valid number.
+        let held = unsafe { libc::sigismember(&raw const mask, signal) } == 1;
+        let change = if held { libc::sigdelset } else { libc::sigaddset };
+        // SAFETY: as above.
+        unsafe { change(&raw mut mask, signal) };
+    }
+    mask
+}
+
+/// The active seat whose row somebody copied to write SIG_IGN in its place: libcurl does around its calls
+/// (lib/sigpipe.h), and two threads of it can leave that behind for ever.
+pub(crate) fn flipped(watch: &'static Watch, top: &Disposition) -> Option<Disposition> {
+    if top.kind() != Kind::Ignore {
+        return None;
+    }
+    seats_of(watch).find(|predecessor| {
+        let ours = disposition_of(watch.signal, 0, predecessor);
+        top.flags == ours.flags && same_set(&top.mask, &ours.mask) && ours.flags & libc::SA_NODEFER == 0
+    })
 }
 
 /// Where the seats of `watch` stand now.
@@ -100,7 +126,7 @@ pub(crate) fn take_in_place_of(
     predecessor: Disposition,
 ) -> Result<Disposition, Error> {
     let (index, seat) = entry_above(watch, &predecessor)?;
-    let ours = disposition_of(index, &predecessor);
+    let ours = disposition_of(watch.signal, index, &predecessor);
     let was_active = seat.is_active();
     seat.set_active(true);
     let before = match ours.write(watch.signal) {
@@ -117,7 +143,7 @@ pub(crate) fn take_in_place_of(
     counters::RACES_REPAIRED.add();
     if let Ok((right, seat)) = entry_above(watch, &before) {
         seat.set_active(true);
-        if put(watch.signal, &ours, &disposition_of(right, &before))? {
+        if put(watch.signal, &ours, &disposition_of(watch.signal, right, &before))? {
             return Ok(before);
         }
     }

@@ -25,6 +25,8 @@ mod tokio;
 #[cfg(feature = "tokio")]
 pub use self::tokio::Readiness;
 pub use adaptor::NoSigpipe;
+#[cfg(target_os = "linux")]
+pub(crate) use rung::RWF_NOSIGNAL;
 #[doc(hidden)]
 pub use rung::{Rung, force};
 

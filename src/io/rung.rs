@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// `RWF_NOSIGNAL` of pwritev2(2): no SIGPIPE for this write. Since Linux 6.18, include/uapi/linux/fs.h.
 #[cfg(target_os = "linux")]
-pub(super) const RWF_NOSIGNAL: c_int = 0x100;
+pub(crate) const RWF_NOSIGNAL: c_int = 0x100;
 
 /// How writes are made quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@
 mod elf;
 mod guard;
 mod handler;
+mod own_process;
 mod policy;
 pub(crate) mod runtime;
 

@@ -1,6 +1,6 @@
 //! Setting the policy, asking for it, taking it back. Nothing here runs in a handler.
 
-use super::{handler, runtime};
+use super::{handler, own_process, runtime};
 use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
 use crate::error::Error;
 use crate::observe::counters;
@@ -100,6 +100,7 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
+    own_process::remember(held);
     let top = Disposition::read(SIGPIPE)?;
     if let Standing::OnTop { predecessor } = chain::standing_below(&WATCH, &top) {
         POLICY.store(FILTER, Ordering::Relaxed);
@@ -111,6 +112,9 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
     if ours_to_lift {
         chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
+    } else if let Some(predecessor) = chain::flipped(&WATCH, &top) {
+        counters::OVERWRITTEN.add();
+        chain::take_in_place_of(held, &WATCH, top, predecessor)?;
     } else if top.kind() != Kind::Ignore && !runtime_above(&top) {
         note_if_covered(&top);
         if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
@@ -246,7 +250,10 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             let held = chain::lock()?;
             runtime::look_for_go(&held);
             let top = Disposition::read(SIGPIPE)?;
-            if top.kind() != Kind::Ignore {
+            if let Some(predecessor) = chain::flipped(&WATCH, &top) {
+                counters::OVERWRITTEN.add();
+                chain::take_in_place_of(&held, &WATCH, top, predecessor)?;
+            } else if top.kind() != Kind::Ignore {
                 note_if_covered(&top);
                 chain::take(&held, &WATCH)?;
             }

@@ -291,7 +291,48 @@ static void forks(void) {
     pthread_join(thread, NULL);
 }
 
-SCENARIOS({"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
+/* A parent's kill while the child's quiet sends fail with EPIPE: no echo, though the registers look like one. */
+static void forked_theft(void) {
+    CHECK(ward() == 0);
+#ifndef BARE
+    CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
+#endif
+    for (int i = 0; i < 50; i++) {
+        int ends[2], status;
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+        close(ends[1]);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            for (;;) CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+        }
+        close(ends[0]);
+        usleep(2000);
+        kill(child, SIGPIPE);
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+    }
+}
+
+/* The same from another thread of the process itself. */
+static void *kill_later(void *unused) {
+    usleep(2000);
+    kill(getpid(), SIGPIPE);
+    return unused;
+}
+
+static void own_kill(void) {
+    int ends[2];
+    pthread_t thread;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    close(ends[1]);
+    CHECK(ward() == 0);
+    CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
+    alarm(10);
+    for (;;) CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+}
+
+SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
           {"circle_of_raises", circle_of_raises}, {"leave_beneath_another", leave_beneath_another},
           {"leave_on_top", leave_on_top}, {"races", races}, {"raise_default", raise_default},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},

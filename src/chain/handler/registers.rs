@@ -18,6 +18,8 @@ pub struct Registers {
     pub result: i64,
     /// The first three arguments, where the processor keeps them through the call (x86-64).
     pub arguments: Option<[u64; 3]>,
+    /// The second to the sixth argument.
+    pub rest: [u64; 5],
     /// The number of the system call: in a register through the call (aarch64), or in the instruction before it
     /// that loaded it (x86-64: nearly always).
     pub number: Option<u64>,
@@ -64,7 +66,10 @@ impl Registers {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod processor {
     use super::Registers;
-    use libc::{REG_EFL, REG_R11, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI, REG_RSP};
+    use libc::{
+        REG_EFL, REG_R8, REG_R9, REG_R10, REG_R11, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI,
+        REG_RSP,
+    };
 
     fn register(machine: &libc::mcontext_t, number: libc::c_int) -> u64 {
         machine.gregs.get(number as usize).map_or(0, |value| *value as u64)
@@ -92,6 +97,7 @@ mod processor {
             pc: pc as usize,
             result: register(machine, REG_RAX) as i64,
             arguments: Some([REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number))),
+            rest: [REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9].map(|number| register(machine, number)),
             number: loaded_number(pc as usize),
             stack: register(machine, REG_RSP) as usize,
         })
@@ -140,6 +146,7 @@ mod processor {
             pc: machine.pc as usize,
             result: machine.regs[0] as i64,
             arguments: None,
+            rest: [1, 2, 3, 4, 5].map(|number| machine.regs[number]),
             number: Some(machine.regs[8]),
             stack: machine.sp as usize,
         })

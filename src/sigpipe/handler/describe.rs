@@ -169,3 +169,40 @@ pub(super) fn on_go_signal_stack() -> bool {
     let stack = unsafe { stack.assume_init() };
     stack.ss_flags & libc::SS_ONSTACK != 0 && stack.ss_size == GO_SIGNAL_STACK
 }
+
+/// Whether a file whose path ends so is mapped. `ending` is a line's end in /proc/self/maps (proc(5)), newline
+/// included; its first byte occurs in it only once. Signal-safe: open, read, close.
+#[cfg(target_os = "linux")]
+#[cold]
+#[inline(never)]
+pub(super) fn is_mapped(ending: &[u8]) -> bool {
+    // SAFETY: a C string; open(2) is signal-safe.
+    let fd = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return false;
+    }
+    let mut matched = 0;
+    let mut buffer = [0_u8; 128];
+    while matched < ending.len() {
+        // SAFETY: room for as many bytes; read(2) is signal-safe.
+        let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+        let bytes = usize::try_from(count).ok().and_then(|count| buffer.get(..count)).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
+        for byte in bytes {
+            if matched < ending.len() {
+                let next = ending.get(matched) == Some(byte);
+                matched = if next { matched + 1 } else { usize::from(ending.first() == Some(byte)) };
+            }
+        }
+    }
+    // SAFETY: ours.
+    unsafe { libc::close(fd) };
+    matched == ending.len()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_mapped(_ending: &[u8]) -> bool {
+    false
+}

@@ -7,20 +7,6 @@
 use crate::chain::Registers;
 use std::ffi::c_int;
 
-/// Who sent the signal, as far as siginfo tells.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sender {
-    pub code: c_int,
-    pub process: libc::pid_t,
-    pub own: libc::pid_t,
-}
-
-impl Sender {
-    pub(super) fn may_be_the_kernel(&self) -> bool {
-        self.code == SI_USER && self.process == self.own
-    }
-}
-
 /// A SIGPIPE that says nothing but what a write has returned already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Echo {
@@ -45,6 +31,10 @@ pub(super) fn find(
     is_broken: impl Fn(c_int) -> bool,
     can_break: impl Fn(c_int) -> bool,
 ) -> Option<Echo> {
+    if registers.number.is_some_and(|number| is_quiet(number, &registers.rest)) {
+        // It was asked to raise nothing: what came at this moment is somebody's kill(2).
+        return None;
+    }
     let failed = registers.result == -i64::from(libc::EPIPE);
     let written = registers.result > 0;
     let target = registers.number.and_then(target);
@@ -111,8 +101,26 @@ fn target(number: u64) -> Option<usize> {
     }
 }
 
+/// Whether a call has `MSG_NOSIGNAL` or `RWF_NOSIGNAL` among its arguments, of which `rest` are the second to the sixth.
+#[cfg(target_os = "linux")]
+fn is_quiet(number: u64, rest: &[u64; 5]) -> bool {
+    let [_, third, fourth, _, sixth] = *rest;
+    let message = libc::MSG_NOSIGNAL as u64;
+    match libc::c_long::try_from(number) {
+        Ok(libc::SYS_sendto | libc::SYS_sendmmsg) => fourth & message != 0,
+        Ok(libc::SYS_sendmsg) => third & message != 0,
+        Ok(libc::SYS_pwritev2) => sixth & crate::io::RWF_NOSIGNAL as u64 != 0,
+        _ => false,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_quiet(_number: u64, _rest: &[u64; 5]) -> bool {
+    false
+}
+
 /// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
-const SI_USER: c_int = 0;
+pub(super) const SI_USER: c_int = 0;
 
 #[cfg(test)]
 mod tests {
@@ -122,11 +130,11 @@ mod tests {
     const POINTER: u64 = 0x7f00_1234_5678;
 
     fn x86(result: i64, arguments: [u64; 3]) -> Registers {
-        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None, stack: 0 }
+        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None, stack: 0, rest: [0; 5] }
     }
 
     fn aarch64(result: i64, number: libc::c_long) -> Registers {
-        Registers { pc: 0x4000, result, arguments: None, number: Some(number as u64), stack: 0 }
+        Registers { pc: 0x4000, result, arguments: None, number: Some(number as u64), stack: 0, rest: [0; 5] }
     }
 
     #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
@@ -163,14 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn kill_and_raise_and_other_errors_are_no_echo() {
+    fn other_results_are_no_echo() {
         assert_eq!(fd_of(&x86(0, [7, 13, 0]), &[7], &[7]), None);
         assert_eq!(fd_of(&x86(-4, [7, POINTER, 10]), &[7], &[7]), None);
-        let sender = |code, process| Sender { code, process, own: 100 }.may_be_the_kernel();
-        assert!(sender(0, 100));
-        assert!(!sender(0, 101), "kill from another process");
-        assert!(!sender(-6, 100), "raise");
-        assert!(!sender(-1, 100), "sigqueue");
     }
 
     #[test]
@@ -189,6 +192,21 @@ mod tests {
             Some(Some(7)),
             "not known as a writer"
         );
+    }
+
+    #[test]
+    fn a_call_that_was_asked_to_be_quiet_raised_nothing() {
+        let quiet = |number: libc::c_long, rest: [u64; 5]| {
+            let registers = Registers { number: Some(number as u64), rest, ..x86(EPIPE, [7, POINTER, 1]) };
+            fd_of(&registers, &[7], &[7])
+        };
+        let flag = libc::MSG_NOSIGNAL as u64;
+        assert_eq!(quiet(libc::SYS_sendto, [POINTER, 1, flag, 0, 0]), None);
+        assert_eq!(quiet(libc::SYS_sendto, [POINTER, flag, 0, 0, 0]), Some(Some(7)), "a length is no flag");
+        assert_eq!(quiet(libc::SYS_sendmsg, [POINTER, flag, 0, 0, 0]), None);
+        assert_eq!(quiet(libc::SYS_sendmmsg, [POINTER, 1, flag, 0, 0]), None);
+        assert_eq!(quiet(libc::SYS_pwritev2, [POINTER, 1, 0, 0, 0x100]), None);
+        assert_eq!(quiet(libc::SYS_write, [POINTER, flag, flag, flag, flag]), Some(Some(7)));
     }
 
     #[test]

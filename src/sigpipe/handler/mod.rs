@@ -3,11 +3,10 @@
 mod describe;
 mod echo;
 
-use super::runtime;
+use super::{own_process, runtime};
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring};
-use echo::{Echo, Sender};
-use std::sync::atomic::{AtomicI32, Ordering};
+use echo::Echo;
 
 /// Whether this system's contexts show the system call that a SIGPIPE came from.
 pub(super) const SEES_ECHOES: bool =
@@ -40,25 +39,11 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 }
 
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let (code, process) = (delivery.code()?, delivery.sender()?);
-    let sender = Sender { code, process, own: own_process(process) };
-    if !sender.may_be_the_kernel() {
+    let (code, sender) = (delivery.code()?, delivery.sender()?);
+    if code != echo::SI_USER || !own_process::is_own(sender) {
         return None;
     }
     echo::find(&delivery.registers()?, describe::is_broken, describe::can_break)
-}
-
-/// Our process id, as remembered if that is `claimed`, else asked for: a system call less for each signal. After a fork
-/// the memory is the parent's, and differs from what the kernel writes for the child.
-fn own_process(claimed: libc::pid_t) -> libc::pid_t {
-    static REMEMBERED: AtomicI32 = AtomicI32::new(0);
-    let remembered = REMEMBERED.load(Ordering::Relaxed);
-    if claimed == remembered {
-        return remembered;
-    }
-    let own = std::process::id() as libc::pid_t;
-    REMEMBERED.store(own, Ordering::Relaxed);
-    own
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
@@ -79,9 +64,11 @@ fn belongs_to_predecessor(delivery: &Delivery<'_>, echo: &Echo) -> bool {
 /// then without us Go would have found SIG_DFL here, kept the signal and ignored it. Ending the process would
 /// make things worse. (The Go package avoids this by giving Go its SIG_DFL back: then nothing is forwarded.)
 fn leave_to_runtime(delivery: &Delivery<'_>) -> Verdict {
-    let kept_by_go = delivery.predecessor.kind() == Kind::Default
-        && runtime::go_is_here()
-        && describe::on_go_signal_stack()
-        && delivery.was_forwarded();
-    if kept_by_go { Verdict::Swallow } else { Verdict::PassOn }
+    if delivery.predecessor.kind() != Kind::Default || !delivery.was_forwarded() {
+        return Verdict::PassOn;
+    }
+    let kept_by_go = runtime::go_is_here() && describe::on_go_signal_stack();
+    // HotSpot drops a SIGPIPE that nobody beneath it wants (`JVM_handle_linux_signal`).
+    let kept = kept_by_go || describe::is_mapped(b"/libjvm.so\n");
+    if kept { Verdict::Swallow } else { Verdict::PassOn }
 }

@@ -1,0 +1,100 @@
+//! Requests per second of hyper (below axum) with the filter installed and without, and over `NoSigpipe`: rows for
+//! `benches/run`. The sides take turns, one short batch each; the figure is nanoseconds for one request.
+
+#![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
+
+use axum::serve::Listener;
+use sigward::io::NoSigpipe;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const BATCH: u32 = 400;
+const ROUNDS: usize = 150;
+
+struct Quiet(TcpListener);
+
+impl Listener for Quiet {
+    type Io = NoSigpipe<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        (NoSigpipe::new(stream), address)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// A server and one connection to it, which stays.
+async fn serve(quiet: bool) -> std::io::Result<TcpStream> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello, world" }));
+    if quiet {
+        tokio::spawn(axum::serve(Quiet(listener), app).into_future());
+    } else {
+        tokio::spawn(axum::serve(listener, app).into_future());
+    }
+    let client = TcpStream::connect(address).await?;
+    client.set_nodelay(true)?;
+    Ok(client)
+}
+
+/// Nanoseconds for one request, over a batch.
+async fn batch(client: &mut TcpStream) -> std::io::Result<f64> {
+    let start = Instant::now();
+    let mut response = [0; 1024];
+    for _ in 0..BATCH {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        let mut length = 0;
+        while !response[..length].ends_with(b"hello, world") {
+            length += client.read(&mut response[length..]).await?;
+        }
+    }
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(BATCH))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints a row: name, unit, ours, peer, ratio, its 95 % interval, target.
+fn row(name: &str, pairs: &[(f64, f64)]) {
+    let mut ours: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
+    let mut peer: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+    let mut ratios: Vec<f64> = pairs.iter().map(|pair| pair.0 / pair.1).collect();
+    let ratio = median(&mut ratios);
+    // The order statistics around the median that hold it with 95 % probability.
+    let reach = (ratios.len() as f64).sqrt() as usize;
+    let (low, high) = (ratios[ratios.len() / 2 - reach], ratios[ratios.len() / 2 + reach]);
+    println!("{name}\tns\t{:.1}\t{:.1}\t{ratio}\t{low}\t{high}\t1.01", median(&mut ours), median(&mut peer));
+}
+
+fn main() -> std::io::Result<()> {
+    // Rust's `main` ignores SIGPIPE; embedded code has the default.
+    // SAFETY: nobody else looks at SIGPIPE in this process.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut plain, mut quiet) = (serve(false).await?, serve(true).await?);
+        let (mut filtered, mut adapted) = (Vec::new(), Vec::new());
+        batch(&mut plain).await?;
+        batch(&mut quiet).await?;
+        for _ in 0..ROUNDS {
+            sigward::init()?;
+            let warded = batch(&mut plain).await?;
+            sigward::sigpipe::restore()?;
+            let bare = batch(&mut plain).await?;
+            let over_adaptor = batch(&mut quiet).await?;
+            filtered.push((warded, bare));
+            adapted.push((over_adaptor, bare));
+        }
+        row("hyper request: filter / no handler", &filtered);
+        row("hyper request: NoSigpipe / TcpStream", &adapted);
+        Ok(())
+    })
+}
