@@ -62,7 +62,7 @@ to      := $(DESTDIR)$(PREFIX)
 .PHONY: install
 install: tools $(archive)
 	install -d '$(to)/include' '$(to)/lib/pkgconfig'
-	install -m 644 include/sigward.h '$(to)/include/'
+	install -m 644 include/sigward.h include/sigward.hpp '$(to)/include/'
 	install -m 644 $(archive) '$(to)/lib/libsigward.a'
 	install -m 755 $(target)/release/libsigward.so '$(to)/lib/libsigward.so.$(version)'
 	ln -sf libsigward.so.$(version) '$(to)/lib/$(soname)'
@@ -135,6 +135,7 @@ targets:
 	scripts/setup all
 	scripts/check-targets
 	scripts/test-aarch64
+	scripts/test-aarch64-hosts
 
 .PHONY: soak
 soak: $(archive)
