@@ -119,7 +119,7 @@ typedef struct sigward_event {
     uint32_t operation;
     // The peer's `struct sockaddr`, also of a connection that is gone.
     uint8_t peer[112];
-    // The top of the writer's stack, for finding the library that called.
+    // The link register, where there is one, and the top of the writer's stack: for finding the library that called.
     uint64_t stack[16];
     // Zero; room for later fields.
     uint64_t reserved[4];

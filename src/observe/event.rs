@@ -48,7 +48,7 @@ pub struct Event {
     pub operation: u32,
     /// The peer's `struct sockaddr`, also of a connection that is gone.
     pub peer: [u8; 112],
-    /// The top of the writer's stack, for finding the library that called.
+    /// The link register, where there is one, and the top of the writer's stack: for finding the library that called.
     pub stack: [u64; 16],
     /// Zero; room for later fields.
     pub reserved: [u64; 4],

@@ -25,6 +25,8 @@ pub struct Registers {
     pub number: Option<u64>,
     /// The stack pointer.
     pub stack: usize,
+    /// The link register, where a function returns to that has not called another (aarch64).
+    pub link: Option<usize>,
 }
 
 /// At most as many frames as there are signal numbers below SIGPIPE can lie in between.
@@ -100,6 +102,7 @@ mod processor {
             rest: [REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9].map(|number| register(machine, number)),
             number: loaded_number(pc as usize),
             stack: register(machine, REG_RSP) as usize,
+            link: None,
         })
     }
 
@@ -149,6 +152,7 @@ mod processor {
             rest: [1, 2, 3, 4, 5].map(|number| machine.regs[number]),
             number: Some(machine.regs[8]),
             stack: machine.sp as usize,
+            link: Some(machine.regs[30] as usize),
         })
     }
 }

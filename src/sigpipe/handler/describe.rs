@@ -48,6 +48,11 @@ pub(super) fn event(echo: &Echo) -> Event {
     event.pc = echo.pc as u64;
     event.operation = echo.operation.unwrap_or(0);
     event.stack = stack_words(echo.stack);
+    if let Some(link) = echo.link {
+        // It comes before everything on the stack: where a leaf function returns to.
+        event.stack.rotate_right(1);
+        event.stack[0] = link as u64;
+    }
     describe_thread(&mut event);
     if let Some((fd, status)) = echo.fd.and_then(|fd| Some((fd, status(fd)?))) {
         event.fd = fd;

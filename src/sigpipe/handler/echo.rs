@@ -20,6 +20,8 @@ pub(super) struct Echo {
     pub pc: usize,
     /// The stack pointer there.
     pub stack: usize,
+    /// The link register there, if the processor has one.
+    pub link: Option<usize>,
 }
 
 /// Finds out whether a system call that left these registers raised the signal.
@@ -54,8 +56,8 @@ pub(super) fn find(
         (None, target) => (target.is_some() && (failed || written), None),
     };
     let operation = target.and(registers.number).map(|number| number as u32);
-    let Registers { result, pc, stack, .. } = *registers;
-    proven.then_some(Echo { fd, operation, result, pc, stack })
+    let Registers { result, pc, stack, link, .. } = *registers;
+    proven.then_some(Echo { fd, operation, result, pc, stack, link })
 }
 
 /// For a system call of an unknown number: the descriptor among the arguments that is broken, the first for
@@ -130,11 +132,27 @@ mod tests {
     const POINTER: u64 = 0x7f00_1234_5678;
 
     fn x86(result: i64, arguments: [u64; 3]) -> Registers {
-        Registers { pc: 0x4000, result, arguments: Some(arguments), number: None, stack: 0, rest: [0; 5] }
+        Registers {
+            pc: 0x4000,
+            result,
+            arguments: Some(arguments),
+            number: None,
+            stack: 0,
+            link: None,
+            rest: [0; 5],
+        }
     }
 
     fn aarch64(result: i64, number: libc::c_long) -> Registers {
-        Registers { pc: 0x4000, result, arguments: None, number: Some(number as u64), stack: 0, rest: [0; 5] }
+        Registers {
+            pc: 0x4000,
+            result,
+            arguments: None,
+            number: Some(number as u64),
+            stack: 0,
+            link: None,
+            rest: [0; 5],
+        }
     }
 
     #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
