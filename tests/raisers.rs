@@ -131,9 +131,12 @@ fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entr
 }
 
 /// Runs one row in a process with SIGPIPE at its default: the signal that ended it, or its exit code.
-fn outcome(row: &str) -> Result<i32, i32> {
+fn outcome(row: &str, warded: bool) -> Result<i32, i32> {
     let mut command = Command::new(std::env::current_exe().expect("a test has a path"));
     command.args(["--exact", "child", "--nocapture"]).env("SIGWARD_ROW", row);
+    if warded {
+        command.env("SIGWARD_WARDED", "yes");
+    }
     // std resets SIGPIPE in children; Rust's `main` ignores it again, so `child` resets it once more.
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("starts");
     status.signal().ok_or_else(|| status.code().expect("no signal"))
@@ -145,6 +148,9 @@ fn child() {
     let Ok(row) = std::env::var("SIGWARD_ROW") else { return };
     // SAFETY: nobody else looks at SIGPIPE in this process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if std::env::var("SIGWARD_WARDED").is_ok() {
+        sigward::init().expect("nothing forbids it");
+    }
     let all = QUIET.iter().chain(RAISING);
     let (_, write) = all.copied().find(|(name, _)| *name == row).expect("a row");
     let error = write().expect_err("the other side is gone");
@@ -154,13 +160,20 @@ fn child() {
 #[test]
 fn these_return_the_error_and_nothing_else() {
     for (row, _) in QUIET {
-        assert_eq!(outcome(row), Err(0), "{row}");
+        assert_eq!(outcome(row, false), Err(0), "{row}");
     }
 }
 
 #[test]
 fn these_raise_sigpipe() {
     for (row, _) in RAISING {
-        assert_eq!(outcome(row), Ok(libc::SIGPIPE), "{row}");
+        assert_eq!(outcome(row, false), Ok(libc::SIGPIPE), "{row}");
+    }
+}
+
+#[test]
+fn none_of_them_is_a_death_with_the_filter() {
+    for (row, _) in QUIET.iter().chain(RAISING) {
+        assert_eq!(outcome(row, true), Err(0), "{row}");
     }
 }

@@ -27,11 +27,12 @@ pub(super) struct Echo {
 /// Finds out whether a system call that left these registers raised the signal.
 ///
 /// `is_broken` says whether a descriptor is a pipe or socket whose other side is gone, `can_break` whether it
-/// is a pipe or socket at all.
+/// is a pipe or socket at all, `is_ring` whether it is an io_uring.
 pub(super) fn find(
     registers: &Registers,
     is_broken: impl Fn(c_int) -> bool,
     can_break: impl Fn(c_int) -> bool,
+    is_ring: impl Fn(c_int) -> bool,
 ) -> Option<Echo> {
     if registers.number.is_some_and(|number| is_quiet(number, &registers.rest)) {
         // It was asked to raise nothing: what came at this moment is somebody's kill(2).
@@ -55,9 +56,24 @@ pub(super) fn find(
         }
         (None, target) => (target.is_some() && (failed || written), None),
     };
+    let (proven, fd) = if proven { (true, fd) } else { (submitted(registers, is_ring), None) };
     let operation = target.and(registers.number).map(|number| number as u32);
     let Registers { result, pc, stack, link, .. } = *registers;
     proven.then_some(Echo { fd, operation, result, pc, stack, link })
+}
+
+/// Whether the call was io_uring_enter(2): a WRITE that it submitted raises the signal on its way, and its result
+/// counts submissions. Which descriptor it was only the ring knows.
+#[cfg(target_os = "linux")]
+fn submitted(registers: &Registers, is_ring: impl Fn(c_int) -> bool) -> bool {
+    let by_number = registers.number == Some(libc::SYS_io_uring_enter as u64);
+    let first = registers.arguments.and_then(|arguments| descriptor(arguments[0]));
+    registers.result >= 0 && (by_number || first.is_some_and(is_ring))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn submitted(_registers: &Registers, _is_ring: impl Fn(c_int) -> bool) -> bool {
+    false
 }
 
 /// For a system call of an unknown number: the descriptor among the arguments that is broken, the first for
@@ -157,7 +173,7 @@ mod tests {
 
     #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
     fn fd_of(registers: &Registers, broken: &[c_int], pipes: &[c_int]) -> Option<Option<c_int>> {
-        find(registers, |fd| broken.contains(&fd), |fd| pipes.contains(&fd)).map(|echo| echo.fd)
+        find(registers, |fd| broken.contains(&fd), |fd| pipes.contains(&fd), |_| false).map(|echo| echo.fd)
     }
 
     #[test]
@@ -203,7 +219,7 @@ mod tests {
         assert_eq!(fd_of(&call(libc::SYS_writev, [7, POINTER, 2]), &[], &[]), Some(Some(7)));
         assert_eq!(fd_of(&call(libc::SYS_splice, [3, 0, 9]), &[3], &[]), Some(Some(9)));
         assert_eq!(fd_of(&call(libc::SYS_tee, [3, 9, 4096]), &[3], &[]), Some(Some(9)));
-        let found = find(&call(libc::SYS_sendto, [7, POINTER, 2]), |_| false, |_| false);
+        let found = find(&call(libc::SYS_sendto, [7, POINTER, 2]), |_| false, |_| false, |_| false);
         assert_eq!(found.and_then(|echo| echo.operation), Some(libc::SYS_sendto as u32));
         assert_eq!(
             fd_of(&call(libc::SYS_kill, [7, 13, 0]), &[7], &[7]),
@@ -225,6 +241,16 @@ mod tests {
         assert_eq!(quiet(libc::SYS_sendmmsg, [POINTER, 1, flag, 0, 0]), None);
         assert_eq!(quiet(libc::SYS_pwritev2, [POINTER, 1, 0, 0, 0x100]), None);
         assert_eq!(quiet(libc::SYS_write, [POINTER, flag, flag, flag, flag]), Some(Some(7)));
+    }
+
+    #[test]
+    fn what_a_ring_submitted_is_an_echo_without_a_descriptor() {
+        let ring =
+            |registers: &Registers| find(registers, |_| false, |_| false, |fd| fd == 5).map(|echo| echo.fd);
+        assert_eq!(ring(&x86(1, [5, 1, 1])), Some(None));
+        assert_eq!(ring(&x86(1, [6, 1, 1])), None);
+        assert_eq!(ring(&x86(-22, [5, 1, 1])), None);
+        assert_eq!(ring(&aarch64(1, libc::SYS_io_uring_enter)), Some(None));
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     if code != echo::SI_USER || !own_process::is_own(sender) {
         return None;
     }
-    echo::find(&delivery.registers()?, describe::is_broken, describe::can_break)
+    echo::find(&delivery.registers()?, describe::is_broken, describe::can_break, describe::is_ring)
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
