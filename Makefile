@@ -23,6 +23,7 @@ help:
 	@echo 'make install   header, libsigward.a, libsigward.so, sigward.pc under PREFIX (now $(PREFIX))'
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make include/sigward.h anew from src/ffi'
+	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
 
@@ -138,8 +139,8 @@ targets:
 	scripts/test-aarch64-hosts
 
 .PHONY: soak
-soak: $(archive)
-	cd tests/go && SIGWARD_SOAK=1 $(GO) test -timeout 60m ./...
+soak: tools $(archive)
+	scripts/soak $(or $(MINUTES),60)
 
 .PHONY: lint
 lint: $(archive)

@@ -18,3 +18,17 @@ pub extern "C" fn yours_write() -> c_int {
         Err(_) => -2,
     }
 }
+
+/// Writes to a pipe without readers on the calling thread, under a guard of its own and on the library's guard rung.
+/// Returns how many of the two failed as they should.
+#[unsafe(no_mangle)]
+pub extern "C" fn yours_guarded() -> c_int {
+    let Ok((reader, mut writer)) = std::io::pipe() else { return -1 };
+    drop(reader);
+    let Ok(guard) = sigward::sigpipe::ThreadGuard::enter() else { return -1 };
+    let first = writer.write_all(b"x").is_err();
+    drop(guard);
+    sigward::io::force(Some(sigward::io::Rung::Guard));
+    let second = sigward::io::write(&writer, b"x").is_err();
+    c_int::from(first) + c_int::from(second)
+}
