@@ -121,7 +121,7 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 	return errors.Join(downloadError, storeError)
 }
 
-var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" thread=(\S*) fd=(-?\d+) kind=\S* peer=(\S*)`)
+var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" call=\S* by=\S* thread=(\S*) fd=(-?\d+) kind=\S* peer=(\S*)`)
 
 func swallowed(stderr string) (lines []Line) {
 	for _, text := range strings.Split(stderr, "\n") {
