@@ -24,6 +24,12 @@ fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
     run(&host("chain", Link::Archive), &["circle_of_raises"]).died_of(SIGPIPE);
 }
 
+#[test]
+fn a_handler_that_jumps_out_is_no_circle() {
+    let (bare, warded) = both("chain", "jumps");
+    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
+}
+
 // ---- 2. no theft ----
 
 #[test]
@@ -45,11 +51,31 @@ fn no_handler_is_lost_in_a_race_with_another_writer() {
     assert_eq!(run(&host("chain", Link::Archive), &["races"]).lived().out, "races 1\n");
 }
 
+#[test]
+fn leaving_gives_no_second_call_to_a_handler_that_had_its_only_one() {
+    let (bare, warded) = both("chain", "spent");
+    bare.died_of(SIGPIPE);
+    warded.died_of(SIGPIPE);
+}
+
+#[test]
+fn no_handler_is_lost_when_another_writer_comes_between_the_look_and_the_write() {
+    run(&host("chain", Link::Archive), &["between"]).lived();
+}
+
 // ---- 4. faithful default ----
 
 #[test]
 fn what_is_no_echo_ends_the_process_as_without_us() {
-    for scenario in ["raise_default", "kill_self", "queue_self", "kill_from_outside"] {
+    for scenario in [
+        "raise_default",
+        "kill_self",
+        "queue_self",
+        "kill_from_outside",
+        "suspended",
+        "no_system_call",
+        "default_with_flags",
+    ] {
         let (bare, warded) = both("chain", scenario);
         bare.died_of(SIGPIPE);
         warded.died_of(SIGPIPE);
@@ -74,6 +100,19 @@ fn a_predecessor_sees_the_mask_the_siginfo_and_the_single_call_that_the_kernel_w
     let (bare, warded) = both("chain", "flags");
     assert_eq!(bare.lived().out, warded.lived().out);
     assert!(bare.out.contains("flags 7: signal 13"), "RESETHAND really resets: {}", bare.out);
+}
+
+#[test]
+fn a_predecessor_beneath_another_handler_sees_the_same() {
+    let (bare, _) = both("chain", "flags");
+    let (_, warded) = both("chain", "flags_beneath");
+    assert_eq!(bare.lived().out, warded.lived().out);
+}
+
+#[test]
+fn what_the_predecessor_masks_waits_until_it_has_run() {
+    let (bare, warded) = both("chain", "order");
+    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("PIPE\nALRM\n", "PIPE\nALRM\n"));
 }
 
 #[test]

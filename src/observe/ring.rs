@@ -133,10 +133,48 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// The ring is one to the process: one test at a time.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    /// Writers that are held up in the middle of an event: for a whole round, and for ever.
+    #[test]
+    fn a_writer_that_is_held_up_costs_one_event_and_holds_nobody_up() {
+        let _alone = ALONE.lock();
+        (0..SLOTS).for_each(|_| push(&Event::blank(13)));
+        let mut events = vec![Event::default(); SLOTS as usize];
+        let dropped = || counters::Counters::read().events_dropped;
+
+        let number = LAST.load(Ordering::SeqCst) + 1;
+        let held = &slot(number).unwrap().sequence;
+        let half = 2 * (number - SLOTS) - 1;
+        held.store(half, Ordering::SeqCst);
+        let (mut cursor, before) = (number - 1, dropped());
+        push(&Event::blank(13));
+        push(&Event::blank(13));
+        assert_eq!((held.load(Ordering::SeqCst), dropped()), (half, before + 1), "its slot is left to it");
+        assert_eq!((read(&mut cursor, &mut events), cursor), (1, number + 1));
+        assert_eq!(events[0].number, number + 1);
+        held.store(half + 1, Ordering::SeqCst);
+
+        let number = LAST.fetch_add(1, Ordering::SeqCst) + 1;
+        let held = &slot(number).unwrap().sequence;
+        held.store(2 * number - 1, Ordering::SeqCst);
+        push(&Event::blank(13));
+        let mut cursor = number - 1;
+        assert_eq!((read(&mut cursor, &mut events), cursor), (0, number - 1), "it will be there soon");
+        (0..SLOTS / 2).for_each(|_| push(&Event::blank(13)));
+        assert_eq!(
+            (read(&mut cursor, &mut events), cursor),
+            (SLOTS as usize / 2 + 1, number + SLOTS / 2 + 1)
+        );
+        held.store(2 * number, Ordering::SeqCst);
+    }
+
     /// Four writers and a reader at once: every number comes once or is counted as lost, and no event is torn.
     #[test]
     fn nothing_is_torn_and_nothing_counted_twice() {
         const EACH: u64 = 50_000;
+        let _alone = ALONE.lock();
         let first = LAST.load(Ordering::SeqCst);
         let mut cursor = first;
         let mut seen = HashSet::new();

@@ -87,7 +87,11 @@ static void init_in_handler(int signal) {
 }
 
 static void *pester(void *victim) {
-    for (int i = 0; i < 20000; i++) pthread_kill(*(pthread_t *)victim, SIGUSR1);
+    /* Until both were seen; on a busy machine that takes a while. */
+    for (int i = 0; i < 20000 || (!(answered && refused) && i < 3000000); i++) {
+        pthread_kill(*(pthread_t *)victim, SIGUSR1);
+        for (volatile int pause = 0; pause < i % 500; pause++) {}
+    }
     rounds = 0;
     return NULL;
 }

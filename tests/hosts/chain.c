@@ -1,5 +1,6 @@
 /* Invariants of the chain: circles of handlers, leaving, races, flags, defaults, forks. */
 #include "host.h"
+#include <setjmp.h>
 
 static volatile int calls;
 static struct sigaction previous;
@@ -16,8 +17,13 @@ static void pass_to(struct sigaction *to, int signal, siginfo_t *info, void *con
 
 /* A handler as many libraries have one: counts, and passes on to the one predecessor it remembers. */
 static void chaining(int signal, siginfo_t *info, void *context) {
+    sigset_t before, after;
     calls++;
+    sigprocmask(SIG_BLOCK, NULL, &before);
     pass_to(&previous, signal, info, context);
+    /* Whatever the one beneath had masked for its own predecessor, it has put back. */
+    sigprocmask(SIG_BLOCK, NULL, &after);
+    for (int one = 1; one < 32; one++) CHECK(sigismember(&before, one) == sigismember(&after, one));
 }
 
 static void put_chaining_on_top(void) {
@@ -71,6 +77,18 @@ static void circle_of_raises(void) {
     CHECK(sigward_ensure_on_top() == 0);
     CHECK(sigaction(SIGPIPE, NULL, &previous) == 0); /* it "restores" to us */
     raise(SIGPIPE);
+}
+
+/* A handler that jumps out leaves its visit unfinished: that is no circle, however often. */
+static sigjmp_buf outside;
+static void jumping(int signal) { (void)signal, calls++, siglongjmp(outside, 1); }
+
+static void jumps(void) {
+    signal(SIGPIPE, jumping);
+    CHECK(ward() == 0);
+    for (volatile int i = 0; i < 100; i++)
+        if (sigsetjmp(outside, 1) == 0) raise(SIGPIPE);
+    SAY("calls %d\n", calls);
 }
 
 /* ---- no theft ---- */
@@ -151,6 +169,61 @@ static void races(void) {
     SAY("races %d\n", races_seen());
 }
 
+/* ---- the same, with the other writer exactly between the library's look and its write ---- */
+
+enum { RIVALS = 3 };
+static struct sigaction beneath[RIVALS];
+static int rivals, first_write, writes;
+
+static volatile int rival_calls[RIVALS], counted;
+
+#define RIVAL(n) static void rival##n(int s, siginfo_t *i, void *c) { calls++, rival_calls[n]++, pass_to(&beneath[n], s, i, c); }
+RIVAL(0) RIVAL(1) RIVAL(2)
+static handler *const all_rivals[RIVALS] = {rival0, rival1, rival2};
+
+/* Stands before the C library's: one rival each before `rivals` writes from number `first_write` on. */
+extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+int sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
+    if (action && first_write && ++writes >= first_write && writes < first_write + rivals) {
+        int n = writes - first_write;
+        struct sigaction theirs = {.sa_sigaction = all_rivals[n], .sa_flags = SA_SIGINFO};
+        CHECK(__sigaction(signal, &theirs, &beneath[n]) == 0);
+    }
+    return __sigaction(signal, action, old);
+}
+
+static void at_the_base(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    calls++, counted++;
+}
+
+static void between(void) {
+    struct sigaction base = {.sa_sigaction = at_the_base, .sa_flags = SA_SIGINFO};
+    for (int which = 0; which < 2 * 3 * RIVALS; which++) {
+        int taking = which % 2, at = which / 2 % 3 + 1, number = which / 6 + 1;
+        pid_t child = fork();
+        if (child == 0) {
+            CHECK(sigward_sigpipe_restore() == 0);
+            CHECK(sigaction(SIGPIPE, &base, NULL) == 0);
+            if (!taking) CHECK(sigward_sigpipe_filter() == 0);
+            writes = 0, rivals = number, first_write = at;
+            CHECK((taking ? sigward_sigpipe_filter() : sigward_sigpipe_restore()) == 0);
+            int came = writes < at ? 0 : writes - at + 1 < number ? writes - at + 1 : number;
+            first_write = 0;
+            calls = 0;
+            raise(SIGPIPE);
+            /* A rival that came while another was being put back remembers what it saw: the one before is out of reach. */
+            int right = counted == 1 && (came == 0 || rival_calls[came - 1] == 1) && (came > 1 || calls == 1 + came);
+            SAY("%s, %d of %d rivals from write %d: calls %d, %s\n", taking ? "taking" : "leaving", came, number, at,
+                calls, right ? "right" : "lost");
+            _exit(!right);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+    }
+}
+
 /* ---- faithful default ---- */
 
 static void raise_default(void) {
@@ -181,6 +254,42 @@ static void kill_from_outside(void) {
     SAY("still here\n");
 }
 
+/* A kill(2) that meets code whose registers look like a failed write, but for the return of a system call. */
+static void *killing(void *unused) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    usleep(50000);
+    kill(getpid(), SIGPIPE);
+    return unused;
+}
+
+static void no_system_call(void) {
+    pthread_t thread;
+    CHECK(ward() == 0);
+    alarm(5);
+    CHECK(pthread_create(&thread, NULL, killing, NULL) == 0);
+#ifdef __x86_64__
+    __asm__ volatile("1: pause; jmp 1b" ::"a"(-(long)EPIPE), "D"(broken_pipe()));
+#else
+    pause();
+#endif
+}
+
+/* The mask that the handler returns to blocks the signal: only the default action itself may end the process. */
+static void suspended(void) {
+    sigset_t set;
+    CHECK(ward() == 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    kill(getpid(), SIGPIPE);
+    sigemptyset(&set);
+    sigsuspend(&set);
+    SAY("still here\n");
+}
+
 /* ---- flags ---- */
 
 static void report(const char *what, siginfo_t *info) {
@@ -202,7 +311,7 @@ static void without_info(int signal) {
 }
 
 /* Every combination of flags, in a child each: what the handler sees, and what a second raise does. */
-static void flags(void) {
+static void each_flag(int covered) {
     static const int choices[] = {SA_SIGINFO, SA_NODEFER, SA_RESETHAND, 1};
     for (int bits = 0; bits < 16; bits++) {
         pid_t child = fork();
@@ -215,6 +324,7 @@ static void flags(void) {
             else action.sa_handler = without_info;
             CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
             CHECK(ward() == 0);
+            if (covered) put_chaining_on_top();
             sigset_t own;
             sigemptyset(&own);
             sigaddset(&own, SIGUSR2);
@@ -230,6 +340,53 @@ static void flags(void) {
         SAY("flags %d: %s %d\n", bits, WIFSIGNALED(status) ? "signal" : "exit",
             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     }
+}
+
+static void flags(void) { each_flag(0); }
+/* Beneath another handler no kernel does it for the predecessor: the library must. */
+static void flags_beneath(void) { each_flag(1); }
+
+/* SIG_DFL with flags, as Go leaves it: still the default action and no function at address 0. */
+static void flags_on_the_default(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    CHECK(__sigaction(SIGPIPE, &action, NULL) == 0);
+}
+/* Before every constructor, so that ours finds it. */
+__attribute__((section(".preinit_array"), used)) static void (*before_all)(void) = flags_on_the_default;
+
+static void default_with_flags(void) {
+    CHECK(ward() == 0);
+    raise(SIGPIPE);
+}
+
+/* A handler with SA_RESETHAND has its one call; leaving after it gives back SIG_DFL and not the handler. */
+static void spent(void) {
+    install(SIGPIPE, counting, SA_RESETHAND);
+    CHECK(ward() == 0);
+    raise(SIGPIPE);
+    CHECK(sigward_sigpipe_restore() == 0);
+    CHECK(calls == 1 && current_handler(SIGPIPE) == (void *)SIG_DFL);
+    raise(SIGPIPE);
+}
+
+/* What the predecessor has masked waits from the kernel's first step on, not from ours. */
+static void first(int signal) { (void)signal; SAY("PIPE\n"); }
+static void second(int signal) { (void)signal; SAY("ALRM\n"); }
+
+static void order(void) {
+    struct sigaction action = {.sa_handler = first};
+    sigset_t both;
+    sigaddset(&action.sa_mask, SIGALRM);
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(ward() == 0);
+    signal(SIGALRM, second);
+    sigemptyset(&both);
+    sigaddset(&both, SIGALRM);
+    sigaddset(&both, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &both, NULL);
+    raise(SIGALRM);
+    raise(SIGPIPE);
+    sigprocmask(SIG_UNBLOCK, &both, NULL);
 }
 
 /* A read that a handler interrupts: starts again with SA_RESTART, fails with EINTR without. */
@@ -334,6 +491,6 @@ static void own_kill(void) {
 
 SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
           {"circle_of_raises", circle_of_raises}, {"leave_beneath_another", leave_beneath_another},
-          {"leave_on_top", leave_on_top}, {"races", races}, {"raise_default", raise_default},
+          {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},
           {"flags", flags}, {"restart", restart}, {"forks", forks})

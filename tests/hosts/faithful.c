@@ -9,6 +9,12 @@ static void run_child(const char *how) {
     if (strcmp(how, "raise") == 0) raise(SIGPIPE);
     if (strcmp(how, "kill") == 0) kill(getpid(), SIGPIPE);
     if (strcmp(how, "queue") == 0) sigqueue(getpid(), SIGPIPE, (union sigval){.sival_int = 4711});
+    if (strcmp(how, "own code") == 0) {
+        /* A code that the kernel does not know: it takes the siginfo only if the bytes it does not use are zero. */
+        siginfo_t own = {.si_signo = SIGPIPE, .si_code = -100};
+        own.si_pid = getpid();
+        CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGPIPE, &own) == 0);
+    }
     for (;;) pause();
 }
 
@@ -50,6 +56,7 @@ static void siginfo(void) {
     watch("raise");
     watch("kill");
     watch("queue");
+    watch("own code");
 }
 
 /* As the init process of a pid namespace the kernel drops what has its default action. */
@@ -63,6 +70,17 @@ static void init_process(void) {
     sigward_sigpipe_report report;
     CHECK(sigward_sigpipe_status(&report) == 0 && report.seat == SIGWARD_SEAT_ON_TOP);
 #endif
+    /* What is dropped interrupts nothing. */
+    int ends[2];
+    char byte;
+    CHECK(pipe(ends) == 0);
+    if (fork() == 0) {
+        usleep(100000);
+        kill(1, SIGPIPE);
+        usleep(100000);
+        _exit(write(ends[1], "x", 1) != 1);
+    }
+    CHECK(read(ends[0], &byte, 1) == 1);
     SAY("lived\n");
 }
 

@@ -198,6 +198,27 @@ static void nested(void) {
     CHECK(lower > 100);
 }
 
+/* ---- nothing is read beyond the page of the call and the page of its stack ---- */
+
+static void edges(void) {
+#ifdef __x86_64__
+    enum { PAGE = 4096 };
+    static char handlers_stack[65536];
+    stack_t alternate = {.ss_sp = handlers_stack, .ss_size = sizeof handlers_stack};
+    char *page = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED && (page += PAGE));
+    CHECK(mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+    memcpy(page, "\x0f\x05\xc3", 3); /* syscall; ret: at the start of a page, with a stack at its end */
+    CHECK(sigaltstack(&alternate, NULL) == 0 && ward() == 0);
+    long result;
+    __asm__ volatile("mov %%rsp, %%rbx; mov %[top], %%rsp; call *%[code]; mov %%rbx, %%rsp"
+                     : "=a"(result)
+                     : "a"(SYS_write), "D"(broken_pipe()), "S"("x"), "d"(1), [top] "r"(page + PAGE - 8), [code] "r"(page)
+                     : "rbx", "rcx", "r11", "memory");
+    CHECK(result == -EPIPE);
+#endif
+}
+
 /* ---- an existing handler keeps its signals ---- */
 
 static volatile int handled;
@@ -250,6 +271,13 @@ static void already_ignored(void) {
     CHECK(sigward_sigpipe_restore() == 0);
     CHECK(current_handler(SIGPIPE) == (void *)SIG_IGN);
     SAY("left alone\n");
+}
+
+static void ignored_later(void) {
+    CHECK(ward() == 0);
+    signal(SIGPIPE, SIG_IGN);
+    CHECK(sigward_ensure_on_top() == 0);
+    CHECK(current_handler(SIGPIPE) == (void *)SIG_IGN);
 }
 
 static void restore_and_die(void) {
@@ -353,7 +381,7 @@ static void children(void) {
     show_child("system");
 }
 
-SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested},
+SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"ignored_later", ignored_later},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
           {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
           {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},

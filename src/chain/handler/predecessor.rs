@@ -57,7 +57,7 @@ struct Mask(libc::sigset_t);
 
 impl Mask {
     /// Blocks what the kernel would have blocked for this predecessor: its `sa_mask` and, without
-    /// `SA_NODEFER`, the signal itself; with it, the signal stays as it was in the interrupted code.
+    /// `SA_NODEFER`, the signal itself; with it, the signal stays open.
     fn during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Self {
         let mut block = predecessor.mask;
         let deferred = predecessor.flags & libc::SA_NODEFER == 0;
@@ -70,7 +70,8 @@ impl Mask {
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const block, before.as_mut_ptr()) };
         // SAFETY: zeroed, then filled by the call.
         let before = unsafe { before.assume_init() };
-        if !deferred && !was_blocked(delivery) {
+        if !deferred {
+            // It was delivered, so it was open.
             let mut open = crate::chain::disposition::empty_set();
             // SAFETY: an initialised set and a valid number.
             unsafe { libc::sigaddset(&raw mut open, delivery.signal) };
@@ -84,16 +85,4 @@ impl Mask {
         // SAFETY: the set came from `pthread_sigmask`.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
     }
-}
-
-/// Whether the interrupted code had the signal blocked.
-fn was_blocked(delivery: &Delivery<'_>) -> bool {
-    let context = delivery.context.cast::<libc::ucontext_t>();
-    if context.is_null() {
-        return false;
-    }
-    // SAFETY: the context of this delivery; only the address of the field is made.
-    let saved = unsafe { &raw const (*context).uc_sigmask };
-    // SAFETY: the kernel filled the part of the set that holds real signals.
-    unsafe { libc::sigismember(saved, delivery.signal) == 1 }
 }

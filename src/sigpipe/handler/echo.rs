@@ -202,6 +202,13 @@ mod tests {
     fn a_partial_write_counts_only_if_its_descriptor_is_broken() {
         assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[7], &[7]), Some(Some(7)));
         assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[], &[7]), None);
+        let call = |number: libc::c_long, arguments| Registers {
+            number: Some(number as u64),
+            ..x86(4096, arguments)
+        };
+        assert_eq!(fd_of(&call(libc::SYS_write, [7, POINTER, 8192]), &[7], &[7]), Some(Some(7)));
+        assert_eq!(fd_of(&call(libc::SYS_write, [7, POINTER, 8192]), &[], &[7]), None);
+        assert_eq!(fd_of(&call(libc::SYS_splice, [3, 0, 9]), &[3], &[3, 9]), None);
     }
 
     #[test]
