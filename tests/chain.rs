@@ -30,6 +30,11 @@ fn a_handler_that_jumps_out_is_no_circle() {
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
 }
 
+#[test]
+fn a_circle_that_drops_the_siginfo_ends_in_the_default_action() {
+    run(&host("chain", Link::Archive), &["circle_without_siginfo"]).died_of(SIGPIPE);
+}
+
 // ---- 2. no theft ----
 
 #[test]

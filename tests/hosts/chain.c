@@ -62,6 +62,21 @@ static void circle_above_a_handler(void) {
 #endif
 }
 
+/* A handler that passes on the number alone: nothing can be marked in a siginfo that is not there. */
+static void dropping(int signal) {
+    if (calls++ > 1000) _exit(77); /* before the stack is gone */
+    previous.sa_sigaction(signal, NULL, NULL);
+}
+
+static void circle_without_siginfo(void) {
+    struct sigaction action = {.sa_handler = dropping, .sa_flags = SA_ONSTACK};
+    CHECK(ward() == 0);
+    CHECK(sigaction(SIGPIPE, &action, &previous) == 0);
+    CHECK(sigward_ensure_on_top() == 0);
+    CHECK(sigaction(SIGPIPE, &action, &previous) == 0);
+    raise(SIGPIPE);
+}
+
 /* As CPython's faulthandler: puts the one before back and raises again, each time anew. */
 static void raising(int signal, siginfo_t *info, void *context) {
     (void)info, (void)context;
@@ -490,7 +505,8 @@ static void own_kill(void) {
 }
 
 SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
-          {"circle_of_raises", circle_of_raises}, {"leave_beneath_another", leave_beneath_another},
+          {"circle_of_raises", circle_of_raises},
+          {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},
           {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},
           {"flags", flags}, {"restart", restart}, {"forks", forks})

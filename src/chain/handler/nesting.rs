@@ -2,7 +2,8 @@
 //! back and raising the signal again (CPython's faulthandler does) may come to us again, in a new delivery
 //! on top of the unfinished one, with a siginfo that carries no marks.
 //!
-//! For signals of that kind only (`SI_TKILL` from our own process), each thread's unfinished visits are
+//! For signals of that kind (`SI_TKILL` from our own process), and for those that a handler above passed on without a
+//! siginfo, where marks have no place, each thread's unfinished visits are
 //! kept as the addresses of their frames. A frame that is not above the present one on the stack was left
 //! by longjmp and is forgotten. More than [`DEPTH`] unfinished ones are a circle.
 
@@ -41,8 +42,11 @@ impl Drop for Level {
 /// Notes that this thread goes on to the predecessor of entry `index`. None: it is a circle.
 pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
     let process = std::process::id();
-    let raised = delivery.code() == Some(SI_TKILL) && delivery.sender() == Some(process as libc::pid_t);
-    if !raised {
+    // No code: no siginfo.
+    let unmarked = delivery
+        .code()
+        .is_none_or(|code| code == SI_TKILL && delivery.sender() == Some(process as libc::pid_t));
+    if !unmarked {
         return Some(Level(None, None));
     }
     let key = u64::from(process) << 36 | u64::from(thread_id() & 0x7FFF_FFFF) << 5 | index as u64 | 1 << 4;

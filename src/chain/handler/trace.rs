@@ -29,8 +29,8 @@ static NAME: u8 = 0;
 
 /// Marks that this delivery passes entry `index`, and says how often it has.
 ///
-/// Without a siginfo nothing can be marked. Then the delivery is treated as new: a handler that drops
-/// the siginfo cannot be told from one that starts afresh, and `nesting` still ends circles of raise(3).
+/// Without a siginfo nothing can be marked. Then the delivery is treated as new, and `nesting` ends circles. So it is
+/// for a fifth copy of the library in one line of handlers, for which there is no room.
 pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
     let Some(marks) = marks(info) else {
         return Visit::First;
