@@ -9,7 +9,7 @@ fn main() {
 
 #[cfg(feature = "header")]
 fn header() {
-    for input in ["src/ffi", "src/observe", "cbindgen.toml"] {
+    for input in ["src/ffi", "src/observe", "src/mapping/fault.rs", "cbindgen.toml"] {
         println!("cargo:rerun-if-changed={input}");
     }
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
@@ -18,12 +18,13 @@ fn header() {
     let config =
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in ["policy", "observe", "io", "text", "runtime"] {
+    for source in ["policy", "observe", "io", "mapping", "adopted", "copy", "text", "runtime"] {
         builder = builder.with_src(format!("{root}/src/ffi/{source}.rs"));
     }
     builder
         .with_src(format!("{root}/src/observe/counters.rs"))
         .with_src(format!("{root}/src/observe/event.rs"))
+        .with_src(format!("{root}/src/mapping/fault.rs"))
         .generate()
         .expect("src/ffi has a C form")
         .write_to_file(&path);

@@ -23,6 +23,15 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // Flag: one line on stderr for each swallowed SIGPIPE, as SIGWARD_LOG=stderr in the environment does.
 #define SIGWARD_LOG_STDERR 1
 
+// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+#define SIGWARD_THREAD_BLOCKED 1
+
+// Another handler stands above ours: sigward_ensure_on_top.
+#define SIGWARD_THREAD_COVERED 2
+
+// Nobody has taken the seat: sigward_sigbus_guard.
+#define SIGWARD_THREAD_UNGUARDED 4
+
 // What the last policy call found and did.
 typedef enum sigward_outcome {
     // Nobody has asked for anything, or it was taken back.
@@ -46,6 +55,12 @@ typedef enum sigward_seat {
     // Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top again.
     SIGWARD_SEAT_COVERED = 3,
 } sigward_seat;
+
+// Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
+typedef struct sigward_adopted sigward_adopted;
+
+// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
+typedef struct sigward_map sigward_map;
 
 // Options of sigward_init. Set all to zero, then size.
 typedef struct sigward_options {
@@ -87,42 +102,58 @@ typedef struct sigward_counters {
     uint64_t cycles_cut;
     // Events that found their slot in the ring still being written by another thread.
     uint64_t events_dropped;
+    // SIGBUS that ended here: in a guarded map or in a checked copy.
+    uint64_t faults;
+    // Ranges of lost pages that were replaced.
+    uint64_t patches;
+    // Faults whose page was there again at a second look: nothing was lost.
+    uint64_t healed;
+    // Guarded maps there are now.
+    uint64_t maps;
     // Zero; room for later counters.
-    uint64_t reserved[8];
+    uint64_t reserved[4];
 } sigward_counters;
 
-// One swallowed SIGPIPE. Field for field `sigward_event` in C.
+// One swallowed SIGPIPE, or one loss in a guarded map. Field for field `sigward_event` in C.
 typedef struct sigward_event {
     // 1 for the first of this process, then one more each. A gap is an event that was overwritten or dropped.
     uint64_t number;
     // Nanoseconds since 1970 (`CLOCK_REALTIME`).
     uint64_t time_ns;
-    // The signal: SIGPIPE.
+    // SIGPIPE, or SIGBUS for a loss in a guarded map.
     int signal;
     // Kernel thread id of the writer, as in /proc/PID/task.
     int32_t tid;
     // The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
     char thread[16];
-    // The file descriptor that was written to, or -1 if it could not be told for certain.
+    // The file descriptor that was written to (SIGBUS: that the map keeps), or -1 if it could not be told for certain.
     int fd;
-    // 0 unknown, 1 pipe or FIFO, 2 socket, 3 other.
+    // 0 unknown, 1 pipe or FIFO, 2 socket, 3 other, 4 a guarded map's file.
     int fd_kind;
-    // What the write returned: `-EPIPE`, or the bytes of a partial write.
+    // What the write returned: `-EPIPE`, or the bytes of a partial write. SIGBUS: the negative errno of the cause.
     int64_t result;
-    // Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`); 0 if unknown.
+    // Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`), or of the map's file; 0 if unknown.
     uint64_t inode;
-    // Address of the instruction after the system call.
+    // Address of the instruction after the system call, or of the one that faulted.
     uint64_t pc;
     // Bytes of `peer` that count; 0 if there is no address.
     uint32_t peer_len;
     // The number of the system call (`SYS_writev`, …), or 0 if it could not be told.
     uint32_t operation;
-    // The peer's `struct sockaddr`, also of a connection that is gone.
+    // The peer's `struct sockaddr`, also of a connection that is gone. SIGBUS: the file's path, its end if it is longer.
     uint8_t peer[112];
     // The link register, where there is one, and the top of the writer's stack: for finding the library that called.
     uint64_t stack[16];
+    // SIGBUS: the lowest lost offset, in bytes from the start of the map.
+    uint64_t offset;
+    // SIGBUS, file truncated: its length in bytes when the fault was handled.
+    uint64_t len_now;
+    // SIGBUS: 1 truncated, 2 no space, 3 input/output error, 4 hardware, 5 unknown. Else 0.
+    uint32_t cause;
+    // SIGBUS: 1 if it was met by a write.
+    uint32_t write;
     // Zero; room for later fields.
-    uint64_t reserved[4];
+    uint64_t reserved;
 } sigward_event;
 
 // A guard of one thread. Its fields are the library's; it needs no initial value.
@@ -130,6 +161,48 @@ typedef struct sigward_thread_guard {
     // Not yours.
     uint64_t opaque[4];
 } sigward_thread_guard;
+
+// Options of a map. Set all to zero, then size.
+typedef struct sigward_map_options {
+    // sizeof(sigward_map_options): a library that does not know the size says so (-EINVAL).
+    size_t size;
+    // Where in the file the map begins, in bytes; any byte will do.
+    uint64_t offset;
+    // How many bytes; 0: up to the end that the file has now.
+    uint64_t len;
+    // 1: for writing as well. What is written goes to the file.
+    uint32_t writable;
+    // 1: what is written stays in this process (MAP_PRIVATE).
+    uint32_t copy_on_write;
+    // 1: every page is read in at once, so that a page that cannot be had is an error of opening.
+    uint32_t populate;
+    // 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN.
+    uint32_t no_descriptor;
+} sigward_map_options;
+
+// The first loss of a map at its lowest lost offset. Field for field `sigward_fault` in C.
+typedef struct sigward_fault {
+    // Lowest lost offset in bytes from the start of the map; everything below is intact.
+    uint64_t offset;
+    // When the file was cut: its length in bytes as the fault was handled.
+    uint64_t len_now;
+    // The address that faulted.
+    uint64_t address;
+    // Nanoseconds since 1970 (`CLOCK_REALTIME`).
+    uint64_t time_ns;
+    // 1 truncated, 2 no space, 3 input/output error, 4 hardware, 5 unknown.
+    int32_t cause;
+    // The errno of the cause (`ENOSPC`, `EDQUOT`, `EIO`, `EHWPOISON`…); `EFAULT` where there is none.
+    int32_t error;
+    // Kernel thread id of who met it first.
+    int32_t tid;
+    // 1 if that was a write, 0 if it was a read or cannot be told.
+    uint32_t write;
+    // That thread's name, NUL-terminated.
+    char thread[16];
+    // Zero; room for later fields.
+    uint64_t reserved[4];
+} sigward_fault;
 
 #ifdef __cplusplus
 extern "C" {
@@ -281,6 +354,199 @@ int sigward_thread_guard_enter(struct sigward_thread_guard *guard);
 // Returns 0. -EINVAL: guard is NULL, was never entered, was left already, or was copied. -EPERM: it was
 // entered by another thread. On an error nothing has changed.
 int sigward_thread_guard_leave(struct sigward_thread_guard *guard);
+
+// Maps the file at path; NULL options mean the whole file, read-only. *out is the map, or NULL on failure.
+//
+// When the file is truncated, overwritten in place or cannot be read any more, a read of the lost bytes is an error
+// (sigward_map_read_at) or gives zeros that the poison word tells of (sigward_map_data), on every thread. A truncation within
+// a page gives zeros up to the page's end and no signal: sigward_map_verify tells.
+//
+// Thread-safe; in a forked child the map is there and guarded as well; not for signal handlers.
+//
+// Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is empty. -EISDIR, -ENODEV: a
+// directory; a pipe, socket or device. -ENXIO: offset or end beyond the file's. -EOVERFLOW: too large. Else what open(2) or
+// mmap(2) say (-ENOENT, -EACCES, -EMFILE, -ENOMEM), or as sigward_init. On failure nothing is left behind.
+int sigward_map_open(const char *path,
+                     const struct sigward_map_options *options,
+                     struct sigward_map **out);
+
+// As sigward_map_open, of an open file, which must be readable and, for a writable shared map, writable. The map keeps a
+// duplicate of the descriptor: fd may be closed.
+//
+// Returns as sigward_map_open; -EBADF if fd is not open.
+int sigward_map_fd(int fd,
+                   const struct sigward_map_options *options,
+                   struct sigward_map **out);
+
+// Guards a mapping that somebody else made, and does not own it: closing the map leaves the mapping. addr is aligned to a
+// page and mapped from file_offset on; len may end anywhere. fd is the file's (a duplicate is kept), or -1: then causes are
+// SIGWARD_CAUSE_UNKNOWN. Lost pages of the range read as zeros without a signal: look at the poison word after reading.
+//
+// Returns 0. -EINVAL: not aligned, empty, not mapped from one file, or from another one than fd. -EACCES: the mapping is
+// executable. -EEXIST: part of it is guarded already. -EOVERFLOW, or as sigward_init.
+int sigward_map_adopt(void *addr,
+                      size_t len,
+                      int fd,
+                      off_t file_offset,
+                      struct sigward_map **out);
+
+// Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes with sigward_map_refresh.
+//
+// Signal-safe, thread-safe. NULL if map is NULL.
+const void *sigward_map_data(const struct sigward_map *map);
+
+// The map's length in bytes. Signal-safe, thread-safe. 0 if map is NULL.
+size_t sigward_map_len(const struct sigward_map *map);
+
+// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the start of the map. It is
+// stored before any page changes. Read it after the bytes, with an acquire fence in between
+// (atomic_thread_fence(memory_order_acquire)); bytes below it are good. It changes its place with sigward_map_refresh and
+// stays readable for ever.
+//
+// Signal-safe, thread-safe. NULL if map is NULL.
+const uint64_t *sigward_map_poison_word(const struct sigward_map *map);
+
+// Copies up to len bytes from offset on (bytes from the start of the map) into buf.
+//
+// Signal-safe, thread-safe. Returns the bytes copied: fewer at the map's end, 0 behind it, and fewer where the rest is lost.
+// -EFAULT if the byte at offset is lost: sigward_map_status tells why. -EINVAL if a pointer is NULL.
+ssize_t sigward_map_read_at(const struct sigward_map *map,
+                            uint64_t offset,
+                            void *buf,
+                            size_t len);
+
+// Copies len bytes from buf to offset (bytes from the start of the map).
+//
+// Thread-safe as memcpy is: bytes that two threads write are one's or the other's. Returns the bytes that are in the file's
+// pages: fewer at the map's end and where the rest has no room or is lost. If the byte at offset is lost, the errno of the
+// cause: -ENOSPC on a full disk, -EIO, -EFAULT for a truncated file. -EBADF if the map is not writable, -EINVAL if a
+// pointer is NULL.
+ssize_t sigward_map_write_at(struct sigward_map *map,
+                             uint64_t offset,
+                             const void *buf,
+                             size_t len);
+
+// Whether bytes of the map are lost, as far as anybody has met them; out may be NULL.
+//
+// Signal-safe, thread-safe. Returns 0 while intact, with out->offset UINT64_MAX and the rest 0; 1 if not, with *out filled:
+// the loss at the lowest offset. -EINVAL if map is NULL.
+int sigward_map_status(const struct sigward_map *map,
+                       struct sigward_fault *out);
+
+// Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
+// only the length), and still the one that the path names.
+//
+// Thread-safe; one or two system calls. Returns 0. -EFAULT: bytes are lost, or the file is shorter than the map. -ESTALE: it was
+// changed in place, or its path names another file, or none. -EINVAL, or what fstat(2) says.
+int sigward_map_verify(const struct sigward_map *map);
+
+// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
+// others afterwards: no thread may be using the map meanwhile. An adopted map is mapped anew in its place.
+//
+// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was.
+int sigward_map_refresh(struct sigward_map *map);
+
+// Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up to the map's end.
+//
+// Thread-safe. Returns 0; the errno of the cause if a page cannot be had (-EFAULT, -ENOSPC, -EIO); -EINVAL if the range is not
+// within the map; else what madvise(2) says.
+int sigward_map_populate(const struct sigward_map *map,
+                         uint64_t offset,
+                         uint64_t len);
+
+// Waits until what was written is on the disk (msync(2)).
+//
+// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
+// disk then. -EINVAL if map is NULL; else what msync says.
+int sigward_map_flush(struct sigward_map *map);
+
+// Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
+// closed map is the caller's defect; a debug build of the library says so and aborts.
+//
+// Returns 0.
+int sigward_map_close(struct sigward_map *map);
+
+// For packages of a garbage-collected language, where nobody can tell when the last reader is gone: as sigward_map_close,
+// but the addresses stay readable for ever, as zeros that cost no memory.
+//
+// Returns 0.
+int sigward_map_retire(struct sigward_map *map);
+
+// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get every fault and signal
+// that is not ours. sigward_init and the first map do it by themselves. Idempotent; thread-safe; works in a forked child.
+//
+// Returns 0 or as sigward_init.
+int sigward_sigbus_guard(void);
+
+// Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
+//
+// Returns 0; -EBUSY while maps are registered; else as sigward_init.
+int sigward_sigbus_restore(void);
+
+// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing.
+//
+// Returns 0 if it would; else a sum of SIGWARD_THREAD_*.
+int sigward_thread_check(void);
+
+// Guards every mapping of the file at path that this process has now, executable ones left out: for libraries that map by
+// themselves (SQLite, LMDB). There may be none yet. Lost pages read as zeros there, and the library is not asked: look at
+// sigward_adopted_status where its answers matter, and take them as void if something is lost.
+//
+// Thread-safe; in a forked child the maps are guarded as well; not for signal handlers.
+//
+// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; else as sigward_map_open.
+int sigward_adopt_file(const char *path,
+                       struct sigward_adopted **out);
+
+// After the library has mapped anew: guards what is new and lets go of what is gone. No other thread may be using the handle.
+//
+// Returns the number of mappings guarded now; -EINVAL if adopted is NULL; else as sigward_adopt_file.
+int sigward_adopted_rescan(struct sigward_adopted *adopted);
+
+// How many mappings are guarded. Thread-safe. Returns that; -EINVAL if adopted is NULL.
+int sigward_adopted_count(const struct sigward_adopted *adopted);
+
+// Whether bytes of any of the mappings are lost; out may be NULL. out->offset is in bytes from the start of the FILE here.
+//
+// Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
+int sigward_adopted_status(const struct sigward_adopted *adopted,
+                           struct sigward_fault *out);
+
+// Maps the file's own pages over the lost ones again: what it has now is seen, and what was written there meanwhile is gone.
+// Nobody may be reading, and the owner has not unmapped any of them without a rescan.
+//
+// Returns 0; -EINVAL if adopted is NULL; else what mmap(2) says.
+int sigward_adopted_heal(struct sigward_adopted *adopted);
+
+// Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.
+int sigward_adopted_close(struct sigward_adopted *adopted);
+
+// Copies len bytes from src to dst as memcpy does, and returns how many came over: all, or as many as there are before
+// the first byte that cannot be read or written because of a SIGBUS (a mapped file that was truncated, a full disk, lost
+// memory). The count is exact to the byte; bytes of dst after it are as they were. src and dst may not overlap.
+// 0 if a pointer is NULL, len is 0 or above SSIZE_MAX.
+//
+// Needs no registration: for maps that the caller keeps. SIGSEGV is as it ever was until sigward_try_copy_segv.
+//
+// The first call takes the seat for SIGBUS, as sigward_sigbus_guard does, and is not for signal handlers; all later ones
+// are signal-safe, thread-safe and work in a forked child. In a thread that has SIGBUS blocked the kernel ends the process
+// at a fault: see sigward_thread_check.
+//
+// Returns a count; else nothing was copied: -ENOTSUP where there is no checked copy (other systems than Linux, other
+// processors than x86-64 and aarch64), or what sigward_sigbus_guard returns.
+ssize_t sigward_try_copy(void *dst,
+                         const void *src,
+                         size_t len);
+
+// Lets sigward_try_copy return at a SIGSEGV of its own as well: an address where nothing is mapped, or nothing that may
+// be read or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes to what stood there before, which sees it
+// as without the library. Call it again after another runtime has installed its handler. There is no way back.
+//
+// Idempotent, thread-safe, works in a forked child; not for signal handlers.
+//
+// Returns 0; -ENOTSUP where there is no checked copy; -ENOSPC, -EAGAIN, -EDEADLK or the errno of sigaction(2) if the seat
+// cannot be taken: then nothing has changed.
+int sigward_try_copy_segv(void);
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

@@ -1,4 +1,5 @@
-// sigward for C++17: the C functions with errors as exceptions or std::error_code, and the thread guard as an object.
+// sigward for C++17: the C functions with errors as exceptions or std::error_code, thread guards and guarded maps as
+// objects.
 //
 // Header-only; link libsigward. See sigward.h for what each function promises.
 #ifndef SIGWARD_HPP
@@ -7,8 +8,11 @@
 #include "sigward.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace sigward {
@@ -72,6 +76,98 @@ inline std::string to_string(const sigward_event &event) {
     const auto length = sigward_event_format(&event, text, sizeof text);
     return length < 0 ? std::string() : std::string(text, static_cast<std::size_t>(length));
 }
+
+// A mapped file whose loss is an error: closed with the object, moved but not copied. What its functions promise stands
+// at sigward_map_… in sigward.h. A map that was moved from or closed may be assigned to, destroyed, asked for its size
+// (0), and nothing else.
+class map {
+public:
+    // Maps the file at `path`, all of it for reading unless `options` says otherwise (size is filled in). Throws
+    // std::system_error.
+    explicit map(const std::string &path, sigward_map_options options = {}) {
+        options.size = sizeof options;
+        check(sigward_map_open(path.c_str(), &options, &map_));
+    }
+    // The file of an open descriptor, of which a duplicate is kept.
+    explicit map(int fd, sigward_map_options options = {}) {
+        options.size = sizeof options;
+        check(sigward_map_fd(fd, &options, &map_));
+    }
+    // Guards a mapping that somebody else made and goes on to own; fd may be -1.
+    static map adopt(void *address, std::size_t size, int fd, off_t file_offset) {
+        sigward_map *adopted = nullptr;
+        check(sigward_map_adopt(address, size, fd, file_offset, &adopted));
+        return map(adopted);
+    }
+    map(map &&other) noexcept : map_(std::exchange(other.map_, nullptr)) {}
+    map &operator=(map &&other) noexcept {
+        std::swap(map_, other.map_);
+        return *this;
+    }
+    map(const map &) = delete;
+    map &operator=(const map &) = delete;
+    ~map() {
+        if (map_ != nullptr) sigward_map_close(map_);
+    }
+
+    // Closes it now, to hear of an error.
+    void close() {
+        if (map_ != nullptr) check(sigward_map_close(std::exchange(map_, nullptr)));
+    }
+
+    // The bytes where they are. What was read there counts if is_intact() says so afterwards.
+    const unsigned char *data() const noexcept { return static_cast<const unsigned char *>(sigward_map_data(map_)); }
+    std::size_t size() const noexcept { return map_ == nullptr ? 0 : sigward_map_len(map_); }
+    // Whether nothing before `end`, an offset in bytes, is lost.
+    bool is_intact(std::size_t end = SIZE_MAX) const noexcept {
+        return __atomic_load_n(sigward_map_poison_word(map_), __ATOMIC_ACQUIRE) >= end;
+    }
+
+    // The bytes copied: fewer at the end and where the rest is lost. std::errc::bad_address: the first byte is lost.
+    std::size_t read_at(std::uint64_t offset, void *data, std::size_t size, std::error_code &error) const noexcept {
+        return counted(sigward_map_read_at(map_, offset, data, size), error);
+    }
+    // The same, throwing std::system_error.
+    std::size_t read_at(std::uint64_t offset, void *data, std::size_t size) const {
+        std::error_code error;
+        const auto count = read_at(offset, data, size, error);
+        if (error) throw std::system_error(error, "read_at");
+        return count;
+    }
+    // The bytes that reached the file, or the cause of the loss: std::errc::no_space_on_device, bad_address, …
+    std::size_t write_at(std::uint64_t offset, const void *data, std::size_t size, std::error_code &error) noexcept {
+        return counted(sigward_map_write_at(map_, offset, data, size), error);
+    }
+    // The same, throwing std::system_error.
+    std::size_t write_at(std::uint64_t offset, const void *data, std::size_t size) {
+        std::error_code error;
+        const auto count = write_at(offset, data, size, error);
+        if (error) throw std::system_error(error, "write_at");
+        return count;
+    }
+
+    // The fault with the lowest lost offset, or nothing while nothing is lost.
+    std::optional<sigward_fault> status() const {
+        sigward_fault fault;
+        const auto status = sigward_map_status(map_, &fault);
+        check(status);
+        return status == 0 ? std::nullopt : std::optional<sigward_fault>(fault);
+    }
+
+    // These throw std::system_error as sigward.h says.
+    void verify() const { check(sigward_map_verify(map_)); }
+    void refresh() { check(sigward_map_refresh(map_)); }
+    void populate(std::uint64_t offset, std::uint64_t size) const { check(sigward_map_populate(map_, offset, size)); }
+    void flush() { check(sigward_map_flush(map_)); }
+
+private:
+    explicit map(sigward_map *adopted) noexcept : map_(adopted) {}
+    static std::size_t counted(ssize_t status, std::error_code &error) noexcept {
+        error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category()) : std::error_code();
+        return status < 0 ? 0 : static_cast<std::size_t>(status);
+    }
+    sigward_map *map_ = nullptr;
+};
 
 } // namespace sigward
 

@@ -41,6 +41,7 @@ mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
 pub mod io;
+pub mod mapping;
 pub mod observe;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
@@ -55,6 +56,7 @@ pub use observe::{Counters, Event, read_events};
 /// # Errors
 /// As [`sigpipe::filter`]; then nothing has changed.
 pub fn init() -> Result<sigpipe::Outcome, Error> {
+    mapping::guard()?;
     sigpipe::filter()
 }
 
@@ -75,6 +77,7 @@ pub fn init() -> Result<sigpipe::Outcome, Error> {
 /// # Ok::<(), sigward::Error>(())
 /// ```
 pub fn ensure_on_top() -> Result<(), Error> {
+    mapping::ensure_on_top()?;
     sigpipe::ensure_on_top()
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     records: [UnsafeCell<MaybeUninit<Disposition>>; RECORDS],
     /// The predecessor had `SA_RESETHAND` and has had its one call.
     spent: AtomicBool,
+    /// The predecessor has written SIG_DFL in its own place.
+    given_up: AtomicBool,
 }
 
 // SAFETY: `records[n]` is written only by the holder of the lock while `published <= n`, and read only
@@ -45,6 +47,7 @@ impl Entry {
             published: AtomicUsize::new(0),
             records: [const { UnsafeCell::new(MaybeUninit::uninit()) }; RECORDS],
             spent: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +83,15 @@ impl Entry {
 
     pub(super) fn is_spent(&self) -> bool {
         self.spent.load(Ordering::Acquire)
+    }
+
+    /// The predecessor has stepped back in favour of SIG_DFL. Signal-safe.
+    pub(super) fn give_up_predecessor(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_given_up_predecessor(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Whether a lost race could still be repaired here.

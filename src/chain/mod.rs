@@ -34,10 +34,11 @@ mod seat;
 
 pub use disposition::{Disposition, Kind};
 pub use entry::ENTRY_POINTS;
-pub use handler::{Delivery, Registers, Verdict};
+pub use handler::{Delivery, Fault, Registers, Verdict};
 pub use repair::{Repair, repair};
 pub use seat::{Standing, Watch};
 
 pub(crate) use disposition::interposed;
+pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{flipped, leave, put, seats_of, standing, standing_below, take, take_in_place_of};

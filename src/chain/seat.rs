@@ -19,6 +19,9 @@ pub struct Watch {
     pub signal: c_int,
     /// Looks at one delivery. Runs inside the handler: everything in [`super::handler`]'s discipline.
     pub decide: fn(&Delivery<'_>) -> Verdict,
+    /// Whether the seat on top is kept when a predecessor answers a delivery by writing SIG_DFL and returning, as Rust's
+    /// std and crash reporters do for the instruction to fault again: then what comes next is the default action.
+    pub stays: bool,
 }
 
 /// Where a watch's seats stand.
@@ -46,7 +49,7 @@ const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | l
 pub(super) const ATTEMPTS: usize = 8;
 
 /// What goes into the kernel's table for entry `index` above `predecessor`.
-fn disposition_of(signal: c_int, index: usize, predecessor: &Disposition) -> Disposition {
+pub(super) fn disposition_of(signal: c_int, index: usize, predecessor: &Disposition) -> Disposition {
     let flags = match predecessor.kind() {
         // With the default action nothing would have been interrupted and then gone on.
         Kind::Default | Kind::Ignore => libc::SA_RESTART,
@@ -166,7 +169,9 @@ fn entry_above(watch: &'static Watch, predecessor: &Disposition) -> Result<(usiz
 fn reusable(watch: &'static Watch, predecessor: &Disposition) -> Option<usize> {
     entries_for(watch.signal)
         .find(|(_, entry)| {
-            entry.has_room() && entry.predecessor().is_some_and(|known| known.same(predecessor))
+            entry.has_room()
+                && !entry.has_given_up_predecessor()
+                && entry.predecessor().is_some_and(|known| known.same(predecessor))
         })
         .map(|(index, _)| index)
 }
@@ -195,7 +200,7 @@ pub(crate) fn leave(_held: &Lock, watch: &'static Watch) -> Result<(), Error> {
 fn remaining(entry: &Entry) -> Option<Disposition> {
     let predecessor = *entry.predecessor()?;
     let reset = predecessor.flags & libc::SA_RESETHAND != 0 && entry.is_spent();
-    Some(if reset { Disposition::default_action() } else { predecessor })
+    Some(if reset || entry.has_given_up_predecessor() { Disposition::default_action() } else { predecessor })
 }
 
 /// Writes `new` where `expected` stands. If somebody else came first, what they wrote is put back and

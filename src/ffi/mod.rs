@@ -9,13 +9,20 @@
     reason = "each pointer's rule stands in the header text of its function"
 )]
 
+mod adopted;
+mod copy;
+mod handle;
 mod io;
+mod mapping;
 mod observe;
 mod policy;
 mod runtime;
 mod text;
 
+pub use adopted::*;
+pub use copy::*;
 pub use io::*;
+pub use mapping::*;
 pub use observe::{
     sigward_event_format, sigward_event_library, sigward_event_operation, sigward_read_counters,
     sigward_read_events,
@@ -40,4 +47,10 @@ fn code(result: Result<(), Error>) -> c_int {
         Ok(()) => 0,
         Err(error) => -error.errno(),
     }
+}
+
+/// As [`code`], for maps.
+fn map_code(result: Result<(), crate::mapping::Error>) -> c_int {
+    code(Ok(()));
+    result.map_or_else(|error| -error.errno(), |()| 0)
 }

@@ -23,8 +23,20 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"an argument makes no sense: set size to sizeof the struct, check pointers and constants"
         }
         libc::ENOSPC => {
-            c"every entry point of this process is in use: find who installs handlers anew and again"
+            c"no space: on the disk (a map), or every entry point is in use (handlers are installed anew and again)"
         }
+        libc::EFAULT => c"the map's bytes are lost: sigward_map_status tells why, sigward_map_refresh maps the file anew",
+        libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh",
+        libc::ENODATA => c"the file is empty: map it when something is in it",
+        libc::EISDIR => c"a directory cannot be mapped: name a file",
+        libc::ENODEV => c"a pipe, socket or device cannot be guarded: name a regular file",
+        libc::ENXIO => c"the map would begin or end beyond the file's end: extend the file first",
+        libc::EOVERFLOW => c"offset and length together are too large",
+        libc::EEXIST => c"part of these addresses is guarded already: close the other map first",
+        libc::EBUSY => c"maps are still registered: close them first",
+        libc::EBADF => c"the descriptor is not open, or the map is read-only",
+        libc::ENOENT => c"there is no such file",
+        libc::EIO => c"reading or writing the file failed: see the kernel's log",
         libc::EDEADLK => {
             c"called from a signal handler that interrupted the same call: call it outside handlers"
         }
@@ -32,7 +44,8 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"other threads keep changing this signal's disposition: call again when they have finished"
         }
         libc::ENOTSUP => c"not available on this system: use sigward_sigpipe_ignore",
-        libc::EPERM | libc::EACCES | libc::ENOSYS => {
+        libc::EACCES => c"no permission for this file, or the mapping is executable",
+        libc::EPERM | libc::ENOSYS => {
             c"the kernel refused to change the disposition: allow rt_sigaction in the seccomp filter"
         }
         _ => c"the kernel refused: see errno(3) for this number",

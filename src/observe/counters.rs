@@ -1,4 +1,4 @@
-//! Counters, each one atomic addition. They start at zero in each process and never go back.
+//! Counters, each one atomic addition. They start at zero in each process and never go back, but for the number of maps.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,12 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    /// Takes one away.
+    pub(crate) fn subtract(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -28,6 +33,12 @@ pub(crate) static OVERWRITTEN: Counter = Counter::zero();
 pub(crate) static RACES_REPAIRED: Counter = Counter::zero();
 pub(crate) static CYCLES_CUT: Counter = Counter::zero();
 pub(crate) static EVENTS_DROPPED: Counter = Counter::zero();
+
+/// The only one that falls: maps that are registered now.
+pub(crate) static MAPS: Counter = Counter::zero();
+pub(crate) static FAULTS: Counter = Counter::zero();
+pub(crate) static PATCHES: Counter = Counter::zero();
+pub(crate) static HEALED: Counter = Counter::zero();
 
 /// All counters at about one moment: each is exact, their sum may be one delivery apart.
 ///
@@ -51,8 +62,16 @@ pub struct Counters {
     pub cycles_cut: u64,
     /// Events that found their slot in the ring still being written by another thread.
     pub events_dropped: u64,
+    /// SIGBUS that ended here: in a guarded map or in a checked copy.
+    pub faults: u64,
+    /// Ranges of lost pages that were replaced.
+    pub patches: u64,
+    /// Faults whose page was there again at a second look: nothing was lost.
+    pub healed: u64,
+    /// Guarded maps there are now.
+    pub maps: u64,
     /// Zero; room for later counters.
-    pub reserved: [u64; 8],
+    pub reserved: [u64; 4],
 }
 
 impl Counters {
@@ -73,7 +92,11 @@ impl Counters {
             races_repaired: RACES_REPAIRED.get(),
             cycles_cut: CYCLES_CUT.get(),
             events_dropped: EVENTS_DROPPED.get(),
-            reserved: [0; 8],
+            faults: FAULTS.get(),
+            patches: PATCHES.get(),
+            healed: HEALED.get(),
+            maps: MAPS.get(),
+            reserved: [0; 4],
         }
     }
 }

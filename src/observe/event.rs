@@ -1,4 +1,4 @@
-//! One swallowed signal: who, when, on which fd, to whom.
+//! One signal that ended here: who, when, on which descriptor or in which file, and why.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
@@ -16,9 +16,11 @@ pub enum FdKind {
     Socket,
     /// Anything else that can break.
     Other,
+    /// A guarded map's file.
+    Map,
 }
 
-/// One swallowed SIGPIPE. Field for field `sigward_event` in C.
+/// One swallowed SIGPIPE, or one loss in a guarded map. Field for field `sigward_event` in C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
@@ -26,38 +28,49 @@ pub struct Event {
     pub number: u64,
     /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
     pub time_ns: u64,
-    /// The signal: SIGPIPE.
+    /// SIGPIPE, or SIGBUS for a loss in a guarded map.
     pub signal: c_int,
     /// Kernel thread id of the writer, as in /proc/PID/task.
     pub tid: i32,
     /// The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
     pub thread: [c_char; 16],
-    /// The file descriptor that was written to, or -1 if it could not be told for certain.
+    /// The file descriptor that was written to (SIGBUS: that the map keeps), or -1 if it could not be told for certain.
     pub fd: c_int,
-    /// 0 unknown, 1 pipe or FIFO, 2 socket, 3 other.
+    /// 0 unknown, 1 pipe or FIFO, 2 socket, 3 other, 4 a guarded map's file.
     pub fd_kind: c_int,
-    /// What the write returned: `-EPIPE`, or the bytes of a partial write.
+    /// What the write returned: `-EPIPE`, or the bytes of a partial write. SIGBUS: the negative errno of the cause.
     pub result: i64,
-    /// Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`); 0 if unknown.
+    /// Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`), or of the map's file; 0 if unknown.
     pub inode: u64,
-    /// Address of the instruction after the system call.
+    /// Address of the instruction after the system call, or of the one that faulted.
     pub pc: u64,
     /// Bytes of `peer` that count; 0 if there is no address.
     pub peer_len: u32,
     /// The number of the system call (`SYS_writev`, …), or 0 if it could not be told.
     pub operation: u32,
-    /// The peer's `struct sockaddr`, also of a connection that is gone.
+    /// The peer's `struct sockaddr`, also of a connection that is gone. SIGBUS: the file's path, its end if it is longer.
     pub peer: [u8; 112],
     /// The link register, where there is one, and the top of the writer's stack: for finding the library that called.
     pub stack: [u64; 16],
+    /// SIGBUS: the lowest lost offset, in bytes from the start of the map.
+    pub offset: u64,
+    /// SIGBUS, file truncated: its length in bytes when the fault was handled.
+    pub len_now: u64,
+    /// SIGBUS: 1 truncated, 2 no space, 3 input/output error, 4 hardware, 5 unknown. Else 0.
+    pub cause: u32,
+    /// SIGBUS: 1 if it was met by a write.
+    pub write: u32,
     /// Zero; room for later fields.
-    pub reserved: [u64; 4],
+    pub reserved: u64,
 }
 
 /// How many 8-byte words an event is.
 pub(super) const WORDS: usize = size_of::<Event>() / 8;
 
 impl Event {
+    /// `fd_kind` of a guarded map.
+    pub(crate) const MAP: c_int = 4;
+
     /// An event of which nothing is known yet.
     pub(crate) const fn blank(signal: c_int) -> Self {
         Self {
@@ -75,7 +88,11 @@ impl Event {
             operation: 0,
             peer: [0; 112],
             stack: [0; 16],
-            reserved: [0; 4],
+            offset: 0,
+            len_now: 0,
+            cause: 0,
+            write: 0,
+            reserved: 0,
         }
     }
 
@@ -97,6 +114,7 @@ impl Event {
             1 => FdKind::Pipe,
             2 => FdKind::Socket,
             3 => FdKind::Other,
+            Self::MAP => FdKind::Map,
             _ => FdKind::Unknown,
         }
     }
@@ -147,10 +165,44 @@ impl Event {
         bytes.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
+    /// Keeps the end of a path. Null is none. Signal-safe.
+    pub(crate) fn set_path(&mut self, path: *const c_char) {
+        if path.is_null() {
+            return;
+        }
+        // SAFETY: a NUL-terminated path of the caller's; strlen is signal-safe.
+        let length = unsafe { libc::strlen(path) };
+        let kept = length.min(self.peer.len());
+        let from = path.wrapping_add(length - kept).cast::<u8>();
+        // SAFETY: `kept` bytes of the path lie there, and `peer` has room for them.
+        unsafe { std::ptr::copy_nonoverlapping(from, self.peer.as_mut_ptr(), kept) };
+        self.peer_len = kept as u32;
+    }
+
+    /// The path of a guarded map's file (its end, if it is longer than 112 bytes), as it was opened; none if that is unknown.
+    #[must_use]
+    pub fn map_path(&self) -> Option<&std::path::Path> {
+        use std::os::unix::ffi::OsStrExt;
+        let bytes = self.peer.get(..self.peer_len as usize)?;
+        let known = self.fd_kind == Self::MAP && !bytes.is_empty();
+        known.then(|| std::path::Path::new(std::ffi::OsStr::from_bytes(bytes)))
+    }
+
+    /// What a loss in a guarded map came from, in words. Signal-safe.
+    pub(super) fn cause_text(&self) -> &'static str {
+        match self.cause {
+            1 => "the file was cut",
+            2 => "no space",
+            3 => "input/output error",
+            4 => "damaged memory",
+            _ => "cause unknown",
+        }
+    }
+
     /// The peer's address, if it is an internet socket.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        let bytes = self.peer.get(..self.peer_len as usize)?;
+        let bytes = self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
         let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
         match i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?)) {
             libc::AF_INET => {
@@ -169,7 +221,7 @@ impl Event {
     #[must_use]
     pub fn peer_path(&self) -> Option<&std::path::Path> {
         use std::os::unix::ffi::OsStrExt;
-        let bytes = self.peer.get(..self.peer_len as usize)?;
+        let bytes = self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
         if i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?)) != libc::AF_UNIX {
             return None;
         }
@@ -178,16 +230,38 @@ impl Event {
     }
 }
 
+impl Event {
+    fn describe_loss(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SIGBUS caught: {}", if self.write == 1 { "write" } else { "read" })?;
+        if let Some(library) = super::library::caller(self) {
+            write!(out, " by {library}")?;
+        }
+        write!(out, " on thread {:?} (tid {}) of the map of ", self.thread_name(), self.tid)?;
+        match self.map_path() {
+            Some(path) => write!(out, "{}", path.display())?,
+            None => out.write_str("a file")?,
+        }
+        write!(out, " (inode {}): lost from byte {} on: {}", self.inode, self.offset, self.cause_text())?;
+        if self.cause == 1 {
+            write!(out, " to {} bytes", self.len_now)?;
+        }
+        Ok(())
+    }
+}
+
 /// One line for a log. It asks the dynamic loader for the library: not for handlers.
 impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind() == FdKind::Map {
+            return self.describe_loss(out);
+        }
         write!(out, "SIGPIPE swallowed: {}", self.operation_name().unwrap_or("a write"))?;
         if let Some(library) = super::library::caller(self) {
             write!(out, " by {library}")?;
         }
         write!(out, " on thread {:?} (tid {}) to ", self.thread_name(), self.tid)?;
         match self.kind() {
-            FdKind::Unknown => out.write_str("an unknown fd")?,
+            FdKind::Unknown | FdKind::Map => out.write_str("an unknown fd")?,
             FdKind::Pipe => write!(out, "fd {} (pipe:[{}])", self.fd, self.inode)?,
             FdKind::Other => write!(out, "fd {} (inode {})", self.fd, self.inode)?,
             FdKind::Socket => {

@@ -40,7 +40,7 @@ pub(crate) fn in_handler(event: &Event) {
     }
 }
 
-const ROOM: usize = 224;
+const ROOM: usize = 256;
 
 /// A line being put together: no allocation, and none of the standard library's formatting, which needs more stack.
 struct Line {
@@ -51,6 +51,10 @@ struct Line {
 impl Line {
     fn of(event: &Event) -> Self {
         let mut line = Self { text: [0; ROOM], length: 0 };
+        if event.kind() == FdKind::Map {
+            line.loss(event);
+            return line;
+        }
         line.push(b"sigward: SIGPIPE swallowed: ");
         line.push(event.operation_c_name().map_or(b"a write".as_slice(), std::ffi::CStr::to_bytes));
         line.push(b" on thread \"");
@@ -59,7 +63,7 @@ impl Line {
         line.number(event.tid.unsigned_abs().into(), 10);
         line.push(b") to ");
         match event.kind() {
-            FdKind::Unknown => line.push(b"an unknown fd"),
+            FdKind::Unknown | FdKind::Map => line.push(b"an unknown fd"),
             kind => {
                 line.push(b"fd ");
                 line.number(event.fd.unsigned_abs().into(), 10);
@@ -82,6 +86,32 @@ impl Line {
             line.push(b" bytes, then it broke\n");
         }
         line
+    }
+
+    /// The last bytes tell most, so it is the path that is cut to fit.
+    fn loss(&mut self, event: &Event) {
+        const REST: usize = 88;
+        self.push(if event.write == 1 { b"sigward: SIGBUS caught: write" } else { b"sigward: SIGBUS caught: read" });
+        self.push(b" on thread \"");
+        self.push(event.thread_bytes());
+        self.push(b"\" (tid ");
+        self.number(event.tid.unsigned_abs().into(), 10);
+        self.push(b") of the map of ");
+        let path = event.map_path().map_or(b"a file".as_slice(), |path| path.as_os_str().as_encoded_bytes());
+        let room = ROOM.saturating_sub(self.length + REST);
+        self.push(path.get(path.len().saturating_sub(room)..).unwrap_or_default());
+        self.push(b" (inode ");
+        self.number(event.inode, 10);
+        self.push(b"): lost from byte ");
+        self.number(event.offset, 10);
+        self.push(b" on: ");
+        self.push(event.cause_text().as_bytes());
+        if event.cause == 1 {
+            self.push(b" to ");
+            self.number(event.len_now, 10);
+            self.push(b" bytes");
+        }
+        self.push(b"\n");
     }
 
     fn push(&mut self, bytes: &[u8]) {

@@ -2,6 +2,7 @@
 
 pub mod counters;
 mod event;
+pub(crate) mod in_handler;
 mod library;
 pub(crate) mod log;
 pub(crate) mod ring;

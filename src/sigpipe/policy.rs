@@ -7,7 +7,7 @@ use crate::observe::counters;
 use libc::SIGPIPE;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-pub(super) static WATCH: Watch = Watch { signal: SIGPIPE, decide: handler::decide };
+pub(super) static WATCH: Watch = Watch { signal: SIGPIPE, decide: handler::decide, stays: false };
 
 /// What [`filter`] or [`ignore`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! bounded: see `trace` for circles of handlers.
 
 mod default_action;
+mod fault;
 mod nesting;
 mod predecessor;
 mod registers;
@@ -14,6 +15,8 @@ mod trace;
 use super::disposition::{Disposition, Kind};
 use super::entry::entry;
 use crate::observe::counters;
+pub use fault::Fault;
+pub(crate) use fault::General;
 use predecessor::{base_action, run};
 pub use registers::Registers;
 use std::ffi::{c_int, c_void};
@@ -48,6 +51,14 @@ impl Delivery<'_> {
     pub fn code(&self) -> Option<c_int> {
         // SAFETY: null, or the siginfo of this delivery, which lives until the handler returns.
         unsafe { self.info.as_ref() }.map(|info| info.si_code)
+    }
+
+    /// Whether the kernel made it for the instruction that was interrupted, which runs again on return. Signal-safe.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        let synchronous =
+            matches!(self.signal, libc::SIGBUS | libc::SIGSEGV | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP);
+        synchronous && self.code().is_some_and(|code| code > 0)
     }
 
     /// `si_pid`: the sender, for codes that have one. Signal-safe.

@@ -4,6 +4,7 @@ use super::Delivery;
 use super::default_action::default_action;
 use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
+use crate::chain::seat::disposition_of;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -11,8 +12,16 @@ use std::mem::MaybeUninit;
 pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) {
     match disposition.kind() {
         Kind::Default => default_action(delivery.signal, delivery.info, delivery.context),
+        // The kernel ends a process that ignores a fault (`force_sig_info_to_task`, kernel/signal.c): returning would only
+        // run the instruction again.
+        Kind::Ignore if delivery.is_fault() => {
+            default_action(delivery.signal, delivery.info, delivery.context);
+        }
         Kind::Ignore => {}
         Kind::Handler { address, siginfo } => {
+            if entry(owner).is_some_and(Entry::has_given_up_predecessor) {
+                return default_action(delivery.signal, delivery.info, delivery.context);
+            }
             let once = disposition.flags & libc::SA_RESETHAND != 0;
             if once && !entry(owner).is_some_and(Entry::spend) {
                 // It had its one call: the kernel would have put SIG_DFL back before that call.
@@ -22,7 +31,27 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
             // SAFETY: the address came out of the kernel's table, as the handler of this signal.
             unsafe { call(address, siginfo, delivery) };
             mask.restore();
+            stay(owner, delivery);
         }
+    }
+}
+
+/// Takes the seat back where the predecessor has written SIG_DFL and its watch stays: that predecessor is done, the
+/// default action comes next.
+fn stay(owner: usize, delivery: &Delivery<'_>) {
+    let Some(seat) = entry(owner).filter(|seat| seat.is_active() && seat.watch().is_some_and(|watch| watch.stays))
+    else {
+        return;
+    };
+    let default = Disposition::read(delivery.signal).is_ok_and(|top| top.kind() == Kind::Default);
+    if !default {
+        return;
+    }
+    if let Some(predecessor) = seat.predecessor() {
+        seat.give_up_predecessor();
+        let ours = disposition_of(delivery.signal, owner, predecessor);
+        // Refused or overtaken: then things are as they would be without us.
+        let _ = ours.write(delivery.signal);
     }
 }
 

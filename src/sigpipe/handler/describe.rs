@@ -2,6 +2,7 @@
 
 use super::echo::Echo;
 use crate::observe::Event;
+use crate::observe::in_handler::{self, status};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -45,35 +46,19 @@ pub(super) fn is_ring(fd: c_int) -> bool {
     usize::try_from(length).ok().and_then(|length| link.get(..length)) == Some(RING)
 }
 
-fn status(fd: c_int) -> Option<libc::stat> {
-    let mut status = MaybeUninit::<libc::stat>::uninit();
-    let room = status.as_mut_ptr();
-    // glibc's fstat goes by way of newfstatat with an empty path; the system call of that name is quicker, and
-    // 64-bit Linux fills the C library's struct.
-    // SAFETY: room for one struct; fstat(2) is signal-safe.
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    let failed = unsafe { libc::syscall(libc::SYS_fstat, fd, room) } != 0;
-    // SAFETY: as above.
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-    let failed = unsafe { libc::fstat(fd, room) } != 0;
-    // SAFETY: the call returned 0, so it filled the struct.
-    (!failed).then(|| unsafe { status.assume_init() })
-}
-
 /// Everything that can be said of an echo while its thread still stands behind the write.
 pub(super) fn event(echo: &Echo) -> Event {
     let mut event = Event::blank(libc::SIGPIPE);
-    event.time_ns = now();
     event.result = echo.result;
     event.pc = echo.pc as u64;
     event.operation = echo.operation.unwrap_or(0);
-    event.stack = stack_words(echo.stack);
+    event.stack = in_handler::stack_words(echo.stack);
     if let Some(link) = echo.link {
         // It comes before everything on the stack: where a leaf function returns to.
         event.stack.rotate_right(1);
         event.stack[0] = link as u64;
     }
-    describe_thread(&mut event);
+    in_handler::describe_moment(&mut event);
     if let Some((fd, status)) = echo.fd.and_then(|fd| Some((fd, status(fd)?))) {
         event.fd = fd;
         event.inode = status.st_ino;
@@ -86,58 +71,6 @@ pub(super) fn event(echo: &Echo) -> Event {
     }
     event
 }
-
-/// The top of the interrupted stack: among these words are the return addresses that tell which library called.
-fn stack_words(stack: usize) -> [u64; 16] {
-    let mut words = [0; 16];
-    if stack == 0 || stack % 8 != 0 {
-        return words;
-    }
-    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be.
-    if stack % 4096 <= 4096 - size_of_val(&words) {
-        // SAFETY: aligned, and in the page that the interrupted code has its stack in.
-        return unsafe { (stack as *const [u64; 16]).read_volatile() };
-    }
-    copy_what_is_mapped(stack, &mut words);
-    words
-}
-
-/// Copies from `from` on as far as the memory is there: the kernel looks, and nothing faults.
-#[cfg(target_os = "linux")]
-fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
-    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: size_of_val(words) };
-    // Two pieces, because a piece is copied whole or not at all.
-    let in_page = 4096 - from % 4096;
-    let first = libc::iovec { iov_base: from as *mut _, iov_len: in_page };
-    let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: local.iov_len - in_page };
-    let remote = [first, rest];
-    // SAFETY: one whole piece of ours, two addresses that are only looked at; a raw system call.
-    unsafe {
-        let process = std::process::id();
-        libc::syscall(libc::SYS_process_vm_readv, process, &raw const local, 1, remote.as_ptr(), 2, 0);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn copy_what_is_mapped(_from: usize, _words: &mut [u64; 16]) {}
-
-fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for one struct; clock_gettime(2) is signal-safe.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
-    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
-}
-
-#[cfg(target_os = "linux")]
-fn describe_thread(event: &mut Event) {
-    // SAFETY: no arguments, cannot fail.
-    event.tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
-    // SAFETY: PR_GET_NAME writes at most 16 bytes, NUL included, and `thread` has 16.
-    unsafe { libc::prctl(libc::PR_GET_NAME, event.thread.as_mut_ptr()) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn describe_thread(_event: &mut Event) {}
 
 /// The address of the other side, if there is one.
 #[cfg(target_os = "linux")]

@@ -1,0 +1,314 @@
+//! What the kernel says of a fault, and going on somewhere else than at the instruction that faulted.
+//!
+//! A fault is a signal that the kernel makes for the very instruction that was interrupted: it runs again when the
+//! handler returns. So the context of the delivery is that instruction's, and what a handler writes there is what
+//! the thread goes on with. All of it here is signal-safe.
+
+use super::Delivery;
+use std::ffi::c_int;
+
+/// si_code of a machine check that the interrupted instruction ran into, and of one found elsewhere
+/// (include/uapi/asm-generic/siginfo.h).
+const BUS_MCEERR_AR: c_int = 4;
+const BUS_MCEERR_AO: c_int = 5;
+/// si_code of a tag check that failed some instructions ago.
+const SEGV_MTEAERR: c_int = 8;
+
+/// A fault that the kernel made for the instruction that was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// si_addr: the byte that faulted, as exactly as the processor says it.
+    pub address: usize,
+    /// si_code: why.
+    pub code: c_int,
+    /// The instruction; 0 where it is unknown.
+    pub pc: usize,
+    /// Whether it wrote; none where that is unknown.
+    pub write: Option<bool>,
+    /// si_addr_lsb: how many low bits of `address` mean nothing, for a machine check; else 0.
+    pub shift: u32,
+}
+
+impl Delivery<'_> {
+    /// The fault that this delivery of SIGBUS or SIGSEGV is; none for what a process sent, for what was found without
+    /// being the interrupted instruction's doing, and where a handler above passed no siginfo.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let asynchronous = match self.signal {
+            libc::SIGBUS => BUS_MCEERR_AO,
+            libc::SIGSEGV => SEGV_MTEAERR,
+            _ => return None,
+        };
+        let code = self.code().filter(|code| *code > 0 && *code != asynchronous)?;
+        // SAFETY: the siginfo of this delivery: `code` was in it.
+        let info = unsafe { self.info.as_ref() }?;
+        // SAFETY: the kernel made it for a fault, so the field is an address.
+        let address = unsafe { info.si_addr() } as usize;
+        let mut fault = Fault { address, code, pc: 0, write: None, shift: 0 };
+        if self.signal == libc::SIGBUS && code == BUS_MCEERR_AR {
+            fault.shift = machine::least_bit(info);
+        }
+        // SAFETY: null, or the context of this delivery.
+        if let Some(context) = unsafe { self.context.cast::<machine::Context>().as_ref() } {
+            fault.pc = machine::pc(context);
+            fault.write = machine::write(context).filter(|_| fault.shift == 0);
+        }
+        Some(fault)
+    }
+
+    /// The general registers of the interrupted code; none without a context, and where they are not known.
+    pub(crate) fn general(&self) -> Option<General> {
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
+        machine::general(context)
+    }
+
+    /// Makes the interrupted code go on at `pc` with these general registers; flags, stack and the rest stay. False if
+    /// there is no context to write to.
+    ///
+    /// # Safety
+    /// The code at `pc` must be one that the interrupted code could have jumped to with these registers.
+    pub(crate) unsafe fn resume_at(&self, pc: usize, general: &General) -> bool {
+        // SAFETY: null, or the context of this delivery, which only this thread uses.
+        let context = unsafe { self.context.cast::<machine::Context>().as_mut() };
+        context.is_some_and(|context| machine::resume(context, pc, general))
+    }
+}
+
+pub(crate) use machine::General;
+
+/// x86-64: the page fault's error code is kept beside the registers.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
+mod machine {
+    use libc::{REG_ERR, REG_RIP, REG_RSP, REG_TRAPNO};
+
+    pub(super) type Context = libc::ucontext_t;
+
+    /// By the numbers of the kernel's context: `libc::REG_RAX` and so on.
+    pub(crate) type General = [usize; REG_RSP as usize + 1];
+
+    /// Number of a page fault's exception, and the bit of its error code that means a write
+    /// (arch/x86/include/asm/trap_pf.h).
+    const PAGE_FAULT: i64 = 14;
+    const WRITE: i64 = 1 << 1;
+
+    fn register(context: &Context, number: std::ffi::c_int) -> i64 {
+        context.uc_mcontext.gregs.get(number as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn pc(context: &Context) -> usize {
+        register(context, REG_RIP) as usize
+    }
+
+    pub(super) fn write(context: &Context) -> Option<bool> {
+        let known = register(context, REG_TRAPNO) == PAGE_FAULT;
+        known.then(|| register(context, REG_ERR) & WRITE != 0)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there are none")]
+    pub(super) fn general(context: &Context) -> Option<General> {
+        let mut general = General::default();
+        for (ours, theirs) in general.iter_mut().zip(&context.uc_mcontext.gregs) {
+            *ours = *theirs as usize;
+        }
+        Some(general)
+    }
+
+    pub(super) fn resume(context: &mut Context, pc: usize, general: &General) -> bool {
+        let registers = &mut context.uc_mcontext.gregs;
+        for (theirs, ours) in registers.iter_mut().zip(general) {
+            *theirs = *ours as i64;
+        }
+        registers[REG_RIP as usize] = pc as i64;
+        true
+    }
+
+    pub(super) use super::least_bit;
+}
+
+/// aarch64: the syndrome is a record in the context's extension.
+#[cfg(all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"))]
+mod machine {
+    use std::mem::offset_of;
+
+    pub(super) type Context = libc::ucontext_t;
+
+    /// x0 to x30.
+    pub(crate) type General = [usize; 31];
+
+    pub(super) fn pc(context: &Context) -> usize {
+        context.uc_mcontext.pc as usize
+    }
+
+    /// `WnR` of the syndrome, if it is that of a data abort from user space.
+    pub(super) fn write(context: &Context) -> Option<bool> {
+        /// Exception class, bits 26 and up: `ESR_ELx_EC_DABT_LOW`.
+        const DATA_ABORT: u64 = 0x24;
+        /// `ESR_ELx_WNR`, and `ESR_ELx_CM`: cache maintenance passes for a write and is none.
+        const WRITE: u64 = 1 << 6;
+        const MAINTENANCE: u64 = 1 << 8;
+        let syndrome = syndrome(context)?;
+        (syndrome >> 26 == DATA_ABORT).then_some(syndrome & (WRITE | MAINTENANCE) == WRITE)
+    }
+
+    /// The record `esr_context` (arch/arm64/include/uapi/asm/sigcontext.h).
+    fn syndrome(context: &Context) -> Option<u64> {
+        const MAGIC: u32 = 0x4553_5201;
+        const ROOM: usize = 4096;
+        const HEAD: usize = 8;
+        // `__reserved` comes after `pstate`, at the next multiple of 16.
+        const AFTER: usize =
+            offset_of!(Context, uc_mcontext) + offset_of!(libc::mcontext_t, pstate) + size_of::<u64>();
+        const RECORDS: usize = AFTER.next_multiple_of(16);
+        const { assert!(RECORDS + ROOM <= size_of::<Context>()) };
+        let records = std::ptr::from_ref(context).cast::<u8>().wrapping_add(RECORDS);
+        let mut at = 0;
+        while at + HEAD + 8 <= ROOM {
+            let head = records.wrapping_add(at).cast::<[u32; 2]>();
+            // SAFETY: within the context's extension, aligned to 16 as all records are.
+            let [magic, size] = unsafe { head.read() };
+            if magic == MAGIC {
+                // SAFETY: as above: the record's one number follows its head.
+                return Some(unsafe { head.add(1).cast::<u64>().read() });
+            }
+            if magic == 0 || size < HEAD as u32 || size % 16 != 0 {
+                return None;
+            }
+            at += size as usize;
+        }
+        None
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there are none")]
+    pub(super) fn general(context: &Context) -> Option<General> {
+        Some(context.uc_mcontext.regs.map(|register| register as usize))
+    }
+
+    pub(super) fn resume(context: &mut Context, pc: usize, general: &General) -> bool {
+        context.uc_mcontext.regs = general.map(|register| register as u64);
+        context.uc_mcontext.pc = pc as u64;
+        true
+    }
+
+    pub(super) use super::least_bit;
+}
+
+/// Elsewhere a context's registers are not looked at.
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64"
+)))]
+mod machine {
+    pub(super) type Context = std::ffi::c_void;
+
+    /// None are known.
+    pub(crate) type General = [usize; 0];
+
+    pub(super) fn pc(_context: &Context) -> usize {
+        0
+    }
+
+    pub(super) fn write(_context: &Context) -> Option<bool> {
+        None
+    }
+
+    pub(super) fn general(_context: &Context) -> Option<General> {
+        None
+    }
+
+    pub(super) fn resume(_context: &mut Context, _pc: usize, _general: &General) -> bool {
+        false
+    }
+
+    pub(super) fn least_bit(_info: &libc::siginfo_t) -> u32 {
+        0
+    }
+}
+
+/// `si_addr_lsb`, which follows `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64"
+))]
+fn least_bit(info: &libc::siginfo_t) -> u32 {
+    const PLACE: usize = 24;
+    const { assert!(PLACE + 2 <= size_of::<libc::siginfo_t>()) };
+    let place = std::ptr::from_ref(info).cast::<u8>().wrapping_add(PLACE).cast::<i16>();
+    // SAFETY: inside the siginfo, which is aligned to 8 and whose codes of machine checks have the field.
+    let bits = unsafe { place.read() };
+    u32::try_from(bits).unwrap_or_default().min(usize::BITS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Disposition;
+    use std::ffi::c_void;
+
+    fn delivery(
+        signal: c_int,
+        predecessor: &Disposition,
+        info: *mut libc::siginfo_t,
+        context: *mut c_void,
+    ) -> Delivery<'_> {
+        Delivery { signal, predecessor, active: true, address: 0, info, context }
+    }
+
+    /// A siginfo as the kernel fills one for a fault.
+    fn siginfo(signal: c_int, code: c_int, address: usize, least: i16) -> libc::siginfo_t {
+        // SAFETY: numbers only.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        info.si_signo = signal;
+        info.si_code = code;
+        let bytes = (&raw mut info).cast::<u8>();
+        // SAFETY: inside the siginfo: see `least_bit`.
+        unsafe { bytes.add(16).cast::<usize>().write(address) };
+        // SAFETY: as above.
+        unsafe { bytes.add(24).cast::<i16>().write(least) };
+        info
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn only_what_the_kernel_made_for_the_instruction_is_a_fault() {
+        let last = Disposition::default_action();
+        let look = |signal, code| {
+            let mut info = siginfo(signal, code, 0x1234_5678, 12);
+            delivery(signal, &last, &raw mut info, std::ptr::null_mut()).fault()
+        };
+        let plain = |code| Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, shift: 0 });
+        assert_eq!(look(libc::SIGBUS, libc::BUS_ADRERR), plain(libc::BUS_ADRERR));
+        assert_eq!(look(libc::SIGSEGV, libc::SEGV_MAPERR), plain(libc::SEGV_MAPERR));
+        assert_eq!(look(libc::SIGSEGV, 128), plain(128));
+        assert_eq!(look(libc::SIGBUS, BUS_MCEERR_AR).map(|fault| fault.shift), Some(12));
+        assert_eq!(look(libc::SIGBUS, BUS_MCEERR_AO), None);
+        assert_eq!(look(libc::SIGSEGV, SEGV_MTEAERR), None);
+        for code in [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL] {
+            assert_eq!(look(libc::SIGBUS, code), None, "{code}");
+        }
+        assert_eq!(look(libc::SIGPIPE, 1), None);
+        let bare = delivery(libc::SIGBUS, &last, std::ptr::null_mut(), std::ptr::null_mut());
+        assert_eq!(bare.fault(), None);
+        assert_eq!(bare.general(), None);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn what_is_written_into_the_context_is_what_is_read_from_it() {
+        let last = Disposition::default_action();
+        let mut info = siginfo(libc::SIGBUS, libc::BUS_ADRERR, 1, 0);
+        // SAFETY: numbers and pointers: zero is a value of each.
+        let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        let delivery = delivery(libc::SIGBUS, &last, &raw mut info, (&raw mut context).cast());
+        let mut general = delivery.general().expect("there is a context");
+        for (number, register) in general.iter_mut().enumerate() {
+            *register = number + 100;
+        }
+        // SAFETY: nothing goes on with this context.
+        assert!(unsafe { delivery.resume_at(0x4000, &general) });
+        assert_eq!(delivery.general(), Some(general));
+        assert_eq!(delivery.fault().map(|fault| (fault.pc, fault.write)), Some((0x4000, None)));
+    }
+}

@@ -1,0 +1,378 @@
+//! Guarded maps.
+
+use super::handle::{close, open_handle, opened, opened_mut};
+use super::{code, map_code};
+use crate::mapping::{self, Error, Fault, Map, MapOptions};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::os::fd::BorrowedFd;
+
+/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
+pub struct sigward_map(Map);
+
+/// Options of a map. Set all to zero, then size.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct sigward_map_options {
+    /// sizeof(sigward_map_options): a library that does not know the size says so (-EINVAL).
+    pub size: usize,
+    /// Where in the file the map begins, in bytes; any byte will do.
+    pub offset: u64,
+    /// How many bytes; 0: up to the end that the file has now.
+    pub len: u64,
+    /// 1: for writing as well. What is written goes to the file.
+    pub writable: u32,
+    /// 1: what is written stays in this process (MAP_PRIVATE).
+    pub copy_on_write: u32,
+    /// 1: every page is read in at once, so that a page that cannot be had is an error of opening.
+    pub populate: u32,
+    /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN.
+    pub no_descriptor: u32,
+}
+
+/// Why bytes of a map are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub enum sigward_cause {
+    /// Nothing is lost.
+    NONE = 0,
+    /// The file is shorter now, or was cut and written again: len_now.
+    TRUNCATED = 1,
+    /// The file system has no room, or the user no quota.
+    NO_SPACE = 2,
+    /// Reading or writing the page failed: error.
+    IO = 3,
+    /// The memory itself is damaged.
+    HARDWARE = 4,
+    /// The kernel gave no reason that could be found, or the map keeps no descriptor to ask about.
+    UNKNOWN = 5,
+}
+
+/// Maps the file at path; NULL options mean the whole file, read-only. *out is the map, or NULL on failure.
+///
+/// When the file is truncated, overwritten in place or cannot be read any more, a read of the lost bytes is an error
+/// (sigward_map_read_at) or gives zeros that the poison word tells of (sigward_map_data), on every thread. A truncation within
+/// a page gives zeros up to the page's end and no signal: sigward_map_verify tells.
+///
+/// Thread-safe; in a forked child the map is there and guarded as well; not for signal handlers.
+///
+/// Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is empty. -EISDIR, -ENODEV: a
+/// directory; a pipe, socket or device. -ENXIO: offset or end beyond the file's. -EOVERFLOW: too large. Else what open(2) or
+/// mmap(2) say (-ENOENT, -EACCES, -EMFILE, -ENOMEM), or as sigward_init. On failure nothing is left behind.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_open(
+    path: *const c_char,
+    options: *const sigward_map_options,
+    out: *mut *mut sigward_map,
+) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    let Some((options, write)) = (unsafe { read_options(options) }) else {
+        // SAFETY: as above.
+        return unsafe { open_handle(out, Err(Error::Invalid("unknown options")), sigward_map) };
+    };
+    let map = if path.is_null() {
+        Err(Error::Invalid("no path"))
+    } else {
+        // SAFETY: NUL-terminated by the header's contract.
+        options.open_path(unsafe { CStr::from_ptr(path) }.to_owned(), write)
+    };
+    // SAFETY: null, or room for a pointer.
+    unsafe { open_handle(out, map, sigward_map) }
+}
+
+/// As sigward_map_open, of an open file, which must be readable and, for a writable shared map, writable. The map keeps a
+/// duplicate of the descriptor: fd may be closed.
+///
+/// Returns as sigward_map_open; -EBADF if fd is not open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_fd(
+    fd: c_int,
+    options: *const sigward_map_options,
+    out: *mut *mut sigward_map,
+) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    let map = match unsafe { read_options(options) } {
+        None => Err(Error::Invalid("unknown options")),
+        Some(_) if fd < 0 => Err(Error::System { call: "fstat", errno: libc::EBADF }),
+        // SAFETY: not -1; if it is not open, fstat says so.
+        Some((options, write)) => options.of_descriptor(unsafe { BorrowedFd::borrow_raw(fd) }, write),
+    };
+    // SAFETY: null, or room for a pointer.
+    unsafe { open_handle(out, map, sigward_map) }
+}
+
+/// Guards a mapping that somebody else made, and does not own it: closing the map leaves the mapping. addr is aligned to a
+/// page and mapped from file_offset on; len may end anywhere. fd is the file's (a duplicate is kept), or -1: then causes are
+/// SIGWARD_CAUSE_UNKNOWN. Lost pages of the range read as zeros without a signal: look at the poison word after reading.
+///
+/// Returns 0. -EINVAL: not aligned, empty, not mapped from one file, or from another one than fd. -EACCES: the mapping is
+/// executable. -EEXIST: part of it is guarded already. -EOVERFLOW, or as sigward_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_adopt(
+    addr: *mut c_void,
+    len: usize,
+    fd: c_int,
+    file_offset: libc::off_t,
+    out: *mut *mut sigward_map,
+) -> c_int {
+    // SAFETY: not -1; if it is not open, the duplicate says so.
+    let file = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) });
+    let map = match u64::try_from(file_offset) {
+        Err(_) => Err(Error::Invalid("a negative offset")),
+        _ if fd < -1 => Err(Error::System { call: "fcntl", errno: libc::EBADF }),
+        // SAFETY: the header's contract is the caller's word.
+        Ok(offset) => unsafe { Map::adopt(addr.cast(), len, file, offset) },
+    };
+    // SAFETY: null, or room for a pointer.
+    unsafe { open_handle(out, map, sigward_map) }
+}
+
+/// Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes with sigward_map_refresh.
+///
+/// Signal-safe, thread-safe. NULL if map is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_data(map: *const sigward_map) -> *const c_void {
+    // SAFETY: null, or an open map by the header's contract.
+    unsafe { opened(map) }.map_or(std::ptr::null(), |map| map.0.as_ptr().cast())
+}
+
+/// The map's length in bytes. Signal-safe, thread-safe. 0 if map is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_len(map: *const sigward_map) -> usize {
+    // SAFETY: as above.
+    unsafe { opened(map) }.map_or(0, |map| map.0.len())
+}
+
+/// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the start of the map. It is
+/// stored before any page changes. Read it after the bytes, with an acquire fence in between
+/// (atomic_thread_fence(memory_order_acquire)); bytes below it are good. It changes its place with sigward_map_refresh and
+/// stays readable for ever.
+///
+/// Signal-safe, thread-safe. NULL if map is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_poison_word(map: *const sigward_map) -> *const u64 {
+    // SAFETY: as above.
+    unsafe { opened(map) }.map_or(std::ptr::null(), |map| map.0.poison_word().as_ptr().cast_const())
+}
+
+/// Copies up to len bytes from offset on (bytes from the start of the map) into buf.
+///
+/// Signal-safe, thread-safe. Returns the bytes copied: fewer at the map's end, 0 behind it, and fewer where the rest is lost.
+/// -EFAULT if the byte at offset is lost: sigward_map_status tells why. -EINVAL if a pointer is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_read_at(
+    map: *const sigward_map,
+    offset: u64,
+    buf: *mut c_void,
+    len: usize,
+) -> libc::ssize_t {
+    // SAFETY: null, or an open map by the header's contract.
+    let map = unsafe { opened(map) };
+    let (Some(map), true) = (map, !buf.is_null() || len == 0) else {
+        return code(Err(crate::Error::InvalidArgument)) as isize;
+    };
+    if len == 0 {
+        return 0;
+    }
+    let len = len.min(isize::MAX as usize);
+    // SAFETY: the caller vouches for `len` bytes.
+    match unsafe { map.0.read_raw(offset, buf.cast(), len) } {
+        Ok(count) => count as isize,
+        Err(error) => -(error.errno() as isize),
+    }
+}
+
+/// Copies len bytes from buf to offset (bytes from the start of the map).
+///
+/// Thread-safe as memcpy is: bytes that two threads write are one's or the other's. Returns the bytes that are in the file's
+/// pages: fewer at the map's end and where the rest has no room or is lost. If the byte at offset is lost, the errno of the
+/// cause: -ENOSPC on a full disk, -EIO, -EFAULT for a truncated file. -EBADF if the map is not writable, -EINVAL if a
+/// pointer is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_write_at(
+    map: *mut sigward_map,
+    offset: u64,
+    buf: *const c_void,
+    len: usize,
+) -> libc::ssize_t {
+    // SAFETY: null, or an open map by the header's contract.
+    let map = unsafe { opened(map) };
+    let (Some(map), true) = (map, !buf.is_null() || len == 0) else {
+        return code(Err(crate::Error::InvalidArgument)) as isize;
+    };
+    if !map.0.is_writable() {
+        return map_code(Err(Error::ReadOnly)) as isize;
+    }
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: the caller vouches for `len` bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len.min(isize::MAX as usize)) };
+    // SAFETY: writable; the header's contract has the rest.
+    match unsafe { map.0.write_shared(offset, bytes) } {
+        Ok(count) => count as isize,
+        Err(error) => -(error.errno_of_cause() as isize),
+    }
+}
+
+/// Whether bytes of the map are lost, as far as anybody has met them; out may be NULL.
+///
+/// Signal-safe, thread-safe. Returns 0 while intact, with out->offset UINT64_MAX and the rest 0; 1 if not, with *out filled:
+/// the loss at the lowest offset. -EINVAL if map is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_status(map: *const sigward_map, out: *mut Fault) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    let Some(map) = (unsafe { opened(map) }) else {
+        return code(Err(crate::Error::InvalidArgument));
+    };
+    // SAFETY: null, or room for one struct.
+    unsafe { answer(map.0.status(), out) }
+}
+
+/// # Safety
+/// `out` is null or room for one struct.
+unsafe fn answer(fault: Option<Fault>, out: *mut Fault) -> c_int {
+    // SAFETY: by this function's contract.
+    if let Some(out) = unsafe { out.as_mut() } {
+        *out = fault.unwrap_or(Fault::NONE);
+    }
+    code(Ok(())) + c_int::from(fault.is_some())
+}
+
+/// Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
+/// only the length), and still the one that the path names.
+///
+/// Thread-safe; one or two system calls. Returns 0. -EFAULT: bytes are lost, or the file is shorter than the map. -ESTALE: it was
+/// changed in place, or its path names another file, or none. -EINVAL, or what fstat(2) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.verify()))
+}
+
+/// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
+/// others afterwards: no thread may be using the map meanwhile. An adopted map is mapped anew in its place.
+///
+/// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
+    // SAFETY: null, or an open map that nobody else uses meanwhile, by the header's contract.
+    map_code(unsafe { opened_mut(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.refresh()))
+}
+
+/// Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up to the map's end.
+///
+/// Thread-safe. Returns 0; the errno of the cause if a page cannot be had (-EFAULT, -ENOSPC, -EIO); -EINVAL if the range is not
+/// within the map; else what madvise(2) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u64, len: u64) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    let Some(map) = (unsafe { opened(map) }) else {
+        return code(Err(crate::Error::InvalidArgument));
+    };
+    let end = if len == 0 { Some(map.0.len() as u64) } else { offset.checked_add(len) };
+    let range = end.and_then(|end| Some(usize::try_from(offset).ok()?..usize::try_from(end).ok()?));
+    let done = range.ok_or(Error::Overflow).and_then(|range| map.0.populate(range));
+    done.map_or_else(|error| -error.errno_of_cause(), |()| 0)
+}
+
+/// Waits until what was written is on the disk (msync(2)).
+///
+/// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
+/// disk then. -EINVAL if map is NULL; else what msync says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    let Some(map) = (unsafe { opened(map) }) else {
+        return code(Err(crate::Error::InvalidArgument));
+    };
+    map.0.flush().map_or_else(|error| -error.errno_of_cause(), |()| 0)
+}
+
+/// Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
+/// closed map is the caller's defect; a debug build of the library says so and aborts.
+///
+/// Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_close(map: *mut sigward_map) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    drop(unsafe { close(map) });
+    code(Ok(()))
+}
+
+/// For packages of a garbage-collected language, where nobody can tell when the last reader is gone: as sigward_map_close,
+/// but the addresses stay readable for ever, as zeros that cost no memory.
+///
+/// Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_retire(map: *mut sigward_map) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    if let Some(map) = unsafe { close(map) } {
+        map.0.retire();
+    }
+    code(Ok(()))
+}
+
+/// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get every fault and signal
+/// that is not ours. sigward_init and the first map do it by themselves. Idempotent; thread-safe; works in a forked child.
+///
+/// Returns 0 or as sigward_init.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_sigbus_guard() -> c_int {
+    code(mapping::guard())
+}
+
+/// Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
+///
+/// Returns 0; -EBUSY while maps are registered; else as sigward_init.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_sigbus_restore() -> c_int {
+    map_code(mapping::restore())
+}
+
+/// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+pub const SIGWARD_THREAD_BLOCKED: c_int = 1;
+/// Another handler stands above ours: sigward_ensure_on_top.
+pub const SIGWARD_THREAD_COVERED: c_int = 2;
+/// Nobody has taken the seat: sigward_sigbus_guard.
+pub const SIGWARD_THREAD_UNGUARDED: c_int = 4;
+
+/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing.
+///
+/// Returns 0 if it would; else a sum of SIGWARD_THREAD_*.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_thread_check() -> c_int {
+    let found = mapping::thread_check().err().unwrap_or_default();
+    let bit = |found: bool, bit: c_int| if found { bit } else { 0 };
+    code(Ok(()))
+        + bit(found.blocked, SIGWARD_THREAD_BLOCKED)
+        + bit(found.covered, SIGWARD_THREAD_COVERED)
+        + bit(found.unguarded, SIGWARD_THREAD_UNGUARDED)
+}
+
+/// The options as Rust has them, and whether the map is for writing. None if they make no sense.
+///
+/// # Safety
+/// `options` is null, or begins with the number of its bytes.
+unsafe fn read_options(options: *const sigward_map_options) -> Option<(MapOptions, bool)> {
+    if options.is_null() {
+        return Some((MapOptions::new(), false));
+    }
+    // SAFETY: by this function's contract.
+    let size = unsafe { options.cast::<usize>().read_unaligned() };
+    if size != size_of::<sigward_map_options>() {
+        return None;
+    }
+    // SAFETY: the caller vouches for `size` bytes.
+    let options = unsafe { options.read_unaligned() };
+    let switches = [options.writable, options.copy_on_write, options.populate, options.no_descriptor];
+    let sensible = switches.iter().all(|switch| *switch <= 1);
+    sensible.then(|| {
+        let made = MapOptions::new()
+            .offset(options.offset)
+            .len(options.len)
+            .populate(options.populate == 1)
+            .copy_on_write(options.copy_on_write == 1)
+            .no_descriptor(options.no_descriptor == 1);
+        (made, options.writable == 1)
+    })
+}

@@ -1,0 +1,268 @@
+//! Guarding mappings that somebody else made: one by its address, or every one of a file in this process.
+//!
+//! The owner goes on to own them. If it unmaps one without telling, a later fault at its addresses is somebody else's: before
+//! a page is replaced, the handler asks the kernel whether the file is still there (`handler/area.rs`).
+
+use super::error::Error;
+use super::fault::Fault;
+use super::handler::area::{Area, area_at, parse};
+use super::identity::{self, Identity};
+use super::map::{Map, give_back};
+use super::options::MapOptions;
+use super::registry::pin::pin;
+use super::registry::{self, Facts, Slot, find};
+use super::{granule_of, open, page_size, seat, spare};
+use std::ffi::CStr;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::path::Path;
+
+impl Map {
+    /// Guards a mapping that somebody else made: memmap2's, SQLite's, Go's `syscall.Mmap`. The map does not own the pages:
+    /// dropping it leaves them, lost ones as zeros. With the file's descriptor (a duplicate is kept) causes can be told.
+    /// `address` must be aligned to a page; `length` may end anywhere; `file_offset` is where in the file `address` is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the range is empty, not aligned, not mapped, not of one file or not of this file,
+    /// [`Error::Executable`], [`Error::Overlap`] if part of it is guarded already, [`Error::Overflow`], [`Error::System`].
+    ///
+    /// # Safety
+    /// While the map lives, lost pages of the range read as zeros without a signal: whoever reads them by other ways has to
+    /// look at [`Map::check`] afterwards, or accept the zeros.
+    pub unsafe fn adopt(
+        address: *mut u8,
+        length: usize,
+        file: Option<BorrowedFd<'_>>,
+        file_offset: u64,
+    ) -> Result<Self, Error> {
+        seat::guard()?;
+        spare::fill();
+        let own = file.map(|file| file.try_clone_to_owned()).transpose();
+        let own = own
+            .map_err(|error| Error::System { call: "fcntl", errno: error.raw_os_error().unwrap_or(libc::EIO) })?;
+        adopt_owned(address.addr(), length, own, file_offset)
+    }
+}
+
+fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset: u64) -> Result<Map, Error> {
+    if address == 0 || length == 0 {
+        return Err(Error::Invalid("there is nothing to guard in an empty range"));
+    }
+    if address % page_size() != 0 {
+        return Err(Error::Invalid("the address is not aligned to a page"));
+    }
+    let granule = file.as_ref().map_or(Ok(page_size()), |file| granule_of(file.as_raw_fd()))?;
+    let end = address.checked_add(length).and_then(|end| end.checked_next_multiple_of(granule));
+    let end = end.filter(|end| isize::try_from(end - address).is_ok()).ok_or(Error::Overflow)?;
+    file_offset.checked_add(length as u64).ok_or(Error::Overflow)?;
+    let area = one_mapping(address..end, file_offset)?;
+    let (mut identity, mut can_reserve) = (Identity::UNKNOWN, false);
+    if let Some(file) = &file {
+        identity = identity::of_mappable(file.as_raw_fd())?;
+        if name_in_maps(file.as_fd())? != area.file {
+            return Err(Error::Invalid("the descriptor is not that of the mapped file"));
+        }
+        can_reserve = is_open_for_writing(file) && area.shared && area.protection & libc::PROT_WRITE != 0;
+    }
+    let facts = Facts {
+        pages: address..end,
+        data: address,
+        length,
+        file_offset,
+        descriptor: file.map_or(-1, IntoRawFd::into_raw_fd),
+        can_reserve,
+        protection: area.protection,
+        sharing: if area.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE },
+        adopted: true,
+        area_file: area.file,
+        granule,
+        identity,
+        path: std::ptr::null(),
+    };
+    forget_stale(&facts.pages);
+    Map::register(facts, MapOptions::new()).map_err(|(error, facts)| {
+        give_back(&facts);
+        error
+    })
+}
+
+/// The mapping that the whole range belongs to: neighbours count as one if they differ in nothing but their place.
+fn one_mapping(range: Range<usize>, file_offset: u64) -> Result<Area, Error> {
+    const NOT_MAPPED: Error = Error::Invalid("the range is not wholly mapped from a file");
+    let first = area_at(range.start).filter(|area| area.file != (0, 0)).ok_or(NOT_MAPPED)?;
+    if first.protection & libc::PROT_EXEC != 0 {
+        return Err(Error::Executable);
+    }
+    if first.offset + (range.start - first.start) as u64 != file_offset {
+        return Err(Error::Invalid("the mapping begins elsewhere in the file"));
+    }
+    let mut last = first;
+    while last.end < range.end {
+        let next = area_at(last.end).ok_or(NOT_MAPPED)?;
+        let follows = next.file == last.file && next.offset == last.offset + (last.end - last.start) as u64;
+        if !follows || next.shared != first.shared {
+            return Err(NOT_MAPPED);
+        }
+        if next.protection & libc::PROT_EXEC != 0 {
+            return Err(Error::Executable);
+        }
+        if next.protection != first.protection {
+            return Err(Error::Invalid("parts of the range have different rights: adopt them one by one"));
+        }
+        last = next;
+    }
+    Ok(first)
+}
+
+/// How /proc/self/maps names this file: the kernel's own names, which on btrfs and overlayfs are not those of stat(2).
+fn name_in_maps(file: BorrowedFd<'_>) -> Result<(u64, u64), Error> {
+    let granule = granule_of(file.as_raw_fd())?;
+    let (access, kind) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: a new mapping that is only looked at from outside.
+    let look = unsafe { libc::mmap(std::ptr::null_mut(), granule, access, kind, file.as_raw_fd(), 0) };
+    if look == libc::MAP_FAILED {
+        return Err(Error::system("mmap"));
+    }
+    let area = area_at(look.addr());
+    // SAFETY: the mapping just made.
+    unsafe { libc::munmap(look, granule) };
+    area.map(|area| area.file).ok_or(Error::System { call: "/proc/self/maps", errno: libc::ENOENT })
+}
+
+fn is_open_for_writing(file: &OwnedFd) -> bool {
+    // SAFETY: an open descriptor; asks only.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// Adopted maps whose owner has unmapped them stand in nobody's way.
+fn forget_stale(range: &Range<usize>) {
+    while let Some(address) = registry::guarded_in(range) {
+        let Some(pinned) = pin(|| find(address), Slot::wiped) else { return };
+        let facts = pinned.slot.facts();
+        let gone = facts.adopted
+            && area_at(address).is_none_or(|area| {
+                let expected = facts.file_offset + (address - facts.pages.start) as u64;
+                area.file != facts.area_file || area.offset + (address - area.start) as u64 != expected
+            });
+        if !gone {
+            return;
+        }
+        registry::forget(pinned.slot);
+    }
+}
+
+/// Maps the file's own pages over the patches of an adopted map again.
+pub(super) fn heal(map: &Map) -> Result<(), Error> {
+    let facts = map.facts();
+    if facts.descriptor < 0 {
+        return Err(Error::Invalid("without a descriptor the file cannot be mapped again"));
+    }
+    let slot = map.slot();
+    super::handler::quietly(slot, || {
+        for patch in slot.patches() {
+            let replaced = area_at(patch.start).is_some_and(|area| area.file == (0, 0) && !area.shared);
+            if !replaced {
+                return Err(Error::Invalid("the mapping's owner has put something else there: adopt it anew"));
+            }
+            let offset = facts.file_offset + (patch.start - facts.pages.start) as u64;
+            let offset = libc::off_t::try_from(offset).map_err(|_| Error::Overflow)?;
+            let kind = facts.sharing | libc::MAP_FIXED;
+            let (start, length) = (patch.start as *mut libc::c_void, patch.len());
+            // SAFETY: pages of our own patch, in the place of the file's.
+            let pages =
+                unsafe { libc::mmap(start, length, facts.protection, kind, facts.descriptor, offset) };
+            if pages == libc::MAP_FAILED {
+                return Err(Error::system("mmap"));
+            }
+        }
+        slot.forget();
+        Ok(())
+    })
+}
+
+/// Every mapping of one file in this process, guarded: for libraries that map by themselves (SQLite, bbolt, LMDB).
+///
+/// Lost pages read as zeros there, and the library is not asked: look at [`Adopted::status`] where its answers matter, and
+/// take what it said since as void if something is lost. When it maps anew, [`Adopted::rescan`] follows.
+///
+/// Thread-safe; in a forked child the maps are guarded as well; not for signal handlers.
+#[derive(Debug)]
+pub struct Adopted {
+    file: OwnedFd,
+    maps: Vec<Map>,
+}
+
+/// Guards every mapping of the file at `path` that this process has now, executable ones left out. There may be none yet:
+/// see [`Adopted::rescan`].
+///
+/// # Errors
+/// As [`Map::open`], but an empty file will do; [`Error::System`] if /proc/self/maps cannot be read.
+pub fn adopt_file(path: impl AsRef<Path>) -> Result<Adopted, Error> {
+    adopt_path(&identity::c_path(path.as_ref())?)
+}
+
+pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
+    seat::guard()?;
+    spare::fill();
+    // For writing if that is allowed: then a full disk can be told from other causes.
+    let (file, _) = open::open(path, true).or_else(|_| open::open(path, false))?;
+    let mut adopted = Adopted { file, maps: Vec::new() };
+    adopted.rescan()?;
+    Ok(adopted)
+}
+
+impl Adopted {
+    /// Guards mappings of the file that are new, lets go of those that are gone, and says how many there are now.
+    ///
+    /// # Errors
+    /// As [`adopt_file`]; then those that were guarded still are.
+    pub fn rescan(&mut self) -> Result<usize, Error> {
+        let name = name_in_maps(self.file.as_fd())?;
+        self.maps.retain(|map| registry::find(map.as_ptr().addr()).is_some_and(|slot| std::ptr::eq(slot, map.slot()))
+            && area_at(map.as_ptr().addr()).is_some_and(|area| area.file == name || map.status().is_some()));
+        let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::System {
+            call: "/proc/self/maps",
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })?;
+        let areas = maps.split(|byte| *byte == b'\n').filter_map(parse);
+        for area in areas.filter(|area| area.file == name && area.protection & libc::PROT_EXEC == 0) {
+            let own = self.file.try_clone().map_err(|error| Error::System {
+                call: "fcntl",
+                errno: error.raw_os_error().unwrap_or(libc::EIO),
+            })?;
+            match adopt_owned(area.start, area.end - area.start, Some(own), area.offset) {
+                Ok(map) => self.maps.push(map),
+                // Guarded already, or gone since we read.
+                Err(Error::Overlap | Error::Invalid(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.maps.len())
+    }
+
+    /// How many mappings are guarded.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.maps.len()
+    }
+
+    /// The loss at the lowest offset *in the file*, which is what its `offset` says; none while all is intact. Signal-safe.
+    #[must_use]
+    pub fn status(&self) -> Option<Fault> {
+        let faults = self.maps.iter().filter_map(|map| {
+            let fault = map.status()?;
+            Some(Fault { offset: fault.offset + map.facts().file_offset, ..fault })
+        });
+        faults.min_by_key(|fault| fault.offset)
+    }
+
+    /// Maps the file's own pages over the patches again: what it has now is seen, and what was written to the patches is gone.
+    /// Nobody may be reading meanwhile, and the owner has not unmapped any of them without a rescan.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn heal(&mut self) -> Result<(), Error> {
+        self.maps.iter().try_for_each(heal)
+    }
+}

@@ -1,0 +1,139 @@
+//! The checked copy: as memcpy(3), but memory that is not there ends it early instead of ending the process.
+//!
+//! For people who keep their own maps. Nothing has to be registered: what makes the difference is where the instruction
+//! lies that faults. The copy is written in assembly, with a table of the instructions that may fault; a SIGBUS of one of
+//! them ends in our handler, which lets the copy finish what is good and return the count (`in_handler`).
+//!
+//! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until [`try_copy_segv`] was called: a
+//! JVM's null checks and a crash reporter's reports are theirs.
+
+pub(crate) mod in_handler;
+
+// How the processor copies, and what its registers mean meanwhile.
+#[cfg_attr(
+    all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"),
+    path = "x86_64.rs"
+)]
+#[cfg_attr(
+    all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"),
+    path = "aarch64.rs"
+)]
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        target_pointer_width = "64"
+    )),
+    path = "elsewhere.rs"
+)]
+mod processor;
+
+use crate::chain::{self, Watch};
+use crate::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) use in_handler::fixup;
+
+/// The linker's name for a part of the copy: hidden, and this version's own.
+macro_rules! name {
+    ($part:literal) => {
+        concat!("_sigward_", $part, "_", env!("CARGO_PKG_VERSION"))
+    };
+}
+use name;
+
+/// 0 until the seat for SIGBUS was taken, then how this processor copies best.
+///
+/// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is written.
+static WAY: AtomicUsize = AtomicUsize::new(0);
+
+static SEGV: Watch = Watch { signal: libc::SIGSEGV, decide: in_handler::decide, stays: true };
+
+/// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many as there are before the
+/// first byte that cannot be read or written. Bytes of `dst` after those are as they were.
+///
+/// What counts as "cannot" is SIGBUS: a page of a mapped file that was truncated away, that has no space on the disk, or
+/// that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0 if a pointer is null, `len` is 0 or above
+/// `isize::MAX`.
+///
+/// The first call takes the seat for SIGBUS ([`crate::mapping::guard`]) and looks at the processor. All later ones are
+/// signal-safe, thread-safe and work in a forked child; the first one is not for signal handlers. In a thread that has
+/// SIGBUS blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
+/// ([`crate::mapping::thread_check`] tells).
+///
+/// # Errors
+/// As [`crate::mapping::guard`], and [`Error::Unsupported`] on other systems than Linux and other processors than x86-64
+/// and aarch64. Then nothing was copied.
+///
+/// # Safety
+/// Whatever can be read at `src` for `len` bytes may be read, and whatever can be written at `dst` may be written; the two
+/// do not overlap. Other threads may change the bytes of `src` meanwhile: each byte that came over is then an old or a new
+/// one.
+///
+/// ```
+/// let file = [7_u8; 100]; // a mapped file that somebody may truncate
+/// let mut bytes = [0_u8; 100];
+/// // SAFETY: both are there, and they do not overlap.
+/// let count = unsafe { sigward::mapping::try_copy(bytes.as_mut_ptr(), file.as_ptr(), file.len())? };
+/// assert_eq!(bytes[..count], file);
+/// # Ok::<(), sigward::Error>(())
+/// ```
+///
+/// # References
+/// memcpy(3), mmap(2): SIGBUS; sigaction(2): SA_SIGINFO.
+#[inline]
+pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
+    let mut way = WAY.load(Ordering::Relaxed);
+    if way == 0 {
+        way = prepare()?;
+    }
+    if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
+        return Ok(0);
+    }
+    // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
+    Ok(unsafe { processor::copy(dst, src, len, way) })
+}
+
+#[cold]
+#[inline(never)]
+fn prepare() -> Result<usize, Error> {
+    let way = processor::way();
+    if way == 0 {
+        return Err(Error::Unsupported);
+    }
+    crate::mapping::guard()?;
+    WAY.store(way, Ordering::Relaxed);
+    Ok(way)
+}
+
+/// The seat for SIGBUS was left: the next copy takes it again.
+pub(crate) fn seat_was_left() {
+    WAY.store(0, Ordering::Relaxed);
+}
+
+/// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or nothing that may be read
+/// or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes to what stood there before, which sees it as
+/// without us. Call it again after another runtime has installed its handler. There is no way back.
+///
+/// Idempotent, thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// [`Error::NoEntryPoint`], [`Error::Contended`] or [`Error::System`] if the seat cannot be taken;
+/// [`Error::Unsupported`] where there is no checked copy. Then nothing has changed.
+///
+/// ```
+/// sigward::mapping::try_copy_segv()?;
+/// let mut byte = 1;
+/// // SAFETY: nothing is mapped there, and that may be found out.
+/// let count = unsafe { sigward::mapping::try_copy(&raw mut byte, 8 as *const u8, 1)? };
+/// assert_eq!((count, byte), (0, 1));
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn try_copy_segv() -> Result<(), Error> {
+    if processor::way() == 0 {
+        return Err(Error::Unsupported);
+    }
+    let held = chain::lock()?;
+    chain::take(&held, &SEGV)?;
+    Ok(())
+}

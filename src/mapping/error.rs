@@ -1,0 +1,143 @@
+//! What can go wrong with a guarded map, each with what to do next.
+
+use super::fault::{Cause, Fault};
+use super::identity;
+use std::ffi::c_int;
+use std::fmt;
+
+/// Why a map could not be made, or what it has lost. Nothing is half-done when one comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are gone. C: `-EFAULT`; for writes the errno of the cause.
+    Lost(Fault),
+    /// The file was changed in place since it was mapped, or its name belongs to another file (or none) now: map it anew
+    /// with `refresh`. C: `-ESTALE`.
+    Changed {
+        /// Whether another file has its name.
+        replaced: bool,
+    },
+    /// The file is empty: there is nothing to map. C: `-ENODATA`.
+    Empty,
+    /// A directory (C: `-EISDIR`), or a pipe, socket or device (C: `-ENODEV`).
+    NotAFile {
+        /// Which of both.
+        errno: c_int,
+    },
+    /// The map would begin or end beyond the file's end. C: `-ENXIO`.
+    PastEnd {
+        /// The file's length in bytes.
+        length: u64,
+    },
+    /// Offset and length together are more than any file has, or than memory can hold. C: `-EOVERFLOW`.
+    Overflow,
+    /// Part of these addresses is guarded already. C: `-EEXIST`.
+    Overlap,
+    /// The mapping holds code: zeros in its place would be run. C: `-EACCES`.
+    Executable,
+    /// The map is read-only. C: `-EBADF`.
+    ReadOnly,
+    /// Maps are still registered. C: `-EBUSY`.
+    Busy,
+    /// An argument makes no sense. C: `-EINVAL`.
+    Invalid(&'static str),
+    /// The kernel refused this system call. C: the errno.
+    System {
+        /// Its name.
+        call: &'static str,
+        /// What it answered.
+        errno: c_int,
+    },
+    /// The seat for SIGBUS could not be taken.
+    Signal(crate::Error),
+}
+
+impl Error {
+    /// The errno value (positive) that stands for this error at the C interface.
+    #[must_use]
+    pub const fn errno(&self) -> c_int {
+        match self {
+            Self::Lost(_) => libc::EFAULT,
+            Self::Changed { .. } => libc::ESTALE,
+            Self::Empty => libc::ENODATA,
+            Self::PastEnd { .. } => libc::ENXIO,
+            Self::Overflow => libc::EOVERFLOW,
+            Self::Overlap => libc::EEXIST,
+            Self::Executable => libc::EACCES,
+            Self::ReadOnly => libc::EBADF,
+            Self::Busy => libc::EBUSY,
+            Self::Invalid(_) => libc::EINVAL,
+            Self::NotAFile { errno } | Self::System { errno, .. } => *errno,
+            Self::Signal(error) => error.errno(),
+        }
+    }
+
+    /// The errno of what has been lost, for who writes: `ENOSPC` on a full disk.
+    #[must_use]
+    pub const fn errno_of_cause(&self) -> c_int {
+        match self {
+            Self::Lost(fault) => fault.error,
+            other => other.errno(),
+        }
+    }
+
+    /// The last failed system call's.
+    pub(crate) fn system(call: &'static str) -> Self {
+        Self::System { call, errno: identity::errno() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Lost(fault) => return write!(out, "{fault}{}", advice(fault)),
+            Self::Changed { replaced: true } => "another file, or none, has the map's path now: refresh the map",
+            Self::Changed { replaced: false } => "the file was changed since it was mapped: refresh the map",
+            Self::Empty => "the file is empty: map it when something is in it",
+            Self::NotAFile { errno: libc::EISDIR } => "a directory cannot be mapped: name a file",
+            Self::NotAFile { .. } => "a pipe, socket or device cannot be guarded: name a regular file",
+            Self::PastEnd { length } => {
+                return write!(out, "the map would reach beyond the file's end at byte {length}: extend the file first");
+            }
+            Self::Overflow => "offset and length together are too large",
+            Self::Overlap => "part of these addresses is guarded already: close the other map first",
+            Self::Executable => "the mapping is executable: zeros in the place of code would be run",
+            Self::ReadOnly => "the map is read-only: open it for writing",
+            Self::Busy => "maps are still registered: close them first",
+            Self::Invalid(what) => what,
+            Self::System { call, errno } => {
+                return write!(out, "{call}: {}", std::io::Error::from_raw_os_error(*errno));
+            }
+            Self::Signal(error) => return write!(out, "the seat for SIGBUS: {error}"),
+        };
+        out.write_str(text)
+    }
+}
+
+fn advice(fault: &Fault) -> &'static str {
+    match fault.cause() {
+        Cause::Truncated { .. } => ": refresh the map when the file is whole",
+        Cause::NoSpace => ": make room, then refresh the map and write again",
+        Cause::Io(_) | Cause::Hardware => ": see the kernel's log, then refresh the map",
+        Cause::Unknown => ": refresh the map",
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::Signal(error) = self { Some(error) } else { None }
+    }
+}
+
+impl From<crate::Error> for Error {
+    fn from(error: crate::Error) -> Self {
+        Self::Signal(error)
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = Self::from_raw_os_error(error.errno_of_cause()).kind();
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,170 @@
+//! Why a page is lost: asked of the file, whose descriptor the map keeps. Bare system calls only.
+
+use super::MEMORY;
+use super::present::{DAMAGED, are_there};
+use crate::chain::Fault as Delivered;
+use crate::mapping::fault::{Cause, Fault};
+use crate::mapping::identity::Identity;
+use crate::mapping::registry::Facts;
+use crate::observe::in_handler::status;
+use std::ffi::c_int;
+use std::ops::Range;
+
+/// What a look at the file has shown.
+pub(super) enum Finding {
+    /// The page can be had again, as it was: nothing is lost.
+    Healed,
+    /// Bytes are lost.
+    Lost {
+        /// Cause and errno.
+        fault: Fault,
+        /// Address of the first lost byte.
+        from: usize,
+        /// Pages that have to be replaced; none if the kernel has others there by now.
+        pages: Range<usize>,
+    },
+}
+
+/// Looks for the cause of a fault in a map.
+pub(super) fn find(facts: &Facts, delivered: &Delivered) -> Finding {
+    let page = page_of(facts, delivered.address);
+    if delivered.code == MEMORY {
+        let size = facts.granule.max(1_usize.checked_shl(delivered.shift).unwrap_or(0));
+        let start = (delivered.address / size * size).max(facts.pages.start);
+        let pages = start..(start + size).min(facts.pages.end);
+        return lost(Cause::Hardware, DAMAGED, start, pages);
+    }
+    let file = status(facts.descriptor).map(|status| Identity::of(&status));
+    // A descriptor that somebody closed and that is another file's now says nothing.
+    let Some(file) = file.filter(|file| facts.descriptor >= 0 && file.is_same_file(&facts.identity)) else {
+        return without_descriptor(facts, delivered, page);
+    };
+    let end = end_of_file(facts, file.length);
+    let first_lost = round_up(end - facts.pages.start, facts.granule) + facts.pages.start;
+    if delivered.address >= first_lost {
+        let cause = Cause::Truncated { len_now: file.length };
+        return lost(cause, libc::EFAULT, end, first_lost..facts.pages.end);
+    }
+    in_file(facts, delivered, &file, page)
+}
+
+/// The file reaches beyond the page.
+fn in_file(facts: &Facts, delivered: &Delivered, file: &Identity, page: Range<usize>) -> Finding {
+    let write = delivered.write.unwrap_or(false);
+    let needs_space = write && facts.sharing == libc::MAP_SHARED;
+    if needs_space && facts.can_reserve {
+        match reserve(facts, file.length, &page) {
+            Ok(()) if are_there(&page, true) => return Finding::Healed,
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => return lost(Cause::NoSpace, errno, page.start, page),
+            _ => {}
+        }
+    } else if are_there(&page, needs_space) {
+        if file.length == facts.identity.length && file.changed == facts.identity.changed {
+            return Finding::Healed;
+        }
+        // It was cut and is long enough again: what is there now are other bytes, and where it was cut nobody knows.
+        let cause = Cause::Truncated { len_now: file.length };
+        return lost(cause, libc::EFAULT, facts.data, page.start..page.start);
+    }
+    if let Err(errno) = read_byte(facts, &page) {
+        return lost(Cause::Io(errno), errno, page.start, page);
+    }
+    if is_full(facts.descriptor) {
+        return lost(Cause::NoSpace, libc::ENOSPC, page.start, page);
+    }
+    lost(Cause::Unknown, libc::EFAULT, page.start, page)
+}
+
+fn without_descriptor(facts: &Facts, delivered: &Delivered, page: Range<usize>) -> Finding {
+    if are_there(&page, delivered.write.unwrap_or(false)) {
+        // There again, but nobody can say whether it is the same.
+        return lost(Cause::Unknown, libc::EFAULT, facts.data, page.start..page.start);
+    }
+    lost(Cause::Unknown, libc::EFAULT, page.start, page)
+}
+
+fn lost(cause: Cause, errno: c_int, from: usize, pages: Range<usize>) -> Finding {
+    Finding::Lost { fault: Fault::of(cause, errno), from, pages }
+}
+
+/// The page, or huge page, of an address.
+pub(super) fn page_of(facts: &Facts, address: usize) -> Range<usize> {
+    let start = facts.pages.start + (address - facts.pages.start) / facts.granule * facts.granule;
+    start..(start + facts.granule).min(facts.pages.end)
+}
+
+/// The address where the file ends, at most the end of the map.
+fn end_of_file(facts: &Facts, length: u64) -> usize {
+    let in_map = length.saturating_sub(facts.file_offset).min(facts.pages.len() as u64);
+    facts.pages.start + in_map as usize
+}
+
+fn round_up(length: usize, granule: usize) -> usize {
+    length.div_ceil(granule) * granule
+}
+
+/// Asks for the page's blocks, without making the file longer: the errno tells whether there is space.
+///
+/// Only up to the file's end, so that no RLIMIT_FSIZE is met. As bare system calls, here and below: the C library's
+/// functions are cancellation points.
+#[cfg(target_os = "linux")]
+fn reserve(facts: &Facts, length: u64, page: &Range<usize>) -> Result<(), c_int> {
+    let offset = file_offset(facts, page);
+    let count = (page.len() as u64).min(length.saturating_sub(offset));
+    let mode = libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: numbers only; the descriptor is the map's own file, as fstat has just said.
+    match unsafe { libc::syscall(libc::SYS_fallocate, facts.descriptor, mode, offset, count) } {
+        0 => Ok(()),
+        _ => Err(super::present::errno()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_facts: &Facts, _length: u64, _page: &Range<usize>) -> Result<(), c_int> {
+    Err(libc::EOPNOTSUPP)
+}
+
+/// Reads the page's first byte from the file: an input/output error shows again.
+#[cfg(target_os = "linux")]
+fn read_byte(facts: &Facts, page: &Range<usize>) -> Result<(), c_int> {
+    let mut byte = 0_u8;
+    let offset = file_offset(facts, page);
+    // SAFETY: room for one byte.
+    let read = unsafe { libc::syscall(libc::SYS_pread64, facts.descriptor, &raw mut byte, 1, offset) };
+    if read >= 0 {
+        return Ok(());
+    }
+    match super::present::errno() {
+        // The descriptor cannot read so (O_DIRECT, or for writing only): no news.
+        libc::EINVAL | libc::EBADF | libc::EINTR | libc::EAGAIN => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_byte(_facts: &Facts, _page: &Range<usize>) -> Result<(), c_int> {
+    Ok(())
+}
+
+fn file_offset(facts: &Facts, page: &Range<usize>) -> u64 {
+    facts.file_offset + (page.start - facts.pages.start) as u64
+}
+
+/// Whether the file system has next to nothing left: some keep a little back that files cannot have (xfs: 256 blocks).
+#[cfg(target_os = "linux")]
+fn is_full(descriptor: c_int) -> bool {
+    const NEXT_TO_NOTHING: u64 = 4 << 20;
+    let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: room for one struct; a bare system call.
+    if unsafe { libc::fstatfs(descriptor, room.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call returned 0, so it filled the struct.
+    let room = unsafe { room.assume_init_ref() };
+    room.f_blocks != 0 && room.f_bavail.saturating_mul(room.f_bsize as u64) <= NEXT_TO_NOTHING
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_full(_descriptor: c_int) -> bool {
+    false
+}

@@ -1,0 +1,38 @@
+//! Who met the loss, when, in which file: for the map's record, the ring of events and the line on stderr.
+
+use super::Fault as Delivered;
+use crate::mapping::fault::Fault;
+use crate::mapping::registry::Facts;
+use crate::observe::in_handler::{describe_moment};
+use crate::observe::{Event, log, ring};
+
+/// Fills in time and thread.
+pub(super) fn complete(fault: &mut Fault, delivered: &Delivered) {
+    let mut moment = Event::blank(libc::SIGBUS);
+    describe_moment(&mut moment);
+    fault.time_ns = moment.time_ns;
+    fault.tid = moment.tid;
+    fault.thread = moment.thread;
+    fault.address = delivered.address as u64;
+    fault.write = u32::from(delivered.write == Some(true));
+}
+
+/// Writes the event.
+pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
+    let mut event = Event::blank(libc::SIGBUS);
+    event.time_ns = fault.time_ns;
+    event.tid = fault.tid;
+    event.thread = fault.thread;
+    event.fd = facts.descriptor;
+    event.fd_kind = Event::MAP;
+    event.inode = facts.identity.inode;
+    event.result = -i64::from(fault.error);
+    event.pc = delivered.pc as u64;
+    event.offset = fault.offset;
+    event.len_now = fault.len_now;
+    event.cause = fault.cause as u32;
+    event.write = fault.write;
+    event.set_path(facts.path);
+    log::in_handler(&event);
+    ring::push(&event);
+}

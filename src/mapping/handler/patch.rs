@@ -1,0 +1,99 @@
+//! Zeros over exactly the lost pages, once, after the poison word has said so.
+//!
+//! A patch of a shared map is private memory: what is written there is seen by this process alone and reported by `flush`.
+//! A page is never replaced twice, or what somebody wrote into the first patch would be gone as well.
+
+use super::cause::{Finding, find, page_of};
+use super::present::are_there;
+use super::{Fault as Delivered, describe, spare};
+use crate::mapping::registry::Slot;
+use crate::mapping::registry::wiped::PatchLock;
+use crate::observe::counters;
+use std::ops::Range;
+
+/// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
+pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
+    if slot.is_patched(delivered.address) {
+        return is_over(slot, delivered, held);
+    }
+    match find(slot.facts(), delivered) {
+        Finding::Healed => counters::HEALED.add(),
+        Finding::Lost { mut fault, from, pages } => {
+            fault.offset = from.saturating_sub(slot.facts().data) as u64;
+            describe::complete(&mut fault, delivered);
+            slot.publish(&fault);
+            if !replace(slot, delivered.address, &pages, held) {
+                return false;
+            }
+            describe::report(slot.facts(), &fault, delivered);
+        }
+    }
+    true
+}
+
+/// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or it is a new one, of
+/// the patch itself, and then replacing it once more is all that can be tried.
+fn is_over(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
+    let page = page_of(slot.facts(), delivered.address);
+    are_there(&page, delivered.write.unwrap_or(false))
+        || slot.force(page.start) && map_zeros(slot, &page, held)
+}
+
+/// Replaces the pages that are not patches yet; at least the one that `address` is in.
+fn replace(slot: &Slot, address: usize, pages: &Range<usize>, held: &PatchLock<'_>) -> bool {
+    let mut at = pages.start;
+    while at < pages.end {
+        if let Some(patched) = slot.patches().find(|patch| patch.contains(&at)) {
+            at = patched.end;
+            continue;
+        }
+        let border = slot.patches().map(|patch| patch.start).filter(|start| *start > at).min();
+        let piece = at..border.unwrap_or(pages.end).min(pages.end);
+        let done = slot.can_note(&piece) && map_zeros(slot, &piece, held);
+        if done {
+            slot.note_patch(&piece);
+        } else {
+            // No room to remember another place, or the kernel has none for so much: this page alone.
+            return replace_one(slot, address, held);
+        }
+        at = piece.end;
+    }
+    true
+}
+
+fn replace_one(slot: &Slot, address: usize, held: &PatchLock<'_>) -> bool {
+    let page = page_of(slot.facts(), address);
+    if slot.is_patched(address) {
+        return true;
+    }
+    let done = map_zeros(slot, &page, held);
+    if done {
+        slot.note_patch(&page);
+    }
+    done
+}
+
+fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
+    const ATTEMPTS: usize = 4;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let address = pages.start as *mut libc::c_void;
+    for _ in 0..ATTEMPTS {
+        // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
+        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, -1, 0) };
+        if patch != libc::MAP_FAILED {
+            counters::PATCHES.add();
+            return true;
+        }
+        match std::io::Error::last_os_error().raw_os_error() {
+            // At the process's limit of areas.
+            Some(libc::ENOMEM) if spare::give_one_in_handler() => {}
+            // Future mappings are locked (mlockall), and the limit counts these pages twice meanwhile.
+            Some(libc::EAGAIN) => {
+                // SAFETY: pages of the map; changes no bytes.
+                unsafe { libc::munlock(address, pages.len()) };
+            }
+            _ => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,68 @@
+//! Whether a page can be had now: asked of the kernel, which answers instead of faulting. Signal-safe.
+
+use std::ffi::c_int;
+use std::ops::Range;
+
+/// `MADV_POPULATE_READ` and `MADV_POPULATE_WRITE` (Linux 5.14, include/uapi/asm-generic/mman-common.h).
+const POPULATE_READ: c_int = 22;
+const POPULATE_WRITE: c_int = 23;
+
+/// What a page of damaged memory answers.
+#[cfg(target_os = "linux")]
+pub(crate) const DAMAGED: c_int = libc::EHWPOISON;
+#[cfg(not(target_os = "linux"))]
+pub(crate) const DAMAGED: c_int = libc::EIO;
+
+/// Whether all pages of the range are there, for reading or for writing. `false` only if the kernel has said so.
+#[cfg(target_os = "linux")]
+pub(crate) fn are_there(pages: &Range<usize>, write: bool) -> bool {
+    populate(pages, write) != Err(libc::EFAULT) && (populate_is_known(pages) || can_be_read(pages.start))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn are_there(_pages: &Range<usize>, _write: bool) -> bool {
+    false
+}
+
+/// Reads in (or allocates) every page of the range: `EFAULT` if one is lost, `EINVAL` if the kernel cannot.
+#[cfg(target_os = "linux")]
+pub(crate) fn populate(pages: &Range<usize>, write: bool) -> Result<(), c_int> {
+    let advice = if write { POPULATE_WRITE } else { POPULATE_READ };
+    // SAFETY: changes no bytes; a bare system call that looks at the addresses itself.
+    match unsafe { libc::syscall(libc::SYS_madvise, pages.start, pages.len(), advice) } {
+        0 => Ok(()),
+        _ => Err(errno()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn populate(_pages: &Range<usize>, _write: bool) -> Result<(), c_int> {
+    Err(libc::EINVAL)
+}
+
+#[cfg(target_os = "linux")]
+fn populate_is_known(pages: &Range<usize>) -> bool {
+    let nothing = pages.start..pages.start;
+    populate(&nothing, false) != Err(libc::EINVAL)
+}
+
+/// For kernels before 5.14: lets the kernel read one byte.
+#[cfg(target_os = "linux")]
+fn can_be_read(address: usize) -> bool {
+    let mut byte = 0_u8;
+    let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: address as *mut _, iov_len: 1 };
+    let process = std::process::id();
+    // SAFETY: room for one byte, and an address that is only looked at.
+    let read = unsafe {
+        libc::syscall(libc::SYS_process_vm_readv, process, &raw const local, 1, &raw const remote, 1, 0)
+    };
+    read == 1 || errno() != libc::EFAULT
+}
+
+/// The errno of the system call before. Signal-safe: the handler's entry saves and restores it.
+#[cfg(target_os = "linux")]
+pub(super) fn errno() -> c_int {
+    // SAFETY: this thread's errno.
+    unsafe { *libc::__errno_location() }
+}

@@ -1,0 +1,483 @@
+//! A guarded map: made, read, written, asked, mapped anew, taken away.
+
+use super::error::Error;
+use super::fault::{Cause, Fault};
+use super::handler::present;
+use super::identity::{self, Identity};
+use super::options::MapOptions;
+use super::registry::{self, Facts, Refused, Slot};
+use super::view::View;
+use super::{open, page_size, seat, spare};
+use std::ffi::{CStr, CString};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// A mapped file whose loss is an error.
+///
+/// When the file is truncated, overwritten in place or cannot be read any more, a read gives the bytes up to the lost ones,
+/// then [`Error::Lost`] with the cause, on every thread. [`Map::refresh`] maps the file anew.
+///
+/// A truncation *within* a page gives zeros up to the page's end and no signal, and a file that was cut and written again
+/// before anybody looked shows its new bytes: nothing but the file's length and times tells. [`Map::verify`] looks at them.
+///
+/// Thread-safe. In a forked child the map is there as well and guarded as well. Not for signal handlers, except for reading.
+///
+/// # References
+/// mmap(2), `filemap_fault` in the kernel's mm/filemap.c.
+///
+/// ```
+/// use sigward::mapping::{Cause, Error, Map};
+/// # let path = std::env::temp_dir().join(format!("sigward-map-{}", std::process::id()));
+/// std::fs::write(&path, vec![7; 100_000])?;
+/// let mut map = Map::open(&path)?;
+/// let mut bytes = [0; 4];
+/// assert_eq!(map.read_at(90_000, &mut bytes)?, 4);
+///
+/// std::fs::File::options().write(true).open(&path)?.set_len(50_000)?; // by somebody else
+/// let Err(Error::Lost(fault)) = map.read_at(90_000, &mut bytes) else { panic!() };
+/// assert_eq!((fault.offset, fault.cause()), (50_000, Cause::Truncated { len_now: 50_000 }));
+/// assert_eq!(map.read_at(40_000, &mut bytes)?, 4);
+/// map.refresh()?;
+/// assert_eq!((map.len(), map.status()), (50_000, None));
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Map {
+    slot: &'static Slot,
+    data: *mut u8,
+    length: usize,
+    options: MapOptions,
+}
+
+// SAFETY: the pages belong to this map and are only read through `&self`; the rest is atomics.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps the whole file at `path` for reading. [`MapOptions`] has the rest.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::NotAFile`], [`Error::PastEnd`], [`Error::Overflow`], [`Error::System`] with what open(2) or
+    /// mmap(2) say, [`Error::Signal`]. Then nothing is left behind.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        MapOptions::new().open(path)
+    }
+
+    /// Maps the whole of an open file for reading; a duplicate of its descriptor is kept.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn of(file: impl std::os::fd::AsFd) -> Result<Self, Error> {
+        MapOptions::new().map(file)
+    }
+
+    pub(super) fn make(
+        options: MapOptions,
+        file: OwnedFd,
+        identity: Identity,
+        write: bool,
+        path: Option<CString>,
+    ) -> Result<Self, Error> {
+        seat::guard()?;
+        spare::fill();
+        let length = length_of(&options, &identity)?;
+        let granule = super::granule_of(file.as_raw_fd())?;
+        let first = options.offset / granule as u64 * granule as u64;
+        let before = (options.offset - first) as usize;
+        let whole = before
+            .checked_add(length)
+            .and_then(|end| end.checked_next_multiple_of(granule))
+            .ok_or(Error::Overflow)?;
+        let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
+        let sharing = if options.copy_on_write { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
+        let offset = libc::off_t::try_from(first).map_err(|_| Error::Overflow)?;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let pages =
+            unsafe { libc::mmap(std::ptr::null_mut(), whole, protection, sharing, file.as_raw_fd(), offset) };
+        if pages == libc::MAP_FAILED {
+            return Err(Error::system("mmap"));
+        }
+        let can_reserve = write && sharing == libc::MAP_SHARED;
+        let descriptor = if options.no_descriptor { -1 } else { file.into_raw_fd() };
+        let facts = Facts {
+            pages: pages.addr()..pages.addr() + whole,
+            data: pages.addr() + before,
+            length,
+            file_offset: first,
+            descriptor,
+            can_reserve,
+            protection,
+            sharing,
+            adopted: false,
+            area_file: (0, 0),
+            granule,
+            identity,
+            path: path.map_or(std::ptr::null(), |path| path.into_raw()),
+        };
+        Self::register(facts, options).map_err(|(error, facts)| {
+            // SAFETY: the mapping just made, which nobody has seen.
+            unsafe { libc::munmap(pages, whole) };
+            give_back(&facts);
+            error
+        })
+    }
+
+    /// Registers a mapping. On failure the facts come back, for what they own to be given back.
+    pub(super) fn register(facts: Facts, options: MapOptions) -> Result<Self, (Error, Facts)> {
+        let (data, length) = (facts.data as *mut u8, facts.length);
+        match registry::register(facts.clone()) {
+            Ok(slot) => Ok(Self { slot, data, length, options }),
+            Err(Refused::Overlap(_)) => Err((Error::Overlap, facts)),
+            Err(Refused::NoMemory) => Err((Error::System { call: "mmap", errno: libc::ENOMEM }, facts)),
+            Err(Refused::OutOfReach) => Err((Error::System { call: "mmap", errno: libc::ENOTSUP }, facts)),
+        }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Never: an empty file cannot be mapped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Where the bytes are. Who reads them there checks [`Map::check`] afterwards.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.data
+    }
+
+    pub(super) fn as_mut_ptr(&self) -> *mut u8 {
+        self.data
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        self.slot.facts()
+    }
+
+    /// The lowest lost offset, `u64::MAX` while nothing is lost: to be read after the bytes. It lives as long as the map.
+    #[must_use]
+    pub fn poison_word(&self) -> &AtomicU64 {
+        self.slot.poison()
+    }
+
+    /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's end, 0 behind it, and fewer
+    /// where the rest is lost. What `buffer` holds beyond is unspecified. Signal-safe.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the byte at `offset` is lost.
+    #[inline]
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        // SAFETY: `buffer` has room for as many bytes as it is long.
+        unsafe { self.read_raw(offset, buffer.as_mut_ptr(), buffer.len()) }
+    }
+
+    /// As [`Map::read_at`], into memory that need not be initialised.
+    ///
+    /// # Safety
+    /// `count` bytes at `to` may be written.
+    #[inline]
+    pub(crate) unsafe fn read_raw(&self, offset: u64, to: *mut u8, count: usize) -> Result<usize, Error> {
+        let count = self.clip(offset, count);
+        if count == 0 {
+            return Ok(0);
+        }
+        let from = self.data.wrapping_add(offset as usize);
+        // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to` is somebody else's memory.
+        // A page that is lost meanwhile is replaced by zeros, which `intact` finds out.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, count) };
+        self.intact(offset, count)
+    }
+
+    /// As [`Map::read_at`], but all of `buffer` or an error.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if any of the bytes is lost, [`Error::Invalid`] if the map ends before.
+    pub fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        if self.clip(offset, buffer.len()) < buffer.len() {
+            return Err(BEYOND);
+        }
+        match self.read_at(offset, buffer)? {
+            count if count == buffer.len() => Ok(()),
+            _ => Err(self.lost()),
+        }
+    }
+
+    /// Runs `look` on a range of the map and then finds out whether any byte of the range was lost.
+    ///
+    /// # Errors
+    /// [`Error::Lost`]; what `look` returned is dropped then, because it may rest on zeros. [`Error::Invalid`] if the range is not
+    /// within the map.
+    #[inline]
+    pub fn with<T>(&self, range: Range<usize>, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
+        let view = View::of(self, &range).ok_or(BEYOND)?;
+        let found = look(view);
+        self.check(range)?;
+        Ok(found)
+    }
+
+    /// Whether the bytes that were read from this range before were the file's.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if any of them is lost now; [`Error::Invalid`] if the range is not within the map.
+    #[inline]
+    pub fn check(&self, range: Range<usize>) -> Result<(), Error> {
+        if range.start > range.end || range.end > self.length {
+            return Err(BEYOND);
+        }
+        // The bytes were read before the poison word is: pairs with what orders it before any change of pages.
+        fence(Ordering::Acquire);
+        let poison = self.slot.poison().load(Ordering::Acquire);
+        if range.is_empty() || range.end as u64 <= poison { Ok(()) } else { Err(self.lost()) }
+    }
+
+    /// All bytes as a slice.
+    ///
+    /// # Safety
+    /// Nobody changes the file while the slice is alive: no other process, thread or map. Bytes that are lost meanwhile read as
+    /// zeros, and what was read must be thrown away if [`Map::check`] says so afterwards. Where others can change the file, use
+    /// [`Map::read_at`] or [`Map::with`].
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        // SAFETY: `length` readable bytes that live as long as `self`; that they do not change is the caller's word.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+
+    /// What has been lost: none while the map is intact as far as anybody has looked. Signal-safe.
+    #[must_use]
+    pub fn status(&self) -> Option<Fault> {
+        self.slot.fault()
+    }
+
+    /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that the path names. One or two
+    /// system calls. For a writable shared map the change time says nothing; there only length and path are compared.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`].
+    pub fn verify(&self) -> Result<(), Error> {
+        if self.status().is_some() {
+            return Err(self.lost());
+        }
+        let facts = self.facts();
+        if facts.descriptor >= 0 {
+            let now = identity::of_mappable(facts.descriptor)?;
+            if !now.is_same_file(&facts.identity) {
+                // Somebody has closed our descriptor and its number is another file's.
+                return Err(Error::System { call: "fstat", errno: libc::EBADF });
+            }
+            self.compare(&now)?;
+        }
+        let Some(path) = self.path() else { return Ok(()) };
+        match identity::of_path(path) {
+            Ok(named) if !named.is_same_file(&facts.identity) => Err(Error::Changed { replaced: true }),
+            Ok(named) => self.compare(&named),
+            Err(libc::ENOENT | libc::ENOTDIR) => Err(Error::Changed { replaced: true }),
+            Err(errno) => Err(Error::System { call: "stat", errno }),
+        }
+    }
+
+    fn compare(&self, now: &Identity) -> Result<(), Error> {
+        let facts = self.facts();
+        let start = facts.file_offset + (facts.data - facts.pages.start) as u64;
+        // An adopted map may have been made longer than its file.
+        let end = (start + self.length as u64).min(facts.identity.length);
+        if now.length < end {
+            let cause = Cause::Truncated { len_now: now.length };
+            let offset = now.length.saturating_sub(start);
+            return Err(Error::Lost(Fault { offset, ..Fault::of(cause, libc::EFAULT) }));
+        }
+        let own_writes = facts.sharing == libc::MAP_SHARED && facts.protection & libc::PROT_WRITE != 0;
+        let changed = now.length != facts.identity.length || now.changed != facts.identity.changed;
+        if changed && !own_writes { Err(Error::Changed { replaced: false }) } else { Ok(()) }
+    }
+
+    /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes
+    /// that were lost are there again if the file has them. Addresses change, except for an adopted map, whose pages are
+    /// mapped in place again: nobody may be reading those meanwhile.
+    ///
+    /// # Errors
+    /// As [`Map::open`]; then the map is what it was.
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        if self.facts().adopted {
+            return super::adopt::heal(self);
+        }
+        if self.verify().is_ok() {
+            return Ok(());
+        }
+        let write = self.facts().protection & libc::PROT_WRITE != 0;
+        let path = self.path().map(CStr::to_owned);
+        let (file, identity) = match &path {
+            Some(path) => open::open(path, write && !self.options.copy_on_write)?,
+            None => self.own_file()?,
+        };
+        *self = self.options.finish(file, identity, write, path)?;
+        Ok(())
+    }
+
+    fn own_file(&self) -> Result<(OwnedFd, Identity), Error> {
+        let descriptor = self.facts().descriptor;
+        if descriptor < 0 {
+            return Err(Error::Invalid("a map without path and descriptor cannot be mapped anew"));
+        }
+        let identity = identity::of_mappable(descriptor)?;
+        // SAFETY: the map's own descriptor, open as long as the map is.
+        let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+        let copy = own.try_clone_to_owned();
+        copy.map(|copy| (copy, identity))
+            .map_err(|error| Error::System { call: "fcntl", errno: error.raw_os_error().unwrap_or(libc::EIO) })
+    }
+
+    /// Reads in every page of the range now (for a writable shared map: allocates it), so that a page that cannot be had is
+    /// found here and not later.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::Invalid`] if the range is not within the map, [`Error::System`].
+    pub fn populate(&self, range: Range<usize>) -> Result<(), Error> {
+        if range.start > range.end || range.end > self.length {
+            return Err(BEYOND);
+        }
+        if range.is_empty() {
+            return Ok(());
+        }
+        let facts = self.facts();
+        let write = facts.can_reserve;
+        let within = |offset: usize| facts.data + offset - facts.pages.start;
+        let start = facts.pages.start + within(range.start) / facts.granule * facts.granule;
+        let end = facts.pages.start + within(range.end).next_multiple_of(facts.granule);
+        match present::populate(&(start..end), write) {
+            Ok(()) => {}
+            // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt with by the handler.
+            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => self.touch(start..end, write),
+            Err(errno) => return Err(Error::System { call: "madvise", errno }),
+        }
+        self.check(range)
+    }
+
+    fn touch(&self, pages: Range<usize>, write: bool) {
+        for page in pages.step_by(page_size()) {
+            // SAFETY: a byte of the map's pages, which are mapped as long as `self` lives; writable if `write`.
+            let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
+            if write {
+                byte.fetch_or(0, Ordering::Relaxed);
+            } else {
+                std::hint::black_box(byte.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    /// The path that was opened.
+    pub(super) fn path(&self) -> Option<&CStr> {
+        let path = self.facts().path;
+        // SAFETY: null, or the slot's own path, which lives as long as the map.
+        (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) })
+    }
+
+    /// Takes the map away. Dropping it does the same.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    /// Takes the map away but keeps its addresses readable for ever, as zeros that cost no memory: for a garbage-collected
+    /// language, where nobody can tell when the last slice is gone.
+    pub fn retire(self) {
+        let kept = std::mem::ManuallyDrop::new(self);
+        registry::withdraw(kept.slot);
+        let pages = kept.facts().pages.clone();
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        // SAFETY: pages of this map, which is no longer registered and whose last user is gone. If the kernel refuses, the
+        // file stays mapped there.
+        unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
+        give_back(kept.facts());
+        registry::release(kept.slot);
+    }
+
+    /// How many of `count` bytes from `offset` on lie in the map.
+    #[inline]
+    pub(super) fn clip(&self, offset: u64, count: usize) -> usize {
+        let rest = (self.length as u64).saturating_sub(offset);
+        if count as u64 <= rest { count } else { rest as usize }
+    }
+
+    /// How many of `count` bytes that were just copied are the file's.
+    #[inline]
+    pub(super) fn intact(&self, offset: u64, count: usize) -> Result<usize, Error> {
+        // As in `check`.
+        fence(Ordering::Acquire);
+        let poison = self.slot.poison().load(Ordering::Acquire);
+        if offset + count as u64 <= poison {
+            return Ok(count);
+        }
+        if offset < poison { Ok((poison - offset) as usize) } else { Err(self.lost()) }
+    }
+
+    #[cold]
+    pub(super) fn lost(&self) -> Error {
+        self.status().map_or(Error::Invalid("nothing is lost"), Error::Lost)
+    }
+
+    pub(super) fn slot(&self) -> &'static Slot {
+        self.slot
+    }
+}
+
+impl std::fmt::Debug for Map {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Map")
+            .field("path", &self.path())
+            .field("data", &self.data)
+            .field("length", &self.length)
+            .field("status", &self.status())
+            .finish()
+    }
+}
+
+const BEYOND: Error = Error::Invalid("the range is not within the map");
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        registry::withdraw(self.slot);
+        let facts = self.facts();
+        if !facts.adopted {
+            // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
+            unsafe { libc::munmap(facts.pages.start as *mut _, facts.pages.len()) };
+        }
+        give_back(facts);
+        registry::release(self.slot);
+    }
+}
+
+/// Closes the descriptor, if it is still the map's file, and frees the path.
+pub(super) fn give_back(facts: &Facts) {
+    let own = facts.descriptor >= 0
+        && identity::of_mappable(facts.descriptor).is_ok_and(|now| now.is_same_file(&facts.identity));
+    if own {
+        // SAFETY: the map's own descriptor, used no more.
+        unsafe { libc::close(facts.descriptor) };
+    }
+    if !facts.path.is_null() {
+        // SAFETY: made by `CString::into_raw` for this map alone.
+        drop(unsafe { CString::from_raw(facts.path.cast_mut()) });
+    }
+}
+
+/// The bytes that the options ask for, if the file has them.
+fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
+    if identity.length == 0 {
+        return Err(Error::Empty);
+    }
+    let end = match options.length {
+        0 => identity.length,
+        length => options.offset.checked_add(length).ok_or(Error::Overflow)?,
+    };
+    if options.offset >= identity.length || end > identity.length {
+        return Err(Error::PastEnd { length: identity.length });
+    }
+    isize::try_from(end - options.offset).map(isize::unsigned_abs).map_err(|_| Error::Overflow)
+}

@@ -1,0 +1,140 @@
+//! A guarded map that is written to.
+
+use super::error::Error;
+use super::map::Map;
+use super::options::MapOptions;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+
+/// A mapped file that is written to. What is written where the file has no room, or no longer reaches, is kept from harm but
+/// not in the file: [`MapMut::write_at`] and [`MapMut::flush`] say so.
+///
+/// Written bytes reach the disk some time later, or with [`MapMut::flush`]. Thread-safe; in a forked child both processes write
+/// to the same file. Not for signal handlers.
+///
+/// ```
+/// use sigward::mapping::MapOptions;
+/// # let path = std::env::temp_dir().join(format!("sigward-map-mut-{}", std::process::id()));
+/// std::fs::write(&path, vec![0; 8192])?;
+/// let mut map = MapOptions::new().open_mut(&path)?;
+/// map.write_at(5000, b"hello")?;
+/// map.flush()?;
+/// assert_eq!(&std::fs::read(&path)?[5000..5005], b"hello");
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MapMut(pub(super) Map);
+
+impl Deref for MapMut {
+    type Target = Map;
+
+    fn deref(&self) -> &Map {
+        &self.0
+    }
+}
+
+impl MapMut {
+    /// Maps the whole file at `path` for reading and writing.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        MapOptions::new().open_mut(path)
+    }
+
+    /// Copies `bytes` to `offset` and says how many are in the file's pages: fewer at the map's end and where the rest has no
+    /// room or is lost.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the byte at `offset` is lost: on a full disk its cause is [`NoSpace`](super::Cause::NoSpace).
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
+        // SAFETY: nobody else writes or reads through this map: `self` is borrowed alone.
+        unsafe { self.0.write_shared(offset, bytes) }
+    }
+
+    /// Runs `work` on a range of the map as atomic bytes, for several threads at once, and then finds out whether any byte of
+    /// the range was lost.
+    ///
+    /// # Errors
+    /// As [`Map::with`].
+    pub fn with_cells<T>(&self, range: Range<usize>, work: impl FnOnce(&[AtomicU8]) -> T) -> Result<T, Error> {
+        let done = self.0.with(range.clone(), |view| {
+            let cells = view.as_ptr().cast::<AtomicU8>();
+            // SAFETY: the view's bytes, writable and alive meanwhile; other threads have them as atomics, too.
+            work(unsafe { std::slice::from_raw_parts(cells, range.len()) })
+        })?;
+        Ok(done)
+    }
+
+    /// The four bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`] after reading it.
+    #[must_use]
+    pub fn atomic_u32(&self, offset: usize) -> Option<&AtomicU32> {
+        let place = self.aligned::<AtomicU32>(offset)?;
+        // SAFETY: within the map, writable, aligned, and alive as long as `self`.
+        Some(unsafe { &*place })
+    }
+
+    /// The eight bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`] after reading it.
+    #[must_use]
+    pub fn atomic_u64(&self, offset: usize) -> Option<&AtomicU64> {
+        let place = self.aligned::<AtomicU64>(offset)?;
+        // SAFETY: as above.
+        Some(unsafe { &*place })
+    }
+
+    fn aligned<T>(&self, offset: usize) -> Option<*const T> {
+        let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.0.len());
+        let place = self.0.as_ptr().wrapping_add(offset).cast::<T>();
+        (fits && place.is_aligned()).then_some(place)
+    }
+
+    /// Maps the file anew: see [`Map::refresh`]. What was written to lost pages is gone.
+    ///
+    /// # Errors
+    /// As [`Map::refresh`].
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        self.0.refresh()
+    }
+
+    /// Waits until what was written is on the disk (msync(2), `MS_SYNC`).
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then. [`Error::System`] with msync's errno.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.0.flush()
+    }
+}
+
+impl Map {
+    /// As [`MapMut::write_at`].
+    ///
+    /// # Safety
+    /// The map is writable, and no other thread reads or writes these bytes meanwhile except as C would: at its own risk.
+    pub(crate) unsafe fn write_shared(&self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
+        let count = self.clip(offset, bytes.len());
+        if count == 0 {
+            return Ok(0);
+        }
+        let to = self.as_mut_ptr().wrapping_add(offset as usize);
+        // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be had is replaced by private
+        // memory, which `intact` finds out.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
+        self.intact(offset, count)
+    }
+
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_writable(&self) -> bool {
+        self.facts().protection & libc::PROT_WRITE != 0
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let pages = self.facts().pages.clone();
+        // SAFETY: the map's own pages; changes no bytes.
+        let failed = unsafe { libc::msync(pages.start as *mut _, pages.len(), libc::MS_SYNC) } != 0;
+        let error = Error::system("msync");
+        self.check(0..self.len())?;
+        if failed { Err(error) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,40 @@
+//! Opening a file to map it: regular files only, without waiting for anybody.
+
+use super::error::Error;
+use super::identity::{self, Identity, errno};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Opens the file at `path`. A FIFO would wait for a writer, so what it is is looked at first, and O_NONBLOCK is for the case
+/// that it has become one since. (O_NONBLOCK also means not to wait for a lease to be given up: then the plain call waits.)
+pub(super) fn open(path: &CStr, write: bool) -> Result<(OwnedFd, Identity), Error> {
+    let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+    let quick = access | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    let file = match attempt(path, quick) {
+        Err(libc::EWOULDBLOCK) => attempt(path, access | libc::O_CLOEXEC | libc::O_NOCTTY),
+        // What a FIFO without readers, a socket and a missing device answer.
+        Err(libc::ENXIO) => return Err(Error::NotAFile { errno: libc::ENODEV }),
+        other => other,
+    };
+    let file = file.map_err(|errno| match errno {
+        libc::EISDIR => Error::NotAFile { errno },
+        errno => Error::System { call: "open", errno },
+    })?;
+    let identity = identity::of_mappable(file.as_raw_fd())?;
+    Ok((file, identity))
+}
+
+fn attempt(path: &CStr, flags: libc::c_int) -> Result<OwnedFd, libc::c_int> {
+    loop {
+        // SAFETY: a NUL-terminated path.
+        let fd = unsafe { libc::open(path.as_ptr(), flags) };
+        if fd >= 0 {
+            // SAFETY: a new descriptor that nobody else has.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        match errno() {
+            libc::EINTR => {}
+            errno => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! How a file is to be mapped.
+
+use super::error::Error;
+use super::identity::{self, Identity, c_path};
+use super::map::Map;
+use super::map_mut::MapMut;
+use super::open;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// How a file is to be mapped: all of it, shared, read-only, unless said otherwise.
+///
+/// ```
+/// use sigward::mapping::MapOptions;
+/// # let path = std::env::temp_dir().join(format!("sigward-options-{}", std::process::id()));
+/// # std::fs::write(&path, b"0123456789")?;
+/// let map = MapOptions::new().offset(2).len(5).populate(true).open(&path)?;
+/// let mut bytes = [0; 5];
+/// map.read_exact_at(0, &mut bytes)?;
+/// assert_eq!(&bytes, b"23456");
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MapOptions {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) populate: bool,
+    pub(super) copy_on_write: bool,
+    pub(super) no_descriptor: bool,
+}
+
+impl MapOptions {
+    /// The whole file.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where in the file the map begins, in bytes; any byte will do.
+    #[must_use]
+    pub fn offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// How many bytes; 0 is up to the end that the file has now.
+    #[must_use]
+    pub fn len(mut self, length: u64) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// Reads every page in at once, so that a page that cannot be had is an error of opening.
+    #[must_use]
+    pub fn populate(mut self, populate: bool) -> Self {
+        self.populate = populate;
+        self
+    }
+
+    /// Writes stay in this process (`MAP_PRIVATE`). Pages that were written to are lost by a truncation as well.
+    #[must_use]
+    pub fn copy_on_write(mut self, private: bool) -> Self {
+        self.copy_on_write = private;
+        self
+    }
+
+    /// Keeps no file descriptor: for very many maps. Causes are [`Cause::Unknown`](super::Cause::Unknown) then, lost pages
+    /// are met one by one, and `verify` looks at the path alone.
+    #[must_use]
+    pub fn no_descriptor(mut self, none: bool) -> Self {
+        self.no_descriptor = none;
+        self
+    }
+
+    /// Maps the file at `path` for reading.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Map, Error> {
+        self.open_path(c_path(path.as_ref())?, false)
+    }
+
+    /// Maps the file at `path` for reading and writing.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn open_mut(self, path: impl AsRef<Path>) -> Result<MapMut, Error> {
+        self.open_path(c_path(path.as_ref())?, true).map(MapMut)
+    }
+
+    /// Maps an open file for reading; a duplicate of its descriptor is kept, the file need not stay open.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn map(self, file: impl AsFd) -> Result<Map, Error> {
+        self.of_descriptor(file.as_fd(), false)
+    }
+
+    /// Maps an open file for reading and writing; it must have been opened for both, unless the map is copy-on-write.
+    ///
+    /// # Errors
+    /// As [`Map::open`].
+    pub fn map_mut(self, file: impl AsFd) -> Result<MapMut, Error> {
+        self.of_descriptor(file.as_fd(), true).map(MapMut)
+    }
+
+    pub(crate) fn open_path(self, path: CString, write: bool) -> Result<Map, Error> {
+        let (file, identity) = open::open(&path, write && !self.copy_on_write)?;
+        self.finish(file, identity, write, Some(path))
+    }
+
+    pub(crate) fn of_descriptor(self, file: BorrowedFd<'_>, write: bool) -> Result<Map, Error> {
+        let identity = identity::of_mappable(file.as_raw_fd())?;
+        let own = file
+            .try_clone_to_owned()
+            .map_err(|error| Error::System { call: "fcntl", errno: error.raw_os_error().unwrap_or(libc::EIO) })?;
+        self.finish(own, identity, write, None)
+    }
+
+    pub(super) fn finish(
+        self,
+        file: OwnedFd,
+        identity: Identity,
+        write: bool,
+        path: Option<CString>,
+    ) -> Result<Map, Error> {
+        let map = Map::make(self, file, identity, write, path)?;
+        if self.populate {
+            map.populate(0..map.len())?;
+        }
+        Ok(map)
+    }
+}

@@ -1,0 +1,160 @@
+//! Which addresses are guarded: registering a map, finding it from an address, taking it away.
+
+mod memory;
+pub(crate) mod pin;
+pub(crate) mod slot;
+mod table;
+pub(crate) mod wiped;
+
+pub(crate) use slot::{Facts, Slot};
+pub(crate) use table::find;
+
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::observe::counters::MAPS;
+use std::time::Duration;
+use wiped::Wiped;
+
+/// Slots that nobody uses.
+static FREE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
+/// A lock in a page that fork clears: see [`wiped`].
+static LOCK: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Why a range cannot be registered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Some page of it is guarded already, in this slot.
+    Overlap(*const Slot),
+    /// The kernel has no memory for the registry.
+    NoMemory,
+    /// The addresses are beyond what the table reaches.
+    OutOfReach,
+}
+
+/// How many maps are registered.
+pub(crate) fn registered() -> u64 {
+    MAPS.get()
+}
+
+/// Registers a map: from now on faults in it are caught.
+pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
+    let range = facts.pages.clone();
+    if range.end > table::REACH {
+        return Err(Refused::OutOfReach);
+    }
+    let held = Held::new().ok_or(Refused::NoMemory)?;
+    if let Some((_, other)) = table::any_in(&range) {
+        return Err(Refused::Overlap(other));
+    }
+    let slot = take_slot(&held).ok_or(Refused::NoMemory)?;
+    slot.fill(facts);
+    if !table::insert(&range, slot) {
+        give_slot(&held, slot);
+        return Err(Refused::NoMemory);
+    }
+    MAPS.add();
+    Ok(slot)
+}
+
+/// Takes a map out of the registry and waits until no handler is at work on it. Then the caller may do with the memory what
+/// it likes, and calls [`release`].
+pub(crate) fn withdraw(slot: &'static Slot) {
+    forget(slot);
+    let mut spins = 0_u32;
+    while !pin::is_quiet(slot.wiped()) {
+        spins += 1;
+        if spins < 100 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
+    }
+    MAPS.subtract();
+}
+
+/// An address in the range that is guarded.
+pub(crate) fn guarded_in(range: &std::ops::Range<usize>) -> Option<usize> {
+    let _held = Held::new()?;
+    table::any_in(range).map(|(address, _)| address)
+}
+
+/// Takes a map that is still registered out of the table: faults at its addresses are not caught any more.
+pub(crate) fn forget(slot: &'static Slot) {
+    if let Some(_held) = Held::new() {
+        table::remove(&slot.facts().pages, slot);
+    }
+}
+
+/// Gives a withdrawn slot back. Nobody may use it any more.
+pub(crate) fn release(slot: &'static Slot) {
+    if let Some(held) = Held::new() {
+        give_slot(&held, slot);
+    }
+}
+
+fn take_slot(held: &Held) -> Option<&'static Slot> {
+    if FREE.load(Ordering::Relaxed).is_null() {
+        more_slots(held)?;
+    }
+    // SAFETY: null, or a slot that lives for ever.
+    let slot = unsafe { FREE.load(Ordering::Relaxed).as_ref() }?;
+    FREE.store(slot.next_free.load(Ordering::Relaxed), Ordering::Relaxed);
+    Some(slot)
+}
+
+fn give_slot(_held: &Held, slot: &'static Slot) {
+    slot.next_free.store(FREE.load(Ordering::Relaxed), Ordering::Relaxed);
+    FREE.store(std::ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
+}
+
+/// Makes slots in ever larger batches: 100,000 of them are a dozen areas.
+fn more_slots(held: &Held) -> Option<()> {
+    static BATCH: AtomicU32 = AtomicU32::new(32);
+    let batch = BATCH.load(Ordering::Relaxed);
+    BATCH.store((batch * 2).min(1 << 14), Ordering::Relaxed);
+    let slots = memory::for_ever(batch as usize * size_of::<Slot>()).cast::<Slot>();
+    let wiped = memory::wiped_on_fork(batch as usize * size_of::<Wiped>()).cast::<Wiped>();
+    if slots.is_null() || wiped.is_null() {
+        return None;
+    }
+    for number in (0..batch as usize).rev() {
+        // SAFETY: zeroed memory for `batch` slots that lives for ever; all of a slot's fields may be zero.
+        let slot: &'static Slot = unsafe { &*slots.add(number) };
+        // SAFETY: likewise for the wiped words.
+        slot.give_wiped(unsafe { &*wiped.add(number) });
+        give_slot(held, slot);
+    }
+    Some(())
+}
+
+/// The lock of the registry. No handler takes it.
+struct Held(&'static AtomicU32);
+
+impl Held {
+    fn new() -> Option<Self> {
+        let lock = lock_word()?;
+        let mut spins = 0_u32;
+        while lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            spins += 1;
+            if spins < 100 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
+        }
+        Some(Self(lock))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// Where the lock is: made by whoever comes first.
+fn lock_word() -> Option<&'static AtomicU32> {
+    if LOCK.load(Ordering::Acquire).is_null() {
+        let made = memory::wiped_on_fork(size_of::<AtomicU32>()).cast::<AtomicU32>();
+        let lost = LOCK
+            .compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire)
+            .is_err();
+        if lost && !made.is_null() {
+            // SAFETY: ours alone: nobody has seen it.
+            unsafe { libc::munmap(made.cast(), size_of::<AtomicU32>()) };
+        }
+    }
+    // SAFETY: null, or zeroed memory that lives for ever.
+    unsafe { LOCK.load(Ordering::Acquire).as_ref() }
+}

@@ -1,0 +1,39 @@
+//! Words that a forked child finds at zero: pins and locks of threads that only the parent has.
+//!
+//! They lie in pages that the kernel clears in a child (`MADV_WIPEONFORK`, madvise(2)), so nobody there waits for a handler
+//! or a lock holder that does not exist. Nothing has to be done at the fork itself, and none of it costs a system call.
+
+use super::super::sync::{AtomicU32, Ordering};
+
+/// The changing words of one slot.
+#[repr(C)]
+pub(crate) struct Wiped {
+    /// Handlers that are at work on the slot's map.
+    pub(super) pins: AtomicU32,
+    /// 1 while a handler is patching.
+    patching: AtomicU32,
+}
+
+impl Wiped {
+    #[cfg(any(test, loom))]
+    pub(super) fn new() -> Self {
+        Self { pins: AtomicU32::new(0), patching: AtomicU32::new(0) }
+    }
+
+    /// Takes the patch lock, if nobody has it. Signal-safe; the caller has blocked all signals, so the holder is never a
+    /// frame further down on this thread.
+    pub(crate) fn try_lock(&self) -> Option<PatchLock<'_>> {
+        // Acquire pairs with the Release of `drop`: what the last holder recorded is seen.
+        let free = self.patching.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        free.then_some(PatchLock(self))
+    }
+}
+
+/// Held while the pages of one map are replaced.
+pub(crate) struct PatchLock<'a>(&'a Wiped);
+
+impl Drop for PatchLock<'_> {
+    fn drop(&mut self) {
+        self.0.patching.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,121 @@
+//! The seat on top for SIGBUS: taken by `init` or the first map, kept on top, left when nothing is guarded.
+//!
+//! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for this signal.
+
+use super::error::Error;
+use super::{handler, registry, spare};
+use crate::chain::{self, Disposition, Standing, Watch};
+use crate::observe::counters;
+use libc::SIGBUS;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WATCH: Watch = Watch { signal: SIGBUS, decide: handler::decide, stays: true };
+
+/// The seat was asked for and not left.
+static GUARDING: AtomicBool = AtomicBool::new(false);
+
+/// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get every fault and signal that
+/// is not ours. [`crate::init`] and the first map do it by themselves. Idempotent; [`restore`] takes it back.
+///
+/// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also where SIGBUS was ignored
+/// before (a fault ends a process that ignores it).
+///
+/// # Errors
+/// [`crate::Error::NoEntryPoint`], [`crate::Error::Reentered`], [`crate::Error::System`] if the kernel refuses.
+///
+/// # References
+/// sigaction(2), mmap(2) (SIGBUS), signal-safety(7).
+///
+/// ```
+/// sigward::mapping::guard()?;
+/// assert_eq!(sigward::mapping::thread_check(), Ok(()));
+/// sigward::mapping::restore()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn guard() -> Result<(), crate::Error> {
+    if GUARDING.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let held = chain::lock()?;
+    super::page_size();
+    chain::take(&held, &WATCH)?;
+    spare::fill();
+    crate::observe::log::read_environment();
+    GUARDING.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked child, not for signal handlers.
+///
+/// # Errors
+/// [`Error::Busy`] while maps are registered; else as [`guard`].
+pub fn restore() -> Result<(), Error> {
+    if registry::registered() != 0 {
+        return Err(Error::Busy);
+    }
+    let held = chain::lock()?;
+    chain::leave(&held, &WATCH)?;
+    GUARDING.store(false, Ordering::Release);
+    super::copy::seat_was_left();
+    Ok(())
+}
+
+/// Takes the seat on top again if it was asked for.
+pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
+    if !GUARDING.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let held = chain::lock()?;
+    let top = Disposition::read(SIGBUS)?;
+    if matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. }) {
+        counters::OVERWRITTEN.add();
+    }
+    chain::take(&held, &WATCH).map(drop)
+}
+
+/// Why a fault on this thread would not be caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "three independent findings, one bit each in C")]
+pub struct Unprotected {
+    /// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+    pub blocked: bool,
+    /// Another handler stands above ours: see [`crate::ensure_on_top`].
+    pub covered: bool,
+    /// The seat was never taken, or left.
+    pub unguarded: bool,
+}
+
+impl std::fmt::Display for Unprotected {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self { blocked: true, .. } => "SIGBUS is blocked in this thread: unblock it (pthread_sigmask)",
+            Self { covered: true, .. } => "another handler stands above ours for SIGBUS: call ensure_on_top",
+            _ => "the seat for SIGBUS is not taken: call mapping::guard",
+        })
+    }
+}
+
+impl std::error::Error for Unprotected {}
+
+/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, two system calls.
+///
+/// # Errors
+/// What stands in the way.
+///
+/// # References
+/// pthread_sigmask(3); `force_sig_info_to_task` in the kernel's kernel/signal.c.
+pub fn thread_check() -> Result<(), Unprotected> {
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: no new mask, and room for the old one.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()) };
+    // SAFETY: zeroed is an empty set, and the call has filled it; the number is valid.
+    let blocked = unsafe { libc::sigismember(mask.as_ptr(), SIGBUS) } == 1;
+    let standing = chain::standing(&WATCH).unwrap_or(Standing::Absent);
+    let found = Unprotected {
+        blocked,
+        covered: matches!(standing, Standing::Covered { .. }),
+        unguarded: matches!(standing, Standing::Absent),
+    };
+    if found == Unprotected::default() { Ok(()) } else { Err(found) }
+}
