@@ -20,7 +20,7 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // SIGPIPE is not touched by sigward_init.
 #define SIGWARD_SIGPIPE_LEAVE 2
 
-// Flag: one line on stderr for each swallowed SIGPIPE, as SIGWARD_LOG=stderr in the environment does.
+// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as SIGWARD_LOG=stderr in the environment does.
 #define SIGWARD_LOG_STDERR 1
 
 // SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
@@ -55,6 +55,22 @@ typedef enum sigward_seat {
     // Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top again.
     SIGWARD_SEAT_COVERED = 3,
 } sigward_seat;
+
+// Why bytes of a map are lost.
+typedef enum sigward_cause {
+    // Nothing is lost.
+    SIGWARD_CAUSE_NONE = 0,
+    // The file is shorter now, or was cut and written again: len_now.
+    SIGWARD_CAUSE_TRUNCATED = 1,
+    // The file system has no room, or the user no quota.
+    SIGWARD_CAUSE_NO_SPACE = 2,
+    // Reading or writing the page failed: error.
+    SIGWARD_CAUSE_IO = 3,
+    // The memory itself is damaged.
+    SIGWARD_CAUSE_HARDWARE = 4,
+    // The kernel gave no reason that could be found, or the map keeps no descriptor to ask about.
+    SIGWARD_CAUSE_UNKNOWN = 5,
+} sigward_cause;
 
 // Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
 typedef struct sigward_adopted sigward_adopted;
@@ -208,7 +224,8 @@ typedef struct sigward_fault {
 extern "C" {
 #endif // __cplusplus
 
-// Sets the process's policy. NULL options mean: filter SIGPIPE.
+// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
+// maps are looked after.
 //
 // Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
 // other runtime starts: it looks at what stands there and chains it. In a signal handler it works or, where
@@ -221,7 +238,7 @@ extern "C" {
 int sigward_init(const struct sigward_options *options);
 
 // Takes the seats on top again after another runtime or library installed its handlers; what stands there
-// now is chained. Does nothing without a policy, on top already, or where SIGPIPE is ignored.
+// now is chained. Does nothing for a signal without a policy, on top already, or where SIGPIPE is ignored.
 //
 // Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 int sigward_ensure_on_top(void);

@@ -5,6 +5,9 @@
 //! write returned anyway, keeps every other one for whoever had it before, and says which thread wrote to
 //! which descriptor and peer.
 //!
+//! A mapped file that somebody truncates, overwrites or that runs out of disk space raises SIGBUS. In a guarded map
+//! that is an error with its cause ([`mapping::Map`]).
+//!
 //! ```
 //! sigward::init()?;                       // once, from any thread
 //! // … write on any thread, through any library: a broken peer is EPIPE …
@@ -20,8 +23,9 @@
 //! | module | what for |
 //! |---|---|
 //! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
+//! | [`mapping`] | mapped files whose loss is an error: [`mapping::Map`], guarding others' maps, the checked copy |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
-//! | [`observe`] | [`Counters`], and the last swallowed signals one by one |
+//! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
 //! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
 //!
 //! # Features
@@ -50,14 +54,27 @@ pub mod sigpipe;
 pub use error::Error;
 pub use observe::{Counters, Event, read_events};
 
-/// Sets the default policy: [`sigpipe::filter`]. Idempotent, thread-safe, works in a forked child; not for
-/// signal handlers.
+/// Sets the default policy: [`sigpipe::filter`], and [`mapping::guard`] for SIGBUS. Idempotent, thread-safe, works in a forked
+/// child; not for signal handlers.
 ///
 /// # Errors
 /// As [`sigpipe::filter`]; then nothing has changed.
 pub fn init() -> Result<sigpipe::Outcome, Error> {
+    init_with(sigpipe::filter)
+}
+
+/// As [`init`], with another policy for SIGPIPE.
+pub(crate) fn init_with(
+    sigpipe: fn() -> Result<sigpipe::Outcome, Error>,
+) -> Result<sigpipe::Outcome, Error> {
+    let guarded_before = mapping::is_guarding();
     mapping::guard()?;
-    sigpipe::filter()
+    let outcome = sigpipe();
+    if outcome.is_err() && !guarded_before {
+        // Refused as well at worst; the first error is the one to tell.
+        let _ = mapping::restore();
+    }
+    outcome
 }
 
 /// Takes the seats on top again after another runtime or library has installed its handlers: a Go c-shared
@@ -68,7 +85,7 @@ pub fn init() -> Result<sigpipe::Outcome, Error> {
 ///
 /// # Errors
 /// [`Error::NoEntryPoint`] if too many different handlers have been stacked above us in this process's
-/// life, else as [`sigpipe::filter`].
+/// life, else as [`sigpipe::filter`] and [`mapping::guard`].
 ///
 /// ```
 /// sigward::init()?;

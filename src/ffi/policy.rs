@@ -12,7 +12,7 @@ pub const SIGWARD_SIGPIPE_IGNORE: u32 = 1;
 /// SIGPIPE is not touched by sigward_init.
 pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
-/// Flag: one line on stderr for each swallowed SIGPIPE, as SIGWARD_LOG=stderr in the environment does.
+/// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as SIGWARD_LOG=stderr in the environment does.
 pub const SIGWARD_LOG_STDERR: u32 = 1;
 
 /// Options of sigward_init. Set all to zero, then size.
@@ -67,7 +67,8 @@ pub struct sigward_sigpipe_report {
     pub previous: usize,
 }
 
-/// Sets the process's policy. NULL options mean: filter SIGPIPE.
+/// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
+/// maps are looked after.
 ///
 /// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
 /// other runtime starts: it looks at what stands there and chains it. In a signal handler it works or, where
@@ -80,7 +81,7 @@ pub struct sigward_sigpipe_report {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int {
     if options.is_null() {
-        return sigward_sigpipe_filter();
+        return code(crate::init().map(drop));
     }
     // The size alone may be there: a caller with other options has another struct.
     // SAFETY: by the header's contract options begin with a size_t.
@@ -93,12 +94,13 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     if options.flags & !SIGWARD_LOG_STDERR != 0 {
         return code(Err(Error::InvalidArgument));
     }
-    let status = match options {
-        sigward_options { sigpipe: SIGWARD_SIGPIPE_FILTER, .. } => sigward_sigpipe_filter(),
-        sigward_options { sigpipe: SIGWARD_SIGPIPE_IGNORE, .. } => sigward_sigpipe_ignore(),
-        sigward_options { sigpipe: SIGWARD_SIGPIPE_LEAVE, .. } => code(Ok(())),
-        _ => code(Err(Error::InvalidArgument)),
+    let sigpipe = match options.sigpipe {
+        SIGWARD_SIGPIPE_FILTER => sigpipe::filter,
+        SIGWARD_SIGPIPE_IGNORE => sigpipe::ignore,
+        SIGWARD_SIGPIPE_LEAVE => sigpipe::leave,
+        _ => return code(Err(Error::InvalidArgument)),
     };
+    let status = code(crate::init_with(sigpipe).map(drop));
     if status == 0 && options.flags & SIGWARD_LOG_STDERR != 0 {
         crate::observe::log_to_stderr(true);
     }
@@ -106,7 +108,7 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
 }
 
 /// Takes the seats on top again after another runtime or library installed its handlers; what stands there
-/// now is chained. Does nothing without a policy, on top already, or where SIGPIPE is ignored.
+/// now is chained. Does nothing for a signal without a policy, on top already, or where SIGPIPE is ignored.
 ///
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]

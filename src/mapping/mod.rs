@@ -51,7 +51,7 @@ pub use view::View;
 
 #[cfg(feature = "capi")]
 pub(crate) use adopt::adopt_path;
-pub(crate) use seat::ensure_on_top;
+pub(crate) use seat::{ensure_on_top, is_guarding};
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};

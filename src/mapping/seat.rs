@@ -34,7 +34,7 @@ static GUARDING: AtomicBool = AtomicBool::new(false);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn guard() -> Result<(), crate::Error> {
-    if GUARDING.load(Ordering::Acquire) {
+    if is_guarding() {
         return Ok(());
     }
     let held = chain::lock()?;
@@ -44,6 +44,11 @@ pub fn guard() -> Result<(), crate::Error> {
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
     Ok(())
+}
+
+/// Whether the seat was asked for and not left.
+pub(crate) fn is_guarding() -> bool {
+    GUARDING.load(Ordering::Acquire)
 }
 
 /// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked child, not for signal handlers.
@@ -63,7 +68,7 @@ pub fn restore() -> Result<(), Error> {
 
 /// Takes the seat on top again if it was asked for.
 pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
-    if !GUARDING.load(Ordering::Acquire) {
+    if !is_guarding() {
         return Ok(());
     }
     let held = chain::lock()?;

@@ -28,6 +28,8 @@ pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
+#[cfg(feature = "capi")]
+pub(crate) use policy::leave;
 #[cfg(all(feature = "early", target_os = "linux"))]
 pub(crate) use policy::step_aside;
 pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};

@@ -161,6 +161,12 @@ pub fn ignore() -> Result<Outcome, Error> {
     outcome()
 }
 
+/// Changes nothing.
+#[cfg(feature = "capi")]
+pub(crate) fn leave() -> Result<Outcome, Error> {
+    outcome()
+}
+
 /// Takes back what [`filter`], [`ignore`] and the constructor did: seats pass through, SIG_IGN of ours
 /// becomes SIG_DFL again. What somebody else has installed since stays. Idempotent.
 ///

@@ -172,9 +172,16 @@ pub(super) fn interrupted(state: State, general: &General) -> Option<Going> {
 /// The registers for going on byte by byte up to `stop`. Signal-safe.
 pub(super) fn go_on(general: &General, going: &Going, stop: usize) -> General {
     let mut general = *general;
+    [general[0], general[1], general[2]] = [going.dst, going.src, going.len];
     general[4] = going.done;
     general[5] = stop;
     general
+}
+
+/// Up to where these registers go on.
+#[cfg(test)]
+pub(super) fn stop(general: &General) -> usize {
+    general[5]
 }
 
 /// There is one.

@@ -32,10 +32,10 @@ impl State {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Range {
-    from: u32,
-    before: u32,
-    state: State,
-    go_on: u32,
+    pub(super) from: u32,
+    pub(super) before: u32,
+    pub(super) state: State,
+    pub(super) go_on: u32,
 }
 
 impl Range {
@@ -85,7 +85,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 
 /// Where to go on, and with which registers, after a fault at `address` of the instruction at `pc`. None: it is not the
 /// copy's.
-fn go_on(pc: usize, address: usize, general: &General) -> Option<(usize, General)> {
+pub(super) fn go_on(pc: usize, address: usize, general: &General) -> Option<(usize, General)> {
     let offset = pc.wrapping_sub(processor::copy as *const () as usize);
     let range = processor::ranges().iter().find(|range| range.holds(offset))?;
     let going = processor::interrupted(range.state, general)?;

@@ -27,6 +27,13 @@ pub(crate) mod in_handler;
     path = "elsewhere.rs"
 )]
 mod processor;
+#[cfg(all(
+    test,
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64"
+))]
+mod tests;
 
 use crate::chain::{self, Watch};
 use crate::error::Error;

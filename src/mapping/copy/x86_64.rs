@@ -259,6 +259,12 @@ pub(super) fn go_on(general: &General, going: &Going, stop: usize) -> General {
     general
 }
 
+/// Up to where these registers go on.
+#[cfg(test)]
+pub(super) fn stop(general: &General) -> usize {
+    general[REG_RCX as usize]
+}
+
 /// The best way on this processor: from how many bytes on `rep movsb`, and, in the lowest bit, whether with AVX.
 pub(super) fn way() -> usize {
     let avx = if std::arch::is_x86_feature_detected!("avx") { AVX } else { 0 };
