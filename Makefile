@@ -95,12 +95,16 @@ demo: tools
 # ---- tests -------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: tools test-rust test-archive test-go test-hosts test-reexport test-signals test-install test-example
+test: tools test-rust test-model test-archive test-go test-hosts test-reexport test-signals test-install test-example
 	@echo 'all tests passed'
 
 .PHONY: test-rust
 test-rust: $(archive)
 	$(CARGO) test --workspace --all-features
+
+.PHONY: test-model
+test-model:
+	RUSTFLAGS='--cfg sigward_loom' $(CARGO) test --lib --target-dir $(target)/model model
 
 .PHONY: test-archive
 test-archive: $(archive)

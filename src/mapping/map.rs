@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
@@ -165,7 +165,8 @@ impl Map {
     /// The lowest lost offset, `u64::MAX` while nothing is lost: to be read after the bytes. It lives as long as the map.
     #[must_use]
     pub fn poison_word(&self) -> &AtomicU64 {
-        self.slot.poison()
+        // SAFETY: the slot lives for ever; the word is an atomic number.
+        unsafe { &*self.slot.poison().word().cast() }
     }
 
     /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's end, 0 behind it, and fewer
@@ -232,9 +233,7 @@ impl Map {
         if range.start > range.end || range.end > self.length {
             return Err(BEYOND);
         }
-        // The bytes were read before the poison word is: pairs with what orders it before any change of pages.
-        fence(Ordering::Acquire);
-        let poison = self.slot.poison().load(Ordering::Acquire);
+        let poison = self.slot.poison().after_reading();
         if range.is_empty() || range.end as u64 <= poison { Ok(()) } else { Err(self.lost()) }
     }
 
@@ -408,9 +407,7 @@ impl Map {
     /// How many of `count` bytes that were just copied are the file's.
     #[inline]
     pub(super) fn intact(&self, offset: u64, count: usize) -> Result<usize, Error> {
-        // As in `check`.
-        fence(Ordering::Acquire);
-        let poison = self.slot.poison().load(Ordering::Acquire);
+        let poison = self.slot.poison().after_reading();
         if offset + count as u64 <= poison {
             return Ok(count);
         }

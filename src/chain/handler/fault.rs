@@ -161,15 +161,15 @@ mod machine {
             offset_of!(Context, uc_mcontext) + offset_of!(libc::mcontext_t, pstate) + size_of::<u64>();
         const RECORDS: usize = AFTER.next_multiple_of(16);
         const { assert!(RECORDS + ROOM <= size_of::<Context>()) };
-        let records = std::ptr::from_ref(context).cast::<u8>().wrapping_add(RECORDS);
+        let records = std::ptr::from_ref(context).cast::<[u32; 2]>().wrapping_add(RECORDS / HEAD);
         let mut at = 0;
         while at + HEAD + 8 <= ROOM {
-            let head = records.wrapping_add(at).cast::<[u32; 2]>();
+            let head = records.wrapping_add(at / HEAD);
             // SAFETY: within the context's extension, aligned to 16 as all records are.
             let [magic, size] = unsafe { head.read() };
             if magic == MAGIC {
                 // SAFETY: as above: the record's one number follows its head.
-                return Some(unsafe { head.add(1).cast::<u64>().read() });
+                return Some(unsafe { head.cast::<u64>().add(1).read() });
             }
             if magic == 0 || size < HEAD as u32 || size % 16 != 0 {
                 return None;
@@ -235,7 +235,7 @@ mod machine {
 fn least_bit(info: &libc::siginfo_t) -> u32 {
     const PLACE: usize = 24;
     const { assert!(PLACE + 2 <= size_of::<libc::siginfo_t>()) };
-    let place = std::ptr::from_ref(info).cast::<u8>().wrapping_add(PLACE).cast::<i16>();
+    let place = std::ptr::from_ref(info).cast::<i16>().wrapping_add(PLACE / 2);
     // SAFETY: inside the siginfo, which is aligned to 8 and whose codes of machine checks have the field.
     let bits = unsafe { place.read() };
     u32::try_from(bits).unwrap_or_default().min(usize::BITS - 1)
@@ -280,7 +280,8 @@ mod tests {
         };
         let plain = |code| Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, shift: 0 });
         assert_eq!(look(libc::SIGBUS, libc::BUS_ADRERR), plain(libc::BUS_ADRERR));
-        assert_eq!(look(libc::SIGSEGV, libc::SEGV_MAPERR), plain(libc::SEGV_MAPERR));
+        // SEGV_MAPERR, SI_KERNEL.
+        assert_eq!(look(libc::SIGSEGV, 1), plain(1));
         assert_eq!(look(libc::SIGSEGV, 128), plain(128));
         assert_eq!(look(libc::SIGBUS, BUS_MCEERR_AR).map(|fault| fault.shift), Some(12));
         assert_eq!(look(libc::SIGBUS, BUS_MCEERR_AO), None);
@@ -310,5 +311,56 @@ mod tests {
         assert!(unsafe { delivery.resume_at(0x4000, &general) });
         assert_eq!(delivery.general(), Some(general));
         assert_eq!(delivery.fault().map(|fault| (fault.pc, fault.write)), Some((0x4000, None)));
+    }
+
+    /// What is said of the access when the kernel has written `context`.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn write(context: &mut libc::ucontext_t) -> Option<bool> {
+        let last = Disposition::default_action();
+        let mut info = siginfo(libc::SIGBUS, libc::BUS_ADRERR, 1, 0);
+        delivery(libc::SIGBUS, &last, &raw mut info, std::ptr::from_mut(context).cast()).fault()?.write
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn a_page_fault_says_whether_it_wrote() {
+        // SAFETY: numbers and pointers: zero is a value of each.
+        let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        for (exception, error, wrote) in [(14, 6, Some(true)), (14, 4, Some(false)), (13, 2, None)] {
+            context.uc_mcontext.gregs[libc::REG_TRAPNO as usize] = exception;
+            context.uc_mcontext.gregs[libc::REG_ERR as usize] = error;
+            assert_eq!(write(&mut context), wrote, "{exception} {error}");
+        }
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    fn the_syndrome_says_whether_it_wrote() {
+        const RECORDS: usize = 464;
+        // SAFETY: numbers and pointers: zero is a value of each.
+        let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        let put = |context: &mut libc::ucontext_t, at: usize, magic: u32, size: u32, syndrome: u64| {
+            let record = std::ptr::from_mut(context).cast::<u8>().wrapping_add(RECORDS + at);
+            // SAFETY: in the context's extension.
+            unsafe { record.cast::<[u32; 2]>().write([magic, size]) };
+            // SAFETY: as above.
+            unsafe { record.add(8).cast::<u64>().write(syndrome) };
+        };
+        assert_eq!(write(&mut context), None);
+        // Vector registers come first.
+        put(&mut context, 0, 0x4650_8001, 528, 0);
+        let abort = 0x24 << 26;
+        for (syndrome, wrote) in [
+            (abort | 1 << 6, Some(true)),
+            (abort, Some(false)),
+            (abort | 1 << 6 | 1 << 8, Some(false)),
+            (0x20 << 26, None),
+        ] {
+            put(&mut context, 528, 0x4553_5201, 16, syndrome);
+            assert_eq!(write(&mut context), wrote, "{syndrome:#x}");
+        }
+        // A record without an end.
+        put(&mut context, 0, 0x4650_8001, 0, 0);
+        assert_eq!(write(&mut context), None);
     }
 }

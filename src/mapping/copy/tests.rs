@@ -40,8 +40,7 @@ fn a_fault_elsewhere_is_not_the_copys() {
         assert_eq!(go_on(pc, FROM, &registers(&going)), None, "{pc:#x}");
     }
     for range in processor::ranges() {
-        let holds =
-            |offset: u32| go_on(start() + offset as usize, FROM, &registers(&going)).is_some();
+        let holds = |offset: u32| go_on(start() + offset as usize, FROM, &registers(&going)).is_some();
         assert!(holds(range.from) && holds(range.before - 1));
     }
 }
@@ -156,10 +155,12 @@ fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_sour
     let count = unsafe { processor::copy(dst, src, len, way) };
     // SAFETY: written above, and by the copy.
     let bytes = unsafe { std::slice::from_raw_parts(dst, seen) };
-    let right = bytes.iter().enumerate().all(|(at, byte)| {
-        *byte == if at < there { (at * 7 + at / 256 + 1) as u8 } else { 0xEE }
-    });
-    (count != there || !right).then(|| format!("way {way:#x}, {len} bytes, {left} left: {count}, right: {right}"))
+    let right = bytes
+        .iter()
+        .enumerate()
+        .all(|(at, byte)| *byte == if at < there { (at * 7 + at / 256 + 1) as u8 } else { 0xEE });
+    (count != there || !right)
+        .then(|| format!("way {way:#x}, {len} bytes, {left} left: {count}, right: {right}"))
 }
 
 fn look_at_every_way() -> Result<(), String> {
@@ -187,7 +188,10 @@ fn every_way_is_exact() {
         let found = look_at_every_way();
         if let Err(wrong) = &found {
             // Not by `eprintln`: another thread may have held its lock at the fork.
-            let _ = std::fs::File::options().write(true).open("/dev/stderr").map(|mut to| to.write_all(wrong.as_bytes()));
+            let _ = std::fs::File::options()
+                .write(true)
+                .open("/dev/stderr")
+                .map(|mut to| to.write_all(wrong.as_bytes()));
         }
         // SAFETY: ends the child.
         unsafe { libc::_exit(i32::from(found.is_err())) }

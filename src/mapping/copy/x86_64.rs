@@ -251,8 +251,13 @@ pub(super) fn interrupted(state: State, general: &General) -> Option<Going> {
 /// The registers for going on byte by byte up to `stop`. Signal-safe.
 pub(super) fn go_on(general: &General, going: &Going, stop: usize) -> General {
     let mut general = *general;
-    let values =
-        [(REG_RDI, going.dst), (REG_RSI, going.src), (REG_RDX, going.len), (REG_RAX, going.done), (REG_RCX, stop)];
+    let values = [
+        (REG_RDI, going.dst),
+        (REG_RSI, going.src),
+        (REG_RDX, going.len),
+        (REG_RAX, going.done),
+        (REG_RCX, stop),
+    ];
     for (number, value) in values {
         general[number as usize] = value;
     }

@@ -1,7 +1,10 @@
 //! Which addresses are guarded: registering a map, finding it from an address, taking it away.
 
 mod memory;
+#[cfg(all(test, sigward_loom))]
+mod model;
 pub(crate) mod pin;
+mod poison;
 pub(crate) mod slot;
 mod table;
 pub(crate) mod wiped;

@@ -9,7 +9,7 @@
 //! | works, unpins | unmaps, uses the slot again |
 //!
 //! The fences make it impossible that both look too early: either the handler finds the slot gone, or closing sees the pin.
-//! Without the wait a patch would land in memory that belongs to somebody else by then. `tests/loom` walks through the orders.
+//! Without the wait a patch would land in memory that belongs to somebody else by then. `model.rs` walks through the orders.
 
 use super::super::sync::{Ordering, fence};
 use super::wiped::Wiped;

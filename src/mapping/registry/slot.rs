@@ -2,15 +2,13 @@
 
 use super::super::fault::{Fault, Record};
 use super::super::identity::Identity;
+use super::poison::Poison;
 use super::wiped::Wiped;
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-
-/// The poison word of a map that has lost nothing.
-pub(crate) const INTACT: u64 = u64::MAX;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// What does not change while a map is registered.
 #[derive(Clone)]
@@ -46,7 +44,7 @@ const PATCHES: usize = 8;
 #[repr(C, align(64))]
 pub(crate) struct Slot {
     /// First: C and Go read it without asking us.
-    poison: AtomicU64,
+    poison: Poison,
     facts: UnsafeCell<MaybeUninit<Facts>>,
     wiped: AtomicPtr<Wiped>,
     pub(super) next_free: AtomicPtr<Slot>,
@@ -75,7 +73,7 @@ impl Slot {
         self.patched_count.store(0, Ordering::Relaxed);
         self.forced.store(0, Ordering::Relaxed);
         self.record.clear();
-        self.poison.store(INTACT, Ordering::Release);
+        self.poison.clear();
     }
 
     pub(super) fn give_wiped(&self, wiped: &'static Wiped) {
@@ -95,24 +93,23 @@ impl Slot {
         unsafe { facts.assume_init_ref() }
     }
 
-    /// Lowest lost offset of the map, or [`INTACT`].
-    pub(crate) fn poison(&self) -> &AtomicU64 {
+    /// The poison word.
+    pub(crate) fn poison(&self) -> &Poison {
         &self.poison
     }
 
     /// Says that everything from `offset` on may be lost: before any page changes. Signal-safe; only under the patch lock.
     pub(crate) fn publish(&self, fault: &Fault) {
-        if fault.offset < self.poison.load(Ordering::Relaxed) {
+        if fault.offset < self.poison.lowest() {
             self.record.write(fault);
         }
-        // Release, and the system call that follows, come before anybody can see a replaced page.
-        self.poison.fetch_min(fault.offset, Ordering::SeqCst);
+        self.poison.publish(fault.offset);
     }
 
     /// The fault with the lowest lost offset.
     pub(crate) fn fault(&self) -> Option<Fault> {
-        let offset = self.poison.load(Ordering::Acquire);
-        (offset != INTACT).then(|| self.record.read(offset))
+        let offset = self.poison.lowest();
+        (offset != u64::MAX).then(|| self.record.read(offset))
     }
 
     /// Whether `address` lies in a page that was replaced. Signal-safe; only under the patch lock.

@@ -15,7 +15,7 @@ pub(crate) struct Wiped {
 }
 
 impl Wiped {
-    #[cfg(any(test, loom))]
+    #[cfg(all(test, sigward_loom))]
     pub(super) fn new() -> Self {
         Self { pins: AtomicU32::new(0), patching: AtomicU32::new(0) }
     }
@@ -25,7 +25,8 @@ impl Wiped {
     pub(crate) fn try_lock(&self) -> Option<PatchLock<'_>> {
         // Acquire pairs with the Release of `drop`: what the last holder recorded is seen.
         let free = self.patching.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        free.then_some(PatchLock(self))
+        // (Not `then_some`: a lock that is made and dropped unlocks.)
+        free.then(|| PatchLock(self))
     }
 }
 
