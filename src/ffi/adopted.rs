@@ -74,7 +74,11 @@ pub unsafe extern "C" fn sigward_adopted_status(adopted: *const sigward_adopted,
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_heal(adopted: *mut sigward_adopted) -> c_int {
     // SAFETY: null, or an open handle that nobody else uses meanwhile.
-    map_code(unsafe { opened_mut(adopted) }.ok_or(Error::Invalid("no handle")).and_then(|adopted| adopted.0.heal()))
+    map_code(
+        unsafe { opened_mut(adopted) }
+            .ok_or(Error::Invalid("no handle"))
+            .and_then(|adopted| adopted.0.heal()),
+    )
 }
 
 /// Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::fault::Fault;
 use super::handler::area::{Area, area_at, parse};
 use super::identity::{self, Identity};
-use super::map::{Map, give_back};
+use super::map::Map;
 use super::options::MapOptions;
 use super::registry::pin::pin;
 use super::registry::{self, Facts, Slot, find};
@@ -38,8 +38,10 @@ impl Map {
         seat::guard()?;
         spare::fill();
         let own = file.map(|file| file.try_clone_to_owned()).transpose();
-        let own = own
-            .map_err(|error| Error::System { call: "fcntl", errno: error.raw_os_error().unwrap_or(libc::EIO) })?;
+        let own = own.map_err(|error| Error::System {
+            call: "fcntl",
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })?;
         adopt_owned(address.addr(), length, own, file_offset)
     }
 }
@@ -80,10 +82,7 @@ fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset
         path: std::ptr::null(),
     };
     forget_stale(&facts.pages);
-    Map::register(facts, MapOptions::new()).map_err(|(error, facts)| {
-        give_back(&facts);
-        error
-    })
+    Map::register(&facts, MapOptions::new())
 }
 
 /// The mapping that the whole range belongs to: neighbours count as one if they differ in nothing but their place.
@@ -163,7 +162,9 @@ pub(super) fn heal(map: &Map) -> Result<(), Error> {
         for patch in slot.patches() {
             let replaced = area_at(patch.start).is_some_and(|area| area.file == (0, 0) && !area.shared);
             if !replaced {
-                return Err(Error::Invalid("the mapping's owner has put something else there: adopt it anew"));
+                return Err(Error::Invalid(
+                    "the mapping's owner has put something else there: adopt it anew",
+                ));
             }
             let offset = facts.file_offset + (patch.start - facts.pages.start) as u64;
             let offset = libc::off_t::try_from(offset).map_err(|_| Error::Overflow)?;
@@ -219,8 +220,11 @@ impl Adopted {
     /// As [`adopt_file`]; then those that were guarded still are.
     pub fn rescan(&mut self) -> Result<usize, Error> {
         let name = name_in_maps(self.file.as_fd())?;
-        self.maps.retain(|map| registry::find(map.as_ptr().addr()).is_some_and(|slot| std::ptr::eq(slot, map.slot()))
-            && area_at(map.as_ptr().addr()).is_some_and(|area| area.file == name || map.status().is_some()));
+        self.maps.retain(|map| {
+            registry::find(map.as_ptr().addr()).is_some_and(|slot| std::ptr::eq(slot, map.slot()))
+                && area_at(map.as_ptr().addr())
+                    .is_some_and(|area| area.file == name || map.status().is_some())
+        });
         let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::System {
             call: "/proc/self/maps",
             errno: error.raw_os_error().unwrap_or(libc::EIO),

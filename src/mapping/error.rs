@@ -91,13 +91,18 @@ impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Lost(fault) => return write!(out, "{fault}{}", advice(fault)),
-            Self::Changed { replaced: true } => "another file, or none, has the map's path now: refresh the map",
+            Self::Changed { replaced: true } => {
+                "another file, or none, has the map's path now: refresh the map"
+            }
             Self::Changed { replaced: false } => "the file was changed since it was mapped: refresh the map",
             Self::Empty => "the file is empty: map it when something is in it",
             Self::NotAFile { errno: libc::EISDIR } => "a directory cannot be mapped: name a file",
             Self::NotAFile { .. } => "a pipe, socket or device cannot be guarded: name a regular file",
             Self::PastEnd { length } => {
-                return write!(out, "the map would reach beyond the file's end at byte {length}: extend the file first");
+                return write!(
+                    out,
+                    "the map would reach beyond the file's end at byte {length}: extend the file first"
+                );
             }
             Self::Overflow => "offset and length together are too large",
             Self::Overlap => "part of these addresses is guarded already: close the other map first",

@@ -24,7 +24,11 @@ impl Identity {
     pub(crate) const UNKNOWN: Self = Self { device: 0, inode: 0, length: 0, changed: (0, 0) };
 
     /// Signal-safe.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the fields' types differ between systems")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the fields' types differ between systems"
+    )]
     pub(crate) fn of(status: &libc::stat) -> Self {
         Self {
             device: status.st_dev as u64,

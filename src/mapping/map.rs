@@ -117,23 +117,25 @@ impl Map {
             identity,
             path: path.map_or(std::ptr::null(), |path| path.into_raw()),
         };
-        Self::register(facts, options).map_err(|(error, facts)| {
+        Self::register(&facts, options).inspect_err(|_| {
             // SAFETY: the mapping just made, which nobody has seen.
             unsafe { libc::munmap(pages, whole) };
-            give_back(&facts);
-            error
         })
     }
 
-    /// Registers a mapping. On failure the facts come back, for what they own to be given back.
-    pub(super) fn register(facts: Facts, options: MapOptions) -> Result<Self, (Error, Facts)> {
+    /// Registers a mapping. On failure what the facts own, but for the pages, is given back.
+    pub(super) fn register(facts: &Facts, options: MapOptions) -> Result<Self, Error> {
         let (data, length) = (facts.data as *mut u8, facts.length);
-        match registry::register(facts.clone()) {
-            Ok(slot) => Ok(Self { slot, data, length, options }),
-            Err(Refused::Overlap(_)) => Err((Error::Overlap, facts)),
-            Err(Refused::NoMemory) => Err((Error::System { call: "mmap", errno: libc::ENOMEM }, facts)),
-            Err(Refused::OutOfReach) => Err((Error::System { call: "mmap", errno: libc::ENOTSUP }, facts)),
-        }
+        let refused = match registry::register(facts.clone()) {
+            Ok(slot) => return Ok(Self { slot, data, length, options }),
+            Err(refused) => refused,
+        };
+        give_back(facts);
+        Err(match refused {
+            Refused::Overlap => Error::Overlap,
+            Refused::NoMemory => Error::System { call: "mmap", errno: libc::ENOMEM },
+            Refused::OutOfReach => Error::System { call: "mmap", errno: libc::ENOTSUP },
+        })
     }
 
     /// Length in bytes.
@@ -329,8 +331,10 @@ impl Map {
         // SAFETY: the map's own descriptor, open as long as the map is.
         let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
         let copy = own.try_clone_to_owned();
-        copy.map(|copy| (copy, identity))
-            .map_err(|error| Error::System { call: "fcntl", errno: error.raw_os_error().unwrap_or(libc::EIO) })
+        copy.map(|copy| (copy, identity)).map_err(|error| Error::System {
+            call: "fcntl",
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })
     }
 
     /// Reads in every page of the range now (for a writable shared map: allocates it), so that a page that cannot be had is
@@ -353,22 +357,10 @@ impl Map {
         match present::populate(&(start..end), write) {
             Ok(()) => {}
             // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt with by the handler.
-            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => self.touch(start..end, write),
+            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => touch(start..end, write),
             Err(errno) => return Err(Error::System { call: "madvise", errno }),
         }
         self.check(range)
-    }
-
-    fn touch(&self, pages: Range<usize>, write: bool) {
-        for page in pages.step_by(page_size()) {
-            // SAFETY: a byte of the map's pages, which are mapped as long as `self` lives; writable if `write`.
-            let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
-            if write {
-                byte.fetch_or(0, Ordering::Relaxed);
-            } else {
-                std::hint::black_box(byte.load(Ordering::Relaxed));
-            }
-        }
     }
 
     /// The path that was opened.
@@ -431,7 +423,7 @@ impl std::fmt::Debug for Map {
             .field("data", &self.data)
             .field("length", &self.length)
             .field("status", &self.status())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -447,6 +439,19 @@ impl Drop for Map {
         }
         give_back(facts);
         registry::release(self.slot);
+    }
+}
+
+/// Touches every page of a mapped range.
+fn touch(pages: Range<usize>, write: bool) {
+    for page in pages.step_by(page_size()) {
+        // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
+        let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
+        if write {
+            byte.fetch_or(0, Ordering::Relaxed);
+        } else {
+            std::hint::black_box(byte.load(Ordering::Relaxed));
+        }
     }
 }
 

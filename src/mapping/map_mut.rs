@@ -59,7 +59,11 @@ impl MapMut {
     ///
     /// # Errors
     /// As [`Map::with`].
-    pub fn with_cells<T>(&self, range: Range<usize>, work: impl FnOnce(&[AtomicU8]) -> T) -> Result<T, Error> {
+    pub fn with_cells<T>(
+        &self,
+        range: Range<usize>,
+        work: impl FnOnce(&[AtomicU8]) -> T,
+    ) -> Result<T, Error> {
         let done = self.0.with(range.clone(), |view| {
             let cells = view.as_ptr().cast::<AtomicU8>();
             // SAFETY: the view's bytes, writable and alive meanwhile; other threads have them as atomics, too.

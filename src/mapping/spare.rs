@@ -37,8 +37,7 @@ fn make(place: &AtomicUsize) -> bool {
     let second = area.wrapping_byte_add(page);
     // SAFETY: the second page of the mapping just made.
     let split = unsafe { libc::mprotect(second, page, libc::PROT_READ) } == 0;
-    let kept = split
-        && place.compare_exchange(0, area.addr(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    let kept = split && place.compare_exchange(0, area.addr(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
     if kept {
         LACKING.fetch_sub(1, Ordering::Relaxed);
     } else {

@@ -20,7 +20,6 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     (!failed).then(|| unsafe { status.assume_init() })
 }
 
-
 /// Time and thread: this one, now.
 pub(crate) fn describe_moment(event: &mut Event) {
     event.time_ns = now();

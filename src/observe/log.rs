@@ -91,7 +91,11 @@ impl Line {
     /// The last bytes tell most, so it is the path that is cut to fit.
     fn loss(&mut self, event: &Event) {
         const REST: usize = 88;
-        self.push(if event.write == 1 { b"sigward: SIGBUS caught: write" } else { b"sigward: SIGBUS caught: read" });
+        self.push(if event.write == 1 {
+            b"sigward: SIGBUS caught: write"
+        } else {
+            b"sigward: SIGBUS caught: read"
+        });
         self.push(b" on thread \"");
         self.push(event.thread_bytes());
         self.push(b"\" (tid ");

@@ -184,8 +184,7 @@ mod tests {
                     for value in 0..EACH {
                         let mark = writer << 32 | value;
                         let mut event = Event::blank(13);
-                        (event.time_ns, event.inode, event.pc, event.reserved) =
-                            (mark, mark, mark, mark);
+                        (event.time_ns, event.inode, event.pc, event.reserved) = (mark, mark, mark, mark);
                         push(&event);
                     }
                 });

@@ -262,11 +262,11 @@ mod tests {
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         info.si_signo = signal;
         info.si_code = code;
-        let bytes = (&raw mut info).cast::<u8>();
+        let info_start = &raw mut info;
         // SAFETY: inside the siginfo: see `least_bit`.
-        unsafe { bytes.add(16).cast::<usize>().write(address) };
+        unsafe { info_start.cast::<usize>().wrapping_add(2).write(address) };
         // SAFETY: as above.
-        unsafe { bytes.add(24).cast::<i16>().write(least) };
+        unsafe { info_start.cast::<i16>().wrapping_add(12).write(least) };
         info
     }
 
@@ -340,11 +340,11 @@ mod tests {
         // SAFETY: numbers and pointers: zero is a value of each.
         let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
         let put = |context: &mut libc::ucontext_t, at: usize, magic: u32, size: u32, syndrome: u64| {
-            let record = std::ptr::from_mut(context).cast::<u8>().wrapping_add(RECORDS + at);
+            let record = std::ptr::from_mut(context).cast::<u64>().wrapping_add((RECORDS + at) / 8);
             // SAFETY: in the context's extension.
             unsafe { record.cast::<[u32; 2]>().write([magic, size]) };
             // SAFETY: as above.
-            unsafe { record.add(8).cast::<u64>().write(syndrome) };
+            unsafe { record.wrapping_add(1).write(syndrome) };
         };
         assert_eq!(write(&mut context), None);
         // Vector registers come first.

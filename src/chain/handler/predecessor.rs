@@ -39,7 +39,8 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
 /// Takes the seat back where the predecessor has written SIG_DFL and its watch stays: that predecessor is done, the
 /// default action comes next.
 fn stay(owner: usize, delivery: &Delivery<'_>) {
-    let Some(seat) = entry(owner).filter(|seat| seat.is_active() && seat.watch().is_some_and(|watch| watch.stays))
+    let Some(seat) =
+        entry(owner).filter(|seat| seat.is_active() && seat.watch().is_some_and(|watch| watch.stays))
     else {
         return;
     };

@@ -39,7 +39,7 @@ pub(crate) fn area_at(address: usize) -> Option<Area> {
         return None;
     }
     let fd = fd as c_int;
-    let found = query(fd, address).unwrap_or_else(|| read_through(fd, address));
+    let found = query(fd, address).unwrap_or_else(|_| read_through(fd, address));
     // SAFETY: ours.
     unsafe { libc::syscall(libc::SYS_close, fd) };
     found
@@ -72,21 +72,25 @@ struct Query {
     build_id: u64,
 }
 
-/// None if this kernel cannot be asked so.
+/// An error if this kernel cannot be asked so.
 #[cfg(target_os = "linux")]
-fn query(fd: c_int, address: usize) -> Option<Option<Area>> {
+fn query(fd: c_int, address: usize) -> Result<Option<Area>, c_int> {
     /// `_IOWR('f', 17, struct procmap_query)`
     const PROCMAP_QUERY: usize = 0xC068_6611;
     const { assert!(size_of::<Query>() == 0x68) };
     let mut query = Query { size: size_of::<Query>() as u64, address: address as u64, ..Query::default() };
     // SAFETY: room for one struct; a bare system call.
     if unsafe { libc::syscall(libc::SYS_ioctl, fd, PROCMAP_QUERY, &raw mut query) } != 0 {
-        return (super::present::errno() == libc::ENOENT).then_some(None);
+        return match super::present::errno() {
+            libc::ENOENT => Ok(None),
+            errno => Err(errno),
+        };
     }
     // PROCMAP_QUERY_VMA_READABLE, WRITABLE, EXECUTABLE, SHARED.
     let protection = [(1, libc::PROT_READ), (2, libc::PROT_WRITE), (4, libc::PROT_EXEC)];
-    let protection = protection.iter().filter(|(bit, _)| query.area_flags & bit != 0).fold(0, |all, (_, one)| all | one);
-    Some(Some(Area {
+    let protection =
+        protection.iter().filter(|(bit, _)| query.area_flags & bit != 0).fold(0, |all, (_, one)| all | one);
+    Ok(Some(Area {
         start: query.start as usize,
         end: query.end as usize,
         protection,
@@ -135,7 +139,8 @@ pub(crate) fn parse(line: &[u8]) -> Option<Area> {
     let offset = number(words.next()?, 16)?;
     let (major, minor) = pair(words.next()?, b':')?;
     let inode = number(words.next()?, 10)?;
-    let right = |place: usize, letter: u8, bit: c_int| if rights.get(place) == Some(&letter) { bit } else { 0 };
+    let right =
+        |place: usize, letter: u8, bit: c_int| if rights.get(place) == Some(&letter) { bit } else { 0 };
     Some(Area {
         start: start as usize,
         end: end as usize,

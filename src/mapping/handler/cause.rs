@@ -55,7 +55,9 @@ fn in_file(facts: &Facts, delivered: &Delivered, file: &Identity, page: Range<us
     if needs_space && facts.can_reserve {
         match reserve(facts, file.length, &page) {
             Ok(()) if are_there(&page, true) => return Finding::Healed,
-            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => return lost(Cause::NoSpace, errno, page.start, page),
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => {
+                return lost(Cause::NoSpace, errno, page.start, page);
+            }
             _ => {}
         }
     } else if are_there(&page, needs_space) {

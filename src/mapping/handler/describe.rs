@@ -3,7 +3,7 @@
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
 use crate::mapping::registry::Facts;
-use crate::observe::in_handler::{describe_moment};
+use crate::observe::in_handler::describe_moment;
 use crate::observe::{Event, log, ring};
 
 /// Fills in time and thread.

@@ -13,10 +13,15 @@ pub(crate) const DAMAGED: c_int = libc::EHWPOISON;
 #[cfg(not(target_os = "linux"))]
 pub(crate) const DAMAGED: c_int = libc::EIO;
 
-/// Whether all pages of the range are there, for reading or for writing. `false` only if the kernel has said so.
+/// Whether all pages of the range are there, for reading or for writing.
 #[cfg(target_os = "linux")]
 pub(crate) fn are_there(pages: &Range<usize>, write: bool) -> bool {
-    populate(pages, write) != Err(libc::EFAULT) && (populate_is_known(pages) || can_be_read(pages.start))
+    match populate(pages, write) {
+        Ok(()) => true,
+        // A kernel before 5.14, or rights that do not fit.
+        Err(libc::EINVAL) => can_be_read(pages.start),
+        Err(_) => false,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -40,12 +45,6 @@ pub(crate) fn populate(_pages: &Range<usize>, _write: bool) -> Result<(), c_int>
     Err(libc::EINVAL)
 }
 
-#[cfg(target_os = "linux")]
-fn populate_is_known(pages: &Range<usize>) -> bool {
-    let nothing = pages.start..pages.start;
-    populate(&nothing, false) != Err(libc::EINVAL)
-}
-
 /// For kernels before 5.14: lets the kernel read one byte.
 #[cfg(target_os = "linux")]
 fn can_be_read(address: usize) -> bool {
@@ -63,6 +62,8 @@ fn can_be_read(address: usize) -> bool {
 /// The errno of the system call before. Signal-safe: the handler's entry saves and restores it.
 #[cfg(target_os = "linux")]
 pub(super) fn errno() -> c_int {
-    // SAFETY: this thread's errno.
-    unsafe { *libc::__errno_location() }
+    // SAFETY: no arguments; the address is this thread's errno.
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { *location }
 }

@@ -12,8 +12,8 @@ pub(crate) mod wiped;
 pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::observe::counters::MAPS;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 use wiped::Wiped;
 
@@ -25,8 +25,8 @@ static LOCK: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 /// Why a range cannot be registered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Some page of it is guarded already, in this slot.
-    Overlap(*const Slot),
+    /// Some page of it is guarded already.
+    Overlap,
     /// The kernel has no memory for the registry.
     NoMemory,
     /// The addresses are beyond what the table reaches.
@@ -45,8 +45,8 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
         return Err(Refused::OutOfReach);
     }
     let held = Held::new().ok_or(Refused::NoMemory)?;
-    if let Some((_, other)) = table::any_in(&range) {
-        return Err(Refused::Overlap(other));
+    if table::any_in(&range).is_some() {
+        return Err(Refused::Overlap);
     }
     let slot = take_slot(&held).ok_or(Refused::NoMemory)?;
     slot.fill(facts);
@@ -110,16 +110,16 @@ fn more_slots(held: &Held) -> Option<()> {
     static BATCH: AtomicU32 = AtomicU32::new(32);
     let batch = BATCH.load(Ordering::Relaxed);
     BATCH.store((batch * 2).min(1 << 14), Ordering::Relaxed);
-    let slots = memory::for_ever(batch as usize * size_of::<Slot>()).cast::<Slot>();
-    let wiped = memory::wiped_on_fork(batch as usize * size_of::<Wiped>()).cast::<Wiped>();
+    let slots = memory::for_ever::<Slot>(batch as usize);
+    let wiped = memory::wiped_on_fork::<Wiped>(batch as usize);
     if slots.is_null() || wiped.is_null() {
         return None;
     }
     for number in (0..batch as usize).rev() {
         // SAFETY: zeroed memory for `batch` slots that lives for ever; all of a slot's fields may be zero.
-        let slot: &'static Slot = unsafe { &*slots.add(number) };
+        let slot: &'static Slot = unsafe { &*slots.wrapping_add(number) };
         // SAFETY: likewise for the wiped words.
-        slot.give_wiped(unsafe { &*wiped.add(number) });
+        slot.give_wiped(unsafe { &*wiped.wrapping_add(number) });
         give_slot(held, slot);
     }
     Some(())
@@ -149,10 +149,9 @@ impl Drop for Held {
 /// Where the lock is: made by whoever comes first.
 fn lock_word() -> Option<&'static AtomicU32> {
     if LOCK.load(Ordering::Acquire).is_null() {
-        let made = memory::wiped_on_fork(size_of::<AtomicU32>()).cast::<AtomicU32>();
-        let lost = LOCK
-            .compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire)
-            .is_err();
+        let made = memory::wiped_on_fork::<AtomicU32>(1);
+        let lost =
+            LOCK.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_err();
         if lost && !made.is_null() {
             // SAFETY: ours alone: nobody has seen it.
             unsafe { libc::munmap(made.cast(), size_of::<AtomicU32>()) };

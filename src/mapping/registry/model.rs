@@ -89,7 +89,8 @@ fn closing_waits_for_all() {
                 }
             }
         };
-        let handlers = [model.clone(), model.clone()].map(|model| thread::spawn(move || lock_and_fault(&model)));
+        let handlers =
+            [model.clone(), model.clone()].map(|model| thread::spawn(move || lock_and_fault(&model)));
         model.registered.store(false, Ordering::Release);
         while !is_quiet(&model.wiped) {
             thread::yield_now();

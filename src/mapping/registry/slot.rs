@@ -120,9 +120,10 @@ impl Slot {
     /// The replaced ranges, in no order. Signal-safe.
     pub(crate) fn patches(&self) -> impl Iterator<Item = Range<usize>> {
         let count = self.patched_count.load(Ordering::Acquire);
-        self.patched.iter().take(count).map(|[start, end]| {
-            start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)
-        })
+        self.patched
+            .iter()
+            .take(count)
+            .map(|[start, end]| start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed))
     }
 
     /// Whether there is room to note that `range` was replaced. Signal-safe; only under the patch lock.
