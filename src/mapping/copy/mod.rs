@@ -39,11 +39,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) use in_handler::fixup;
 
 /// The linker's name for a part of the copy: hidden, and this version's own.
+#[allow(unused_macros, reason = "elsewhere nothing has to be named")]
 macro_rules! name {
     ($part:literal) => {
         concat!("_sigward_", $part, "_", env!("CARGO_PKG_VERSION"))
     };
 }
+#[allow(unused_imports, reason = "as above")]
 use name;
 
 /// 0 until the seat for SIGBUS was taken, then how this processor copies best.

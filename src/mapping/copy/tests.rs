@@ -146,7 +146,7 @@ fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_sour
     };
     for at in 0..if cut_source { there } else { len } {
         // SAFETY: inside what there is of the source.
-        unsafe { src.add(at).write((at * 7 + at / 256 + 1) as u8) };
+        unsafe { src.wrapping_add(at).write((at * 7 + at / 256 + 1) as u8) };
     }
     let seen = if cut_source { len + 64 } else { there };
     // SAFETY: inside what there is of the destination.

@@ -1,0 +1,91 @@
+//! Whether a map still shows what its path names, and mapping it anew.
+
+use super::error::Error;
+use super::fault::{Cause, Fault};
+use super::identity::{self, Identity};
+use super::map::Map;
+use super::open;
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+impl Map {
+    /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that the path names. One or two
+    /// system calls. For a writable shared map the change time says nothing; there only length and path are compared.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`].
+    pub fn verify(&self) -> Result<(), Error> {
+        if self.status().is_some() {
+            return Err(self.lost());
+        }
+        let facts = self.facts();
+        if facts.descriptor >= 0 {
+            let now = identity::of_mappable(facts.descriptor)?;
+            if !now.is_same_file(&facts.identity) {
+                // Somebody has closed our descriptor and its number is another file's.
+                return Err(Error::System { call: "fstat", errno: libc::EBADF });
+            }
+            self.compare(&now)?;
+        }
+        let Some(path) = self.path() else { return Ok(()) };
+        match identity::of_path(path) {
+            Ok(named) if !named.is_same_file(&facts.identity) => Err(Error::Changed { replaced: true }),
+            Ok(named) => self.compare(&named),
+            Err(libc::ENOENT | libc::ENOTDIR) => Err(Error::Changed { replaced: true }),
+            Err(errno) => Err(Error::System { call: "stat", errno }),
+        }
+    }
+
+    fn compare(&self, now: &Identity) -> Result<(), Error> {
+        let facts = self.facts();
+        let start = facts.file_offset + (facts.data - facts.pages.start) as u64;
+        // An adopted map may have been made longer than its file.
+        let end = (start + self.len() as u64).min(facts.identity.length);
+        if now.length < end {
+            let cause = Cause::Truncated { len_now: now.length };
+            let offset = now.length.saturating_sub(start);
+            return Err(Error::Lost(Fault { offset, ..Fault::of(cause, libc::EFAULT) }));
+        }
+        let own_writes = facts.sharing == libc::MAP_SHARED && facts.protection & libc::PROT_WRITE != 0;
+        let changed = now.length != facts.identity.length || now.changed != facts.identity.changed;
+        if changed && !own_writes { Err(Error::Changed { replaced: false }) } else { Ok(()) }
+    }
+
+    /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes
+    /// that were lost are there again if the file has them. Addresses change, except for an adopted map, whose pages are
+    /// mapped in place again: nobody may be reading those meanwhile.
+    ///
+    /// # Errors
+    /// As [`Map::open`]; then the map is what it was.
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        if self.facts().adopted {
+            return super::adopt::heal(self);
+        }
+        if self.verify().is_ok() {
+            return Ok(());
+        }
+        let write = self.facts().protection & libc::PROT_WRITE != 0;
+        let path = self.path().map(CStr::to_owned);
+        let (file, identity) = match &path {
+            Some(path) => open::open(path, write && !self.options().copy_on_write)?,
+            None => self.own_file()?,
+        };
+        *self = self.options().finish(file, identity, write, path)?;
+        Ok(())
+    }
+
+    fn own_file(&self) -> Result<(OwnedFd, Identity), Error> {
+        let descriptor = self.facts().descriptor;
+        if descriptor < 0 {
+            return Err(Error::Invalid("a map without path and descriptor cannot be mapped anew"));
+        }
+        let identity = identity::of_mappable(descriptor)?;
+        // SAFETY: the map's own descriptor, open as long as the map is.
+        let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+        let copy = own.try_clone_to_owned();
+        copy.map(|copy| (copy, identity)).map_err(|error| Error::System {
+            call: "fcntl",
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })
+    }
+}
