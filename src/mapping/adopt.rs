@@ -53,14 +53,17 @@ fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset
     if address % page_size() != 0 {
         return Err(Error::Invalid("the address is not aligned to a page"));
     }
-    let granule = file.as_ref().map_or(Ok(page_size()), |file| granule_of(file.as_raw_fd()))?;
+    let identity = file.as_ref().map(|file| identity::of_mappable(file.as_raw_fd())).transpose()?;
+    let granule = match (&file, &identity) {
+        (Some(file), Some(identity)) => granule_of(file.as_raw_fd(), identity.block)?,
+        _ => page_size(),
+    };
     let end = address.checked_add(length).and_then(|end| end.checked_next_multiple_of(granule));
     let end = end.filter(|end| isize::try_from(end - address).is_ok()).ok_or(Error::Overflow)?;
     file_offset.checked_add(length as u64).ok_or(Error::Overflow)?;
     let area = one_mapping(address..end, file_offset)?;
-    let (mut identity, mut can_reserve) = (Identity::UNKNOWN, false);
+    let mut can_reserve = false;
     if let Some(file) = &file {
-        identity = identity::of_mappable(file.as_raw_fd())?;
         if name_in_maps(file.as_fd())? != area.file {
             return Err(Error::Invalid("the descriptor is not that of the mapped file"));
         }
@@ -78,7 +81,7 @@ fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset
         adopted: true,
         area_file: area.file,
         granule,
-        identity,
+        identity: identity.unwrap_or(Identity::UNKNOWN),
         path: std::ptr::null(),
     };
     forget_stale(&facts.pages);
@@ -115,7 +118,7 @@ fn one_mapping(range: Range<usize>, file_offset: u64) -> Result<Area, Error> {
 
 /// How /proc/self/maps names this file: the kernel's own names, which on btrfs and overlayfs are not those of stat(2).
 fn name_in_maps(file: BorrowedFd<'_>) -> Result<(u64, u64), Error> {
-    let granule = granule_of(file.as_raw_fd())?;
+    let granule = granule_of(file.as_raw_fd(), identity::of_mappable(file.as_raw_fd())?.block)?;
     let (access, kind) = (libc::PROT_READ, libc::MAP_PRIVATE);
     // SAFETY: a new mapping that is only looked at from outside.
     let look = unsafe { libc::mmap(std::ptr::null_mut(), granule, access, kind, file.as_raw_fd(), 0) };

@@ -15,13 +15,15 @@ pub(crate) struct Identity {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) length: u64,
+    /// `st_blksize`: on hugetlbfs the size of a huge page.
+    pub(crate) block: u64,
     /// Seconds and nanoseconds of the last change.
     pub(crate) changed: (i64, i64),
 }
 
 impl Identity {
     /// Of nothing that exists: for maps without a descriptor.
-    pub(crate) const UNKNOWN: Self = Self { device: 0, inode: 0, length: 0, changed: (0, 0) };
+    pub(crate) const UNKNOWN: Self = Self { device: 0, inode: 0, length: 0, block: 0, changed: (0, 0) };
 
     /// Signal-safe.
     #[allow(
@@ -34,6 +36,7 @@ impl Identity {
             device: status.st_dev as u64,
             inode: status.st_ino as u64,
             length: status.st_size as u64,
+            block: status.st_blksize as u64,
             changed: (i64::from(status.st_ctime), i64::from(status.st_ctime_nsec)),
         }
     }

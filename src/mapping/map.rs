@@ -84,7 +84,7 @@ impl Map {
         seat::guard()?;
         spare::fill();
         let length = length_of(&options, &identity)?;
-        let granule = super::granule_of(file.as_raw_fd())?;
+        let granule = super::granule_of(file.as_raw_fd(), identity.block)?;
         let first = options.offset / granule as u64 * granule as u64;
         let before = (options.offset - first) as usize;
         let whole = before

@@ -76,9 +76,13 @@ fn page_size() -> usize {
     size
 }
 
-/// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages.
+/// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what fstat(2) said: only a file with
+/// large blocks has to be asked.
 #[cfg(target_os = "linux")]
-fn granule_of(descriptor: c_int) -> Result<usize, Error> {
+fn granule_of(descriptor: c_int, block: u64) -> Result<usize, Error> {
+    if block <= page_size() as u64 {
+        return Ok(page_size());
+    }
     let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct.
     if unsafe { libc::fstatfs(descriptor, room.as_mut_ptr()) } != 0 {
@@ -92,6 +96,6 @@ fn granule_of(descriptor: c_int) -> Result<usize, Error> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn granule_of(_descriptor: c_int) -> Result<usize, Error> {
+fn granule_of(_descriptor: c_int, _block: u64) -> Result<usize, Error> {
     Ok(page_size())
 }
