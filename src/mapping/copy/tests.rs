@@ -136,19 +136,21 @@ fn cut_page() -> *mut u8 {
     start.cast::<u8>().wrapping_add(length - page)
 }
 
-/// Copies with the source cut after `left` bytes, or the destination, and says what is wrong.
+/// Copies with the source cut after `left` bytes, or the destination, and says what is wrong. Above `len` nothing is cut.
 fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_source: bool) -> Option<String> {
     let there = left.min(len);
+    let cut = if left > len { len + 64 } else { left };
+    let whole = len + 64 + left % 64;
     let (src, dst) = if cut_source {
-        (from.wrapping_sub(there), to.wrapping_sub(len + 64 + left % 64))
+        (from.wrapping_sub(cut), to.wrapping_sub(whole))
     } else {
-        (from.wrapping_sub(len + left % 64), to.wrapping_sub(there))
+        (from.wrapping_sub(whole), to.wrapping_sub(cut))
     };
     for at in 0..if cut_source { there } else { len } {
         // SAFETY: inside what there is of the source.
         unsafe { src.wrapping_add(at).write((at * 7 + at / 256 + 1) as u8) };
     }
-    let seen = if cut_source { len + 64 } else { there };
+    let seen = if cut_source { len + 64 } else { cut };
     // SAFETY: inside what there is of the destination.
     unsafe { dst.write_bytes(0xEE, seen) };
     // SAFETY: the seat is taken, and the two are in different mappings.

@@ -1,8 +1,9 @@
-//! From an address to the slot of the map that holds it: four loads, whatever the number of maps, waiting for nobody.
+//! From an address to the slot of the map that holds it: five loads at most, whatever the number of maps, waiting for nobody.
 //!
-//! A tree over the pages of the address space, nine bits a level as the processor's own. An entry is empty, a slot that
-//! covers everything below it, or the next level's node. A map of any size is at most two partly filled nodes a level:
-//! its ends. Nodes are never taken out again: a look-up may stand in one, and the kernel gives out the same addresses anyway.
+//! A tree over the pages of the address space. An entry is empty, a slot that covers everything below it, or the next level's
+//! node. A map of any size is at most two partly filled nodes a level: its ends. The lowest levels are narrow, so that those
+//! are few entries. Nodes are never taken out again: a look-up may stand in one, and the kernel gives out the same addresses
+//! anyway.
 //!
 //! Each page belongs to one map at most, so what an entry says is the whole truth about it.
 
@@ -12,36 +13,37 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-const BITS: u32 = 9;
-const FANOUT: usize = 1 << BITS;
-/// An entry of the lowest level is a page of 4 KiB; larger pages fill several.
-const PAGE_BITS: u32 = 12;
-const LEVELS: u32 = 4;
+/// Of an address, how many bits the levels look at, lowest first, above those of a page of 4 KiB (larger pages fill several
+/// entries): 4 KiB, 64 KiB, 2 MiB, 1 GiB, 512 GiB.
+const BITS: [u32; LEVELS] = [4, 5, 9, 9, 9];
+const SHIFT: [u32; LEVELS] = [12, 16, 21, 30, 39];
+const LEVELS: usize = 5;
+const TOP: usize = LEVELS - 1;
 /// Addresses beyond are given out only to programs that ask for them by a hint.
-pub(super) const REACH: usize = 1 << (PAGE_BITS + BITS * LEVELS);
+pub(super) const REACH: usize = 1 << (SHIFT[TOP] + BITS[TOP]);
 
-/// Slots are aligned far beyond it, nodes to a page.
+/// Slots and nodes are aligned far beyond it.
 const IS_SLOT: usize = 1;
 
 type Entry = AtomicPtr<c_void>;
 
-#[repr(C, align(4096))]
-struct Node([Entry; FANOUT]);
-
-static ROOT: Node = Node([const { AtomicPtr::new(std::ptr::null_mut()) }; FANOUT]);
-
-fn shift(level: u32) -> u32 {
-    PAGE_BITS + BITS * level
-}
-
-fn entry(node: &Node, address: usize, level: u32) -> Option<&Entry> {
-    node.0.get((address >> shift(level)) % FANOUT)
-}
+static ROOT: [Entry; 1 << BITS[TOP]] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1 << BITS[TOP]];
 
 enum Content {
     Empty,
     Slot(&'static Slot),
-    Node(&'static Node),
+    /// The first entry of a node.
+    Node(*const Entry),
+}
+
+/// The entries of the node at this level.
+fn entries(node: *const Entry, level: usize) -> &'static [Entry] {
+    // SAFETY: nodes are made by `new_node` for their level, or the root; they live for ever.
+    unsafe { std::slice::from_raw_parts(node, 1 << BITS[level]) }
+}
+
+fn place(address: usize, level: usize) -> usize {
+    (address >> SHIFT[level]) & ((1 << BITS[level]) - 1)
 }
 
 fn content(entry: &Entry) -> Content {
@@ -54,8 +56,7 @@ fn content(entry: &Entry) -> Content {
         // SAFETY: entries with this mark are made from `&'static Slot` only.
         Content::Slot(unsafe { &*address.cast::<Slot>() })
     } else {
-        // SAFETY: the other entries are made from nodes that live for ever.
-        Content::Node(unsafe { &*address.cast::<Node>() })
+        Content::Node(address.cast())
     }
 }
 
@@ -64,9 +65,9 @@ pub(crate) fn find(address: usize) -> Option<&'static Slot> {
     if address >= REACH {
         return None;
     }
-    let mut node = &ROOT;
+    let mut node = ROOT.as_ptr();
     for level in (0..LEVELS).rev() {
-        match content(entry(node, address, level)?) {
+        match content(entries(node, level).get(place(address, level))?) {
             Content::Empty => return None,
             Content::Slot(slot) => return Some(slot),
             Content::Node(next) => node = next,
@@ -77,11 +78,11 @@ pub(crate) fn find(address: usize) -> Option<&'static Slot> {
 
 /// The first page of the range that belongs to a map, and that map's slot.
 pub(super) fn any_in(range: &Range<usize>) -> Option<(usize, &'static Slot)> {
-    search(&ROOT, LEVELS - 1, range)
+    search(ROOT.as_ptr(), TOP, range)
 }
 
-fn search(node: &'static Node, level: u32, range: &Range<usize>) -> Option<(usize, &'static Slot)> {
-    pieces(range, level).find_map(|piece| match content(entry(node, piece.start, level)?) {
+fn search(node: *const Entry, level: usize, range: &Range<usize>) -> Option<(usize, &'static Slot)> {
+    pieces(node, level, range).find_map(|(entry, piece)| match content(entry) {
         Content::Empty => None,
         Content::Slot(slot) => Some((piece.start, slot)),
         Content::Node(next) => search(next, level.checked_sub(1)?, &piece),
@@ -99,8 +100,8 @@ struct Change {
 /// Makes every page of the range, which nobody has, find `slot`. False if the kernel has no memory for nodes: then the
 /// range is as it was. Only under the registry's lock.
 pub(super) fn insert(range: &Range<usize>, slot: &'static Slot) -> bool {
-    let done =
-        store(&ROOT, LEVELS - 1, range, Change { word: word_of(slot), instead_of: std::ptr::null_mut() });
+    let change = Change { word: word_of(slot), instead_of: std::ptr::null_mut() };
+    let done = store(ROOT.as_ptr(), TOP, range, change);
     if !done {
         remove(range, slot);
     }
@@ -109,66 +110,71 @@ pub(super) fn insert(range: &Range<usize>, slot: &'static Slot) -> bool {
 
 /// Makes every page of the range that finds `slot` find nothing. Only under the registry's lock.
 pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) {
-    store(&ROOT, LEVELS - 1, range, Change { word: std::ptr::null_mut(), instead_of: word_of(slot) });
+    store(ROOT.as_ptr(), TOP, range, Change { word: std::ptr::null_mut(), instead_of: word_of(slot) });
 }
 
 fn word_of(slot: &'static Slot) -> *mut c_void {
     std::ptr::from_ref(slot).cast_mut().cast::<c_void>().map_addr(|address| address | IS_SLOT)
 }
 
-fn store(node: &Node, level: u32, range: &Range<usize>, change: Change) -> bool {
-    let size = 1 << shift(level);
-    for piece in pieces(range, level) {
-        let Some(entry) = entry(node, piece.start, level) else { return false };
+fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change) -> bool {
+    for (entry, piece) in pieces(node, level, range) {
         let next = match content(entry) {
-            Content::Node(next) => Some(next),
-            _ if piece.len() == size || level == 0 => None,
+            Content::Node(next) => next,
+            _ if level == 0 || piece.len() == 1 << SHIFT[level] => {
+                if entry.load(Ordering::Relaxed) == change.instead_of {
+                    entry.store(change.word, Ordering::Release);
+                }
+                continue;
+            }
             // Taking a map away never needs a node that is not there.
             _ if change.word.is_null() => continue,
             _ => {
-                let Some(new) = new_node() else { return false };
-                entry.store(std::ptr::from_ref(new).cast_mut().cast(), Ordering::Release);
-                Some(new)
+                let Some(new) = new_node(level - 1) else { return false };
+                entry.store(new.cast(), Ordering::Release);
+                new
             }
         };
-        match next {
-            None if entry.load(Ordering::Relaxed) == change.instead_of => {
-                entry.store(change.word, Ordering::Release);
-            }
-            Some(next) if !store(next, level - 1, &piece, change) => return false,
-            None | Some(_) => {}
+        if !store(next, level - 1, &piece, change) {
+            return false;
         }
     }
     true
 }
 
-fn new_node() -> Option<&'static Node> {
-    // A few at a time: a mapping each would cost an area of the process's limited number.
-    const BATCH: usize = 16;
-    static SPARE: AtomicPtr<Node> = AtomicPtr::new(std::ptr::null_mut());
+/// A node of empty entries for this level, out of larger pieces: a mapping each would cost an area of the process's limited
+/// number.
+fn new_node(level: usize) -> Option<*mut Entry> {
+    const PIECE: usize = 1 << 13;
+    static SPARE: AtomicPtr<Entry> = AtomicPtr::new(std::ptr::null_mut());
     static LEFT: AtomicUsize = AtomicUsize::new(0);
     // Only under the lock, so plain loads and stores do; a forked child that took the lock over may lose a node.
+    let count = 1 << BITS[level];
     let left = LEFT.load(Ordering::Relaxed);
     let (node, left) =
-        if left == 0 { (for_ever::<Node>(BATCH), BATCH) } else { (SPARE.load(Ordering::Relaxed), left) };
+        if left < count { (for_ever::<Entry>(PIECE), PIECE) } else { (SPARE.load(Ordering::Relaxed), left) };
     if node.is_null() {
         return None;
     }
-    LEFT.store(left - 1, Ordering::Relaxed);
-    SPARE.store(node.wrapping_add(1), Ordering::Relaxed);
-    // SAFETY: zeroed memory that lives for ever, aligned to a page, is a node of null entries.
-    Some(unsafe { &*node })
+    LEFT.store(left - count, Ordering::Relaxed);
+    SPARE.store(node.wrapping_add(count), Ordering::Relaxed);
+    Some(node)
 }
 
-/// The range cut at the borders of this level's entries.
-fn pieces(range: &Range<usize>, level: u32) -> impl Iterator<Item = Range<usize>> + use<> {
-    let size = 1_usize << shift(level);
-    let (mut at, end) = (range.start, range.end);
-    std::iter::from_fn(move || {
-        let border = ((at / size) + 1) * size;
-        let piece = at..border.min(end);
-        at = border;
-        (piece.start < end).then_some(piece)
+/// The entries of a node that the range meets, each with its part of the range.
+fn pieces(
+    node: *const Entry,
+    level: usize,
+    range: &Range<usize>,
+) -> impl Iterator<Item = (&'static Entry, Range<usize>)> + use<> {
+    let Range { start, end } = *range;
+    let size = 1_usize << SHIFT[level];
+    let last = place(end - 1, level);
+    let met = entries(node, level).get(place(start, level)..=last).unwrap_or_default();
+    let first_border = start & !(size - 1);
+    met.iter().enumerate().map(move |(number, entry)| {
+        let border = first_border + number * size;
+        (entry, border.max(start)..(border + size).min(end))
     })
 }
 
@@ -179,7 +185,7 @@ mod tests {
 
     /// Addresses that no map of this process has: nothing is touched there.
     const BASE: usize = 0x1234_5600_0000;
-    const PAGE: usize = 1 << PAGE_BITS;
+    const PAGE: usize = 1 << SHIFT[0];
 
     fn slot(number: usize) -> &'static Slot {
         // Only addresses are compared: the slots are never looked into.
