@@ -60,8 +60,20 @@ pub(super) fn disposition_of(signal: c_int, index: usize, predecessor: &Disposit
     Disposition {
         handler: address_of(index),
         flags: flags | libc::SA_SIGINFO | libc::SA_ONSTACK,
-        mask: marked(predecessor.mask, signal, flags),
+        mask: marked(mask_of(signal, predecessor), signal, flags),
     }
+}
+
+/// What is blocked while our handler runs. For faults it is everything: the handler of some other signal that
+/// interrupted ours and met a fault of its own would be killed, as its signal is blocked then. (A predecessor runs with its
+/// own mask all the same.)
+fn mask_of(signal: c_int, predecessor: &Disposition) -> libc::sigset_t {
+    let mut mask = predecessor.mask;
+    if matches!(signal, libc::SIGBUS | libc::SIGSEGV) {
+        // SAFETY: room for a set.
+        unsafe { libc::sigfillset(&raw mut mask) };
+    }
+    mask
 }
 
 /// Makes our row in the kernel's table one that nobody else writes: whether the signal itself is in the mask means

@@ -1,5 +1,6 @@
 //! Version and error texts.
 
+use crate::mapping::NO_DATA;
 use std::ffi::{c_char, c_int};
 
 /// The library's version, for example "0.1.0". Never NULL, never freed.
@@ -27,7 +28,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         }
         libc::EFAULT => c"the map's bytes are lost: sigward_map_status tells why, sigward_map_refresh maps the file anew",
         libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh",
-        libc::ENODATA => c"the file is empty: map it when something is in it",
+        NO_DATA => c"the file is empty: map it when something is in it",
         libc::EISDIR => c"a directory cannot be mapped: name a file",
         libc::ENODEV => c"a pipe, socket or device cannot be guarded: name a regular file",
         libc::ENXIO => c"the map would begin or end beyond the file's end: extend the file first",

@@ -5,6 +5,12 @@ use super::identity;
 use std::ffi::c_int;
 use std::fmt;
 
+/// `ENODATA`, where there is one.
+#[cfg(not(target_os = "freebsd"))]
+pub(crate) const NO_DATA: c_int = libc::ENODATA;
+#[cfg(target_os = "freebsd")]
+pub(crate) const NO_DATA: c_int = libc::ENOATTR;
+
 /// Why a map could not be made, or what it has lost. Nothing is half-done when one comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,7 +65,7 @@ impl Error {
         match self {
             Self::Lost(_) => libc::EFAULT,
             Self::Changed { .. } => libc::ESTALE,
-            Self::Empty => libc::ENODATA,
+            Self::Empty => NO_DATA,
             Self::PastEnd { .. } => libc::ENXIO,
             Self::Overflow => libc::EOVERFLOW,
             Self::Overlap => libc::EEXIST,

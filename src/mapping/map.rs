@@ -301,7 +301,7 @@ impl Map {
         let kept = std::mem::ManuallyDrop::new(self);
         registry::withdraw(kept.slot);
         let pages = kept.facts().pages.clone();
-        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
         // SAFETY: pages of this map, which is no longer registered and whose last user is gone. If the kernel refuses, the
         // file stays mapped there.
         unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };

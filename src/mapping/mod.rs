@@ -52,6 +52,8 @@ pub use view::View;
 
 #[cfg(feature = "capi")]
 pub(crate) use adopt::adopt_path;
+#[cfg(feature = "capi")]
+pub(crate) use error::NO_DATA;
 pub(crate) use seat::{ensure_on_top, is_guarding};
 
 use std::ffi::c_int;
@@ -62,6 +64,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub fn is_guarded(address: *const u8) -> bool {
     registry::find(address.addr()).is_some()
 }
+
+/// Memory that is promised without being kept ready, where that can be asked for.
+#[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
+const NO_RESERVE: c_int = libc::MAP_NORESERVE;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+const NO_RESERVE: c_int = 0;
 
 /// Bytes of a page. Known before any handler needs it, which may not ask.
 fn page_size() -> usize {

@@ -28,7 +28,7 @@ pub(super) fn fill() {
 /// One area that does not melt into its neighbours: the second page of two, with other rights than the first.
 fn make(place: &AtomicUsize) -> bool {
     let page = super::page_size();
-    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | super::NO_RESERVE;
     // SAFETY: a new mapping of our own.
     let area = unsafe { libc::mmap(std::ptr::null_mut(), 2 * page, libc::PROT_NONE, kind, -1, 0) };
     if area == libc::MAP_FAILED {

@@ -31,10 +31,10 @@ impl Name {
         name
     }
 
-    /// The C library, the loader and the kernel's own page: never the one that meant to write.
+    /// The C library, the loader, the kernel's own page and this library: never the one that meant to write or read.
     fn is_plumbing(&self) -> bool {
-        const PLUMBING: [&[u8]; 6] =
-            [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso"];
+        const PLUMBING: [&[u8]; 7] =
+            [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso", b"libsigward.so"];
         let file = self.bytes.get(..self.length).unwrap_or_default();
         PLUMBING.iter().any(|name| file.starts_with(name))
     }

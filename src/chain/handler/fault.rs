@@ -25,6 +25,10 @@ pub struct Fault {
     pub pc: usize,
     /// Whether it wrote; none where that is unknown.
     pub write: Option<bool>,
+    /// The stack pointer; 0 where it is unknown.
+    pub stack: usize,
+    /// The link register, where a function returns to that has not called another; 0 where there is none.
+    pub link: usize,
     /// si_addr_lsb: how many low bits of `address` mean nothing, for a machine check; else 0.
     pub shift: u32,
 }
@@ -44,13 +48,14 @@ impl Delivery<'_> {
         let info = unsafe { self.info.as_ref() }?;
         // SAFETY: the kernel made it for a fault, so the field is an address.
         let address = unsafe { info.si_addr() } as usize;
-        let mut fault = Fault { address, code, pc: 0, write: None, shift: 0 };
+        let mut fault = Fault { address, code, pc: 0, write: None, stack: 0, link: 0, shift: 0 };
         if self.signal == libc::SIGBUS && code == BUS_MCEERR_AR {
             fault.shift = machine::least_bit(info);
         }
         // SAFETY: null, or the context of this delivery.
         if let Some(context) = unsafe { self.context.cast::<machine::Context>().as_ref() } {
             fault.pc = machine::pc(context);
+            (fault.stack, fault.link) = machine::stack_and_link(context);
             fault.write = machine::write(context).filter(|_| fault.shift == 0);
         }
         Some(fault)
@@ -100,6 +105,10 @@ mod machine {
         register(context, REG_RIP) as usize
     }
 
+    pub(super) fn stack_and_link(context: &Context) -> (usize, usize) {
+        (register(context, REG_RSP) as usize, 0)
+    }
+
     pub(super) fn write(context: &Context) -> Option<bool> {
         let known = register(context, REG_TRAPNO) == PAGE_FAULT;
         known.then(|| register(context, REG_ERR) & WRITE != 0)
@@ -138,6 +147,10 @@ mod machine {
 
     pub(super) fn pc(context: &Context) -> usize {
         context.uc_mcontext.pc as usize
+    }
+
+    pub(super) fn stack_and_link(context: &Context) -> (usize, usize) {
+        (context.uc_mcontext.sp as usize, context.uc_mcontext.regs[30] as usize)
     }
 
     /// `WnR` of the syndrome, if it is that of a data abort from user space.
@@ -209,6 +222,10 @@ mod machine {
         0
     }
 
+    pub(super) fn stack_and_link(_context: &Context) -> (usize, usize) {
+        (0, 0)
+    }
+
     pub(super) fn write(_context: &Context) -> Option<bool> {
         None
     }
@@ -278,7 +295,9 @@ mod tests {
             let mut info = siginfo(signal, code, 0x1234_5678, 12);
             delivery(signal, &last, &raw mut info, std::ptr::null_mut()).fault()
         };
-        let plain = |code| Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, shift: 0 });
+        let plain = |code| {
+            Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, stack: 0, link: 0, shift: 0 })
+        };
         assert_eq!(look(libc::SIGBUS, libc::BUS_ADRERR), plain(libc::BUS_ADRERR));
         // SEGV_MAPERR, SI_KERNEL.
         assert_eq!(look(libc::SIGSEGV, 1), plain(1));

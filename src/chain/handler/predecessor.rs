@@ -96,8 +96,23 @@ impl Mask {
             unsafe { libc::sigaddset(&raw mut block, delivery.signal) };
         }
         let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        // What was blocked before the signal came: our own entry point may have blocked more than the predecessor wants.
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() };
+        let how = if let Some(context) = context {
+            for signal in 1..=64 {
+                // SAFETY: an initialised set and a valid number.
+                if unsafe { libc::sigismember(&raw const context.uc_sigmask, signal) } == 1 {
+                    // SAFETY: as above.
+                    unsafe { libc::sigaddset(&raw mut block, signal) };
+                }
+            }
+            libc::SIG_SETMASK
+        } else {
+            libc::SIG_BLOCK
+        };
         // SAFETY: both point to sets; the call cannot fail with a valid `how`.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const block, before.as_mut_ptr()) };
+        unsafe { libc::pthread_sigmask(how, &raw const block, before.as_mut_ptr()) };
         // SAFETY: zeroed, then filled by the call.
         let before = unsafe { before.assume_init() };
         if !deferred {

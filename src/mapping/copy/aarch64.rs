@@ -81,9 +81,11 @@ global_asm!(
     "strb w8, [x0]",
     "mov x0, x2",
     "ret",
-    // 33 to 64.
-    "7: cmp x2, #64",
+    "7: cmp x2, #128",
+    "b.hi 20f",
+    "cmp x2, #64",
     "b.hi 8f",
+    // 33 to 64.
     "ldp q0, q1, [x1]",
     "ldp q2, q3, [x6, #-32]",
     "stp q0, q1, [x0]",
@@ -91,9 +93,7 @@ global_asm!(
     "mov x0, x2",
     "ret",
     // 65 to 128.
-    "8: cmp x2, #128",
-    "b.hi 20f",
-    "ldp q0, q1, [x1]",
+    "8: ldp q0, q1, [x1]",
     "ldp q2, q3, [x1, #32]",
     "ldp q4, q5, [x6, #-64]",
     "ldp q6, q7, [x6, #-32]",

@@ -91,9 +91,11 @@ global_asm!(
     "mov [rdi], al",
     "mov eax, edx",
     "ret",
-    // 33 to 64.
-    "7: cmp rdx, 64",
+    "7: cmp rdx, 128",
+    "ja 20f",
+    "cmp rdx, 64",
     "ja 8f",
+    // 33 to 64.
     "movups xmm0, [rsi]",
     "movups xmm1, [rsi + 16]",
     "movups xmm2, [rsi + rdx - 32]",
@@ -105,9 +107,7 @@ global_asm!(
     "mov rax, rdx",
     "ret",
     // 65 to 128.
-    "8: cmp rdx, 128",
-    "ja 20f",
-    "movups xmm0, [rsi]",
+    "8: movups xmm0, [rsi]",
     "movups xmm1, [rsi + 16]",
     "movups xmm2, [rsi + 32]",
     "movups xmm3, [rsi + 48]",

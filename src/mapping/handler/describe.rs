@@ -3,7 +3,7 @@
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
 use crate::mapping::registry::Facts;
-use crate::observe::in_handler::describe_moment;
+use crate::observe::in_handler::{describe_moment, stack_words};
 use crate::observe::{Event, log, ring};
 
 /// Fills in time and thread.
@@ -28,6 +28,12 @@ pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
     event.inode = facts.identity.inode;
     event.result = -i64::from(fault.error);
     event.pc = delivered.pc as u64;
+    event.stack = stack_words(delivered.stack);
+    if delivered.link != 0 {
+        // It comes before everything on the stack.
+        event.stack.rotate_right(1);
+        event.stack[0] = delivered.link as u64;
+    }
     event.offset = fault.offset;
     event.len_now = fault.len_now;
     event.cause = fault.cause as u32;

@@ -75,7 +75,7 @@ fn replace_one(slot: &Slot, address: usize, held: &PatchLock<'_>) -> bool {
 
 fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
-    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
     let address = pages.start as *mut libc::c_void;
     for _ in 0..ATTEMPTS {
         // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
