@@ -1,12 +1,17 @@
-// Package sigward keeps SIGPIPE from killing a Go process that has C, C++ or Rust inside, and tells which
-// thread wrote to which broken descriptor and peer.
+// Package sigward keeps two signals from killing a Go process: SIGPIPE, where C, C++ or Rust inside writes to a broken
+// pipe or socket, and SIGBUS, where a mapped file is truncated, overwritten or out of disk space.
 //
 //	import _ "github.com/sigward/sigward/go"
 //
-// That is all: the package's init arms the process. A write to a broken pipe or socket, on any thread and in
-// any library, returns EPIPE; Go's own behaviour stays as os/signal documents it.
+// That is all against SIGPIPE: the package's init arms the process. A write to a broken pipe or socket, on any thread
+// and in any library, returns EPIPE, and ReadEvents tells which thread wrote to which descriptor and peer; Go's own
+// behaviour stays as os/signal documents it.
 //
-// Without cgo the package builds and does nothing: a pure Go process needs no help against SIGPIPE.
+// Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error then. AdoptFile guards the
+// maps that another library made. Faults elsewhere, and nil dereferences, stay as Go has them.
+//
+// Without cgo the package builds as well: a pure Go process needs no help against SIGPIPE, and a Map guards there
+// what Go alone can.
 //
 // With the build tag sigward_external the package links no archive of its own: the program brings the C
 // functions in another one, such as a Rust staticlib that says `pub use sigward::ffi::*;`.
@@ -19,24 +24,35 @@ import (
 	"time"
 )
 
-// Event is one SIGPIPE that ended in our handler: who wrote to what.
+// Event is one SIGPIPE that ended in our handler, who wrote to what, or one SIGBUS, who met which loss in a map.
 type Event struct {
 	Number uint64         // 1 for the first of the process; a gap is an event that was overwritten
-	Time   time.Time      // when the write failed
-	Signal syscall.Signal // SIGPIPE
-	TID    int            // kernel thread id of the writer
+	Time   time.Time      // when it was
+	Signal syscall.Signal // SIGPIPE or SIGBUS
+	TID    int            // kernel thread id of the writer, or of who met the loss
 	Thread string         // its name
-	FD     int            // what was written to, or -1 if that could not be told for certain
-	Kind   string         // "pipe", "socket", "other" or "unknown"
-	Result int64          // -EPIPE, or the bytes of a partial write
-	Inode  uint64         // of the pipe or socket, as in /proc/PID/fd
+	FD     int            // what was written to, or the map's own descriptor; -1 if that could not be told for certain
+	Kind   string         // "pipe", "socket", "other" or "unknown"; SIGBUS: "map"
+	Result int64          // -EPIPE, or the bytes of a partial write; SIGBUS: the cause's errno, negative
+	Inode  uint64         // of the pipe or socket, as in /proc/PID/fd, or of the mapped file
 	Call   string         // the system call: "writev", or empty if it could not be told
 	Caller string         // file name of the library or executable that made it; may be empty
 	Peer   string         // address or path of the other side, also when the connection is gone; may be empty
+
+	// SIGBUS only:
+
+	Path   string // of the file, its last 112 bytes; may be empty
+	Offset int64  // the lowest lost byte, from the start of the map
+	LenNow int64  // with CauseTruncated: the file's length in bytes
+	Cause  Cause  // why
+	Write  bool   // met by a write
 }
 
 // String is the event as one line for a log.
 func (e Event) String() string {
+	if e.Kind == "map" {
+		return e.loss()
+	}
 	call := e.Call
 	if call == "" {
 		call = "a write"
@@ -61,6 +77,33 @@ func (e Event) String() string {
 	return text + fmt.Sprintf(": %d bytes, then it broke", e.Result)
 }
 
+func (e Event) loss() string {
+	text := "SIGBUS caught: read"
+	if e.Write {
+		text = "SIGBUS caught: write"
+	}
+	if e.Caller != "" {
+		text += " by " + e.Caller
+	}
+	path := e.Path
+	if path == "" {
+		path = "a file"
+	}
+	text += fmt.Sprintf(" on thread %q (tid %d) of the map of %s (inode %d): lost from byte %d on: ",
+		e.Thread, e.TID, path, e.Inode, e.Offset)
+	switch e.Cause {
+	case CauseTruncated:
+		return text + fmt.Sprintf("the file was cut to %d bytes", e.LenNow)
+	case CauseNoSpace:
+		return text + "no space"
+	case CauseIO:
+		return text + "input/output error"
+	case CauseHardware:
+		return text + "damaged memory"
+	}
+	return text + "cause unknown"
+}
+
 // CounterValues are all counters at about one moment.
 type CounterValues struct {
 	Deliveries    uint64 // signals that came to one of our entry points
@@ -71,6 +114,10 @@ type CounterValues struct {
 	RacesRepaired uint64 // races with other writers of the kernel's table, lost and put right
 	CyclesCut     uint64 // circles of handlers that were cut
 	EventsDropped uint64 // events that found their slot in the ring still being written
+	Faults        uint64 // SIGBUSes that ended here: in a guarded map or in a checked copy
+	Patches       uint64 // ranges of lost pages that were replaced by zeros
+	Healed        uint64 // faults whose page was there again at a second look: nothing was lost
+	Maps          uint64 // maps that are guarded now; the only one that falls
 }
 
 // Error says which operation failed and with which errno; errors.Is(err, syscall.EPERM) sees through it.

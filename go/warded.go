@@ -51,11 +51,11 @@ func arm() error {
 // filter that refuses sigaction. Then nothing was changed.
 func Err() error { return initError }
 
-// EnsureOnTop takes the seat on top again after another runtime or library has installed its handlers: a
+// EnsureOnTop takes the seats on top, for SIGPIPE and SIGBUS, again after another runtime or library has installed its handlers: a
 // c-shared library loaded late, a crash reporter. What stands there now is chained.
 func EnsureOnTop() error { return code("ensure on top", C.sigward_ensure_on_top()) }
 
-// Restore takes everything back: SIGPIPE is as it was without this package.
+// Restore takes everything about SIGPIPE back: it is as it was without this package. Maps stay guarded.
 func Restore() error { return code("restore", C.sigward_sigpipe_restore()) }
 
 // Filter undoes Restore.
@@ -81,6 +81,10 @@ func Counters() (CounterValues, error) {
 		RacesRepaired: uint64(c.races_repaired),
 		CyclesCut:     uint64(c.cycles_cut),
 		EventsDropped: uint64(c.events_dropped),
+		Faults:        uint64(c.faults),
+		Patches:       uint64(c.patches),
+		Healed:        uint64(c.healed),
+		Maps:          uint64(c.maps),
 	}, nil
 }
 
@@ -103,10 +107,10 @@ func event(e *C.struct_sigward_event) Event {
 	thread := unsafe.Slice((*byte)(unsafe.Pointer(&e.thread[0])), len(e.thread))
 	address := unsafe.Slice((*byte)(unsafe.Pointer(&e.peer[0])), len(e.peer))
 	kind := "unknown"
-	if names := [...]string{"unknown", "pipe", "socket", "other"}; e.fd_kind >= 0 && int(e.fd_kind) < len(names) {
+	if names := [...]string{"unknown", "pipe", "socket", "other", "map"}; e.fd_kind >= 0 && int(e.fd_kind) < len(names) {
 		kind = names[e.fd_kind]
 	}
-	return Event{
+	about := Event{
 		Number: uint64(e.number),
 		Time:   time.Unix(0, int64(e.time_ns)),
 		Signal: syscall.Signal(e.signal),
@@ -118,8 +122,15 @@ func event(e *C.struct_sigward_event) Event {
 		Inode:  uint64(e.inode),
 		Call:   C.GoString(C.sigward_event_operation(e)),
 		Caller: caller(e),
-		Peer:   peer(address[:min(int(e.peer_len), len(address))]),
 	}
+	if address = address[:min(int(e.peer_len), len(address))]; kind != "map" {
+		about.Peer = peer(address)
+		return about
+	}
+	about.Path = string(address)
+	about.Offset, about.LenNow = int64(e.offset), int64(e.len_now)
+	about.Cause, about.Write = Cause(e.cause), e.write != 0
+	return about
 }
 
 func caller(e *C.struct_sigward_event) string {

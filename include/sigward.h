@@ -192,7 +192,8 @@ typedef struct sigward_map_options {
     uint32_t copy_on_write;
     // 1: every page is read in at once, so that a page that cannot be had is an error of opening.
     uint32_t populate;
-    // 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN.
+    // 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
+    // pages are replaced one by one, a signal each.
     uint32_t no_descriptor;
 } sigward_map_options;
 
@@ -417,7 +418,7 @@ size_t sigward_map_len(const struct sigward_map *map);
 
 // The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the start of the map. It is
 // stored before any page changes. Read it after the bytes, with an acquire fence in between
-// (atomic_thread_fence(memory_order_acquire)); bytes below it are good. It changes its place with sigward_map_refresh and
+// (atomic_thread_fence(memory_order_acquire); after writing memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh and
 // stays readable for ever.
 //
 // Signal-safe, thread-safe. NULL if map is NULL.
@@ -490,7 +491,8 @@ int sigward_map_close(struct sigward_map *map);
 int sigward_map_retire(struct sigward_map *map);
 
 // Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get every fault and signal
-// that is not ours. sigward_init and the first map do it by themselves. Idempotent; thread-safe; works in a forked child.
+// that is not ours. sigward_init and the first map do it by themselves. Once it is taken this does nothing, also where another
+// handler has come above it: sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
 //
 // Returns 0 or as sigward_init.
 int sigward_sigbus_guard(void);

@@ -13,14 +13,26 @@ mod two;
 #[path = "runtimes/python.rs"]
 mod python;
 
+#[path = "runtimes/python_map.rs"]
+mod python_map;
+
 #[path = "runtimes/node.rs"]
 mod node;
+
+#[path = "runtimes/node_map.rs"]
+mod node_map;
 
 #[path = "runtimes/jvm.rs"]
 mod jvm;
 
+#[path = "runtimes/jvm_map.rs"]
+mod jvm_map;
+
 #[path = "runtimes/rust.rs"]
 mod rust;
+
+#[path = "runtimes/rust_map.rs"]
+mod rust_map;
 
 #[path = "runtimes/curl.rs"]
 mod curl;

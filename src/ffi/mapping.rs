@@ -25,7 +25,8 @@ pub struct sigward_map_options {
     pub copy_on_write: u32,
     /// 1: every page is read in at once, so that a page that cannot be had is an error of opening.
     pub populate: u32,
-    /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN.
+    /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
+    /// pages are replaced one by one, a signal each.
     pub no_descriptor: u32,
 }
 
@@ -144,7 +145,7 @@ pub unsafe extern "C" fn sigward_map_len(map: *const sigward_map) -> usize {
 
 /// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the start of the map. It is
 /// stored before any page changes. Read it after the bytes, with an acquire fence in between
-/// (atomic_thread_fence(memory_order_acquire)); bytes below it are good. It changes its place with sigward_map_refresh and
+/// (atomic_thread_fence(memory_order_acquire); after writing memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh and
 /// stays readable for ever.
 ///
 /// Signal-safe, thread-safe. NULL if map is NULL.
@@ -167,17 +168,14 @@ pub unsafe extern "C" fn sigward_map_read_at(
 ) -> libc::ssize_t {
     // SAFETY: null, or an open map by the header's contract.
     let map = unsafe { opened(map) };
-    let (Some(map), true) = (map, !buf.is_null() || len == 0) else {
-        return code(Err(crate::Error::InvalidArgument)) as isize;
+    let (Some(map), false) = (map, buf.is_null()) else {
+        let nothing = len == 0 && map.is_some();
+        return if nothing { 0 } else { code(Err(crate::Error::InvalidArgument)) as isize };
     };
-    if len == 0 {
-        return 0;
-    }
-    let len = len.min(isize::MAX as usize);
     // SAFETY: the caller vouches for `len` bytes.
     match unsafe { map.0.read_raw(offset, buf.cast(), len) } {
-        Ok(count) => count as isize,
-        Err(error) => -(error.errno() as isize),
+        Some(count) => count as isize,
+        None => -(libc::EFAULT as isize),
     }
 }
 
@@ -313,7 +311,8 @@ pub unsafe extern "C" fn sigward_map_retire(map: *mut sigward_map) -> c_int {
 }
 
 /// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get every fault and signal
-/// that is not ours. sigward_init and the first map do it by themselves. Idempotent; thread-safe; works in a forked child.
+/// that is not ours. sigward_init and the first map do it by themselves. Once it is taken this does nothing, also where another
+/// handler has come above it: sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]

@@ -2,9 +2,12 @@
 
 use super::error::Error;
 use super::fault::{Cause, Fault};
+use super::handler::quietly;
 use super::identity::{self, Identity};
 use super::map::Map;
 use super::open;
+use crate::observe::Event;
+use crate::observe::in_handler::describe_moment;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
@@ -44,11 +47,20 @@ impl Map {
         if now.length < end {
             let cause = Cause::Truncated { len_now: now.length };
             let offset = now.length.saturating_sub(start);
-            return Err(Error::Lost(Fault { offset, ..Fault::of(cause, libc::EFAULT) }));
+            return Err(Error::Lost(self.publish(Fault { offset, ..Fault::of(cause, libc::EFAULT) })));
         }
         let own_writes = facts.sharing == libc::MAP_SHARED && facts.protection & libc::PROT_WRITE != 0;
         let changed = now.length != facts.identity.length || now.changed != facts.identity.changed;
         if changed && !own_writes { Err(Error::Changed { replaced: false }) } else { Ok(()) }
+    }
+
+    /// Makes a loss that nobody has met yet known to all who read.
+    fn publish(&self, mut fault: Fault) -> Fault {
+        let mut moment = Event::blank(libc::SIGBUS);
+        describe_moment(&mut moment);
+        (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
+        quietly(self.slot(), || self.slot().publish(&fault));
+        self.status().unwrap_or(fault)
     }
 
     /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes

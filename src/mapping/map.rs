@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::fault::Fault;
+use super::fetch::{fetch_many, fetch_small, is_small};
 use super::handler::present;
 use super::identity::{self, Identity};
 use super::options::MapOptions;
@@ -179,24 +180,46 @@ impl Map {
     #[inline]
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         // SAFETY: `buffer` has room for as many bytes as it is long.
-        unsafe { self.read_raw(offset, buffer.as_mut_ptr(), buffer.len()) }
+        let count = unsafe { self.read_raw(offset, buffer.as_mut_ptr(), buffer.len()) };
+        count.ok_or_else(|| self.lost())
     }
 
-    /// As [`Map::read_at`], into memory that need not be initialised.
+    /// As [`Map::read_at`], into memory that need not be initialised; none if the byte at `offset` is lost.
     ///
     /// # Safety
     /// `count` bytes at `to` may be written.
     #[inline]
-    pub(crate) unsafe fn read_raw(&self, offset: u64, to: *mut u8, count: usize) -> Result<usize, Error> {
-        let count = self.clip(offset, count);
-        if count == 0 {
-            return Ok(0);
-        }
+    pub(crate) unsafe fn read_raw(&self, offset: u64, to: *mut u8, count: usize) -> Option<usize> {
         let from = self.data.wrapping_add(offset as usize);
-        // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to` is somebody else's memory.
-        // A page that is lost meanwhile is replaced by zeros, which `intact` finds out.
-        unsafe { std::ptr::copy_nonoverlapping(from, to, count) };
-        self.intact(offset, count)
+        let end = offset.wrapping_add(count as u64);
+        // Branches that are foretold: the copy does not wait for the arithmetic of the map's end.
+        if end < offset || end > self.length as u64 {
+            // SAFETY: by this function's contract.
+            return unsafe { self.read_clipped(offset, to, count) };
+        }
+        if !is_small(count) {
+            // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to` is somebody else's memory.
+            // A page that is lost meanwhile is replaced by zeros, which `intact` finds out.
+            return unsafe { fetch_many(from, to, count, || self.judge_read(offset, count)) };
+        }
+        // SAFETY: as above.
+        unsafe { fetch_small(from, to, count) };
+        self.judge_read(offset, count)
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn read_clipped(&self, offset: u64, to: *mut u8, count: usize) -> Option<usize> {
+        match self.clip(offset, count) {
+            0 => Some(0),
+            // SAFETY: by the caller's contract.
+            rest => unsafe { self.read_raw(offset, to, rest) },
+        }
+    }
+
+    #[inline]
+    fn judge_read(&self, offset: u64, count: usize) -> Option<usize> {
+        self.intact(offset, count, self.slot.poison().after_reading())
     }
 
     /// As [`Map::read_at`], but all of `buffer` or an error.
@@ -232,10 +255,13 @@ impl Map {
     /// [`Error::Lost`] if any of them is lost now; [`Error::Invalid`] if the range is not within the map.
     #[inline]
     pub fn check(&self, range: Range<usize>) -> Result<(), Error> {
+        self.judge(&range, self.slot.poison().after_reading())
+    }
+
+    pub(super) fn judge(&self, range: &Range<usize>, poison: u64) -> Result<(), Error> {
         if range.start > range.end || range.end > self.length {
             return Err(BEYOND);
         }
-        let poison = self.slot.poison().after_reading();
         if range.is_empty() || range.end as u64 <= poison { Ok(()) } else { Err(self.lost()) }
     }
 
@@ -316,14 +342,13 @@ impl Map {
         if count as u64 <= rest { count } else { rest as usize }
     }
 
-    /// How many of `count` bytes that were just copied are the file's.
+    /// How many of `count` bytes from `offset` on are the file's; none if the first is not.
     #[inline]
-    pub(super) fn intact(&self, offset: u64, count: usize) -> Result<usize, Error> {
-        let poison = self.slot.poison().after_reading();
+    pub(super) fn intact(&self, offset: u64, count: usize, poison: u64) -> Option<usize> {
         if offset + count as u64 <= poison {
-            return Ok(count);
+            return Some(count);
         }
-        if offset < poison { Ok((poison - offset) as usize) } else { Err(self.lost()) }
+        (offset < poison).then(|| (poison - offset) as usize)
     }
 
     #[cold]
@@ -371,11 +396,13 @@ fn touch(pages: Range<usize>, write: bool) {
     for page in pages.step_by(page_size()) {
         // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
         let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
+        let seen = byte.load(Ordering::Relaxed);
         if write {
-            byte.fetch_or(0, Ordering::Relaxed);
-        } else {
-            std::hint::black_box(byte.load(Ordering::Relaxed));
+            // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
+            std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
+                .ok();
         }
+        std::hint::black_box(seen);
     }
 }
 

@@ -64,12 +64,13 @@ impl MapMut {
         range: Range<usize>,
         work: impl FnOnce(&[AtomicU8]) -> T,
     ) -> Result<T, Error> {
-        let done = self.0.with(range.clone(), |view| {
+        self.0.with(range.clone(), |view| {
             let cells = view.as_ptr().cast::<AtomicU8>();
             // SAFETY: the view's bytes, writable and alive meanwhile; other threads have them as atomics, too.
-            work(unsafe { std::slice::from_raw_parts(cells, range.len()) })
-        })?;
-        Ok(done)
+            let done = work(unsafe { std::slice::from_raw_parts(cells, range.len()) });
+            self.0.slot().poison().after_writing();
+            done
+        })
     }
 
     /// The four bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`] after reading it.
@@ -125,7 +126,8 @@ impl Map {
         // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be had is replaced by private
         // memory, which `intact` finds out.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
-        self.intact(offset, count)
+        let poison = self.slot().poison().after_writing();
+        self.intact(offset, count, poison).ok_or_else(|| self.lost())
     }
 
     #[cfg(feature = "capi")]

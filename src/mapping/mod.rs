@@ -27,6 +27,7 @@ mod adopt;
 mod copy;
 mod error;
 mod fault;
+mod fetch;
 mod freshness;
 mod handler;
 mod identity;

@@ -67,7 +67,7 @@ impl MapOptions {
     }
 
     /// Keeps no file descriptor: for very many maps. Causes are [`Cause::Unknown`](super::Cause::Unknown) then, lost pages
-    /// are met one by one, and `verify` looks at the path alone.
+    /// are met and replaced one by one (a signal each), and `verify` looks at the path alone.
     #[must_use]
     pub fn no_descriptor(mut self, none: bool) -> Self {
         self.no_descriptor = none;

@@ -16,7 +16,8 @@ static WATCH: Watch = Watch { signal: SIGBUS, decide: handler::decide, stays: tr
 static GUARDING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get every fault and signal that
-/// is not ours. [`crate::init`] and the first map do it by themselves. Idempotent; [`restore`] takes it back.
+/// is not ours. [`crate::init`] and the first map do it by themselves. Once taken this does nothing, also where another handler
+/// has come above it: [`crate::ensure_on_top`] takes the top again. Idempotent; [`restore`] takes it back.
 ///
 /// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also where SIGBUS was ignored
 /// before (a fault ends a process that ignores it).
@@ -39,6 +40,7 @@ pub fn guard() -> Result<(), crate::Error> {
     }
     let held = chain::lock()?;
     super::page_size();
+    super::fetch::prepare();
     chain::take(&held, &WATCH)?;
     spare::fill();
     crate::observe::log::read_environment();
@@ -103,7 +105,7 @@ impl std::fmt::Display for Unprotected {
 
 impl std::error::Error for Unprotected {}
 
-/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, two system calls.
+/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, three system calls.
 ///
 /// # Errors
 /// What stands in the way.
@@ -119,7 +121,9 @@ pub fn thread_check() -> Result<(), Unprotected> {
     let standing = chain::standing(&WATCH).unwrap_or(Standing::Absent);
     let found = Unprotected {
         blocked,
-        covered: matches!(standing, Standing::Covered { .. }),
+        // libjsig shows our handler to whoever asks by way of the C library, while the JVM's stands in the kernel's table.
+        covered: matches!(standing, Standing::Covered { .. })
+            || matches!(standing, Standing::OnTop { .. }) && chain::interposed(SIGBUS),
         unguarded: matches!(standing, Standing::Absent),
     };
     if found == Unprotected::default() { Ok(()) } else { Err(found) }

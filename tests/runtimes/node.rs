@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Node itself, and the flag that finds its headers.
-fn node() -> Option<(String, String)> {
+pub fn node() -> Option<(String, String)> {
     let found = first_line("node", &["-p", "process.execPath"]).and_then(|node| {
         let bin = Path::new(&node).parent()?;
         let headers = bin.parent()?.join("include/node");

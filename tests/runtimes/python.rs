@@ -5,7 +5,7 @@ use crate::tools::{Made, Ward, build, first_line, need, same, shared_library, so
 use std::process::Command;
 
 /// The interpreter itself: `python3` may be a shell script that looks for it.
-fn python() -> Option<String> {
+pub fn python() -> Option<String> {
     need("python3", first_line("python3", &["-c", "import sys; print(sys.executable)"]))
 }
 

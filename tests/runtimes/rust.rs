@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Builds the program with or without the crate.
-fn host(ward: Ward) -> PathBuf {
+/// Builds the programs with or without the crate, and returns one of them.
+pub fn host(ward: Ward, name: &str) -> PathBuf {
     static BUILT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     let target = folder().join(if ward == Ward::Bare { "rust-bare" } else { "rust-warded" });
-    let program = target.join("debug/runtimes-rust-host");
+    let program = target.join("debug").join(name);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if built.contains(&program) {
+    if built.contains(&target) {
         return program;
     }
     let mut cargo = Command::new(env!("CARGO"));
@@ -24,12 +24,13 @@ fn host(ward: Ward) -> PathBuf {
     }
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    built.push(program.clone());
+    built.push(target);
     program
 }
 
 fn both(scenario: &str) -> (Run, Run) {
-    (run(&host(Ward::Bare), &[scenario]), run(&host(Ward::Archive), &[scenario]))
+    let start = |ward| run(&host(ward, "runtimes-rust-host"), &[scenario]);
+    (start(Ward::Bare), start(Ward::Archive))
 }
 
 const EPIPE: &str = "(-1, BrokenPipe)\n";

@@ -112,6 +112,12 @@ fn prepare() -> Result<usize, Error> {
     Ok(way)
 }
 
+/// From how many bytes on `rep movsb` is the quickest.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) fn repeats_from() -> usize {
+    processor::string_from()
+}
+
 /// The seat for SIGBUS was left: the next copy takes it again.
 pub(crate) fn seat_was_left() {
     WAY.store(0, Ordering::Relaxed);

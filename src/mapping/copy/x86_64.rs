@@ -278,7 +278,7 @@ pub(super) fn way() -> usize {
 
 /// Only on Intel's: on AMD's Zen 3 and 4 `rep movsb` is up to 20 times slower for some alignments (glibc's bug 30994).
 #[allow(unused_unsafe, reason = "safe in newer compilers")]
-fn string_from() -> usize {
+pub(super) fn string_from() -> usize {
     const ERMS: u32 = 1 << 9; // leaf 7, EBX
     const FSRM: u32 = 1 << 4; // leaf 7, EDX
     const GENUINE_INTEL: [u32; 3] = [0x756e_6547, 0x4965_6e69, 0x6c65_746e];

@@ -46,6 +46,13 @@ impl Poison {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// As [`Poison::lowest`], for who has just written: a store may still be on its way when a later load is done.
+    #[inline]
+    pub(crate) fn after_writing(&self) -> u64 {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Where the word is.
     pub(crate) fn word(&self) -> *const u64 {
         std::ptr::from_ref(self).cast()

@@ -1,0 +1,183 @@
+//! What it costs to find out whether an address is guarded, among 100,000 maps and with one alone: rows for
+//! `benches/run`.
+//!
+//! It is what every fault begins with, and what decides whether a foreign one is passed on. The two sides are two processes
+//! that hold so many maps and take turns, one short batch each. A look-up that found nothing, or found what is not there,
+//! ends the run.
+
+#![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
+
+use sigward::mapping::{self, Map};
+use std::ffi::c_int;
+use std::hint::black_box;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+const MANY: usize = 100_000;
+const PAGE: usize = 4096;
+const BATCH: usize = 20_000;
+const ROUNDS: usize = 300;
+/// Nanoseconds that a look-up may take.
+const BUDGET: f64 = 50.0;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    pin_to_core();
+    // `cargo bench` has arguments of its own.
+    if let Some(count) = std::env::args().find_map(|argument| argument.strip_prefix("maps=")?.parse().ok()) {
+        return Ok(serve(count)?);
+    }
+    let (mut many, mut one) = (Side::start(MANY)?, Side::start(1)?);
+    let mut pairs = Vec::with_capacity(ROUNDS);
+    for round in 0..ROUNDS {
+        // Who goes first changes: the second finds warmer caches.
+        if round % 2 == 0 {
+            pairs.push((many.batch()?, one.batch()?));
+        } else {
+            let peer = one.batch()?;
+            pairs.push((many.batch()?, peer));
+        }
+    }
+    many.stop()?;
+    one.stop()?;
+    row("look-up among 100,000 maps / one map", &pairs, "4.0");
+    let budget: Vec<(f64, f64)> = pairs.iter().map(|pair| (pair.0, BUDGET)).collect();
+    row("look-up among 100,000 maps / 50 ns", &budget, "1.0");
+    Ok(())
+}
+
+/// A process of its own that holds this many maps.
+struct Side {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Side {
+    fn start(maps: usize) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(format!("maps={maps}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let missing = || io::Error::other("no pipe to a process of ours");
+        let orders = child.stdin.take().ok_or_else(missing)?;
+        let answers = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        Ok(Self { child, orders, answers })
+    }
+
+    /// Nanoseconds for one look-up, over a batch.
+    fn batch(&mut self) -> io::Result<f64> {
+        writeln!(self.orders, "go")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        answer.trim().parse().map_err(|_| io::Error::other("a process of ours has failed"))
+    }
+
+    fn stop(mut self) -> io::Result<()> {
+        drop(self.orders);
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other("a process of ours has failed")) }
+    }
+}
+
+/// Holds the maps and answers each line with the nanoseconds of a look-up.
+fn serve(count: usize) -> io::Result<()> {
+    // One mapping of a sparse file, adopted page by page: the kernel allows fewer mappings than that.
+    let start = map_pages(2 * count)?;
+    let page = |number: usize| start.wrapping_add(2 * number * PAGE);
+    let adopt = |number| {
+        // SAFETY: a page of the mapping just made, which lives as long as the process.
+        unsafe { Map::adopt(page(number), PAGE, None, (2 * number * PAGE) as u64) }
+    };
+    let maps: Vec<Map> = (0..count).map(adopt).collect::<Result<_, _>>()?;
+    // Every other page is nobody's.
+    let strays = (0..count).filter(|number| mapping::is_guarded(page(*number).wrapping_add(PAGE))).count();
+    if strays != 0 || maps.len() != count {
+        return Err(io::Error::other("addresses are guarded that nobody has registered"));
+    }
+    let addresses = shuffled(count, page);
+    let mut next = addresses.iter().cycle();
+    for line in io::stdin().lock().lines() {
+        line?;
+        let mut found = 0;
+        let begin = Instant::now();
+        for address in next.by_ref().take(BATCH) {
+            found += usize::from(mapping::is_guarded(black_box(*address)));
+        }
+        let took = begin.elapsed();
+        if found != BATCH {
+            return Err(io::Error::other("a registered address was not found"));
+        }
+        println!("{}", took.as_nanos() as f64 / BATCH as f64);
+    }
+    Ok(())
+}
+
+/// Addresses in an order that no prefetcher knows; as many for one map, so that reading them costs the same.
+fn shuffled(count: usize, page: impl Fn(usize) -> *mut u8) -> Vec<*const u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    (0..MANY).map(|_| page(next() % count).wrapping_add(next() % PAGE).cast_const()).collect()
+}
+
+fn map_pages(pages: usize) -> io::Result<*mut u8> {
+    // SAFETY: a C string.
+    let fd = unsafe { libc::memfd_create(c"lookup".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, nobody else's.
+    let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.set_len((pages * PAGE) as u64)?;
+    let (protection, fd): (c_int, c_int) = (libc::PROT_READ, file.as_raw_fd());
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let start =
+        unsafe { libc::mmap(std::ptr::null_mut(), pages * PAGE, protection, libc::MAP_SHARED, fd, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
+}
+
+/// The last core that we may use: the first ones serve most interrupts. The children inherit it.
+fn pin_to_core() {
+    // SAFETY: zeros are an empty set.
+    let mut cores: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: room for one set; 0 is this thread.
+    unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut cores) };
+    // SAFETY: numbers below CPU_SETSIZE, a set that was filled.
+    let last = (0..libc::CPU_SETSIZE as usize).rev().find(|core| unsafe { libc::CPU_ISSET(*core, &cores) });
+    // SAFETY: zeros are an empty set.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a number below CPU_SETSIZE.
+    unsafe { libc::CPU_SET(last.unwrap_or(0), &mut one) };
+    // SAFETY: one set; 0 is this thread.
+    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one) } != 0 {
+        eprintln!("lookup: not pinned to a core, figures will scatter");
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints a row: name, unit, ours, peer, ratio, its 95 % interval, target.
+fn row(name: &str, pairs: &[(f64, f64)], target: &str) {
+    let mut ours: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
+    let mut peer: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+    let mut ratios: Vec<f64> = pairs.iter().map(|pair| pair.0 / pair.1).collect();
+    let ratio = median(&mut ratios);
+    // The order statistics around the median that hold it with 95 % probability.
+    let reach = (ratios.len() as f64).sqrt() as usize;
+    let (low, high) = (ratios[ratios.len() / 2 - reach], ratios[ratios.len() / 2 + reach]);
+    println!(
+        "{name}\tns\t{:.1}\t{:.1}\t{ratio}\t{low}\t{high}\t{target}",
+        median(&mut ours),
+        median(&mut peer)
+    );
+}

@@ -1,0 +1,269 @@
+//go:build unix && (!cgo || !linux || (!amd64 && !arm64))
+
+package sigward
+
+import (
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// backend is what Go can do alone: it turns a fault into a panic while debug.SetPanicOnFault is set, on that goroutine
+// and in Go code only, and the panic into the error that the library would have found.
+type backend struct {
+	whole []byte // what syscall.Mmap gave: data begins in its first page
+	fd    int    // -1 with NoDescriptor
+	begin int64  // offset of data in the file
+	alone bool   // only others can change the file's times
+	seen  snapshot
+
+	faulted sync.Mutex
+	first   *Fault // that of the lowest lost byte
+}
+
+// newMapping maps a file.
+func newMapping(path string, o Options) (*mapping, syscall.Errno) {
+	if errno := o.valid(); errno != 0 {
+		return nil, errno
+	}
+	fd, errno := openFile(path, &o)
+	if errno != 0 {
+		return nil, errno
+	}
+	c, errno := mapDescriptor(fd, &o)
+	if errno != 0 || o.NoDescriptor {
+		syscall.Close(fd)
+	}
+	return c, errno
+}
+
+func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
+	length, errno := lengthToMap(fd, o)
+	if errno != 0 {
+		return nil, errno
+	}
+	protection, kind := syscall.PROT_READ, syscall.MAP_SHARED
+	if o.Writable {
+		protection |= syscall.PROT_WRITE
+	}
+	if o.CopyOnWrite {
+		kind = syscall.MAP_PRIVATE
+	}
+	seen, errno := look(fd)
+	if errno != 0 {
+		return nil, errno
+	}
+	lead := int(o.Offset % int64(os.Getpagesize()))
+	var whole []byte
+	if errno := eintr(func() (err error) {
+		whole, err = syscall.Mmap(fd, o.Offset-int64(lead), lead+length, protection, kind)
+		return err
+	}); errno != 0 {
+		return nil, errno
+	}
+	c := &mapping{data: whole[lead:], lowestLost: new(uint64)}
+	*c.lowestLost = ^uint64(0)
+	c.whole, c.fd, c.begin, c.seen, c.alone = whole, fd, o.Offset, seen, !o.Writable || o.CopyOnWrite
+	if o.NoDescriptor {
+		c.fd = -1
+	}
+	if o.Strict {
+		c.identity = &identity{fd, seen}
+	}
+	return c, 0
+}
+
+func lengthToMap(fd int, o *Options) (int, syscall.Errno) {
+	var s syscall.Stat_t
+	if errno := eintr(func() error { return syscall.Fstat(fd, &s) }); errno != 0 {
+		return 0, errno
+	}
+	length := o.Len
+	switch s.Mode & syscall.S_IFMT {
+	case syscall.S_IFREG:
+		switch {
+		case s.Size == 0:
+			return 0, errEmpty
+		case o.Offset >= s.Size || o.Len > s.Size-o.Offset:
+			return 0, syscall.ENXIO
+		case length == 0:
+			length = s.Size - o.Offset
+		}
+	case syscall.S_IFDIR:
+		return 0, syscall.EISDIR
+	default:
+		return 0, syscall.ENODEV
+	}
+	if int64(int(length)) != length || int(length)+os.Getpagesize() < 0 {
+		return 0, syscall.EOVERFLOW
+	}
+	return int(length), 0
+}
+
+// touch runs fn and tells whether it ended without a fault in the map. All other panics pass through.
+func (c *mapping) touch(write bool, fn func()) (whole bool) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if whole {
+			return
+		}
+		if reason := recover(); reason != nil && !c.note(reason, write) {
+			panic(reason)
+		}
+	}()
+	fn()
+	return true
+}
+
+// note finds out what a fault in the map was about, and is false for any other panic.
+func (c *mapping) note(reason any, write bool) bool {
+	fault, ok := reason.(interface{ Addr() uintptr }) // of package runtime; a nil dereference has none
+	if !ok {
+		return false
+	}
+	base := uintptr(unsafe.Pointer(unsafe.SliceData(c.whole)))
+	at := fault.Addr()
+	if at < base || at-base >= uintptr(len(c.whole)) {
+		return false
+	}
+	page := (at - base) &^ uintptr(os.Getpagesize()-1)
+	lead := len(c.whole) - len(c.data)
+	found := Fault{Offset: max(int64(page)-int64(lead), 0), Address: at, Time: time.Now(), Cause: CauseUnknown,
+		Errno: syscall.EFAULT, Write: write}
+	c.explain(&found)
+	c.faulted.Lock()
+	defer c.faulted.Unlock()
+	if c.first == nil || found.Offset < c.first.Offset {
+		c.first = &found
+		atomic.StoreUint64(c.lowestLost, uint64(found.Offset))
+	}
+	return true
+}
+
+// explain asks the file for the cause.
+func (c *mapping) explain(found *Fault) {
+	if c.fd < 0 {
+		return
+	}
+	now, errno := look(c.fd)
+	if errno != 0 {
+		return
+	}
+	if now.size <= c.begin+found.Offset {
+		found.Cause, found.LenNow = CauseTruncated, now.size
+		found.Offset = max(now.size-c.begin, 0) // of a page that is lost only in part nobody can tell
+		return
+	}
+	var one [1]byte
+	if errno := eintr(func() error {
+		_, err := syscall.Pread(c.fd, one[:], c.begin+found.Offset)
+		return err
+	}); errno != 0 {
+		found.Cause, found.Errno = CauseIO, errno
+	}
+}
+
+// copyOut copies what can be read. What it returns goes beyond the lowest lost offset only if nothing was lost.
+func (c *mapping) copyOut(p []byte, off int) (n int) {
+	for {
+		if c.touch(false, func() { n = copy(p, c.data[off:]) }) {
+			return n
+		}
+		// Which bytes came over before the fault, only copy knows: those before the loss are copied again.
+		lowest := atomic.LoadUint64(c.lowestLost)
+		if n = min(len(p), len(c.data)-off); lowest <= uint64(off) {
+			return n
+		}
+		c.touch(false, func() { copy(p[:lowest-uint64(off)], c.data[off:]) })
+		if atomic.LoadUint64(c.lowestLost) == lowest {
+			return n
+		}
+	}
+}
+
+func (c *mapping) copyIn(p []byte, off int) (n int) {
+	n = min(len(p), len(c.data)-off)
+	for end := n; !c.touch(true, func() { copy(c.data[off:], p[:end]) }); {
+		lowest := atomic.LoadUint64(c.lowestLost)
+		if lowest <= uint64(off) {
+			break
+		}
+		end = min(end, int(lowest-uint64(off)))
+	}
+	return n
+}
+
+func (c *mapping) run(fn func([]byte) error) (err error) {
+	c.touch(false, func() { err = fn(c.data) })
+	return err
+}
+
+func (c *mapping) status() (Fault, bool) {
+	c.faulted.Lock()
+	defer c.faulted.Unlock()
+	if c.first == nil {
+		return Fault{}, false
+	}
+	return *c.first, true
+}
+
+func (c *mapping) verify(path string) syscall.Errno {
+	if _, lost := c.status(); lost {
+		return syscall.EFAULT
+	}
+	now, errno := c.seen.named(path)
+	switch {
+	case errno != 0:
+		return errno
+	case now.size < min(c.seen.size, c.begin+int64(len(c.data))):
+		return syscall.EFAULT
+	case now.size != c.seen.size || c.alone && now != c.seen:
+		return syscall.ESTALE
+	}
+	return 0
+}
+
+func (c *mapping) populate() syscall.Errno {
+	writable := !c.alone
+	if !c.touch(writable, func() {
+		for at := 0; at < len(c.whole); at += os.Getpagesize() {
+			if word := (*uint32)(unsafe.Pointer(&c.whole[at])); writable {
+				atomic.AddUint32(word, 0) // a write that changes nothing makes the page be allocated
+			} else {
+				atomic.LoadUint32(word)
+			}
+		}
+	}) {
+		return syscall.EFAULT
+	}
+	return 0
+}
+
+// flush uses fsync(2), which on these systems takes what was written through a map as well.
+func (c *mapping) flush() syscall.Errno {
+	if _, lost := c.status(); lost {
+		return syscall.EFAULT
+	}
+	if c.alone {
+		return 0
+	}
+	return eintr(func() error { return syscall.Fsync(c.fd) })
+}
+
+// end gives the mapping back. Where slices were handed out it stays.
+func (c *mapping) end(addressesStay bool) {
+	if !addressesStay {
+		syscall.Munmap(c.whole)
+	}
+	if c.fd >= 0 && c.identity == nil {
+		syscall.Close(c.fd)
+	}
+}
+
+// ThreadCheck is a *ThreadError: without the library only ReadAt, WriteAt and Do are guarded, on every thread.
+func ThreadCheck() error { return &ThreadError{Unguarded: true} }
