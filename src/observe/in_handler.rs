@@ -20,6 +20,24 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     (!failed).then(|| unsafe { status.assume_init() })
 }
 
+/// What /proc/self/fd says that a descriptor is, as much of it as there is room for; how many bytes that is. Signal-safe.
+#[cold]
+#[inline(never)]
+pub(crate) fn link_of(fd: c_int, room: &mut [u8]) -> usize {
+    let mut path = *b"/proc/self/fd/0000000000\0";
+    let mut rest = fd.unsigned_abs();
+    for place in path.iter_mut().skip(14).take(10).rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    // Leading zeros are no part of a name there.
+    let zeros = path.iter().skip(14).take(9).take_while(|digit| **digit == b'0').count();
+    path.copy_within(14 + zeros.., 14);
+    // SAFETY: a NUL-terminated path and room for as many bytes; readlink(2) is signal-safe.
+    let length = unsafe { libc::readlink(path.as_ptr().cast(), room.as_mut_ptr().cast(), room.len()) };
+    usize::try_from(length).unwrap_or(0)
+}
+
 /// Time and thread: this one, now.
 pub(crate) fn describe_moment(event: &mut Event) {
     event.time_ns = now();

@@ -3,7 +3,7 @@
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
 use crate::mapping::registry::Facts;
-use crate::observe::in_handler::{describe_moment, stack_words};
+use crate::observe::in_handler::{describe_moment, link_of, stack_words};
 use crate::observe::{Event, log, ring};
 
 /// Fills in time and thread.
@@ -38,7 +38,12 @@ pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
     event.len_now = fault.len_now;
     event.cause = fault.cause as u32;
     event.write = fault.write;
-    event.set_path(facts.path);
+    if facts.path.is_null() && facts.descriptor >= 0 {
+        // Opened by somebody else: the kernel knows the name.
+        event.peer_len = link_of(facts.descriptor, &mut event.peer) as u32;
+    } else {
+        event.set_path(facts.path);
+    }
     log::in_handler(&event);
     ring::push(&event);
 }

@@ -31,19 +31,9 @@ pub(super) fn can_break(fd: c_int) -> bool {
 #[inline(never)]
 pub(super) fn is_ring(fd: c_int) -> bool {
     const RING: &[u8] = b"anon_inode:[io_uring]";
-    let mut path = *b"/proc/self/fd/0000000000\0";
-    let mut rest = fd.unsigned_abs();
-    for place in path.iter_mut().skip(14).take(10).rev() {
-        *place = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    // Leading zeros are no part of a name there.
-    let zeros = path.iter().skip(14).take(9).take_while(|digit| **digit == b'0').count();
-    path.copy_within(14 + zeros.., 14);
     let mut link = [0_u8; 32];
-    // SAFETY: a NUL-terminated path and room for as many bytes; readlink(2) is signal-safe.
-    let length = unsafe { libc::readlink(path.as_ptr().cast(), link.as_mut_ptr().cast(), link.len()) };
-    usize::try_from(length).ok().and_then(|length| link.get(..length)) == Some(RING)
+    let length = in_handler::link_of(fd, &mut link);
+    link.get(..length) == Some(RING)
 }
 
 /// Everything that can be said of an echo while its thread still stands behind the write.
