@@ -3,29 +3,34 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, both, host, library, run, run_command};
+use support::{Link, Scratch, both, host, library, run, run_command};
 
 // ---- 7. handler discipline ----
 
 #[test]
 fn our_own_stack_is_within_two_kibibytes() {
-    let run = run(&host("discipline", Link::Archive), &["stack_use"]);
-    let uses: Vec<(&str, i32)> = run
-        .lived()
-        .out
-        .lines()
-        .map(|line| line.split_once(' ').map(|(what, bytes)| (what, bytes.parse().unwrap())).unwrap())
-        .collect();
-    assert_eq!(uses.len(), 3, "{run:?}");
-    for (what, bytes) in uses {
-        println!("{what}: {bytes} bytes beyond the kernel's frame and an empty handler");
-        assert!((1..=2048).contains(&bytes), "{what} uses {bytes}");
+    let scratch = Scratch::new("discipline-stack");
+    for (scenario, count) in [("stack_use", 3), ("bus_stack_use", 8)] {
+        let run = run(&host("discipline", Link::Archive), &[scenario, scratch.as_str()]);
+        let uses: Vec<(&str, i32)> = run
+            .lived()
+            .out
+            .lines()
+            .map(|line| line.rsplit_once(' ').map(|(what, bytes)| (what, bytes.parse().unwrap())).unwrap())
+            .collect();
+        assert_eq!(uses.len(), count, "{run:?}");
+        for (what, bytes) in uses {
+            println!("{what}: {bytes} bytes beyond the kernel's frame and an empty handler");
+            assert!((1..=2048).contains(&bytes), "{what} uses {bytes}");
+        }
     }
 }
 
 #[test]
 fn nothing_is_allocated_in_a_handler() {
+    let scratch = Scratch::new("discipline-allocation");
     run(&host("discipline", Link::Archive), &["no_allocation"]).lived();
+    run(&host("discipline", Link::Archive), &["bus_no_allocation", scratch.as_str()]).lived();
 }
 
 #[test]

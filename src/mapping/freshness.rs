@@ -49,9 +49,8 @@ impl Map {
             let offset = now.length.saturating_sub(start);
             return Err(Error::Lost(self.publish(Fault { offset, ..Fault::of(cause, libc::EFAULT) })));
         }
-        let own_writes = facts.sharing == libc::MAP_SHARED && facts.protection & libc::PROT_WRITE != 0;
         let changed = now.length != facts.identity.length || now.changed != facts.identity.changed;
-        if changed && !own_writes { Err(Error::Changed { replaced: false }) } else { Ok(()) }
+        if changed && !facts.is_written_through() { Err(Error::Changed { replaced: false }) } else { Ok(()) }
     }
 
     /// Makes a loss that nobody has met yet known to all who read.

@@ -303,10 +303,29 @@ impl Map {
         match present::populate(&(start..end), write) {
             Ok(()) => {}
             // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt with by the handler.
-            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => touch(start..end, write),
+            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => self.touch(start..end, write),
             Err(errno) => return Err(Error::System { call: "madvise", errno }),
         }
         self.check(range)
+    }
+
+    /// Touches every page of a range of the map, up to the first that is lost.
+    fn touch(&self, pages: Range<usize>, write: bool) {
+        let before = self.slot.poison().lowest();
+        for page in pages.step_by(page_size()) {
+            // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
+            let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
+            let seen = byte.load(Ordering::Relaxed);
+            if write {
+                // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
+                std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
+                    .ok();
+            }
+            std::hint::black_box(seen);
+            if self.slot.poison().lowest() < before {
+                return;
+            }
+        }
     }
 
     /// The path that was opened.
@@ -388,21 +407,6 @@ impl Drop for Map {
         }
         give_back(facts);
         registry::release(self.slot);
-    }
-}
-
-/// Touches every page of a mapped range.
-fn touch(pages: Range<usize>, write: bool) {
-    for page in pages.step_by(page_size()) {
-        // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
-        let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
-        let seen = byte.load(Ordering::Relaxed);
-        if write {
-            // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
-            std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
-                .ok();
-        }
-        std::hint::black_box(seen);
     }
 }
 

@@ -1,5 +1,11 @@
-/* What our handler may use: its stack, errno, no allocation. Warded only. */
-#include "host.h"
+/* What our handlers may use: the stack, errno, no allocation. Warded only. */
+#include "maps.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 
 #define SIZE (256 * 1024)
 static unsigned char *stack;
@@ -21,16 +27,16 @@ static int used(void) {
 
 static void empty(int signal) { (void)signal; }
 
-static void empty_on_stack(void) {
+static void empty_on_stack(int signal) {
     struct sigaction action = {.sa_handler = empty, .sa_flags = SA_ONSTACK};
-    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(sigaction(signal, &action, NULL) == 0);
 }
 
 /* What the kernel's own frame and an empty handler take. */
 static int frame(void) {
     new_stack();
     CHECK(sigward_sigpipe_restore() == 0);
-    empty_on_stack();
+    empty_on_stack(SIGPIPE);
     raise(SIGPIPE);
     signal(SIGPIPE, SIG_DFL);
     return used();
@@ -46,7 +52,7 @@ static void stack_use(void) {
 
     new_stack();
     CHECK(sigward_sigpipe_restore() == 0);
-    empty_on_stack();
+    empty_on_stack(SIGPIPE);
     CHECK(sigward_init(NULL) == 0);
     raise(SIGPIPE);
     SAY("chain %d\n", used() - kernel);
@@ -60,6 +66,93 @@ static void stack_use(void) {
     int status;
     CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
     SAY("default %d\n", used() - kernel);
+}
+
+/* ---- the same for SIGBUS ---- */
+
+/* In a child each: how deep the stack was used beyond the kernel's frame when `run` had its fault. */
+static void measure(const char *what, int kernel, void (*run)(void)) {
+    new_stack();
+    pid_t child = fork();
+    if (child == 0) {
+        run();
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && (status == 0 || WTERMSIG(status) == SIGBUS));
+    SAY("%s %d\n", what, used() - kernel);
+}
+
+static void truncated(void) { survives(lose()); }
+
+/* With its line on stderr, which goes nowhere. */
+static void logged(void) {
+    CHECK(dup2(open("/dev/null", O_WRONLY), 2) == 2);
+    CHECK(sigward_init(&(sigward_options){.size = sizeof(sigward_options), .flags = SIGWARD_LOG_STDERR}) == 0);
+    survives(lose());
+}
+
+static void adopted(void) {
+    int fd = nameless(LOST_LENGTH);
+    sigward_map *map = NULL;
+    void *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(sigward_map_adopt(data, LOST_LENGTH, fd, 0, &map) == 0 && ftruncate(fd, 0) == 0);
+    survives(map);
+}
+
+/* Kernels before 6.11 have no ioctl for it: /proc/self/maps is read. */
+static void adopted_on_an_old_kernel(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    adopted();
+}
+
+/* On a file system of one page, which is this namespace's alone. */
+static void no_space(void) {
+    CHECK(unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+    CHECK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    CHECK(mount("none", arguments[0], "tmpfs", 0, "size=4k") == 0);
+    const char *path = new_file("full", PAGE);
+    CHECK(truncate(path, LOST_LENGTH) == 0);
+    sigward_map *map = open_map(path, OPTIONS(.writable = 1));
+    bytes(map)[2 * PAGE] = 1;
+    CHECK(status_of(map).cause == SIGWARD_CAUSE_NO_SPACE);
+}
+
+static void copied(void) {
+    unsigned char byte;
+    CHECK(sigward_sigbus_guard() == 0 && sigward_try_copy(&byte, foreign(), 1) == 0);
+}
+
+static void chained_signal(void) {
+    empty_on_stack(SIGBUS);
+    survives(lose());
+    raise(SIGBUS);
+}
+
+static void by_default(void) {
+    CHECK(sigward_sigbus_guard() == 0);
+    *(volatile unsigned char *)foreign();
+}
+
+static void bus_stack_use(void) {
+    int kernel = frame();
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+    measure("truncated", kernel, truncated);
+    measure("logged", kernel, logged);
+    measure("adopted", kernel, adopted);
+    measure("adopted, old kernel", kernel, adopted_on_an_old_kernel);
+    measure("no space", kernel, no_space);
+    measure("copied", kernel, copied);
+    measure("chained", kernel, chained_signal);
+    measure("default", kernel, by_default);
 }
 
 /* ---- allocation: these stand before the C library's in a program that defines them ---- */
@@ -101,6 +194,37 @@ static void no_allocation(void) {
     watching = 0;
 }
 
+static void *faulting(void *lost) {
+    /* The first signal of a thread that has never run our code. */
+    watching = 1;
+    errno = 77;
+    int byte = *(volatile unsigned char *)lost;
+    raise(SIGBUS);
+    int kept = errno == 77 && byte == 0;
+    watching = 0;
+    return kept ? lost : NULL;
+}
+
+/* Truncated, adopted, and one for the predecessor. */
+static void bus_no_allocation(void) {
+    void *lost[3], *same;
+    pthread_t thread;
+    signal(SIGBUS, count_chained);
+    lost[0] = (void *)(bytes(lose()) + 3 * PAGE);
+    int fd = nameless(LOST_LENGTH);
+    sigward_map *map = NULL;
+    lost[1] = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(sigward_map_adopt(lost[1], LOST_LENGTH, fd, 0, &map) == 0 && ftruncate(fd, 0) == 0);
+    map = open_map(new_file("closed", LOST_LENGTH), OPTIONS(.no_descriptor = 1));
+    CHECK(truncate(path_of("closed"), 0) == 0);
+    lost[2] = (void *)bytes(map);
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_create(&thread, NULL, faulting, lost[i]) == 0 && pthread_join(thread, &same) == 0);
+        CHECK(same == lost[i] && allocations == 0 && chained == i + 1);
+    }
+    CHECK(counters().faults == 3);
+}
+
 static void errno_kept(void) {
     CHECK(sigward_init(NULL) == 0);
     int fd = broken_pipe();
@@ -123,4 +247,5 @@ static void errno_kept(void) {
     CHECK(errno == 77 && chained == 1);
 }
 
-SCENARIOS({"stack_use", stack_use}, {"no_allocation", no_allocation}, {"errno_kept", errno_kept})
+SCENARIOS({"stack_use", stack_use}, {"no_allocation", no_allocation}, {"errno_kept", errno_kept},
+          {"bus_stack_use", bus_stack_use}, {"bus_no_allocation", bus_no_allocation})

@@ -67,6 +67,9 @@ static inline void *current_handler(int signal) {
     return (void *)action.sa_sigaction;
 }
 
+/* What follows the scenario's name on the command line; NULL ends it. */
+static char **arguments __attribute__((unused));
+
 struct scenario {
     const char *name;
     void (*run)(void);
@@ -78,6 +81,7 @@ struct scenario {
         static const struct scenario all[] = {__VA_ARGS__};                                                  \
         for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)                                    \
             if (strcmp(all[i].name, argv[1]) == 0) {                                                         \
+                arguments = argv + 2;                                                                        \
                 all[i].run();                                                                                \
                 return 0;                                                                                    \
             }                                                                                                \

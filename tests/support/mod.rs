@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
@@ -83,6 +84,51 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     program
 }
 
+/// `host`, made once per test binary: for hosts that many tests run.
+pub fn prepared(name: &'static str, link: Link) -> PathBuf {
+    static MADE: Mutex<Option<HashMap<(&str, String), PathBuf>>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let made = made.get_or_insert_with(HashMap::new);
+    made.entry((name, format!("{link:?}"))).or_insert_with(|| host(name, link)).clone()
+}
+
+/// A folder of its own, removed with all that is in it.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A folder for temporary files' default file system.
+    pub fn new(name: &str) -> Self {
+        Self::in_folder(&std::env::temp_dir(), name)
+    }
+
+    pub fn in_folder(parent: &Path, name: &str) -> Self {
+        let folder = parent.join(format!("sigward-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().expect("names of ours are ASCII")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What cannot be tested here is named in the output; with `SIGWARD_REQUIRE_ALL=1` the test fails.
+pub fn skip(what: &str) {
+    println!("SKIPPED: {what}");
+    assert!(std::env::var_os("SIGWARD_REQUIRE_ALL").is_none_or(|value| value != "1"), "skipped: {what}");
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Run {
@@ -101,6 +147,17 @@ impl Run {
     pub fn lived(&self) -> &Self {
         assert_eq!(self.status.code(), Some(0), "{self:#?}");
         self
+    }
+
+    /// Asserts that each row of the host's table ended like this: `exit 0`, `signal 7`. Returns how many there are.
+    #[track_caller]
+    pub fn every_row(&self, end: &str) -> usize {
+        let rows: Vec<&str> = self.lived().out.lines().collect();
+        assert!(!rows.is_empty(), "{self:#?}");
+        for row in &rows {
+            assert!(row.ends_with(&format!(": {end}")), "{row}\n{}", self.err);
+        }
+        rows.len()
     }
 
     #[track_caller]

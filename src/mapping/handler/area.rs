@@ -6,6 +6,8 @@
 
 use crate::mapping::registry::Facts;
 use std::ffi::c_int;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// One mapping, as proc(5) shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +34,9 @@ pub(super) fn is_still_there(facts: &Facts, address: usize) -> bool {
 #[cfg(target_os = "linux")]
 #[inline(never)]
 pub(crate) fn area_at(address: usize) -> Option<Area> {
+    if let Some(found) = kept().and_then(|fd| query(fd, address).ok()) {
+        return found;
+    }
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: a C string. A bare system call: open(2) of the C library is a cancellation point.
     let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/maps".as_ptr(), flags) };
@@ -49,6 +54,51 @@ pub(crate) fn area_at(address: usize) -> Option<Area> {
 pub(crate) fn area_at(_address: usize) -> Option<Area> {
     None
 }
+
+/// Where the number of a descriptor of /proc/self/maps is kept, one more than it: for the time when the process has no more
+/// descriptors to give. A child sees 0 there, as that file is its parent's.
+#[cfg(target_os = "linux")]
+static KEPT: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+
+#[cfg(target_os = "linux")]
+fn kept() -> Option<c_int> {
+    // SAFETY: null, or a word that lives for ever.
+    let word = unsafe { KEPT.load(Ordering::Acquire).as_ref() }?;
+    c_int::try_from(word.load(Ordering::Relaxed).checked_sub(1)?).ok()
+}
+
+/// Opens /proc/self/maps, if it is not open yet. Only under the registry's lock; not for handlers.
+#[cfg(target_os = "linux")]
+pub(crate) fn keep_open() {
+    if KEPT.load(Ordering::Acquire).is_null() {
+        KEPT.store(crate::mapping::registry::word_wiped_on_fork(), Ordering::Release);
+    }
+    // SAFETY: null, or a word that lives for ever.
+    let word = unsafe { KEPT.load(Ordering::Acquire).as_ref() };
+    if let Some(word) = word.filter(|word| word.load(Ordering::Relaxed) == 0) {
+        let fd = std::fs::File::open("/proc/self/maps").map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
+        word.store(fd.wrapping_add(1).unsigned_abs(), Ordering::Release);
+    }
+}
+
+/// Closes it again: no adopted map is left, so no handler asks. Only under the registry's lock.
+#[cfg(target_os = "linux")]
+pub(crate) fn keep_no_longer() {
+    if let Some(fd) = kept() {
+        // SAFETY: null, or a word that lives for ever.
+        if let Some(word) = unsafe { KEPT.load(Ordering::Acquire).as_ref() } {
+            word.store(0, Ordering::Release);
+        }
+        // SAFETY: ours; nobody uses it any more.
+        unsafe { libc::close(fd) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keep_open() {}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keep_no_longer() {}
 
 /// `struct procmap_query` (include/uapi/linux/fs.h).
 #[cfg(target_os = "linux")]

@@ -53,15 +53,16 @@ fn in_file(facts: &Facts, delivered: &Delivered, file: &Identity, page: Range<us
     let write = delivered.write.unwrap_or(false);
     let needs_space = write && facts.sharing == libc::MAP_SHARED;
     if needs_space && facts.can_reserve {
-        match reserve(facts, file.length, &page) {
-            Ok(()) if are_there(&page, true) => return Finding::Healed,
-            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => {
-                return lost(Cause::NoSpace, errno, page.start, page);
-            }
-            _ => {}
+        if let Err(errno @ (libc::ENOSPC | libc::EDQUOT)) = reserve(facts, file.length, &page) {
+            return lost(Cause::NoSpace, errno, page.start, page);
+        }
+        if are_there(&page, true) {
+            return Finding::Healed;
         }
     } else if are_there(&page, needs_space) {
-        if file.length == facts.identity.length && file.changed == facts.identity.changed {
+        // What is written through the map itself moves the time of change: then that is no sign.
+        let as_mapped = facts.is_written_through() || file.changed == facts.identity.changed;
+        if file.length >= facts.identity.length && as_mapped {
             return Finding::Healed;
         }
         // It was cut and is long enough again: what is there now are other bytes, and where it was cut nobody knows.

@@ -12,11 +12,14 @@ pub(crate) mod wiped;
 pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
+use super::handler::area::{keep_no_longer, keep_open};
 use crate::observe::counters::MAPS;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 use wiped::Wiped;
 
+/// Maps of others among those that are registered.
+static ADOPTED: AtomicU32 = AtomicU32::new(0);
 /// Slots that nobody uses.
 static FREE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// A lock in a page that fork clears: see [`wiped`].
@@ -55,6 +58,9 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
         return Err(Refused::NoMemory);
     }
     MAPS.add();
+    if slot.facts().adopted && ADOPTED.fetch_add(1, Ordering::Relaxed) == 0 {
+        keep_open();
+    }
     Ok(slot)
 }
 
@@ -86,6 +92,9 @@ pub(crate) fn forget(slot: &'static Slot) {
 /// Gives a withdrawn slot back. Nobody may use it any more.
 pub(crate) fn release(slot: &'static Slot) {
     if let Some(held) = Held::new() {
+        if slot.facts().adopted && ADOPTED.fetch_sub(1, Ordering::Relaxed) == 1 {
+            keep_no_longer();
+        }
         give_slot(&held, slot);
     }
 }
@@ -144,6 +153,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
     }
+}
+
+/// A word of its own that is 0 again in a forked child; null if the kernel has no memory.
+#[cfg(target_os = "linux")]
+pub(crate) fn word_wiped_on_fork() -> *mut AtomicU32 {
+    memory::wiped_on_fork::<AtomicU32>(1)
 }
 
 /// Where the lock is: made by whoever comes first.

@@ -38,6 +38,13 @@ pub(crate) struct Facts {
     pub(crate) path: *const c_char,
 }
 
+impl Facts {
+    /// Whether what is written to the map goes to the file.
+    pub(crate) fn is_written_through(&self) -> bool {
+        self.sharing == libc::MAP_SHARED && self.protection & libc::PROT_WRITE != 0
+    }
+}
+
 /// As many separate patched places a map can have that are told apart; more are patched page by page.
 const PATCHES: usize = 8;
 

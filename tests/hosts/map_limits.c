@@ -1,0 +1,237 @@
+/* Faults where the kernel refuses memory, mappings or descriptors to the handler. Each row bare (dies) and warded. */
+#include "maps.h"
+#include <linux/memfd.h>
+#include <sys/mman.h>
+
+#define TAIL (8 << 20)
+
+/* ---- vm.max_map_count ---- */
+
+/* Mappings that cannot melt together, until the kernel gives no more. */
+static void use_up_areas(void) {
+    enum { AREAS = 1 << 20 };
+    unsigned char *area = mmap(NULL, (size_t)AREAS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(area != MAP_FAILED);
+    int made = 0;
+    while (made < AREAS / 2 && mprotect(area + (size_t)made * 2 * PAGE, PAGE, PROT_READ) == 0) made++;
+    CHECK(made < AREAS / 2 && errno == ENOMEM);
+    /* An mprotect needs two more where a new mapping needs one. */
+    for (int kind = 0; mmap(NULL, PAGE, kind % 2 ? PROT_READ : PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED; kind++) {}
+    CHECK(errno == ENOMEM);
+}
+
+static void no_more_areas(long count) {
+    sigward_map *maps[64];
+    const char *path[64];
+    for (long i = 0; i < count; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%ld", i);
+        path[i] = new_file(name, LOST_LENGTH);
+        maps[i] = open_map(path[i], NULL);
+    }
+    use_up_areas();
+    /* No area for another map: a plain refusal that leaves nothing behind. */
+    sigward_map *another = NULL;
+    sigward_counters before = counters();
+    WARD_CHECK(sigward_map_open(path[0], NULL, &another) == -ENOMEM && another == NULL);
+    for (long i = 0; i < count; i++) {
+        CHECK(truncate(path[i], PAGE) == 0);
+        survives(maps[i]);
+        WARD_CHECK(poison(maps[i]) == PAGE && status_of(maps[i]).cause == SIGWARD_CAUSE_TRUNCATED);
+    }
+    WARD_CHECK(counters().maps == before.maps && counters().patches == (uint64_t)count);
+    for (long i = 0; i < count; i++) CHECK(sigward_map_close(maps[i]) == 0);
+    /* The closed ones have made room: what was given away in the handlers is made again, and serves again. */
+    for (long i = 0; i < (count + 1) / 2; i++) {
+        int fd = open(path[i], O_RDWR);
+        fill(fd, 0, LOST_LENGTH);
+        maps[i] = open_map(path[i], NULL);
+        CHECK(ftruncate(fd, PAGE) == 0);
+        survives(maps[i]);
+    }
+}
+
+/* ---- locked memory ---- */
+
+static uint64_t status_kib(const char *field) {
+    char line[256];
+    FILE *status = fopen("/proc/self/status", "r");
+    uint64_t kib = 0;
+    while (fgets(line, sizeof line, status))
+        if (strncmp(line, field, strlen(field)) == 0) kib = strtoull(line + strlen(field) + 1, NULL, 10);
+    fclose(status);
+    return kib;
+}
+
+/* All memory locked, present and future, and no right to lock `spare` bytes more. */
+static void locked(long spare) {
+    enum { LENGTH = 1 << 20 };
+    int fd = nameless(LENGTH + PAGE);
+    sigward_map *map = NULL;
+    CHECK(sigward_map_fd(fd, OPTIONS(.writable = 1), &map) == 0);
+    CHECK(mlockall(MCL_CURRENT | MCL_FUTURE) == 0); /* as root whatever the limit is */
+    rlim_t limit = spare < 0 ? PAGE : status_kib("VmLck:") * 1024 + (rlim_t)spare;
+    CHECK(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit, limit}) == 0);
+    CHECK(setresuid(65534, 65534, 65534) == 0);
+    CHECK(mmap(NULL, LENGTH, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EAGAIN);
+    CHECK(ftruncate(fd, PAGE) == 0);
+    CHECK(touch(map, LENGTH) == 0 && touch(map, LENGTH / 2) == 0);
+    WARD_CHECK(poison(map) == PAGE && counters().faults == 1 && counters().patches == 1);
+    bytes(map)[2 * PAGE] = 7;
+    CHECK(bytes(map)[2 * PAGE] == 7);
+}
+
+static void locked_one(long unused) {
+    int fd = nameless(LOST_LENGTH);
+    sigward_map *map = NULL;
+    (void)unused;
+    CHECK(sigward_map_fd(fd, NULL, &map) == 0 && mlock((void *)bytes(map), LOST_LENGTH) == 0);
+    CHECK(ftruncate(fd, PAGE + 1) == 0);
+    survives(map);
+    WARD_CHECK(poison(map) == PAGE + 1);
+}
+
+/* ---- other limits ---- */
+
+static void address_space(long unused) {
+    int fd = nameless(TAIL + PAGE);
+    sigward_map *map = NULL, *another = NULL;
+    (void)unused;
+    CHECK(sigward_map_fd(fd, NULL, &map) == 0);
+    rlim_t now = status_kib("VmSize:") * 1024;
+    CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){now, now}) == 0);
+    CHECK(mmap(NULL, TAIL, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    WARD_CHECK(sigward_map_fd(fd, NULL, &another) == -ENOMEM && another == NULL && counters().maps == 1);
+    CHECK(ftruncate(fd, PAGE) == 0 && touch(map, TAIL) == 0);
+    WARD_CHECK(poison(map) == PAGE && counters().patches == 1);
+}
+
+static int use_up_descriptors(void) {
+    int last = -1, next;
+    CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}) == 0);
+    while ((next = dup(0)) >= 0) last = next;
+    CHECK(errno == EMFILE);
+    return last;
+}
+
+static void descriptors(long unused) {
+    sigward_map *map = lose(), *another = NULL;
+    const char *path = new_file("another", PAGE);
+    (void)unused;
+    int last = use_up_descriptors();
+    WARD_CHECK(sigward_map_open(path, NULL, &another) == -EMFILE && another == NULL);
+    WARD_CHECK(sigward_map_fd(0, NULL, &another) < 0 && another == NULL);
+    survives(map);
+    WARD_CHECK(poison(map) == PAGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED);
+    /* One descriptor is enough for one map, and a refused one has kept none. */
+    CHECK(close(last) == 0);
+    if (WARDED) {
+        CHECK(sigward_map_open(path, NULL, &another) == 0 && sigward_map_close(another) == 0);
+        CHECK(dup(0) == last);
+    }
+}
+
+/* The kernel is asked whether an adopted mapping is still there; that needs no free descriptor. */
+static void descriptors_adopted(long unused) {
+    int fd = nameless(LOST_LENGTH);
+    sigward_map *map = NULL;
+    (void)unused;
+    void *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(sigward_map_adopt(data, LOST_LENGTH, fd, 0, &map) == 0 && ftruncate(fd, PAGE) == 0);
+    use_up_descriptors();
+    survives(map);
+    WARD_CHECK(poison(map) == PAGE);
+}
+
+static void limits(void) {
+    static const struct row rows[] = {
+        {"one map at max_map_count", no_more_areas, 1},
+        {"16 maps at max_map_count", no_more_areas, 16},
+        {"one map locked", locked_one, 0},
+        {"mlockall, nothing to spare", locked, 0},
+        {"RLIMIT_AS", address_space, 0},
+        {"RLIMIT_NOFILE", descriptors, 0},
+        {"RLIMIT_NOFILE, adopted", descriptors_adopted, 0},
+    };
+    ROWS(rows);
+}
+
+/* Less may be locked than is locked already: no mapping whatever can be made. */
+static void locked_below(void) { locked(-1); }
+
+/* ---- many maps ---- */
+
+static void many_parts(void) {
+    enum { COUNT = 100000 };
+    int fd = memfd_create("parts", 0);
+    static sigward_map *maps[COUNT];
+    CHECK(ftruncate(fd, (off_t)COUNT * PAGE) == 0);
+    unsigned char *data = mmap(NULL, (size_t)COUNT * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    for (long i = 0; i < COUNT; i++) CHECK(sigward_map_adopt(data + i * PAGE, PAGE, -1, i * PAGE, &maps[i]) == 0);
+    WARD_CHECK(counters().maps == COUNT);
+    data[70000L * PAGE] = 7;
+    CHECK(ftruncate(fd, (off_t)50000 * PAGE) == 0);
+    for (long i = 50007; i < COUNT; i += 499) {
+        CHECK(touch(maps[i], 9) == 0);
+        WARD_CHECK(poison(maps[i]) == 0 && poison(maps[i - 1]) == INTACT && status_of(maps[i]).cause == SIGWARD_CAUSE_UNKNOWN);
+        CHECK(bytes(maps[i - 40000])[9] == 0);
+        CHECK(poison(maps[i - 40000]) == (i - 40000 >= 50000 ? poison(maps[i - 40000]) : INTACT));
+    }
+    if (WARDED)
+        for (long i = 0; i < COUNT; i++) CHECK(sigward_map_close(maps[i]) == 0);
+    CHECK(counters().maps == 0);
+}
+
+static void many_maps(void) {
+    enum { COUNT = 20000 };
+    const char *path = new_file("many", 4 * PAGE);
+    static sigward_map *maps[COUNT];
+    for (int i = 0; i < COUNT; i++) maps[i] = open_map(path, OPTIONS(.no_descriptor = 1));
+    WARD_CHECK(counters().maps == COUNT);
+    CHECK(truncate(path, PAGE) == 0);
+    for (int i = 0; i + 1 < COUNT; i += 7) {
+        CHECK(touch(maps[i], 2 * PAGE + 5) == 0);
+        WARD_CHECK(poison(maps[i]) == 2 * PAGE && poison(maps[i + 1]) == INTACT);
+    }
+    for (int i = 0; i < COUNT; i++) CHECK(sigward_map_close(maps[i]) == 0);
+    CHECK(counters().maps == 0);
+}
+
+/* ---- huge pages; the caller has seen to it that there are eight ---- */
+
+#define HUGE (2 << 20)
+
+static void huge_pages(int fd) {
+    sigward_map *map = NULL;
+    CHECK(fd >= 0 && ftruncate(fd, 4 * HUGE) == 0);
+    unsigned char *own = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (own == MAP_FAILED) {
+        SAY("no huge pages\n");
+        _exit(77);
+    }
+    for (size_t i = 0; i < 4 * HUGE; i += 64) own[i] = content(i);
+    CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_map_len(map) == 4 * HUGE);
+    CHECK(ftruncate(fd, 2 * HUGE) == 0);
+    CHECK(bytes(map)[3 * HUGE + 12345 * 64] == 0);
+    WARD_CHECK(poison(map) == 2 * HUGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED);
+    for (size_t i = 2 * HUGE; i < 4 * HUGE; i += PAGE) CHECK(bytes(map)[i] == 0);
+    WARD_CHECK(counters().faults == 1 && counters().patches == 1);
+    for (size_t i = 0; i < 2 * HUGE; i += 64) CHECK(bytes(map)[i] == content(i));
+    CHECK(sigward_map_close(map) == 0);
+    if (WARDED) {
+        /* More than there are: refused, as mmap(2) refuses it. */
+        CHECK(ftruncate(fd, (off_t)4096 * HUGE) == 0 && sigward_map_fd(fd, NULL, &map) == -ENOMEM);
+        /* From somewhere within a huge page. */
+        CHECK(ftruncate(fd, 3 * HUGE) == 0);
+        CHECK(sigward_map_fd(fd, OPTIONS(.offset = HUGE / 2 + 64), &map) == 0);
+        CHECK(*bytes(map) == content(HUGE / 2 + 64) && ftruncate(fd, 2 * HUGE) == 0);
+        CHECK(touch(map, 2 * HUGE) == 0 && poison(map) == 2 * HUGE - (HUGE / 2 + 64));
+    }
+}
+
+static void huge_memory(void) { huge_pages(memfd_create("huge", MFD_HUGETLB)); }
+
+static void huge_file(void) { huge_pages(open(path_of("huge"), O_RDWR | O_CREAT, 0600)); }
+
+SCENARIOS({"limits", limits}, {"locked_below", locked_below}, {"many_parts", many_parts}, {"many_maps", many_maps},
+          {"huge_memory", huge_memory}, {"huge_file", huge_file})
