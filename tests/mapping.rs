@@ -143,6 +143,11 @@ fn a_mapping_whose_owner_has_gone_is_not_touched() {
     assert_eq!(scenario("map_adopt", "stale_memory", Link::Archive).lived().out, "maps 1\n");
 }
 
+#[test]
+fn descriptors_that_others_have_opened_in_the_place_of_ours_stay_open() {
+    assert_eq!(scenario("map_adopt", "closed_by_others", Link::Archive).lived().out, "");
+}
+
 // ---- bad input ----
 
 #[test]

@@ -13,6 +13,7 @@ use super::registry::pin::pin;
 use super::registry::{self, Facts, Slot, find};
 use super::{granule_of, open, page_size, seat, spare};
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
@@ -42,11 +43,17 @@ impl Map {
             call: "fcntl",
             errno: error.raw_os_error().unwrap_or(libc::EIO),
         })?;
-        adopt_owned(address.addr(), length, own, file_offset)
+        adopt_owned(address.addr(), length, own, file_offset, None)
     }
 }
 
-fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset: u64) -> Result<Map, Error> {
+fn adopt_owned(
+    address: usize,
+    length: usize,
+    file: Option<OwnedFd>,
+    file_offset: u64,
+    over: Option<&'static Slot>,
+) -> Result<Map, Error> {
     if address == 0 || length == 0 {
         return Err(Error::Invalid("there is nothing to guard in an empty range"));
     }
@@ -84,8 +91,10 @@ fn adopt_owned(address: usize, length: usize, file: Option<OwnedFd>, file_offset
         identity: identity.unwrap_or(Identity::UNKNOWN),
         path: std::ptr::null(),
     };
-    forget_stale(&facts.pages);
-    Map::register(&facts, MapOptions::new())
+    if over.is_none() {
+        forget_stale(&facts.pages);
+    }
+    Map::register(&facts, MapOptions::new(), over)
 }
 
 /// The mapping that the whole range belongs to: neighbours count as one if they differ in nothing but their place.
@@ -185,6 +194,41 @@ pub(super) fn heal(map: &Map) -> Result<(), Error> {
     })
 }
 
+/// Whether the addresses of an adopted map still show what they did: its file at its offset, or patches of it.
+fn is_still_its_own(map: &Map) -> bool {
+    let (facts, start) = (map.facts(), map.as_ptr().addr());
+    let is = |address: usize, what: fn(&Area, &Facts, usize) -> bool| {
+        area_at(address).is_some_and(|area| what(&area, facts, address))
+    };
+    let patches_stand = map.slot().patches().all(|patch| is(patch.start, |area, _, _| area.file == (0, 0)));
+    let start_stands = map.slot().is_patched(start)
+        || is(start, |area, facts, start| {
+            area.file == facts.area_file && area.offset + (start - area.start) as u64 == facts.file_offset
+        });
+    find(start).is_some_and(|slot| std::ptr::eq(slot, map.slot())) && patches_stand && start_stands
+}
+
+fn copy(file: &OwnedFd) -> Result<OwnedFd, Error> {
+    file.try_clone().map_err(|error| Error::of(&error, "fcntl"))
+}
+
+/// The parts of a range that no map is registered for, those left out whose owner has unmapped them.
+fn unguarded(range: &Range<usize>) -> Vec<Range<usize>> {
+    forget_stale(range);
+    let mut parts = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        if let Some(pinned) = pin(|| find(at), Slot::wiped) {
+            at = pinned.slot.facts().pages.end;
+            continue;
+        }
+        let next = registry::guarded_in(&(at..range.end)).unwrap_or(range.end);
+        parts.push(at..next);
+        at = next;
+    }
+    parts
+}
+
 /// Every mapping of one file in this process, guarded: for libraries that map by themselves (SQLite, bbolt, LMDB).
 ///
 /// Lost pages read as zeros there, and the library is not asked: look at [`Adopted::status`] where its answers matter, and
@@ -193,8 +237,20 @@ pub(super) fn heal(map: &Map) -> Result<(), Error> {
 /// Thread-safe; in a forked child the maps are guarded as well; not for signal handlers.
 #[derive(Debug)]
 pub struct Adopted {
-    file: OwnedFd,
+    file: ManuallyDrop<OwnedFd>,
+    identity: Identity,
     maps: Vec<Map>,
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        // Somebody may have closed the descriptor, and its number may be another file's.
+        let now = identity::of_mappable(self.file.as_raw_fd());
+        if now.is_ok_and(|now| now.is_same_file(&self.identity)) {
+            // SAFETY: used no more.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
+    }
 }
 
 /// Guards every mapping of the file at `path` that this process has now, executable ones left out. There may be none yet:
@@ -210,8 +266,8 @@ pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
     seat::guard()?;
     spare::fill();
     // For writing if that is allowed: then a full disk can be told from other causes.
-    let (file, _) = open::open(path, true).or_else(|_| open::open(path, false))?;
-    let mut adopted = Adopted { file, maps: Vec::new() };
+    let (file, identity) = open::open(path, true).or_else(|_| open::open(path, false))?;
+    let mut adopted = Adopted { file: ManuallyDrop::new(file), identity, maps: Vec::new() };
     adopted.rescan()?;
     Ok(adopted)
 }
@@ -223,26 +279,33 @@ impl Adopted {
     /// As [`adopt_file`]; then those that were guarded still are.
     pub fn rescan(&mut self) -> Result<usize, Error> {
         let name = name_in_maps(self.file.as_fd())?;
-        self.maps.retain(|map| {
-            registry::find(map.as_ptr().addr()).is_some_and(|slot| std::ptr::eq(slot, map.slot()))
-                && area_at(map.as_ptr().addr())
-                    .is_some_and(|area| area.file == name || map.status().is_some())
-        });
-        let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::System {
-            call: "/proc/self/maps",
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        })?;
+        self.maps.retain(is_still_its_own);
+        let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
         let areas = maps.split(|byte| *byte == b'\n').filter_map(parse);
         for area in areas.filter(|area| area.file == name && area.protection & libc::PROT_EXEC == 0) {
-            let own = self.file.try_clone().map_err(|error| Error::System {
-                call: "fcntl",
-                errno: error.raw_os_error().unwrap_or(libc::EIO),
-            })?;
-            match adopt_owned(area.start, area.end - area.start, Some(own), area.offset) {
-                Ok(map) => self.maps.push(map),
-                // Guarded already, or gone since we read.
-                Err(Error::Overlap | Error::Invalid(_)) => {}
-                Err(error) => return Err(error),
+            let range = area.start..area.end;
+            // One that was made longer where it is: guarded anew as a whole, unless it has a loss to remember.
+            let shorter = self.maps.iter_mut().find(|map| {
+                let facts = map.facts();
+                facts.pages.start == range.start && facts.pages.end < range.end && map.status().is_none()
+            });
+            if let Some(shorter) = shorter {
+                let over = Some(shorter.slot());
+                match adopt_owned(range.start, range.len(), Some(copy(&self.file)?), area.offset, over) {
+                    Ok(longer) => *shorter = longer,
+                    // What follows it is guarded as another map, or all of it is gone since we read.
+                    Err(Error::Overlap | Error::Invalid(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            for part in unguarded(&range) {
+                let offset = area.offset + (part.start - range.start) as u64;
+                match adopt_owned(part.start, part.len(), Some(copy(&self.file)?), offset, None) {
+                    Ok(map) => self.maps.push(map),
+                    // Guarded meanwhile, or gone since we read.
+                    Err(Error::Overlap | Error::Invalid(_)) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(self.maps.len())

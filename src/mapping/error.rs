@@ -87,6 +87,11 @@ impl Error {
         }
     }
 
+    /// What std says of a failed system call.
+    pub(crate) fn of(error: &std::io::Error, call: &'static str) -> Self {
+        Self::System { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+
     /// The last failed system call's.
     pub(crate) fn system(call: &'static str) -> Self {
         Self::System { call, errno: identity::errno() }

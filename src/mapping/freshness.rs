@@ -40,17 +40,34 @@ impl Map {
     }
 
     fn compare(&self, now: &Identity) -> Result<(), Error> {
+        self.check_length(now)?;
+        let facts = self.facts();
+        let touched = now.changed != facts.identity.changed && !facts.is_written_through();
+        if now.length != facts.identity.length || touched {
+            return Err(Error::Changed { replaced: false });
+        }
+        Ok(())
+    }
+
+    /// Whether the file still reaches to the map's end, or as far as it did.
+    fn check_length(&self, now: &Identity) -> Result<(), Error> {
         let facts = self.facts();
         let start = facts.file_offset + (facts.data - facts.pages.start) as u64;
         // An adopted map may have been made longer than its file.
         let end = (start + self.len() as u64).min(facts.identity.length);
-        if now.length < end {
-            let cause = Cause::Truncated { len_now: now.length };
-            let offset = now.length.saturating_sub(start);
-            return Err(Error::Lost(self.publish(Fault { offset, ..Fault::of(cause, libc::EFAULT) })));
+        if now.length >= end {
+            return Ok(());
         }
-        let changed = now.length != facts.identity.length || now.changed != facts.identity.changed;
-        if changed && !facts.is_written_through() { Err(Error::Changed { replaced: false }) } else { Ok(()) }
+        let fault = Fault::of(Cause::Truncated { len_now: now.length }, libc::EFAULT);
+        Err(Error::Lost(self.publish(Fault { offset: now.length.saturating_sub(start), ..fault })))
+    }
+
+    /// As `check_length`, of the file as it is now.
+    pub(super) fn check_length_now(&self) -> Result<(), Error> {
+        match identity::of_mappable(self.facts().descriptor) {
+            Ok(now) if now.is_same_file(&self.facts().identity) => self.check_length(&now),
+            _ => Ok(()),
+        }
     }
 
     /// Makes a loss that nobody has met yet known to all who read.
@@ -94,9 +111,6 @@ impl Map {
         // SAFETY: the map's own descriptor, open as long as the map is.
         let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
         let copy = own.try_clone_to_owned();
-        copy.map(|copy| (copy, identity)).map_err(|error| Error::System {
-            call: "fcntl",
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        })
+        copy.map(|copy| (copy, identity)).map_err(|error| Error::of(&error, "fcntl"))
     }
 }

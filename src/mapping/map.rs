@@ -118,16 +118,20 @@ impl Map {
             identity,
             path: path.map_or(std::ptr::null(), |path| path.into_raw()),
         };
-        Self::register(&facts, options).inspect_err(|_| {
+        Self::register(&facts, options, None).inspect_err(|_| {
             // SAFETY: the mapping just made, which nobody has seen.
             unsafe { libc::munmap(pages, whole) };
         })
     }
 
     /// Registers a mapping. On failure what the facts own, but for the pages, is given back.
-    pub(super) fn register(facts: &Facts, options: MapOptions) -> Result<Self, Error> {
+    pub(super) fn register(
+        facts: &Facts,
+        options: MapOptions,
+        over: Option<&'static Slot>,
+    ) -> Result<Self, Error> {
         let (data, length) = (facts.data as *mut u8, facts.length);
-        let refused = match registry::register(facts.clone()) {
+        let refused = match registry::register(facts.clone(), over) {
             Ok(slot) => return Ok(Self { slot, data, length, options }),
             Err(refused) => refused,
         };

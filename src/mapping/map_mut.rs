@@ -140,6 +140,8 @@ impl Map {
         // SAFETY: the map's own pages; changes no bytes.
         let failed = unsafe { libc::msync(pages.start as *mut _, pages.len(), libc::MS_SYNC) } != 0;
         let error = Error::system("msync");
+        // Pages that were cut off before anybody met it are not on the disk either.
+        self.check_length_now()?;
         self.check(0..self.len())?;
         if failed { Err(error) } else { Ok(()) }
     }

@@ -113,10 +113,7 @@ impl MapOptions {
 
     pub(crate) fn of_descriptor(self, file: BorrowedFd<'_>, write: bool) -> Result<Map, Error> {
         let identity = identity::of_mappable(file.as_raw_fd())?;
-        let own = file.try_clone_to_owned().map_err(|error| Error::System {
-            call: "fcntl",
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        })?;
+        let own = file.try_clone_to_owned().map_err(|error| Error::of(&error, "fcntl"))?;
         self.finish(own, identity, write, None)
     }
 

@@ -234,4 +234,24 @@ static void stale_memory(void) {
     SAY("maps %llu\n", (unsigned long long)counters().maps);
 }
 
-SCENARIOS({"adopted", adopted}, {"stale", stale}, {"stale_memory", stale_memory})
+/* A host that closes all descriptors, as daemons do, and opens its own: closing maps takes none of those. Warded only. */
+static void closed_by_others(void) {
+    int file = nameless(LENGTH), own[16];
+    sigward_map *opened = open_map(new_file("opened", LENGTH), NULL), *map = NULL;
+    sigward_adopted *adopted = NULL;
+    const char *path = new_file("library", LENGTH);
+    void *data = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, file, 0);
+    volatile unsigned char *theirs = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+    CHECK(sigward_map_adopt(data, LENGTH, file, 0, &map) == 0 && sigward_adopt_file(path, &adopted) == 0);
+    CHECK(syscall(SYS_close_range, 3, ~0U, 0) == 0);
+    for (int i = 0; i < 16; i++) CHECK((own[i] = open("/dev/null", O_RDONLY)) >= 0);
+    /* Still guarded, though nobody can say why any more. */
+    CHECK(truncate(path, PAGE) == 0 && theirs[3 * PAGE] == 0);
+    CHECK(sigward_map_close(opened) == 0 && sigward_map_close(map) == 0 && sigward_adopted_close(adopted) == 0);
+    for (int i = 0; i < 16; i++) {
+        if (fcntl(own[i], F_GETFD) < 0) SAY("%d was closed\n", own[i]);
+    }
+}
+
+SCENARIOS({"adopted", adopted}, {"stale", stale}, {"stale_memory", stale_memory},
+          {"closed_by_others", closed_by_others})

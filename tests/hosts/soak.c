@@ -6,6 +6,7 @@
    wrongs is not 0, 2 if something that should be tested did not happen. */
 #include "soak.h"
 #include <dirent.h>
+#include <malloc.h>
 #include <stdarg.h>
 
 struct shared *soak;
@@ -186,6 +187,7 @@ int main(int argc, char **argv) {
     char memory[] = "/dev/shm/soak-XXXXXX", disk[] = "/tmp/soak-XXXXXX";
     const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory), argc > 4 ? argv[4] : mkdtemp(disk)};
     watch((unsigned)seconds + 15);
+    mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
     prepare(folders);
     MUST(sigward_init(NULL) == 0 && sigward_sigbus_guard() == 0 && sigward_try_copy_segv() == 0);

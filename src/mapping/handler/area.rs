@@ -4,10 +4,12 @@
 //! page of an adopted map is replaced, the kernel is asked whether the file is still there: by `PROCMAP_QUERY` on
 //! /proc/self/maps (Linux 6.11), before that by reading it.
 
-use crate::mapping::registry::Facts;
+use crate::mapping::registry::Slot;
+#[cfg(target_os = "linux")]
+use crate::observe::in_handler::status;
 use std::ffi::c_int;
 #[cfg(target_os = "linux")]
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// One mapping, as proc(5) shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,11 +24,14 @@ pub(crate) struct Area {
     pub(crate) file: (u64, u64),
 }
 
-/// Whether `address` still belongs to the file that the map was adopted with.
-pub(super) fn is_still_there(facts: &Facts, address: usize) -> bool {
+/// Whether what is at `address` is still the file that the map was adopted with, or our own patch of it: two threads met the
+/// loss at once, and this one was the slower. Only under the patch lock: a patch is made before it is noted.
+pub(super) fn is_ours(slot: &Slot, address: usize) -> bool {
+    let facts = slot.facts();
     area_at(address).is_some_and(|area| {
         let expected = facts.file_offset + (address - facts.pages.start) as u64;
-        area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected
+        let file = area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
+        file || area.file == (0, 0) && !area.shared && (slot.is_patched(address) || slot.is_scattered())
     })
 }
 
@@ -60,6 +65,10 @@ pub(crate) fn area_at(_address: usize) -> Option<Area> {
 #[cfg(target_os = "linux")]
 static KEPT: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
+/// The inode of that file, by which our own descriptor is known.
+#[cfg(target_os = "linux")]
+static KEPT_INODE: AtomicU64 = AtomicU64::new(0);
+
 #[cfg(target_os = "linux")]
 fn kept() -> Option<c_int> {
     // SAFETY: null, or a word that lives for ever.
@@ -77,6 +86,7 @@ pub(crate) fn keep_open() {
     let word = unsafe { KEPT.load(Ordering::Acquire).as_ref() };
     if let Some(word) = word.filter(|word| word.load(Ordering::Relaxed) == 0) {
         let fd = std::fs::File::open("/proc/self/maps").map_or(-1, std::os::fd::IntoRawFd::into_raw_fd);
+        KEPT_INODE.store(status(fd).map_or(0, |status| status.st_ino), Ordering::Relaxed);
         word.store(fd.wrapping_add(1).unsigned_abs(), Ordering::Release);
     }
 }
@@ -89,8 +99,11 @@ pub(crate) fn keep_no_longer() {
         if let Some(word) = unsafe { KEPT.load(Ordering::Acquire).as_ref() } {
             word.store(0, Ordering::Release);
         }
-        // SAFETY: ours; nobody uses it any more.
-        unsafe { libc::close(fd) };
+        // Somebody may have closed it, and its number may be another file's.
+        if status(fd).is_some_and(|status| status.st_ino == KEPT_INODE.load(Ordering::Relaxed)) {
+            // SAFETY: ours; nobody uses it any more.
+            unsafe { libc::close(fd) };
+        }
     }
 }
 

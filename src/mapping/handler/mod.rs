@@ -49,13 +49,12 @@ fn settle(fault: &Fault) -> bool {
         return false;
     };
     let slot = pinned.slot;
-    if slot.facts().adopted && !area::is_still_there(slot.facts(), fault.address) {
-        // Its owner has unmapped it: whatever is there now is not ours to touch.
-        return false;
-    }
     let signals = AllSignals::block();
     let settled = match slot.wiped().try_lock() {
-        Some(lock) => patch::settle(slot, fault, &lock),
+        // If the owner has unmapped an adopted one, whatever is there now is not ours to touch.
+        Some(lock) => {
+            (!slot.facts().adopted || area::is_ours(slot, fault.address)) && patch::settle(slot, fault, &lock)
+        }
         // Another thread is at it. Running the instruction again either finds its patch or comes back here.
         None => give_way(),
     };

@@ -16,6 +16,11 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
     if slot.is_patched(delivered.address) {
         return is_over(slot, delivered, held);
     }
+    let offset = delivered.address.saturating_sub(slot.facts().data) as u64;
+    if slot.is_scattered() && slot.poison().lowest() <= offset && is_there(slot, delivered) {
+        // A patch that nobody remembers.
+        return true;
+    }
     match find(slot.facts(), delivered) {
         Finding::Healed => counters::HEALED.add(),
         Finding::Lost { mut fault, from, pages } => {
@@ -35,8 +40,11 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
 /// the patch itself, and then replacing it once more is all that can be tried.
 fn is_over(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), delivered.address);
-    are_there(&page, delivered.write.unwrap_or(false))
-        || slot.force(page.start) && map_zeros(slot, &page, held)
+    is_there(slot, delivered) || slot.force(page.start) && map_zeros(slot, &page, held)
+}
+
+fn is_there(slot: &Slot, delivered: &Delivered) -> bool {
+    are_there(&page_of(slot.facts(), delivered.address), delivered.write.unwrap_or(false))
 }
 
 /// Replaces the pages that are not patches yet; at least the one that `address` is in.

@@ -41,19 +41,27 @@ pub(crate) fn registered() -> u64 {
     MAPS.get()
 }
 
-/// Registers a map: from now on faults in it are caught.
-pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
+/// Registers a map: from now on faults in it are caught. It may lie over an adopted one that it is the larger successor of:
+/// there is no moment in which neither is found. That one stays to be withdrawn.
+pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'static Slot, Refused> {
     let range = facts.pages.clone();
     if range.end > table::REACH {
         return Err(Refused::OutOfReach);
     }
     let held = Held::new().ok_or(Refused::NoMemory)?;
-    if table::any_in(&range).is_some() {
-        return Err(Refused::Overlap);
+    let inner = over.map_or(range.end..range.end, |over| over.facts().pages.clone());
+    let sides = [range.start..inner.start, inner.end..range.end];
+    while let Some((_, other)) = sides.iter().find_map(table::any_in) {
+        // (In the table, so registered: its facts are there as long as we hold the lock.)
+        if facts.adopted || !other.facts().adopted {
+            return Err(Refused::Overlap);
+        }
+        // The kernel gave these addresses to a mapping of ours: the other one's owner has unmapped it without telling.
+        table::remove(&other.facts().pages, other);
     }
     let slot = take_slot(&held).ok_or(Refused::NoMemory)?;
     slot.fill(facts);
-    if !table::insert(&range, slot) {
+    if !table::insert(&range, slot, over) {
         give_slot(&held, slot);
         return Err(Refused::NoMemory);
     }

@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// What does not change while a map is registered.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ pub(crate) struct Slot {
     /// Patched pages. `patched[..patched_count]` count; changed under the patch lock only.
     patched: [[AtomicUsize; 2]; PATCHES],
     patched_count: AtomicUsize,
+    /// More places were patched than there is room to remember.
+    scattered: AtomicBool,
     /// The page that was patched although it was recorded as patched.
     forced: AtomicUsize,
 }
@@ -79,6 +81,7 @@ impl Slot {
     pub(crate) fn forget(&self) {
         self.patched_count.store(0, Ordering::Relaxed);
         self.forced.store(0, Ordering::Relaxed);
+        self.scattered.store(false, Ordering::Relaxed);
         self.record.clear();
         self.poison.clear();
     }
@@ -133,10 +136,17 @@ impl Slot {
             .map(|[start, end]| start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed))
     }
 
+    /// Whether there are patches that nobody remembers: from then on single pages only are replaced, each because it is
+    /// missing. Signal-safe; only under the patch lock.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.scattered.load(Ordering::Relaxed)
+    }
+
     /// Whether there is room to note that `range` was replaced. Signal-safe; only under the patch lock.
     pub(crate) fn can_note(&self, range: &Range<usize>) -> bool {
-        self.patched_count.load(Ordering::Relaxed) < PATCHES
-            || self.patches().any(|patch| patch.end == range.start || patch.start == range.end)
+        let count = self.patched_count.load(Ordering::Relaxed);
+        let adjacent = || self.patches().any(|patch| patch.end == range.start || patch.start == range.end);
+        !self.is_scattered() && (count < PATCHES || adjacent())
     }
 
     /// Notes that `range` was replaced, if there is room. Each step leaves the list whole, for a child that is forked in
@@ -155,6 +165,8 @@ impl Slot {
             start.store(range.start, Ordering::Relaxed);
             end.store(range.end, Ordering::Relaxed);
             self.patched_count.store(count + 1, Ordering::Release);
+        } else {
+            self.scattered.store(true, Ordering::Relaxed);
         }
     }
 

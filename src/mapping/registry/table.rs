@@ -78,7 +78,7 @@ pub(crate) fn find(address: usize) -> Option<&'static Slot> {
 
 /// The first page of the range that belongs to a map, and that map's slot.
 pub(super) fn any_in(range: &Range<usize>) -> Option<(usize, &'static Slot)> {
-    search(ROOT.as_ptr(), TOP, range)
+    if range.is_empty() { None } else { search(ROOT.as_ptr(), TOP, range) }
 }
 
 fn search(node: *const Entry, level: usize, range: &Range<usize>) -> Option<(usize, &'static Slot)> {
@@ -93,14 +93,15 @@ fn search(node: *const Entry, level: usize, range: &Range<usize>) -> Option<(usi
 #[derive(Clone, Copy)]
 struct Change {
     word: *mut c_void,
-    /// Only what has this word now is changed.
-    instead_of: *mut c_void,
+    /// Only what has one of these words now is changed.
+    instead_of: [*mut c_void; 2],
 }
 
-/// Makes every page of the range, which nobody has, find `slot`. False if the kernel has no memory for nodes: then the
+/// Makes every page of the range, which nobody has, or `over`, find `slot`. False if the kernel has no memory for nodes: then the
 /// range is as it was. Only under the registry's lock.
-pub(super) fn insert(range: &Range<usize>, slot: &'static Slot) -> bool {
-    let change = Change { word: word_of(slot), instead_of: std::ptr::null_mut() };
+pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'static Slot>) -> bool {
+    let free = std::ptr::null_mut();
+    let change = Change { word: word_of(slot), instead_of: [free, over.map_or(free, word_of)] };
     let done = store(ROOT.as_ptr(), TOP, range, change);
     if !done {
         remove(range, slot);
@@ -110,7 +111,7 @@ pub(super) fn insert(range: &Range<usize>, slot: &'static Slot) -> bool {
 
 /// Makes every page of the range that finds `slot` find nothing. Only under the registry's lock.
 pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) {
-    store(ROOT.as_ptr(), TOP, range, Change { word: std::ptr::null_mut(), instead_of: word_of(slot) });
+    store(ROOT.as_ptr(), TOP, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] });
 }
 
 fn word_of(slot: &'static Slot) -> *mut c_void {
@@ -122,7 +123,7 @@ fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change)
         let next = match content(entry) {
             Content::Node(next) => next,
             _ if level == 0 || piece.len() == 1 << SHIFT[level] => {
-                if entry.load(Ordering::Relaxed) == change.instead_of {
+                if change.instead_of.contains(&entry.load(Ordering::Relaxed)) {
                     entry.store(change.word, Ordering::Release);
                 }
                 continue;
@@ -217,7 +218,7 @@ mod tests {
             assert_eq!(any_in(&range).is_none(), free, "{range:x?}");
             if free {
                 let slot = slot(step);
-                assert!(insert(&range, slot));
+                assert!(insert(&range, slot, None));
                 known.insert(range.start, (range.end, slot));
             } else if let Some((start, (end, slot))) = known.pop_first() {
                 remove(&(start..end), slot);
@@ -244,10 +245,15 @@ mod tests {
     fn only_the_slots_own_pages_are_taken_out() {
         let (first, second) = (slot(0), slot(1));
         let range = BASE - 64 * PAGE..BASE - 32 * PAGE;
-        assert!(insert(&range, first));
+        assert!(insert(&range, first, None));
         remove(&range, second);
         assert!(finds(range.start, Some(first)));
+        // A larger map in its place, without a moment in between.
+        let larger = range.start - 600 * PAGE..range.end + 600 * PAGE;
+        assert!(insert(&larger, second, Some(first)));
         remove(&range, first);
+        assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second))));
+        remove(&larger, second);
         assert!(finds(range.start, None) && finds(REACH, None) && finds(usize::MAX, None));
     }
 }

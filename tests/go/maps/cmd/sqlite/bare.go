@@ -1,0 +1,5 @@
+//go:build !warded
+
+package main
+
+func adopt(string) (guard, error) { return nothing{}, nil }
