@@ -74,12 +74,18 @@ install: tools $(archive)
 
 example := go-example/lib/linux_$(arch)/libhalves.a
 halves  := $(shell find go-example/rust -path '*/target' -prune -o -type f -print 2>/dev/null)
+built   := $(or $(CARGO_TARGET_DIR),go-example/rust/target)/release/libhalves.a
 $(example): $(halves) scripts/isolate-archive
 	$(CARGO) build --release --locked --manifest-path go-example/rust/Cargo.toml
-	scripts/isolate-archive $(or $(CARGO_TARGET_DIR),go-example/rust/target)/release/libhalves.a $@ 'halves_*'
+	scripts/isolate-archive $(built) $@ 'halves_*'
+
+# The other after the one: cargo puts both in the same place.
+$(example:.a=-bare.a): $(example)
+	$(CARGO) build --release --locked --no-default-features --manifest-path go-example/rust/Cargo.toml
+	scripts/isolate-archive $(built) $@ 'halves_*'
 
 .PHONY: example
-example: $(archive) $(example)
+example: $(archive) $(example) $(example:.a=-bare.a)
 	@rm -rf go-example/bin # Go does not notice that an archive has changed
 	cd go-example && $(GO) build -tags bare -o bin/service-bare ./cmd/service
 	cd go-example && $(GO) build -o bin/service-warded ./cmd/service
@@ -117,6 +123,7 @@ test-go: $(archive)
 .PHONY: test-hosts
 test-hosts: $(archive)
 	cd tests/go && $(GO) vet ./... && $(GO) test -timeout 20m ./...
+	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -timeout 20m ./...
 
 .PHONY: test-reexport
 test-reexport:

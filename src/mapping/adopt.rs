@@ -6,6 +6,7 @@
 use super::error::Error;
 use super::fault::Fault;
 use super::handler::area::{Area, area_at, parse};
+use super::handler::backing::is_patch;
 use super::identity::{self, Identity};
 use super::map::Map;
 use super::options::MapOptions;
@@ -154,7 +155,9 @@ fn forget_stale(range: &Range<usize>) {
         let gone = facts.adopted
             && area_at(address).is_none_or(|area| {
                 let expected = facts.file_offset + (address - facts.pages.start) as u64;
-                area.file != facts.area_file || area.offset + (address - area.start) as u64 != expected
+                let file =
+                    area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
+                !file && !(is_patch(&area) && pinned.slot.is_patched(address))
             });
         if !gone {
             return;
@@ -172,7 +175,7 @@ pub(super) fn heal(map: &Map) -> Result<(), Error> {
     let slot = map.slot();
     super::handler::quietly(slot, || {
         for patch in slot.patches() {
-            let replaced = area_at(patch.start).is_some_and(|area| area.file == (0, 0) && !area.shared);
+            let replaced = area_at(patch.start).is_some_and(|area| is_patch(&area));
             if !replaced {
                 return Err(Error::Invalid(
                     "the mapping's owner has put something else there: adopt it anew",
@@ -200,7 +203,7 @@ fn is_still_its_own(map: &Map) -> bool {
     let is = |address: usize, what: fn(&Area, &Facts, usize) -> bool| {
         area_at(address).is_some_and(|area| what(&area, facts, address))
     };
-    let patches_stand = map.slot().patches().all(|patch| is(patch.start, |area, _, _| area.file == (0, 0)));
+    let patches_stand = map.slot().patches().all(|patch| is(patch.start, |area, _, _| is_patch(area)));
     let start_stands = map.slot().is_patched(start)
         || is(start, |area, facts, start| {
             area.file == facts.area_file && area.offset + (start - area.start) as u64 == facts.file_offset

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,7 +40,7 @@ func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
 		}
 		bin = filepath.Dir(self)
 	}
-	if err := scenario.CheckSIGPIPE(ctx); err != nil {
+	if err := scenario.CheckSignals(ctx); err != nil {
 		return false, err
 	}
 	options := scenario.Full(bin)
@@ -61,7 +62,31 @@ func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("%s, warded: %w", f.Name, err)
 		}
-		rows = append(rows, row{f, bare, warded})
+		rows = append(rows, peerRow(f, bare, warded))
+	}
+	folder, err := os.MkdirTemp("", "go-example-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(folder)
+	options.Progress("writing three generations of a GeoIP database …")
+	if options.Generations, err = scenario.WriteGenerations(folder); err != nil {
+		return false, err
+	}
+	for _, f := range scenario.MapFailures {
+		bare, err := f.RunBare(ctx, options)
+		if errors.Is(err, scenario.ErrNoMount) && os.Getenv("SIGWARD_REQUIRE_ALL") == "" {
+			fmt.Fprintf(os.Stderr, "skipped: %s: %v\n", f.Name, err)
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s, bare: %w", f.Name, err)
+		}
+		warded, err := f.RunWarded(ctx, options)
+		if err != nil {
+			return false, fmt.Errorf("%s, warded: %w", f.Name, err)
+		}
+		rows = append(rows, mapRow(f, bare, warded))
 	}
 	return show(os.Stdout, rows), nil
 }

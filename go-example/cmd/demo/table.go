@@ -4,17 +4,48 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/sigward/sigward/go-example/internal/scenario"
 )
 
+// A row is one failure, and what came of it.
 type row struct {
-	failure scenario.Failure
-	bare    scenario.Bare
-	warded  scenario.Warded
+	name         string
+	failure      cell
+	bare, warded outcome
+	log          []string // of the warded service
+}
+
+type outcome struct {
+	cell     cell
+	problems []string // the expectations that it does not meet
+}
+
+// A cell is some lines; the first is the message.
+type cell []string
+
+// peerRow is about a peer that went away.
+func peerRow(f scenario.Failure, bare scenario.Bare, warded scenario.Warded) row {
+	r := row{name: f.Name, failure: cell{f.Name, f.Write}}
+	r.bare = outcome{bareCell(f, bare), bare.Problems()}
+	r.warded = outcome{wardedCell(f, warded), warded.Problems()}
+	if len(warded.Lines) > 0 {
+		r.log = []string{warded.Lines[0].Text}
+	}
+	return r
+}
+
+// mapRow is about a mapped file that changed. It shows the first and the last line of the log: sigward's and the service's.
+func mapRow(f scenario.MapFailure, bare, warded scenario.Report) row {
+	r := row{name: f.Name, failure: cell{f.Name, f.What}}
+	r.bare = outcome{bare.Lines, bare.Problems}
+	r.warded = outcome{warded.Lines, warded.Problems}
+	if len(warded.Log) > 0 {
+		r.log = []string{warded.Log[0], warded.Log[len(warded.Log)-1]}
+	}
+	return r
 }
 
 // A style is the parameters of an escape sequence "select graphic rendition".
@@ -40,26 +71,23 @@ func paint(file *os.File) func(style, string) string {
 	}
 }
 
-// A cell is some lines; the first is the message.
-type cell []string
-
 // show prints the table, some log lines and what was not as expected; it returns whether all was.
 func show(out *os.File, rows []row) bool {
 	color := paint(out)
-	fmt.Fprintln(out, "\nOne Go service with a Rust half, three peers that go away, the same source built twice.")
+	fmt.Fprintln(out, "\nOne Go service with a Rust half, peers that go away, mapped files that change; the same source built twice.")
 	fmt.Fprintln(out)
 	table := [][3]cell{{{"what happens"}, {"without sigward"}, {"with sigward"}}}
 	styles := [][3]style{{bold, bold, bold}}
 	for _, r := range rows {
-		table = append(table, [3]cell{{r.failure.Name, r.failure.Write}, r.bareCell(), r.wardedCell()})
-		styles = append(styles, [3]style{bold, verdict(r.bare.Problems(), red), verdict(r.warded.Problems(), green)})
+		table = append(table, [3]cell{r.failure, r.bare.cell, r.warded.cell})
+		styles = append(styles, [3]style{bold, verdict(r.bare.problems, red), verdict(r.warded.problems, green)})
 	}
 	printTable(out, color, table, styles)
 
 	fmt.Fprintln(out, color(bold, "From the log of the warded service"))
 	for _, r := range rows {
-		for _, line := range r.warded.Lines[:min(2, len(r.warded.Lines))] {
-			fmt.Fprintln(out, "  "+color(dim, line.Text))
+		for _, line := range r.log {
+			fmt.Fprintln(out, "  "+color(dim, line))
 		}
 	}
 	fmt.Fprintln(out)
@@ -74,30 +102,29 @@ func verdict(problems []string, expected style) style {
 	return expected
 }
 
-func (r row) bareCell() cell {
-	if !r.bare.Status.Ended {
-		return cell{r.bare.Status.String(), fmt.Sprintf("after %s", r.strikes(r.bare.Strikes))}
+func bareCell(f scenario.Failure, b scenario.Bare) cell {
+	if !b.Status.Ended {
+		return cell{b.Status.String(), fmt.Sprintf("after %s", strikes(f, b.Strikes))}
 	}
 	silence := "nothing on stderr"
-	if r.bare.Stderr != "" {
+	if b.Stderr != "" {
 		silence = "with words on stderr"
 	}
 	return cell{
-		r.bare.Status.String(),
+		b.Status.String(),
 		silence,
-		fmt.Sprintf("%d ms and %s later", r.bare.After.Milliseconds(), r.strikes(r.bare.Strikes)),
-		fmt.Sprintf("accepted orders lost with it: %s", number(r.bare.Lost)),
+		fmt.Sprintf("%d ms and %s later", b.After.Milliseconds(), strikes(f, b.Strikes)),
+		fmt.Sprintf("accepted orders lost with it: %s", number(b.Lost)),
 	}
 }
 
-func (r row) wardedCell() cell {
-	w := r.warded
+func wardedCell(f scenario.Failure, w scenario.Warded) cell {
 	state := "alive through "
 	if w.Status.Wait != 0 {
 		state = w.Status.String() + " after "
 	}
 	return cell{
-		state + r.strikes(w.Strikes),
+		state + strikes(f, w.Strikes),
 		fmt.Sprintf("%s of %s orders answered", number(w.Answered), number(w.Answered+w.Failed)),
 		fmt.Sprintf("%s events acknowledged, %s lost, %s twice", number(w.Acknowledged), number(w.Lost), number(w.Twice)),
 		fmt.Sprintf("%s resent, %s BrokenPipe errors in Rust", number(w.Resent), number(w.BrokenPipe)),
@@ -105,9 +132,9 @@ func (r row) wardedCell() cell {
 	}
 }
 
-func (r row) strikes(count int) string {
+func strikes(f scenario.Failure, count int) string {
 	unit := "upgrade"
-	if r.failure.Peer == scenario.Downloader {
+	if f.Peer == scenario.Downloader {
 		unit = "leaver"
 	}
 	if count != 1 {
@@ -158,23 +185,17 @@ func printTable(out io.Writer, color func(style, string) string, table [][3]cell
 func conclude(out io.Writer, color func(style, string) string, rows []row) bool {
 	good := true
 	for _, r := range rows {
-		for _, problem := range append(r.bare.Problems(), r.warded.Problems()...) {
+		for _, problem := range append(r.bare.problems, r.warded.problems...) {
 			good = false
-			fmt.Fprintf(out, "%s %s: %s\n", color(red, "NOT AS EXPECTED"), r.failure.Name, problem)
+			fmt.Fprintf(out, "%s %s: %s\n", color(red, "NOT AS EXPECTED"), r.name, problem)
 		}
 	}
 	if good {
 		fmt.Fprintln(out, color(green, "As expected:")+
-			" each bare service died of SIGPIPE without a word, each warded one answered everything and lost nothing.")
+			" the bare services died, of SIGPIPE and SIGBUS, or went on with stale data; the warded ones lived,"+
+			" lost no order, gave no wrong answer, and said what had happened.")
 	}
 	return good
 }
 
-// number writes thousands with a comma.
-func number(n int) string {
-	digits := strconv.Itoa(n)
-	for at := len(digits) - 3; at > 0; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	return digits
-}
+var number = scenario.Thousands

@@ -1,12 +1,15 @@
 // Service is a small order service: Go answers the API, and its Rust half ships an event for each order to the
-// collector and serves the large export.
+// collector, writes it to a journal and serves the large export.
 //
 //	POST /orders   Go    202 and the event's sequence number
+//	POST /locate   Go    addresses looked up in a GeoIP database (-geoip)
+//	POST /reopen   Go    begins the Rust half's journal anew (-journal)
 //	GET  /metrics  Go    counters of both halves, and of sigward
 //	GET  /export   Rust  8 MiB, on a port of its own
 //
-// It is built twice from this one source. The default build imports sigward (ward.go); with -tags bare nothing of
-// sigward is linked (bare.go), and the first broken peer of the Rust half ends the whole process.
+// It is built twice from this one source. The default build imports sigward (ward.go, geoip.go); with -tags bare nothing
+// of sigward is linked (bare.go), and the first broken peer of the Rust half, or the first byte of a mapped file that is
+// no longer there, ends the whole process.
 //
 // On stdout it says where it listens, one JSON object, and then nothing more. Stderr is the log.
 package main
@@ -39,16 +42,18 @@ func main() {
 	collector := flag.String("collector", "127.0.0.1:7000", "`IP:PORT` of the collector")
 	certificate := flag.String("certificate", "", "PEM `file`: speak TLS, and trust this certificate only")
 	listen := flag.String("listen", "127.0.0.1:0", "`IP:PORT` of the API")
+	database := flag.String("geoip", "", "MMDB `file` for /locate")
+	journal := flag.String("journal", "", "`file` that the Rust half maps and writes each order to")
 	flag.Parse()
 
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := run(logger, *collector, *certificate, *listen); err != nil {
+	if err := run(logger, *collector, *certificate, *listen, *database, *journal); err != nil {
 		logger.Error("service stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(logger *slog.Logger, collector, certificate, listen string) error {
+func run(logger *slog.Logger, collector, certificate, listen, database, journal string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
@@ -56,12 +61,25 @@ func run(logger *slog.Logger, collector, certificate, listen string) error {
 	if err != nil {
 		return err
 	}
+	routes := routes{journal: journal}
+	if journal != "" {
+		if err := halves.Journal(journal); err != nil {
+			return err
+		}
+	}
+	if database != "" {
+		opened, err := openDatabase(database, logger)
+		if err != nil {
+			return err
+		}
+		routes.locator = &locator{database: opened}
+	}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
 	defer watch(logger)()
-	server := &http.Server{Handler: routes()}
+	server := &http.Server{Handler: routes.handler()}
 	context.AfterFunc(ctx, func() {
 		limit, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -77,11 +95,34 @@ func run(logger *slog.Logger, collector, certificate, listen string) error {
 	return nil
 }
 
-func routes() http.Handler {
+// routes are what the API has.
+type routes struct {
+	locator *locator // nil without a database
+	journal string   // empty without one
+}
+
+func (r *routes) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/orders", order)
-	mux.HandleFunc("/metrics", metrics)
+	mux.HandleFunc("/metrics", r.metrics)
+	if r.locator != nil {
+		mux.HandleFunc("/locate", r.locator.locate)
+	}
+	if r.journal != "" {
+		mux.HandleFunc("/reopen", r.reopen)
+	}
 	return mux
+}
+
+// reopen begins the journal anew, as a program does that knows nothing of the thread that has it mapped.
+func (r *routes) reopen(w http.ResponseWriter, _ *http.Request) {
+	file, err := os.OpenFile(r.journal, os.O_WRONLY|os.O_TRUNC, 0)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }
 
 // order takes one order: whatever JSON value the body holds.
@@ -110,7 +151,7 @@ func order(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%d\n", sequence)
 }
 
-func metrics(w http.ResponseWriter, _ *http.Request) {
+func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
 	c := halves.ReadCounters()
 	for _, m := range []struct {
 		name  string
@@ -124,8 +165,14 @@ func metrics(w http.ResponseWriter, _ *http.Request) {
 		{`io_errors_total{kind="BrokenPipe"}`, c.BrokenPipe},
 		{`io_errors_total{kind="ConnectionReset"}`, c.ConnectionReset},
 		{`io_errors_total{kind="other"}`, c.OtherErrors},
+		{"journal_lines_total", c.Journaled},
+		{`journal_losses_total{cause="no_space"}`, c.JournalNoSpace},
+		{`journal_losses_total{cause="cut"}`, c.JournalCut},
 	} {
 		fmt.Fprintf(w, "%s %d\n", m.name, m.value)
+	}
+	if r.locator != nil {
+		r.locator.writeMetrics(w)
 	}
 	writeSignalMetrics(w)
 }

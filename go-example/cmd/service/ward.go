@@ -1,7 +1,8 @@
 //go:build !bare
 
-// The warded build. The import is all that keeps the service alive; the rest of this file only reports: a log line
-// for each SIGPIPE that was swallowed, with the thread, the descriptor and the peer, and counters for /metrics.
+// The warded build. Against SIGPIPE the import is all that keeps the service alive; the rest of this file only reports: a
+// log line for each signal that ended here, with the thread and the peer or file, and counters for /metrics. Against
+// SIGBUS the map of geoip.go is a guarded one, and so is that of the Rust half.
 
 package main
 
@@ -14,12 +15,17 @@ import (
 	sigward "github.com/sigward/sigward/go"
 )
 
-// watch logs each swallowed SIGPIPE; stop logs what is left, and ends it.
+// watch logs each signal that ended here; stop logs what is left, and ends it.
 func watch(logger *slog.Logger) (stop func()) {
 	if err := sigward.Err(); err != nil {
-		logger.Error("nothing wards off SIGPIPE", "error", err)
+		logger.Error("nothing wards off signals", "error", err)
 	}
 	return sigward.Watch(50*time.Millisecond, func(e sigward.Event) {
+		if e.Kind == "map" {
+			logger.Warn("SIGBUS caught", "file", e.Path, "offset", e.Offset, "cause", e.Cause, "length", e.LenNow,
+				"write", e.Write, "thread", e.Thread, "by", e.Caller, "tid", e.TID, "event", e.Number)
+			return
+		}
 		logger.Warn("SIGPIPE swallowed", "call", e.Call, "by", e.Caller, "thread", e.Thread, "fd", e.FD, "kind", e.Kind, "peer", e.Peer,
 			"tid", e.TID, "event", e.Number)
 	})
@@ -46,4 +52,5 @@ func writeSignalMetrics(w io.Writer) {
 	} {
 		fmt.Fprintf(w, "# TYPE sigpipe_%s_total counter\nsigpipe_%s_total %d\n", counter.name, counter.name, counter.n)
 	}
+	fmt.Fprintf(w, "sigbus_caught_total %d\nsigbus_ranges_replaced_total %d\nguarded_maps %d\n", c.Faults, c.Patches, c.Maps)
 }

@@ -1,13 +1,11 @@
-// Package halves calls the Rust half of the service: an event shipper and a download server, both on tokio, on
-// threads that Rust made and Go has never heard of.
+// Package halves calls the Rust half of the service: an event shipper and a download server, both on tokio, and a
+// journal, on threads that Rust made and Go has never heard of.
 //
-// The archive is named by its path. It is an isolated one (scripts/isolate-archive): one object with the three
+// The archive is named by its path (archive_*.go). It is an isolated one (scripts/isolate-archive): one object with the
 // functions of halves.h and nothing else to be seen. Go refuses a staticlib as cargo makes it.
 package halves
 
 /*
-#cgo linux,amd64 LDFLAGS: ${SRCDIR}/../../lib/linux_amd64/libhalves.a -lm
-#cgo linux,arm64 LDFLAGS: ${SRCDIR}/../../lib/linux_arm64/libhalves.a -lm
 #include <stdlib.h>
 #include "halves.h"
 */
@@ -31,6 +29,9 @@ type Counters struct {
 	BrokenPipe      uint64 // errors of kind BrokenPipe
 	ConnectionReset uint64 // errors of kind ConnectionReset
 	OtherErrors     uint64 // all other errors
+	Journaled       uint64 // lines that are in the journal
+	JournalNoSpace  uint64 // times that its disk was full
+	JournalCut      uint64 // times that its file was cut
 }
 
 // Start starts both halves of the Rust side, once per process, and returns the address of the downloads.
@@ -48,6 +49,16 @@ func Start(collector, certificate string) (downloads string, err error) {
 		return "", fmt.Errorf("start the Rust half: %w", syscall.Errno(-port))
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), nil
+}
+
+// Journal starts the journal, once per process: from now on each event is also a line of the file at path.
+func Journal(path string) error {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	if status := C.halves_journal(name); status < 0 {
+		return fmt.Errorf("start the journal %s: %w", path, syscall.Errno(-status))
+	}
+	return nil
 }
 
 // Ship hands over an event, one line of text, and returns its sequence number. The shipper keeps it until the
@@ -73,5 +84,8 @@ func ReadCounters() Counters {
 		BrokenPipe:      uint64(c.broken_pipe),
 		ConnectionReset: uint64(c.connection_reset),
 		OtherErrors:     uint64(c.other_errors),
+		Journaled:       uint64(c.journaled),
+		JournalNoSpace:  uint64(c.journal_no_space),
+		JournalCut:      uint64(c.journal_cut),
 	}
 }

@@ -15,6 +15,9 @@ typedef struct halves_counters {
     uint64_t broken_pipe;      /* io::Error of kind BrokenPipe */
     uint64_t connection_reset; /* … ConnectionReset */
     uint64_t other_errors;     /* … any other */
+    uint64_t journaled;        /* lines that are in the journal */
+    uint64_t journal_no_space; /* times that its disk was full */
+    uint64_t journal_cut;      /* times that its file was cut */
 } halves_counters;
 
 /*
@@ -22,6 +25,9 @@ typedef struct halves_counters {
  * to trust, or NULL for plain TCP. Returns the TCP port of the downloads on 127.0.0.1, or a negative errno.
  */
 int halves_start(const char *collector, const char *certificate);
+
+/* Starts the journal in a new file at `path`, once per process. Returns 0 or a negative errno. */
+int halves_journal(const char *path);
 
 /* Takes an event, one line of UTF-8 text. Returns its sequence number (from 1 on), or a negative errno. */
 int64_t halves_ship(const uint8_t *event, size_t length);

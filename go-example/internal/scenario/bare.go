@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	o.progress("%s: bare service …", f.Name)
-	w, err := o.world(ctx, f, "service-bare")
+	w, err := o.world(ctx, f, bareBuild)
 	defer w.end()
 	if err != nil {
 		return b, err
@@ -55,7 +56,7 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 
 // Problems are the expectations that b does not meet.
 func (b Bare) Problems() (problems []string) {
-	if !b.Status.killedBySIGPIPE() {
+	if !b.Status.killedBy(syscall.SIGPIPE) {
 		problems = append(problems, fmt.Sprintf("the bare service must die of SIGPIPE, but: %s", b.Status))
 	}
 	if b.Stderr != "" {

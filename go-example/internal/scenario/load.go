@@ -19,6 +19,7 @@ import (
 type orders struct {
 	halt    atomic.Bool
 	running sync.WaitGroup
+	note    string // goes into each order
 
 	lock     sync.Mutex // for the rest, until stop
 	accepted []uint64   // the sequence numbers that came back with 202
@@ -34,8 +35,8 @@ func (o *orders) start(api string) {
 		go func() {
 			defer o.running.Done()
 			for !o.halt.Load() {
-				sequence, err := order(client, api)
-				if o.note(sequence, err); err != nil {
+				sequence, err := order(client, api, o.note)
+				if o.record(sequence, err); err != nil {
 					time.Sleep(20 * time.Millisecond)
 				}
 				time.Sleep(2 * time.Millisecond)
@@ -50,7 +51,7 @@ func (o *orders) stop() {
 	o.running.Wait()
 }
 
-func (o *orders) note(sequence uint64, err error) {
+func (o *orders) record(sequence uint64, err error) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
 	if err != nil {
@@ -70,8 +71,18 @@ func (o *orders) count() int {
 	return len(o.accepted)
 }
 
-func order(client *http.Client, api string) (uint64, error) {
-	response, err := client.Post("http://"+api+"/orders", "application/json", strings.NewReader(`{"item":"tea","count":3}`))
+// last is the highest sequence number.
+func (o *orders) last() (last uint64) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	for _, n := range o.accepted {
+		last = max(last, n)
+	}
+	return last
+}
+
+func order(client *http.Client, api, note string) (uint64, error) {
+	response, err := client.Post("http://"+api+"/orders", "application/json", strings.NewReader(`{"item":"tea","count":3,"note":"`+note+`"}`))
 	if err != nil {
 		return 0, err
 	}

@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// CheckSIGPIPE makes sure that children of this process start with SIGPIPE at its default action and not blocked.
+// CheckSignals makes sure that children of this process start with SIGPIPE and SIGBUS at their default and not blocked.
 // The Go runtime's own handler becomes SIG_DFL in a child, even when this process inherited SIG_IGN. But a parent
-// can block the signal, and then no child would ever die of it. /proc is read by a child that is not a Go program:
+// can block a signal, and then no child would ever die of it. /proc is read by a child that is not a Go program:
 // a Go child would show what its runtime has made of it.
-func CheckSIGPIPE(ctx context.Context) error {
+func CheckSignals(ctx context.Context) error {
 	status, err := exec.CommandContext(ctx, "cat", "/proc/self/status").Output()
 	if err != nil {
 		return fmt.Errorf("look at the signals of a child: %w", err)
@@ -34,8 +34,10 @@ func CheckSIGPIPE(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if set&(1<<(syscall.SIGPIPE-1)) != 0 {
-			return fmt.Errorf("children start with SIGPIPE in %s: start this program without that", name)
+		for _, signal := range []syscall.Signal{syscall.SIGPIPE, syscall.SIGBUS} {
+			if set&(1<<(signal-1)) != 0 {
+				return fmt.Errorf("children start with %v in %s: start this program without that", signal, name)
+			}
 		}
 	}
 	return nil
@@ -47,8 +49,12 @@ type Status struct {
 	Wait  syscall.WaitStatus
 }
 
-func (s Status) killedBySIGPIPE() bool {
-	return s.Ended && s.Wait.Signaled() && s.Wait.Signal() == syscall.SIGPIPE
+func (s Status) killedBy(signal syscall.Signal) bool {
+	return s.Ended && s.Wait.Signaled() && s.Wait.Signal() == signal
+}
+
+func (s Status) exited(code int) bool {
+	return s.Ended && s.Wait.Exited() && s.Wait.ExitStatus() == code
 }
 
 // String says it as a shell would.
@@ -56,8 +62,10 @@ func (s Status) String() string {
 	switch {
 	case !s.Ended:
 		return "still alive"
-	case s.killedBySIGPIPE():
+	case s.killedBy(syscall.SIGPIPE):
 		return "killed by SIGPIPE (141)"
+	case s.killedBy(syscall.SIGBUS):
+		return "killed by SIGBUS (135)"
 	case s.Wait.Signaled():
 		return fmt.Sprintf("killed: %s (%d)", s.Wait.Signal(), 128+int(s.Wait.Signal()))
 	default:
@@ -158,19 +166,15 @@ type service struct {
 	addresses struct{ API, Downloads string }
 }
 
-func startService(ctx context.Context, binary string, c *collector) (*service, error) {
-	args := []string{"-collector", c.address}
-	if c.certificate != "" {
-		args = append(args, "-certificate", c.certificate)
-	}
-	p, err := startProcess(ctx, binary, args...)
+func startService(ctx context.Context, command ...string) (*service, error) {
+	p, err := startProcess(ctx, command[0], command[1:]...)
 	if err != nil {
 		return nil, err
 	}
 	s := &service{process: p}
 	if err := json.Unmarshal([]byte(p.ready), &s.addresses); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%s says %q: %w", binary, p.ready, err)
+		return nil, fmt.Errorf("%s says %q: %w", command[0], p.ready, err)
 	}
 	return s, nil
 }

@@ -1,5 +1,6 @@
 // Package scenario runs the failures that this example is about, each against the bare and the warded service, and
-// says what came of it. The demo prints the outcomes, the tests assert them; both use the same Problems.
+// says what came of it: peers that go away (Failures), and mapped files that change (MapFailures). The demo prints the
+// outcomes, the tests assert them; both use the same Problems.
 //
 // Everything is real: child processes, loopback connections, signals. A bare run is there to prove the failure. If
 // the bare service ever stops dying, that is a problem too: the warded run beside it would prove nothing any more.
@@ -37,18 +38,24 @@ var Failures = []Failure{
 
 // Options say where the binaries are and how much to do.
 type Options struct {
-	Bin      string                           // folder with service-bare, service-warded and collector
-	Upgrades int                              // collector upgrades in a warded run
-	Requests int                              // requests that a warded run answers at least
-	Leavers  int                              // clients that give up in a warded run
-	Progress func(format string, args ...any) // may be nil
+	Bin         string                           // folder with service-bare, service-warded and collector
+	Generations []string                         // of the GeoIP database, from WriteGenerations; for MapFailures
+	Upgrades    int                              // collector upgrades in a warded run
+	Requests    int                              // requests that a warded run answers at least
+	Leavers     int                              // clients that give up in a warded run
+	Updates     int                              // updates of a mapped file in a warded run
+	Progress    func(format string, args ...any) // may be nil
 }
 
 // Full is what the demo does.
-func Full(bin string) Options { return Options{Bin: bin, Upgrades: 16, Requests: 6000, Leavers: 200} }
+func Full(bin string) Options {
+	return Options{Bin: bin, Upgrades: 16, Requests: 6000, Leavers: 200, Updates: 40}
+}
 
 // Quick is the same, less often.
-func Quick(bin string) Options { return Options{Bin: bin, Upgrades: 6, Requests: 2000, Leavers: 80} }
+func Quick(bin string) Options {
+	return Options{Bin: bin, Upgrades: 6, Requests: 2000, Leavers: 80, Updates: 8}
+}
 
 const (
 	clients  = 8                      // that send orders at the same time
@@ -67,14 +74,25 @@ type world struct {
 	leavers   leavers
 }
 
-func (o Options) world(ctx context.Context, f Failure, binary string) (*world, error) {
+func (o Options) world(ctx context.Context, f Failure, b build) (*world, error) {
+	w, err := o.stage(ctx, f.Peer == CollectorTLS)
+	if err != nil {
+		return w, err
+	}
+	w.failure = f
+	w.service, err = startService(ctx, w.command(b)...)
+	return w, err
+}
+
+// stage is a world with everything but the service. It must be ended also when it comes with an error.
+func (o Options) stage(ctx context.Context, tls bool) (*world, error) {
 	dir, err := os.MkdirTemp("", "go-example-")
 	if err != nil {
 		return nil, err
 	}
-	w := &world{Options: o, failure: f, dir: dir}
+	w := &world{Options: o, dir: dir}
 	w.collector = &collector{binary: filepath.Join(o.Bin, "collector"), store: filepath.Join(dir, "events.log")}
-	if f.Peer == CollectorTLS {
+	if tls {
 		w.collector.certificate = filepath.Join(dir, "certificate.pem")
 		w.collector.key = filepath.Join(dir, "key.pem")
 		if err := writeCertificate(w.collector.certificate, w.collector.key); err != nil {
@@ -84,11 +102,24 @@ func (o Options) world(ctx context.Context, f Failure, binary string) (*world, e
 	if w.collector.address, err = freePort(); err != nil {
 		return w, err
 	}
-	if err := w.collector.start(ctx); err != nil {
-		return w, err
+	return w, w.collector.start(ctx)
+}
+
+// A build of the service.
+type build string
+
+const (
+	bareBuild   build = "service-bare"
+	wardedBuild build = "service-warded"
+)
+
+// command starts the service, with some more arguments.
+func (w *world) command(b build, more ...string) []string {
+	line := []string{filepath.Join(w.Bin, string(b)), "-collector", w.collector.address}
+	if w.collector.certificate != "" {
+		line = append(line, "-certificate", w.collector.certificate)
 	}
-	w.service, err = startService(ctx, filepath.Join(o.Bin, binary), w.collector)
-	return w, err
+	return append(line, more...)
 }
 
 // end stops what still runs and removes the files.

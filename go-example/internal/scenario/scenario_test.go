@@ -2,19 +2,21 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // TestFailures is the demo as assertions. It builds the binaries itself; the two archives must be there.
 func TestFailures(t *testing.T) {
 	ctx := context.Background()
-	if err := CheckSIGPIPE(ctx); err != nil {
+	if err := CheckSignals(ctx); err != nil {
 		t.Fatal(err)
 	}
-	options := Quick(build(t))
+	options := Quick(binaries(t))
 	for _, f := range Failures {
 		t.Run(f.Name+"/bare", func(t *testing.T) {
 			bare, err := options.RunBare(ctx, f)
@@ -26,6 +28,28 @@ func TestFailures(t *testing.T) {
 			report(t, warded.Problems(), err)
 			t.Logf("%d orders, %d strikes, %d SIGPIPEs swallowed", warded.Answered, warded.Strikes, warded.Swallowed)
 		})
+	}
+}
+
+// TestMapFailures is the other half of the demo.
+func TestMapFailures(t *testing.T) {
+	ctx := context.Background()
+	options := Quick(binaries(t))
+	var err error
+	if options.Generations, err = WriteGenerations(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range MapFailures {
+		for name, run := range map[string]func(context.Context, Options) (Report, error){"bare": f.RunBare, "warded": f.RunWarded} {
+			t.Run(f.Name+"/"+name, func(t *testing.T) {
+				outcome, err := run(ctx, options)
+				if errors.Is(err, ErrNoMount) && os.Getenv("SIGWARD_REQUIRE_ALL") == "" {
+					t.Skip(err)
+				}
+				report(t, outcome.Problems, err)
+				t.Log(strings.Join(append(outcome.Lines, outcome.Log...), "\n"))
+			})
+		}
 	}
 }
 
@@ -53,7 +77,7 @@ func report(t *testing.T, problems []string, err error) {
 	}
 }
 
-func build(t *testing.T) (folder string) {
+func binaries(t *testing.T) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	for name, args := range map[string][]string{

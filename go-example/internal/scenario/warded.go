@@ -50,7 +50,7 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 	o.progress("%s: warded service …", f.Name)
 	r = Warded{Wanted: o, Failure: f}
 	start := time.Now()
-	w, err := o.world(ctx, f, "service-warded")
+	w, err := o.world(ctx, f, wardedBuild)
 	defer w.end()
 	if err != nil {
 		return r, err
@@ -141,7 +141,7 @@ func (r Warded) Problems() (problems []string) {
 			problems = append(problems, fmt.Sprintf(format, args...))
 		}
 	}
-	expect(r.Status.Ended && r.Status.Wait.Exited() && r.Status.Wait.ExitStatus() == 0,
+	expect(r.Status.exited(0),
 		"the warded service must live until SIGTERM and then exit (0), but: %s; its log ends %q", r.Status, last(r.Stderr, 400))
 	if len(problems) > 0 {
 		return problems // what follows from that is no news

@@ -47,6 +47,12 @@ counters! {
     connection_reset,
     /// … in any other error.
     other_errors,
+    /// Lines that are in the journal.
+    journaled,
+    /// Times that the journal's disk was full.
+    journal_no_space,
+    /// Times that the journal's file was cut.
+    journal_cut,
 }
 
 impl Counters {

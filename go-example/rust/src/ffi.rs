@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -13,10 +13,13 @@ use tokio::runtime::Builder;
 
 use crate::backlog::Backlog;
 use crate::counters::{COUNTERS, CountersCopy};
+use crate::journal::Journal;
 use crate::{downloads, shipper};
 
 static BACKLOG: Backlog = Backlog::new();
+static JOURNAL: Journal = Journal::new();
 static STARTED: AtomicBool = AtomicBool::new(false);
+static JOURNAL_STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Starts both halves of the Rust side, once per process. Returns the TCP port of the downloads on 127.0.0.1.
 ///
@@ -31,6 +34,23 @@ pub unsafe extern "C" fn halves_start(collector: *const c_char, certificate: *co
     let Some(address) = collector.and_then(|address| address.parse().ok()) else { return -libc::EINVAL };
     match start(address, certificate.map(Path::new)) {
         Ok(port) => c_int::from(port),
+        Err(error) => -error.raw_os_error().unwrap_or(libc::EINVAL),
+    }
+}
+
+/// Starts the journal, once per process: from now on every event is also a line of the file at `path`.
+///
+/// # Safety
+/// `path` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn halves_journal(path: *const c_char) -> c_int {
+    // SAFETY: `path` is a C string by this function's contract, kept by internal/halves.
+    let Some(path) = (unsafe { text(path) }) else { return -libc::EINVAL };
+    if JOURNAL_STARTED.swap(true, Relaxed) {
+        return -libc::EALREADY;
+    }
+    match JOURNAL.start(PathBuf::from(path)) {
+        Ok(()) => 0,
         Err(error) => -error.raw_os_error().unwrap_or(libc::EINVAL),
     }
 }
@@ -53,6 +73,9 @@ pub unsafe extern "C" fn halves_ship(event: *const u8, length: usize) -> i64 {
     match BACKLOG.push(event) {
         Some(sequence) => {
             COUNTERS.accepted.fetch_add(1, Relaxed);
+            if JOURNAL_STARTED.load(Relaxed) {
+                JOURNAL.append(sequence, event);
+            }
             i64::try_from(sequence).unwrap_or(i64::MAX)
         }
         None => -i64::from(libc::EAGAIN),

@@ -4,6 +4,7 @@
 //! page of an adopted map is replaced, the kernel is asked whether the file is still there: by `PROCMAP_QUERY` on
 //! /proc/self/maps (Linux 6.11), before that by reading it.
 
+use super::backing;
 use crate::mapping::registry::Slot;
 #[cfg(target_os = "linux")]
 use crate::observe::in_handler::status;
@@ -31,7 +32,8 @@ pub(super) fn is_ours(slot: &Slot, address: usize) -> bool {
     area_at(address).is_some_and(|area| {
         let expected = facts.file_offset + (address - facts.pages.start) as u64;
         let file = area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
-        file || area.file == (0, 0) && !area.shared && (slot.is_patched(address) || slot.is_scattered())
+        let nameless = !backing::has_name() && area.file == (0, 0) && !area.shared;
+        file || (backing::is_patch(&area) || nameless) && (slot.is_patched(address) || slot.is_scattered())
     })
 }
 
@@ -79,6 +81,7 @@ fn kept() -> Option<c_int> {
 /// Opens /proc/self/maps, if it is not open yet. Only under the registry's lock; not for handlers.
 #[cfg(target_os = "linux")]
 pub(crate) fn keep_open() {
+    backing::keep_open();
     if KEPT.load(Ordering::Acquire).is_null() {
         KEPT.store(crate::mapping::registry::word_wiped_on_fork(), Ordering::Release);
     }
@@ -94,6 +97,7 @@ pub(crate) fn keep_open() {
 /// Closes it again: no adopted map is left, so no handler asks. Only under the registry's lock.
 #[cfg(target_os = "linux")]
 pub(crate) fn keep_no_longer() {
+    backing::keep_no_longer();
     if let Some(fd) = kept() {
         // SAFETY: null, or a word that lives for ever.
         if let Some(word) = unsafe { KEPT.load(Ordering::Acquire).as_ref() } {

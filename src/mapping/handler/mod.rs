@@ -7,6 +7,7 @@
 //! ```
 
 pub(super) mod area;
+pub(super) mod backing;
 mod cause;
 mod describe;
 mod patch;

@@ -3,9 +3,10 @@
 //! A patch of a shared map is private memory: what is written there is seen by this process alone and reported by `flush`.
 //! A page is never replaced twice, or what somebody wrote into the first patch would be gone as well.
 
+use super::area::area_at;
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
-use super::{Fault as Delivered, describe, spare};
+use super::{Fault as Delivered, backing, describe, spare};
 use crate::mapping::registry::Slot;
 use crate::mapping::registry::wiped::PatchLock;
 use crate::observe::counters;
@@ -40,7 +41,13 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
 /// the patch itself, and then replacing it once more is all that can be tried.
 fn is_over(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), delivered.address);
-    is_there(slot, delivered) || slot.force(page.start) && map_zeros(slot, &page, held)
+    is_there(slot, delivered)
+        || can_be_forced(slot, page.start) && slot.force(page.start) && map_zeros(slot, &page, held)
+}
+
+/// Of an adopted map only what is known for our own patch is replaced again.
+fn can_be_forced(slot: &Slot, page: usize) -> bool {
+    !slot.facts().adopted || area_at(page).is_some_and(|area| backing::is_patch(&area))
 }
 
 fn is_there(slot: &Slot, delivered: &Delivered) -> bool {
@@ -83,11 +90,13 @@ fn replace_one(slot: &Slot, address: usize, held: &PatchLock<'_>) -> bool {
 
 fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
-    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
+    let backing = if slot.facts().adopted { backing::descriptor() } else { None };
+    let (kind, fd) = backing.map_or((kind | libc::MAP_ANONYMOUS, -1), |fd| (kind, fd));
     let address = pages.start as *mut libc::c_void;
     for _ in 0..ATTEMPTS {
         // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
-        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, -1, 0) };
+        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, 0) };
         if patch != libc::MAP_FAILED {
             counters::PATCHES.add();
             return true;

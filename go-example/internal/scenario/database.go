@@ -1,0 +1,196 @@
+package scenario
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// The GeoIP database: clients look addresses up all the time, an updater brings new generations.
+
+// database is a world with a database, and look-ups on it.
+type database struct {
+	*world
+	updater *updater
+	lookups lookups
+	began   time.Time
+	took    time.Duration // until the look-ups were stopped
+}
+
+func (o Options) database(ctx context.Context, b build) (*database, error) {
+	w, err := o.stage(ctx, false)
+	d := &database{world: w}
+	if err != nil {
+		return d, err
+	}
+	if d.updater, err = newUpdater(w.dir, o.Generations); err != nil {
+		return d, err
+	}
+	if d.service, err = startService(ctx, w.command(b, "-geoip", d.updater.live)...); err != nil {
+		return d, err
+	}
+	d.began = time.Now()
+	d.lookups.start(d.service.addresses.API)
+	return d, nil
+}
+
+func (d *database) end() {
+	d.lookups.stop()
+	d.world.end()
+}
+
+// fresh waits for an answer of the generation that is in place.
+func (d *database) fresh(ctx context.Context) bool {
+	return d.until(ctx, func() bool { return d.lookups.latest.Load() == d.updater.generation() })
+}
+
+func runOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
+	d, err := o.database(ctx, b)
+	defer d.end()
+	if err != nil {
+		return r, err
+	}
+	if b == bareBuild {
+		return d.killedByCopy(ctx)
+	}
+	fresh := 0
+	met := func() bool { // there are updates that no look-up meets
+		return d.counter("sigbus_caught_total") > 0 && d.counter("database_stale_total") > 0
+	}
+	for d.updater.updates < o.Updates || !met() && d.updater.updates < 10*o.Updates {
+		if err := d.updater.overwrite(ctx, &d.lookups); err != nil {
+			return r, err
+		}
+		if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
+			break
+		}
+		fresh++
+	}
+	d.conclude(&r)
+	metrics, err := d.service.metrics()
+	if err != nil {
+		metrics = nil // dead: lived says so
+	}
+	d.finish(&r)
+	if !d.lived(&r) {
+		return r, nil
+	}
+	caught, stale := int(metrics["sigbus_caught_total"]), int(metrics["database_stale_total"])
+	r.line("alive through %s", times(d.updater.updates, "copy", "copies"))
+	d.lookupsLine(&r)
+	r.line("fresh data after %s of %s", Thousands(fresh), times(d.updater.updates, "copy", "copies"))
+	r.line("SIGBUS caught %s, mixed files noticed %s", times(caught, "time", "times"), times(stale, "time", "times"))
+	r.Log = append(d.logged("GeoIP data", "live.mmdb", "bytes from"), d.logged("SIGBUS caught")...)
+	r.expect(fresh == d.updater.updates, "after %d of %d copies no fresh data came", d.updater.updates-fresh, d.updater.updates)
+	r.expect(caught > 0, "no SIGBUS was caught: the run proves nothing")
+	r.expect(stale > 0, "no look-up met a file that was cut and grew again unseen: the run proves nothing")
+	told := 0
+	for _, line := range r.Log {
+		if strings.Contains(line, "GeoIP data") {
+			told++
+			continue
+		}
+		told := strings.Contains(line, "live.mmdb") && strings.Contains(line, "cause=truncated") && strings.Contains(line, "thread=service-warded")
+		r.expect(told, "this line does not tell file, cause and thread: %s", line)
+	}
+	r.expect(told > 0 && told < len(r.Log), "%d log lines of %d name the file", told, len(r.Log))
+	return r, nil
+}
+
+func (d *database) lookupsLine(r *Report) {
+	l := &d.lookups
+	all := l.right + l.errors + l.wrong
+	r.line("%s look-ups, %s a second", Thousands(all), Thousands(int(float64(all)/d.took.Seconds())))
+	r.line("%s right, %s errors, %s wrong", Thousands(l.right), Thousands(l.errors), Thousands(l.wrong))
+}
+
+// conclude stops the look-ups and expects what holds for each warded run.
+func (d *database) conclude(r *Report) {
+	l := &d.lookups
+	l.stop()
+	d.took = time.Since(d.began)
+	r.expect(l.wrong == 0, "%d answers are wrong, the first: %v", l.wrong, l.mishap)
+	r.expect(l.failed == 0, "%d requests failed, the first with: %v", l.failed, l.mishap)
+	r.expect(l.right >= batch*d.updater.updates, "only %d right answers", l.right)
+	r.expect(len(l.seen) == len(d.updater.generations), "answers came from %d generations only", len(l.seen))
+}
+
+// killedByCopy copies until the bare service is dead.
+func (d *database) killedByCopy(ctx context.Context) (r Report, err error) {
+	after, err := d.struck(ctx, func(ctx context.Context) error { return d.updater.overwrite(ctx, &d.lookups) }, time.Millisecond)
+	if err != nil {
+		return r, err
+	}
+	answered := d.lookups.count()
+	d.finish(&r)
+	stderr := d.service.errors.String()
+	first, _, _ := strings.Cut(stderr, "\n")
+	r.line("crashed: exit status 2")
+	if !r.Status.exited(2) {
+		r.Lines[0] = r.Status.String()
+	}
+	r.line("%.24s", first) // "unexpected fault address", and which
+	r.line("%d ms and %s later", after.Milliseconds(), times(d.updater.updates, "copy", "copies"))
+	r.line("after %s look-ups", Thousands(answered))
+	r.expect(r.Status.exited(2) && strings.HasPrefix(first, "unexpected fault address") && strings.Contains(stderr, "[signal SIGBUS"),
+		"the bare service must die of Go's unexpected fault address, but: %s, %q", r.Status, first)
+	return r, nil
+}
+
+func runReplaced(ctx context.Context, o Options, b build) (r Report, err error) {
+	d, err := o.database(ctx, b)
+	defer d.end()
+	if err != nil {
+		return r, err
+	}
+	fresh := 0
+	for d.updater.updates < o.Updates {
+		if err := d.updater.replace(ctx); err != nil {
+			return r, err
+		}
+		if b == bareBuild { // it has no eyes for a new file
+			if d.service.exitedWithin(ctx, interval/5) {
+				break
+			}
+		} else if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
+			break
+		} else {
+			fresh++
+		}
+	}
+	if b == bareBuild {
+		return d.stale(&r)
+	}
+	d.conclude(&r)
+	renewed, caught := d.counter("database_renewed_total")-1, d.counter("sigbus_caught_total")
+	d.finish(&r)
+	if !d.lived(&r) {
+		return r, nil
+	}
+	l := &d.lookups
+	r.line("alive through %s", times(d.updater.updates, "replacement", "replacements"))
+	d.lookupsLine(&r)
+	r.line("fresh data after %s of %s", Thousands(fresh), times(d.updater.updates, "replacement", "replacements"))
+	r.line("mapped anew %s, SIGBUS caught %s", times(renewed, "time", "times"), times(caught, "time", "times"))
+	r.expect(fresh == d.updater.updates, "after %d of %d replacements no fresh data came", d.updater.updates-fresh, d.updater.updates)
+	r.expect(l.errors == 0, "%d look-ups had no answer: %s", l.errors, l.spoken)
+	r.expect(caught == 0, "%d SIGBUSes: a replaced file loses no byte", caught)
+	return r, nil
+}
+
+// stale is what becomes of a bare service whose file is replaced: nothing, for ever.
+func (d *database) stale(r *Report) (Report, error) {
+	d.lookups.stop()
+	l := &d.lookups
+	d.finish(r)
+	if !d.lived(r) {
+		return *r, nil
+	}
+	r.line("alive, and blind")
+	r.line("%s replaced the file", times(d.updater.updates, "update", "updates"))
+	r.line("each of %s look-ups answered", Thousands(l.right))
+	r.line("from the first generation: stale")
+	r.expect(l.wrong == 0 && l.failed == 0 && l.errors == 0, "%d wrong, %d failed, %d errors: %v", l.wrong, l.failed, l.errors, l.mishap)
+	r.expect(len(l.seen) == 1 && l.seen[1] == l.right, "answers came from other generations than the first: %v", l.seen)
+	return *r, nil
+}

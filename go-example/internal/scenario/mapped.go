@@ -1,0 +1,144 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A MapFailure is one way in which a mapped file changes under the service.
+type MapFailure struct {
+	Name string
+	What string // who has it mapped
+	run  func(ctx context.Context, o Options, b build) (Report, error)
+}
+
+// MapFailures are two of a GeoIP database that Go has mapped, and two of a journal that the Rust half has.
+var MapFailures = []MapFailure{
+	{"GeoIP data overwritten by cp", "maxminddb-golang, 23 MB mapped", runOverwritten},
+	{"GeoIP data replaced by rename", "maxminddb-golang, 23 MB mapped", runReplaced},
+	{"journal grown until the disk is full", "Rust thread, ftruncate on tmpfs", runFull},
+	{"journal opened with O_TRUNC by Go", "Rust thread, mapped for writing", runReopened},
+}
+
+// A Report is what came of one run against one build.
+type Report struct {
+	Status   Status
+	Lines    []string // for people; the first is the message
+	Log      []string // of the service's log, what is worth showing
+	Problems []string // the expectations that were not met
+}
+
+// RunBare and RunWarded are one run each.
+func (f MapFailure) RunBare(ctx context.Context, o Options) (Report, error) {
+	o.progress("%s: bare service …", f.Name)
+	return f.run(ctx, o, bareBuild)
+}
+
+func (f MapFailure) RunWarded(ctx context.Context, o Options) (Report, error) {
+	o.progress("%s: warded service …", f.Name)
+	return f.run(ctx, o, wardedBuild)
+}
+
+func (r *Report) line(format string, args ...any) {
+	r.Lines = append(r.Lines, fmt.Sprintf(format, args...))
+}
+
+func (r *Report) expect(met bool, format string, args ...any) {
+	if !met {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// struck strikes until the service is dead, or patience ends.
+func (w *world) struck(ctx context.Context, strike func(context.Context) error, pause time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	w.service.exitedWithin(ctx, interval) // some requests first
+	start := time.Now()
+	for ctx.Err() == nil && !w.service.exitedWithin(ctx, 0) {
+		err := strike(ctx)
+		if !w.service.exitedWithin(ctx, pause) && err != nil && ctx.Err() == nil {
+			return 0, err
+		}
+	}
+	if w.service.exitedWithin(ctx, 0) {
+		return w.service.ended.Sub(start), nil
+	}
+	return 0, nil
+}
+
+// finish ends the service as an operator does, unless it is dead already, and says how it ended.
+func (w *world) finish(r *Report) {
+	w.service.stop(syscall.SIGTERM)
+	r.Status = w.service.status
+}
+
+// lived is the expectation of a service that is to live.
+func (w *world) lived(r *Report) bool {
+	if r.Status.exited(0) {
+		return true
+	}
+	r.line("%s", r.Status)
+	r.expect(false, "the service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
+		r.Status, last(w.service.errors.String(), 400))
+	return false
+}
+
+// until waits for something, and says whether it came before the service died or patience ended.
+func (w *world) until(ctx context.Context, happened func() bool) bool {
+	for start := time.Now(); time.Since(start) < patience; {
+		if happened() {
+			return true
+		}
+		if w.service.exitedWithin(ctx, 5*time.Millisecond) || ctx.Err() != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// counter is one of the service's counters, 0 if it does not answer.
+func (w *world) counter(name string) int {
+	metrics, err := w.service.metrics()
+	if err != nil {
+		return 0
+	}
+	return int(metrics[name])
+}
+
+// logged are the lines of the service's log that contain all of the texts, without the time.
+func (w *world) logged(texts ...string) (lines []string) {
+next:
+	for _, line := range strings.Split(w.service.errors.String(), "\n") {
+		for _, text := range texts {
+			if !strings.Contains(line, text) {
+				continue next
+			}
+		}
+		if strings.HasPrefix(line, "time=") {
+			_, line, _ = strings.Cut(line, " ")
+		}
+		lines = append(lines, strings.ReplaceAll(line, w.dir, "…"))
+	}
+	return lines
+}
+
+// Thousands writes a number with commas.
+func Thousands(n int) string {
+	digits := fmt.Sprint(n)
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
+
+// times is "1 copy", "2 copies".
+func times(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Thousands(n) + " " + many
+}
