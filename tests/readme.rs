@@ -9,7 +9,8 @@ use support::{library, root, target};
 /// The fenced blocks of this language.
 fn blocks(language: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let after = readme.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let after = readme.split(&fence).skip(1);
     after.map(|text| text.split_once("```").expect("the block ends").0.to_owned()).collect()
 }
 

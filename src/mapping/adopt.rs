@@ -157,7 +157,7 @@ fn forget_stale(range: &Range<usize>) {
                 let expected = facts.file_offset + (address - facts.pages.start) as u64;
                 let file =
                     area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
-                !file && !(is_patch(&area) && pinned.slot.is_patched(address))
+                !(file || is_patch(&area) && pinned.slot.is_patched(address))
             });
         if !gone {
             return;

@@ -223,7 +223,7 @@ impl Map {
 
     #[inline]
     fn judge_read(&self, offset: u64, count: usize) -> Option<usize> {
-        self.intact(offset, count, self.slot.poison().after_reading())
+        intact(offset, count, self.slot.poison().after_reading())
     }
 
     /// As [`Map::read_at`], but all of `buffer` or an error.
@@ -365,15 +365,6 @@ impl Map {
         if count as u64 <= rest { count } else { rest as usize }
     }
 
-    /// How many of `count` bytes from `offset` on are the file's; none if the first is not.
-    #[inline]
-    pub(super) fn intact(&self, offset: u64, count: usize, poison: u64) -> Option<usize> {
-        if offset + count as u64 <= poison {
-            return Some(count);
-        }
-        (offset < poison).then(|| (poison - offset) as usize)
-    }
-
     #[cold]
     pub(super) fn lost(&self) -> Error {
         self.status().map_or(Error::Invalid("nothing is lost"), Error::Lost)
@@ -412,6 +403,15 @@ impl Drop for Map {
         give_back(facts);
         registry::release(self.slot);
     }
+}
+
+/// How many of `count` bytes from `offset` on are the file's; none if the first is not.
+#[inline]
+pub(super) fn intact(offset: u64, count: usize, poison: u64) -> Option<usize> {
+    if offset + count as u64 <= poison {
+        return Some(count);
+    }
+    (offset < poison).then(|| (poison - offset) as usize)
 }
 
 /// Closes the descriptor, if it is still the map's file, and frees the path.

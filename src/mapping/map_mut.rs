@@ -1,7 +1,7 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
-use super::map::Map;
+use super::map::{Map, intact};
 use super::options::MapOptions;
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -127,7 +127,7 @@ impl Map {
         // memory, which `intact` finds out.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
         let poison = self.slot().poison().after_writing();
-        self.intact(offset, count, poison).ok_or_else(|| self.lost())
+        intact(offset, count, poison).ok_or_else(|| self.lost())
     }
 
     #[cfg(feature = "capi")]
