@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::fault::Fault;
 use super::handler::area::{Area, area_at, parse};
-use super::handler::backing::is_patch;
+use super::handler::backing::{has_name, is_patch};
 use super::identity::{self, Identity};
 use super::map::Map;
 use super::options::MapOptions;
@@ -87,6 +87,7 @@ fn adopt_owned(
         protection: area.protection,
         sharing: if area.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE },
         adopted: true,
+        retired: false,
         area_file: area.file,
         granule,
         identity: identity.unwrap_or(Identity::UNKNOWN),
@@ -169,32 +170,44 @@ fn forget_stale(range: &Range<usize>) {
 /// Maps the file's own pages over the patches of an adopted map again.
 pub(super) fn heal(map: &Map) -> Result<(), Error> {
     let facts = map.facts();
-    if facts.descriptor < 0 {
-        return Err(Error::Invalid("without a descriptor the file cannot be mapped again"));
+    if facts.descriptor < 0 || !has_name() {
+        return Err(Error::Invalid(
+            "without a descriptor, or without /dev/zero, the file cannot be mapped again",
+        ));
     }
     let slot = map.slot();
     super::handler::quietly(slot, || {
         for patch in slot.patches() {
-            let replaced = area_at(patch.start).is_some_and(|area| is_patch(&area));
-            if !replaced {
-                return Err(Error::Invalid(
-                    "the mapping's owner has put something else there: adopt it anew",
-                ));
-            }
-            let offset = facts.file_offset + (patch.start - facts.pages.start) as u64;
-            let offset = libc::off_t::try_from(offset).map_err(|_| Error::Overflow)?;
-            let kind = facts.sharing | libc::MAP_FIXED;
-            let (start, length) = (patch.start as *mut libc::c_void, patch.len());
-            // SAFETY: pages of our own patch, in the place of the file's.
-            let pages =
-                unsafe { libc::mmap(start, length, facts.protection, kind, facts.descriptor, offset) };
-            if pages == libc::MAP_FAILED {
-                return Err(Error::system("mmap"));
-            }
+            map_file_over(facts, &patch)?;
         }
         slot.forget();
         Ok(())
     })
+}
+
+/// Maps the file over what is left of a patch: its owner may have put something else over parts of it.
+fn map_file_over(facts: &Facts, patch: &Range<usize>) -> Result<(), Error> {
+    let mut at = patch.start;
+    while at < patch.end {
+        let Some(area) = area_at(at) else {
+            at += facts.granule;
+            continue;
+        };
+        let end = area.end.min(patch.end);
+        if is_patch(&area) {
+            let offset = facts.file_offset + (at - facts.pages.start) as u64;
+            let offset = libc::off_t::try_from(offset).map_err(|_| Error::Overflow)?;
+            let (place, kind) = (at as *mut libc::c_void, facts.sharing | libc::MAP_FIXED);
+            // SAFETY: pages of our own patch, in the place of the file's.
+            let pages =
+                unsafe { libc::mmap(place, end - at, facts.protection, kind, facts.descriptor, offset) };
+            if pages == libc::MAP_FAILED {
+                return Err(Error::system("mmap"));
+            }
+        }
+        at = end;
+    }
+    Ok(())
 }
 
 /// Whether the addresses of an adopted map still show what they did: its file at its offset, or patches of it.
@@ -203,12 +216,20 @@ fn is_still_its_own(map: &Map) -> bool {
     let is = |address: usize, what: fn(&Area, &Facts, usize) -> bool| {
         area_at(address).is_some_and(|area| what(&area, facts, address))
     };
-    let patches_stand = map.slot().patches().all(|patch| is(patch.start, |area, _, _| is_patch(area)));
-    let start_stands = map.slot().is_patched(start)
-        || is(start, |area, facts, start| {
-            area.file == facts.area_file && area.offset + (start - area.start) as u64 == facts.file_offset
-        });
-    find(start).is_some_and(|slot| std::ptr::eq(slot, map.slot())) && patches_stand && start_stands
+    let patches_stand = map.slot().patches().all(|patch| is_patch_at(patch.start));
+    let stands = |address: usize| {
+        map.slot().is_patched(address)
+            || is(address, |area, facts, address| {
+                let expected = facts.file_offset + (address - facts.pages.start) as u64;
+                area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected
+            })
+    };
+    let registered = find(start).is_some_and(|slot| std::ptr::eq(slot, map.slot()));
+    registered && patches_stand && stands(start) && stands(facts.pages.end - facts.granule)
+}
+
+fn is_patch_at(address: usize) -> bool {
+    area_at(address).is_some_and(|area| is_patch(&area))
 }
 
 fn copy(file: &OwnedFd) -> Result<OwnedFd, Error> {
@@ -282,7 +303,10 @@ impl Adopted {
     /// As [`adopt_file`]; then those that were guarded still are.
     pub fn rescan(&mut self) -> Result<usize, Error> {
         let name = name_in_maps(self.file.as_fd())?;
-        self.maps.retain(is_still_its_own);
+        // One that is gone but has left patches behind still has a loss to tell of, and to heal.
+        self.maps.retain(|map| {
+            is_still_its_own(map) || map.slot().patches().any(|patch| is_patch_at(patch.start))
+        });
         let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
         let areas = maps.split(|byte| *byte == b'\n').filter_map(parse);
         for area in areas.filter(|area| area.file == name && area.protection & libc::PROT_EXEC == 0) {

@@ -113,6 +113,7 @@ impl Map {
             protection,
             sharing,
             adopted: false,
+            retired: false,
             area_file: (0, 0),
             granule,
             identity,
@@ -348,14 +349,15 @@ impl Map {
     /// language, where nobody can tell when the last slice is gone.
     pub fn retire(self) {
         let kept = std::mem::ManuallyDrop::new(self);
-        registry::withdraw(kept.slot);
         let pages = kept.facts().pages.clone();
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
-        // SAFETY: pages of this map, which is no longer registered and whose last user is gone. If the kernel refuses, the
-        // file stays mapped there.
-        unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
-        give_back(kept.facts());
-        registry::release(kept.slot);
+        // SAFETY: pages of this map, whose last user is gone; a handler at work there would put zeros as well.
+        let zeros = unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
+        // If the kernel refuses, all stays as it is, guarded.
+        if zeros != libc::MAP_FAILED && registry::retire(kept.slot) {
+            give_back(kept.facts());
+            registry::release(kept.slot);
+        }
     }
 
     /// How many of `count` bytes from `offset` on lie in the map.

@@ -71,8 +71,9 @@ static void unlock(const sigset_t *old) {
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
-/* Who held it is not in the child. What it guards is whole at every moment: entries of the table, single numbers. (Taking it
-   before a fork would be a deadlock: fork waits for malloc's lock, whose holder may fault in a signal handler.) */
+/* Who held it is not in the child. What it guards is whole at every moment: entries of the table, single numbers.
+   (Taking it before a fork would be a deadlock: fork waits for malloc's lock, whose holder may fault in a signal
+   handler.) */
 static void in_child(void) { give(); }
 
 /* ---- the handler ---- */
@@ -117,7 +118,8 @@ static void patch(sigward_map *map, const uint8_t *at) {
         return die();
     }
     /* A fault can be older than the map: the page is there by now, or this is a new map at an old address. */
-    bool there = offset < lost || (map->fd < 0 && madvise(map->base + lost - map->first, PAGE, MADV_POPULATE_READ) == 0);
+    uint8_t *first_lost = map->base + (lost - map->first);
+    bool there = offset < lost || (map->fd < 0 && madvise(first_lost, PAGE, MADV_POPULATE_READ) == 0);
     if (there || (second && NAIVE != PATCH_AGAIN) || map->patching == getpid()) {
         atomic_fetch_add(&healed, 1);
         return give();

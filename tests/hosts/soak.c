@@ -1,5 +1,5 @@
-/* soak SECONDS SEED [FOLDER FOLDER]: the chaos soak of guarded maps (soak.h tells how it judges). The folders are on two
-   file systems, empty, and removed at the end.
+/* soak SECONDS SEED [FOLDER FOLDER]: the chaos soak of guarded maps (soak.h tells how it judges). The first
+   folder is in memory, the other on a disk; both are empty, and removed at the end.
 
    A first quarter warms up: the library makes what it keeps. Then everything is closed, descriptors and mappings are
    counted, the soak goes on, and at its end they must be the same. Prints one line of figures; exits 1 if one of the
@@ -122,8 +122,8 @@ static struct possessions count(const char *const *folders) {
     return all;
 }
 
-/* The library may keep a little more than before, such as nodes of its registry for addresses that are new to it. A leak is
-   more: thousands of maps have come and gone. */
+/* The library may keep a little more than before, such as nodes of its registry for addresses that are new to it. A
+   leak is more: thousands of maps have come and gone. */
 static void compare(const struct possessions *before, const struct possessions *after) {
     if (after->maps) WRONG(leaks, "%lu maps are still registered", after->maps);
     if (after->of_files) WRONG(leaks, "%u files are still mapped", after->of_files);

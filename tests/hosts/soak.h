@@ -8,7 +8,10 @@
 
    Zeros. Growth always writes content, from the start of the page that the file ends in. So no zero is ever right,
    with one exception that every kernel has: behind an end of file inside a page the page reads as zeros, without a
-   signal. Those offsets are exempt, and then sigward_map_verify must say that the map has changed.
+   signal. Those offsets are exempt, and then sigward_map_verify must say that the map has changed. Where pages are kept
+   in larger folios (ext4, xfs, btrfs) the same is true of whole pages behind the end: a folio that is being written
+   back when the file is cut cannot be split, and Linux maps the rest of it as zeros (xfstests generic/749). So only in
+   memory (tmpfs) is a zero from a lost page always wrong; elsewhere it is while the file was longer all the time.
 
    Everything here lies in one shared anonymous mapping, so a forked child judges by the same state. Nothing blocks:
    a view that is taken is passed over, so a signal handler can read as well. */
@@ -62,6 +65,7 @@ struct file {
     atomic_uint busy;       /* held while the length changes */
     uint64_t id;
     int fd;
+    bool coarse;           /* pages may be lost without a signal */
     atomic_ullong length;  /* lowered before the file shrinks, raised after it has grown */
     atomic_ullong epoch;   /* odd while the length changes */
     atomic_ullong block[BLOCKS];
@@ -102,7 +106,7 @@ uint64_t writing_missing(const struct writing *writing, const uint8_t *back, uin
 /* What may be seen in from ≤ offset < to: noted before the bytes are read. */
 struct sight {
     struct file *file;
-    uint64_t from, to, epoch;
+    uint64_t from, to, epoch, length;
     bool private; /* copy on write: pages may keep an older generation */
     uint32_t settled[BLOCKS], tail[PAGES];
 };

@@ -1,5 +1,7 @@
 /* Files, the bytes they hold, and the judgement of what was read. See soak.h. */
 #include "soak.h"
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 /* ---- bytes ---- */
 
@@ -96,6 +98,7 @@ void sight_begin(struct sight *sight, struct file *file, uint64_t from, uint64_t
     sight->to = to;
     sight->private = private;
     sight->epoch = atomic_load(&file->epoch);
+    sight->length = atomic_load(&file->length);
     for (uint64_t b = from / BLOCK; b < up(to, BLOCK) / BLOCK; b++)
         sight->settled[b] = private ? 1 : unpack(atomic_load(&file->block[b])).settled;
     for (uint64_t p = from / PAGE; p < up(to, PAGE) / PAGE; p++) sight->tail[p] = atomic_load(&file->tail[p]);
@@ -109,6 +112,13 @@ static uint64_t exempt(const struct sight *sight, uint64_t page) {
     /* A private copy keeps the zeros that it was made with. */
     if (sight->private && now >> 16) return page * PAGE;
     return page * PAGE + least(then & 0xFFFF, now & 0xFFFF);
+}
+
+/* From where on a zero is nobody's fault in a coarse file. */
+static uint64_t coarse_end(const struct sight *sight) {
+    if (!sight->file->coarse) return UINT64_MAX;
+    bool steady = sight->epoch == atomic_load(&sight->file->epoch) && !sight->private;
+    return steady ? least(sight->length, atomic_load(&sight->file->length)) : 0;
 }
 
 /* One of the generations in between holds all of these bytes. */
@@ -139,7 +149,7 @@ bool sight_judge(const struct sight *sight, const uint8_t *bytes, uint64_t lengt
             bool found = false;
             for (uint32_t g = first; g <= last && !found; g++) found = got == byte(id, g, i);
             if (found) continue;
-            if (i >= excuse) {
+            if (i >= excuse || (got == 0 && i >= coarse_end(sight))) {
                 excused = true;
                 continue;
             }
@@ -204,7 +214,9 @@ struct file *file_new(const char *path, uint64_t length) {
         if (atomic_load(&file->references) == 0) {
             file->id = atomic_fetch_add(&soak->next_id, 1) + 1;
             file->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-            MUST(file->fd >= 0);
+            struct statfs system;
+            MUST(file->fd >= 0 && fstatfs(file->fd, &system) == 0);
+            file->coarse = system.f_type != TMPFS_MAGIC;
             atomic_store(&file->length, 0);
             for (int b = 0; b < BLOCKS; b++) atomic_store(&file->block[b], 0);
             for (int p = 0; p < PAGES; p++) atomic_store(&file->tail[p], PAGE);

@@ -1,4 +1,5 @@
-/* Those who disturb: they change the files, fork, send signals, and own memory that nobody else may touch. See soak.h. */
+/* Those who disturb: they change the files, fork, send signals, and own memory that nobody else may touch. See
+   soak.h. */
 #include "soak.h"
 
 /* ---- files ---- */
@@ -210,10 +211,10 @@ void install_handlers(void) {
     MUST(sigaction(SIGPROF, &other, NULL) == 0);
 }
 
-/* A file of this thread alone, not in the pool, without a name. */
+/* A file of this thread alone, not in the pool, without a name; in memory, where every lost page has its signal. */
 static int nameless(void) {
     char path[300];
-    snprintf(path, sizeof path, "%s.own%lu", soak->slots[any(SLOTS)].path, (unsigned long)any(INTACT));
+    snprintf(path, sizeof path, "%s.own%lu", soak->slots[0].path, (unsigned long)any(INTACT));
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     MUST(fd >= 0 && unlink(path) == 0);
     return fd;

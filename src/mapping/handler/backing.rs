@@ -66,7 +66,7 @@ pub(super) fn descriptor() -> Option<c_int> {
 }
 
 /// Whether there is a name to know patches by.
-pub(super) fn has_name() -> bool {
+pub(crate) fn has_name() -> bool {
     NAME[1].load(Ordering::Relaxed) != 0
 }
 

@@ -50,6 +50,10 @@ fn settle(fault: &Fault) -> bool {
         return false;
     };
     let slot = pinned.slot;
+    if slot.facts().retired {
+        // Since this fault zeros have come there.
+        return true;
+    }
     let signals = AllSignals::block();
     let settled = match slot.wiped().try_lock() {
         // If the owner has unmapped an adopted one, whatever is there now is not ours to touch.

@@ -28,6 +28,7 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
             fault.offset = from.saturating_sub(slot.facts().data) as u64;
             describe::complete(&mut fault, delivered);
             slot.publish(&fault);
+            let pages = if slot.facts().adopted { within_area(&pages, delivered.address) } else { pages };
             if !replace(slot, delivered.address, &pages, held) {
                 return false;
             }
@@ -35,6 +36,15 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
         }
     }
     true
+}
+
+/// As much of the pages as is one mapping with the address: what lies beyond an adopted map that its owner has made shorter is
+/// somebody else's.
+fn within_area(pages: &Range<usize>, address: usize) -> Range<usize> {
+    area_at(address).map_or(pages.start..pages.start, |area| {
+        let start = pages.start.max(area.start);
+        start..pages.end.min(area.end).max(start)
+    })
 }
 
 /// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or it is a new one, of

@@ -76,12 +76,16 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
 /// it likes, and calls [`release`].
 pub(crate) fn withdraw(slot: &'static Slot) {
     forget(slot);
+    wait_until_quiet(slot);
+    MAPS.subtract();
+}
+
+fn wait_until_quiet(slot: &Slot) {
     let mut spins = 0_u32;
     while !pin::is_quiet(slot.wiped()) {
         spins += 1;
         if spins < 100 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
     }
-    MAPS.subtract();
 }
 
 /// An address in the range that is guarded.
@@ -95,6 +99,31 @@ pub(crate) fn forget(slot: &'static Slot) {
     if let Some(_held) = Held::new() {
         table::remove(&slot.facts().pages, slot);
     }
+}
+
+/// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up there later, and runs again.
+/// False if the registry has no memory: then the map stays registered.
+pub(crate) fn retire(slot: &'static Slot) -> bool {
+    static RETIRED: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
+    let range = slot.facts().pages.clone();
+    {
+        let Some(held) = Held::new() else { return false };
+        if RETIRED.load(Ordering::Acquire).is_null() {
+            let Some(new) = take_slot(&held) else { return false };
+            let facts =
+                Facts { retired: true, descriptor: -1, path: std::ptr::null(), ..slot.facts().clone() };
+            new.fill(facts);
+            RETIRED.store(std::ptr::from_ref(new).cast_mut(), Ordering::Release);
+        }
+        // SAFETY: a slot that lives for ever, filled above.
+        let Some(retired) = (unsafe { RETIRED.load(Ordering::Acquire).as_ref() }) else { return false };
+        if !table::insert(&range, retired, Some(slot)) {
+            return false;
+        }
+    }
+    wait_until_quiet(slot);
+    MAPS.subtract();
+    true
 }
 
 /// Gives a withdrawn slot back. Nobody may use it any more.

@@ -29,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) sharing: c_int,
     /// Somebody else made the mapping and may take it away.
     pub(crate) adopted: bool,
+    /// Nobody's any more, and readable for ever.
+    pub(crate) retired: bool,
     /// For an adopted one: how the kernel names its file in /proc/self/maps.
     pub(crate) area_file: (u64, u64),
     /// What can be replaced: a page, or a huge page.

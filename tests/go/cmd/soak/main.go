@@ -4,7 +4,7 @@
 //	soak SECONDS FOLDER FOLDER [bare]
 //
 // It prints one line of figures and exits 1 if one of the wrongs is not 0, 2 if something that should be tested did
-// not happen. How it judges is in oracle.go. Bare, nobody handles SIGBUS: it must die.
+// not happen. The first folder is in memory. How it judges is in oracle.go. Bare, nobody handles SIGBUS: it must die.
 package main
 
 import (

@@ -5,7 +5,8 @@ package main
 // A byte is a keyed hash of (file, generation, offset) and never zero. Who writes a block takes its next generation
 // before the first byte and settles it after the last; a reader notes the settled one before it reads and the latest
 // one afterwards, and the byte must be of one in between. Growth writes content always, so a zero is never right,
-// except behind a file's end inside its last page: there Verify must say that the map has changed.
+// except behind a file's end inside its last page: there Verify must say that the map has changed. Outside of memory
+// (tmpfs) Linux gives zeros for whole pages behind the end as well, where it keeps them in a folio that cannot be split.
 
 import (
 	"bytes"
@@ -14,12 +15,14 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 const (
 	page    = 4096
 	block   = 1024
 	longest = 32 * page
+	tmpfs   = 0x01021994 // TMPFS_MAGIC
 )
 
 // content fills out with what the block holds in that generation.
@@ -64,6 +67,7 @@ func change(word *atomic.Uint64, how func(*state)) state {
 type file struct {
 	id     uint64
 	disk   *os.File
+	coarse bool          // pages may be lost without a signal
 	length atomic.Int64  // lowered before the file shrinks, raised after it has grown
 	epoch  atomic.Uint64 // odd while the length changes
 	blocks [longest / block]atomic.Uint64
@@ -77,7 +81,9 @@ var lastID atomic.Uint64
 func newFile(path string) *file {
 	disk, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	must(err)
-	f := &file{id: lastID.Add(1), disk: disk}
+	var system syscall.Statfs_t
+	must(syscall.Fstatfs(int(disk.Fd()), &system))
+	f := &file{id: lastID.Add(1), disk: disk, coarse: system.Type != tmpfs}
 	for i := range f.tails {
 		f.tails[i].Store(page)
 	}
@@ -171,13 +177,14 @@ type sight struct {
 	file    *file
 	from    int64
 	epoch   uint64
+	length  int64
 	private bool // copy on write: pages may keep an older generation
 	settled []uint32
 	tails   []uint32
 }
 
 func (f *file) look(from, to int64, private bool) *sight {
-	s := &sight{file: f, from: from, epoch: f.epoch.Load(), private: private}
+	s := &sight{file: f, from: from, epoch: f.epoch.Load(), length: f.length.Load(), private: private}
 	for b := from / block; b <= (to-1)/block; b++ {
 		settled := unpack(f.blocks[b].Load()).settled
 		if private {
@@ -200,6 +207,17 @@ func (s *sight) excuse(number int64) int64 {
 	return number*page + int64(min(then&0xFFFF, now&0xFFFF))
 }
 
+// coarseEnd is from where on a zero is nobody's fault in a coarse file.
+func (s *sight) coarseEnd() int64 {
+	switch {
+	case !s.file.coarse:
+		return longest
+	case s.private || s.epoch != s.file.epoch.Load():
+		return 0
+	}
+	return min(s.length, s.file.length.Load())
+}
+
 // judge says whether some of the bytes were only excused as the rest of a page behind the file's end.
 func (s *sight) judge(got []byte, who string) (excused bool) {
 	counts.reads.Add(1)
@@ -213,7 +231,7 @@ func (s *sight) judge(got []byte, who string) (excused bool) {
 		foreign(s.file.id, int(number), int(offset%block), first, last, got[at:next], func(i int) {
 			place := s.from + int64(start+i)
 			switch {
-			case place >= s.excuse(place/page):
+			case place >= s.excuse(place/page), got[start+i] == 0 && place >= s.coarseEnd():
 				excused = true
 			case got[start+i] == 0:
 				wrong(&counts.unflagged, "%s: file %d, offset %d: 00, generations %d to %d", who, s.file.id, place, first, last)

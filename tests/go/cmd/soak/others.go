@@ -162,8 +162,9 @@ func neighbour() {
 
 // ---------------------------------------------------------------- maps that are not the package's
 
+// nameless is a file in memory, where every lost page has its signal.
 func nameless(length int64) *os.File {
-	disk, err := os.CreateTemp(folders[rand.Intn(2)], "own")
+	disk, err := os.CreateTemp(folders[0], "own")
 	must(err)
 	must(os.Remove(disk.Name()))
 	fill(disk, length)
