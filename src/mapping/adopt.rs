@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::fault::Fault;
 use super::handler::area::{Area, area_at, parse};
-use super::handler::backing::{has_name, is_patch};
+use super::handler::backing::{has_name, is_patch, new_offset};
 use super::identity::{self, Identity};
 use super::map::Map;
 use super::options::MapOptions;
@@ -88,6 +88,7 @@ fn adopt_owned(
         sharing: if area.shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE },
         adopted: true,
         retired: false,
+        patch_offset: new_offset(),
         area_file: area.file,
         granule,
         identity: identity.unwrap_or(Identity::UNKNOWN),
@@ -158,7 +159,7 @@ fn forget_stale(range: &Range<usize>) {
                 let expected = facts.file_offset + (address - facts.pages.start) as u64;
                 let file =
                     area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
-                !(file || is_patch(&area) && pinned.slot.is_patched(address))
+                !(file || is_patch(&area, facts, address) && pinned.slot.is_patched(address))
             });
         if !gone {
             return;
@@ -194,7 +195,7 @@ fn map_file_over(facts: &Facts, patch: &Range<usize>) -> Result<(), Error> {
             continue;
         };
         let end = area.end.min(patch.end);
-        if is_patch(&area) {
+        if is_patch(&area, facts, at) {
             let offset = facts.file_offset + (at - facts.pages.start) as u64;
             let offset = libc::off_t::try_from(offset).map_err(|_| Error::Overflow)?;
             let (place, kind) = (at as *mut libc::c_void, facts.sharing | libc::MAP_FIXED);
@@ -216,7 +217,7 @@ fn is_still_its_own(map: &Map) -> bool {
     let is = |address: usize, what: fn(&Area, &Facts, usize) -> bool| {
         area_at(address).is_some_and(|area| what(&area, facts, address))
     };
-    let patches_stand = map.slot().patches().all(|patch| is_patch_at(patch.start));
+    let patches_stand = map.slot().patches().all(|patch| is_patch_at(facts, patch.start));
     let stands = |address: usize| {
         map.slot().is_patched(address)
             || is(address, |area, facts, address| {
@@ -228,8 +229,8 @@ fn is_still_its_own(map: &Map) -> bool {
     registered && patches_stand && stands(start) && stands(facts.pages.end - facts.granule)
 }
 
-fn is_patch_at(address: usize) -> bool {
-    area_at(address).is_some_and(|area| is_patch(&area))
+fn is_patch_at(facts: &Facts, address: usize) -> bool {
+    area_at(address).is_some_and(|area| is_patch(&area, facts, address))
 }
 
 fn copy(file: &OwnedFd) -> Result<OwnedFd, Error> {
@@ -305,7 +306,7 @@ impl Adopted {
         let name = name_in_maps(self.file.as_fd())?;
         // One that is gone but has left patches behind still has a loss to tell of, and to heal.
         self.maps.retain(|map| {
-            is_still_its_own(map) || map.slot().patches().any(|patch| is_patch_at(patch.start))
+            is_still_its_own(map) || map.slot().patches().any(|patch| is_patch_at(map.facts(), patch.start))
         });
         let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
         let areas = maps.split(|byte| *byte == b'\n').filter_map(parse);

@@ -114,6 +114,7 @@ impl Map {
             sharing,
             adopted: false,
             retired: false,
+            patch_offset: 0,
             area_file: (0, 0),
             granule,
             identity,

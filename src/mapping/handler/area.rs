@@ -33,7 +33,8 @@ pub(super) fn is_ours(slot: &Slot, address: usize) -> bool {
         let expected = facts.file_offset + (address - facts.pages.start) as u64;
         let file = area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
         let nameless = !backing::has_name() && area.file == (0, 0) && !area.shared;
-        file || (backing::is_patch(&area) || nameless) && (slot.is_patched(address) || slot.is_scattered())
+        file || (backing::is_patch(&area, facts, address) || nameless)
+            && (slot.is_patched(address) || slot.is_scattered())
     })
 }
 

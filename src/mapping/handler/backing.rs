@@ -6,6 +6,7 @@
 //! again ([`heal`](crate::mapping::Adopted::heal)) refuses.
 
 use super::area::Area;
+use crate::mapping::registry::Facts;
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -70,8 +71,23 @@ pub(crate) fn has_name() -> bool {
     NAME[1].load(Ordering::Relaxed) != 0
 }
 
-/// Whether this is a patch of an adopted map. Signal-safe.
-pub(crate) fn is_patch(area: &Area) -> bool {
+/// An offset in /dev/zero, which has no end, for the patches of one map: by it they are told from those of another one that had
+/// the same addresses before or after.
+pub(crate) fn new_offset() -> u64 {
+    /// Further apart than any map is long.
+    const APART: u32 = 44;
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    (LAST.fetch_add(1, Ordering::Relaxed) % (1 << 18) + 1) << APART
+}
+
+/// Where in /dev/zero the patch at `address` begins. Signal-safe.
+pub(super) fn offset(facts: &Facts, address: usize) -> u64 {
+    facts.patch_offset + (address - facts.pages.start) as u64
+}
+
+/// Whether what is at `address`, in this area, is a patch of this adopted map. Signal-safe.
+pub(crate) fn is_patch(area: &Area, facts: &Facts, address: usize) -> bool {
     let name = (NAME[0].load(Ordering::Relaxed), NAME[1].load(Ordering::Relaxed));
-    has_name() && !area.shared && area.file == name
+    let here = area.offset + (address - area.start) as u64;
+    has_name() && !area.shared && area.file == name && here == offset(facts, address)
 }

@@ -57,7 +57,7 @@ fn is_over(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
 
 /// Of an adopted map only what is known for our own patch is replaced again.
 fn can_be_forced(slot: &Slot, page: usize) -> bool {
-    !slot.facts().adopted || area_at(page).is_some_and(|area| backing::is_patch(&area))
+    !slot.facts().adopted || area_at(page).is_some_and(|area| backing::is_patch(&area, slot.facts(), page))
 }
 
 fn is_there(slot: &Slot, delivered: &Delivered) -> bool {
@@ -102,11 +102,14 @@ fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
     let kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
     let backing = if slot.facts().adopted { backing::descriptor() } else { None };
-    let (kind, fd) = backing.map_or((kind | libc::MAP_ANONYMOUS, -1), |fd| (kind, fd));
+    let (kind, fd, offset) = match backing {
+        Some(fd) => (kind, fd, backing::offset(slot.facts(), pages.start) as libc::off_t),
+        None => (kind | libc::MAP_ANONYMOUS, -1, 0),
+    };
     let address = pages.start as *mut libc::c_void;
     for _ in 0..ATTEMPTS {
         // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
-        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, 0) };
+        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, offset) };
         if patch != libc::MAP_FAILED {
             counters::PATCHES.add();
             return true;

@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) adopted: bool,
     /// Nobody's any more, and readable for ever.
     pub(crate) retired: bool,
+    /// For an adopted one: the offset in /dev/zero of its patches, its own alone.
+    pub(crate) patch_offset: u64,
     /// For an adopted one: how the kernel names its file in /proc/self/maps.
     pub(crate) area_file: (u64, u64),
     /// What can be replaced: a page, or a huge page.
