@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod file_systems;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};

@@ -1,0 +1,110 @@
+//! Small file systems for tests, each made on a loop device or in memory and mounted in a mount namespace of its own: nothing stays
+//! behind when the host in there ends. One that cannot be had is named and skipped; with `SIGWARD_REQUIRE_ALL=1` that fails.
+
+use super::{Link, Run, Scratch, prepared, run_command, skip};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How a file system is made and mounted at "$M"; "$S" is a folder for its image.
+#[derive(Debug)]
+pub struct FileSystem {
+    pub name: &'static str,
+    pub needs: &'static str,
+    pub mount: &'static str,
+    /// A full one fails where bytes that it holds are written over.
+    pub copy_on_write: bool,
+    /// A full one fails where a hole is read.
+    pub reads_allocate: bool,
+}
+
+pub const TMPFS: FileSystem = FileSystem {
+    name: "tmpfs",
+    needs: "mount",
+    mount: r#"mount -t tmpfs -o size=16m none "$M""#,
+    copy_on_write: false,
+    reads_allocate: true,
+};
+pub const EXT4: FileSystem = FileSystem {
+    name: "ext4",
+    needs: "mkfs.ext4",
+    mount: r#"truncate -s 32m "$S/img"; mkfs.ext4 -q -F "$S/img"; mount -o loop "$S/img" "$M""#,
+    copy_on_write: false,
+    reads_allocate: false,
+};
+/// No fallocate(2). Large inodes, because the small ones know whole seconds only: too few to tell a change from none.
+pub const EXT2: FileSystem = FileSystem {
+    name: "ext2",
+    needs: "mkfs.ext2",
+    mount: r#"truncate -s 32m "$S/img"; mkfs.ext2 -q -F -I 256 "$S/img"; mount -o loop "$S/img" "$M""#,
+    copy_on_write: false,
+    reads_allocate: false,
+};
+pub const XFS: FileSystem = FileSystem {
+    name: "xfs",
+    needs: "mkfs.xfs",
+    mount: r#"truncate -s 300m "$S/img"; mkfs.xfs -q -f "$S/img"; mount -o loop "$S/img" "$M""#,
+    copy_on_write: false,
+    reads_allocate: false,
+};
+pub const BTRFS: FileSystem = FileSystem {
+    name: "btrfs",
+    needs: "mkfs.btrfs",
+    mount: r#"truncate -s 128m "$S/img"; mkfs.btrfs -q -f -m single -d single "$S/img" >/dev/null 2>&1
+              mount -o loop "$S/img" "$M""#,
+    copy_on_write: true,
+    reads_allocate: false,
+};
+pub const OVERLAY: FileSystem = FileSystem {
+    name: "overlay",
+    needs: "mount",
+    mount: r#"mount -t tmpfs -o size=16m none "$M"; cd "$M"; mkdir lower upper work merged
+              mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none merged; M="$M/merged""#,
+    copy_on_write: false,
+    reads_allocate: true,
+};
+
+pub const ALL: [&FileSystem; 6] = [&TMPFS, &EXT4, &EXT2, &XFS, &BTRFS, &OVERLAY];
+
+impl FileSystem {
+    /// Runs `script` where "$M" is this file system, mounted, and "$1" the host.
+    pub fn shell(&self, script: &str, host: &Path) -> Run {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let scratch = Scratch::new(&format!("{}-{}", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
+        let at = scratch.path().join("mounted");
+        std::fs::create_dir(&at).expect("our own folder is writable");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private"]);
+        // Without root a user namespace comes first: tmpfs and overlay can be had in there.
+        // SAFETY: geteuid(2) cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.args(["sh", "-euc", &format!("{}\n{script}", self.mount), "sh"]).arg(host);
+        run_command({
+            unshare.env("S", scratch.path()).env("M", &at);
+            unshare
+        })
+    }
+
+    pub fn host(&self, host: &'static str, scenario: &str, link: Link) -> Run {
+        self.shell(&format!(r#"exec "$1" {scenario} "$M""#), &prepared(host, link))
+    }
+
+    /// Says why, and skips, where this machine cannot make it.
+    pub fn is_here(&self) -> bool {
+        let found =
+            Command::new("sh").args(["-c", "command -v \"$1\" >/dev/null", "sh", self.needs]).status();
+        let reason = if found.is_ok_and(|status| status.success()) {
+            let run = self.shell("true", Path::new("true"));
+            if run.status.success() {
+                return true;
+            }
+            run.err
+        } else {
+            format!("no {}", self.needs)
+        };
+        skip(&format!("{}: {reason}", self.name));
+        false
+    }
+}
