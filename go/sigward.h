@@ -78,6 +78,10 @@ typedef struct sigward_adopted sigward_adopted;
 // A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
 typedef struct sigward_map sigward_map;
 
+// A file that is being written to take the place of another. Made by sigward_replacement_open, ended by
+// sigward_replacement_commit or sigward_replacement_abort.
+typedef struct sigward_replacement sigward_replacement;
+
 // Options of sigward_init. Set all to zero, then size.
 typedef struct sigward_options {
     // sizeof(sigward_options): a library that does not know the size says so (-EINVAL).
@@ -220,6 +224,20 @@ typedef struct sigward_fault {
     // Zero; room for later fields.
     uint64_t reserved[4];
 } sigward_fault;
+
+// Options of a replacement. Set all to zero, then size.
+typedef struct sigward_replacement_options {
+    // sizeof(sigward_replacement_options): a library that does not know the size says so (-EINVAL).
+    size_t size;
+    // 1: a symbolic link at the path is itself replaced, and what it names stays.
+    uint32_t replace_link;
+    // 1: the new file may belong to the caller where the old one's owner cannot be kept.
+    uint32_t any_owner;
+    // Permissions of a file that was not there, without umask; 0: rw-rw-rw- less umask.
+    uint32_t mode;
+    // 0.
+    uint32_t reserved;
+} sigward_replacement_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -566,6 +584,81 @@ ssize_t sigward_try_copy(void *dst,
 // Returns 0; -ENOTSUP where there is no checked copy; -ENOSPC, -EAGAIN, -EDEADLK or the errno of sigaction(2) if the seat
 // cannot be taken: then nothing has changed.
 int sigward_try_copy_segv(void);
+
+// Gives every byte from offset to offset + len of the open file its block, so that writes there, also through a map, cannot
+// fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as zeros. Holes beside
+// the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). The promise ends when the file is cut, a hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open for
+// writing; its position is not used.
+//
+// On failure the file is as it was: length, contents, holes, older reservations, and the modification time if it may be set.
+// Nobody else may change the file's length meanwhile. RLIMIT_FSIZE raises no SIGXFSZ.
+//
+// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
+//
+// Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
+// second one, also of other bytes of it, may find no room. -ENOSPC,
+// -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
+// RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
+// -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
+int sigward_reserve(int fd,
+                    uint64_t offset,
+                    uint64_t len);
+
+// As sigward_reserve; where the file system cannot promise (ext2, some network file systems), writes zeros into the holes of
+// the range and beyond the end, never over data, and waits until they are on the disk. Nobody else may write into the holes
+// meanwhile. A crash in between leaves the file longer, with zeros.
+//
+// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), or holes cannot be told.
+int sigward_reserve_slowly(int fd,
+                           uint64_t offset,
+                           uint64_t len);
+
+// Copies the contents of source over destination at once: as `cp source destination`, but at every moment, also after a crash,
+// destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it. source stays. A missing
+// destination is made.
+//
+// The new file has mode, owner and extended attributes (access control lists among them) of the one it replaces; where there was none,
+// those of source, the owner as far as it may be given. A symbolic link is followed: what it names is replaced. Other hard links
+// to the old file keep the old contents.
+//
+// Thread-safe, also against other replacers; works in a forked child; not for signal handlers.
+//
+// Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left behind: -EISDIR, -ENODEV: one of
+// both is a directory, a pipe, socket or device. -EPERM: the owner cannot be kept. -ESTALE: the source was changed while it was
+// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever. Only
+// when the last step, fsync(2) of the folder, fails (-EIO), destination is replaced already.
+int sigward_replace_file(const char *source,
+                         const char *destination);
+
+// Begins a new file for path, in the same folder; readers of path see nothing of it until it is committed, and nothing is left of
+// it if the process dies (at worst, where a file system knows no files without a name, one hidden .sigward-* file). *out is the
+// handle, or NULL on failure. NULL options: all zero.
+//
+// Thread-safe; a handle is for one thread at a time; not for signal handlers.
+//
+// Returns 0; -EINVAL: a NULL pointer, options of an unknown size or value; else as sigward_replace_file.
+int sigward_replacement_open(const char *path,
+                             const struct sigward_replacement_options *options,
+                             struct sigward_replacement **out);
+
+// Writes len bytes from buf to the end of what was written; as write(2), without SIGXFSZ.
+//
+// Returns the bytes written, fewer only if an error follows; -EINVAL: a NULL pointer; -ENOSPC, -EDQUOT, -EFBIG, -EIO.
+ssize_t sigward_replacement_write(struct sigward_replacement *replacement,
+                                  const void *buf,
+                                  size_t len);
+
+// The new file's descriptor, for whoever wants to seek, reserve or map: open for reading and writing, and the handle's own: do not
+// close it. -EINVAL if replacement is NULL.
+int sigward_replacement_fd(const struct sigward_replacement *replacement);
+
+// The new file takes the place of the old one. The handle is gone, whatever comes back.
+//
+// Returns 0 or an error as sigward_replace_file; -EINVAL if replacement is NULL.
+int sigward_replacement_commit(struct sigward_replacement *replacement);
+
+// Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
+int sigward_replacement_abort(struct sigward_replacement *replacement);
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

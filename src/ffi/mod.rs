@@ -11,6 +11,7 @@
 
 mod adopted;
 mod copy;
+mod file;
 mod handle;
 mod io;
 mod mapping;
@@ -21,6 +22,7 @@ mod text;
 
 pub use adopted::*;
 pub use copy::*;
+pub use file::*;
 pub use io::*;
 pub use mapping::*;
 pub use observe::{

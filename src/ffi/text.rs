@@ -24,17 +24,17 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"an argument makes no sense: set size to sizeof the struct, check pointers and constants"
         }
         libc::ENOSPC => {
-            c"no space: on the disk (a map), or every entry point is in use (handlers are installed anew and again)"
+            c"no space: on the disk (a map, a file), or every entry point is in use (handlers are installed anew and again)"
         }
         libc::EFAULT => c"the map's bytes are lost: sigward_map_status tells why, sigward_map_refresh maps the file anew",
-        libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh",
+        libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh, or replace again",
         NO_DATA => c"the file is empty: map it when something is in it",
-        libc::EISDIR => c"a directory cannot be mapped: name a file",
-        libc::ENODEV => c"a pipe, socket or device cannot be guarded: name a regular file",
+        libc::EISDIR => c"a directory: name a file",
+        libc::ENODEV => c"a pipe, socket or device: name a regular file",
         libc::ENXIO => c"the map would begin or end beyond the file's end: extend the file first",
         libc::EOVERFLOW => c"offset and length together are too large",
         libc::EEXIST => c"part of these addresses is guarded already: close the other map first",
-        libc::EBUSY => c"maps are still registered: close them first",
+        libc::EBUSY => c"maps are still registered: close them first; or something is mounted on the file to be replaced",
         libc::EBADF => c"the descriptor is not open, or the map is read-only",
         libc::ENOENT => c"there is no such file",
         libc::EIO => c"reading or writing the file failed: see the kernel's log",
@@ -44,10 +44,15 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::EAGAIN => {
             c"other threads keep changing this signal's disposition: call again when they have finished"
         }
-        libc::ENOTSUP => c"not available on this system: use sigward_sigpipe_ignore",
+        // On Linux the same number as EOPNOTSUPP.
+        libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks: use sigward_reserve_slowly",
+        libc::EDQUOT => c"the quota is used up: nothing has changed",
+        libc::EFBIG => c"the file would be larger than allowed: raise RLIMIT_FSIZE",
+        libc::ESPIPE => c"a pipe has no blocks: name a regular file",
+        libc::EROFS => c"the file system is mounted read-only",
         libc::EACCES => c"no permission for this file, or the mapping is executable",
         libc::EPERM | libc::ENOSYS => {
-            c"the kernel refused to change the disposition: allow rt_sigaction in the seccomp filter"
+            c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals"
         }
         _ => c"the kernel refused: see errno(3) for this number",
     };

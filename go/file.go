@@ -1,0 +1,134 @@
+package sigward
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// ErrNoPromise is what Reserve fails with where the file system has no way to promise blocks (ext2, some network file
+// systems): ReserveSlowly writes zeros instead.
+var ErrNoPromise = errors.New("sigward: this file system cannot promise blocks")
+
+// ErrSourceChanged is what ReplaceFile fails with when the source was written to while it was copied.
+var ErrSourceChanged = errors.New("sigward: the source was changed while it was copied")
+
+// ErrUnsynced is what Commit and ReplaceFile fail with when the file is replaced, but its folder could not be written to
+// the disk: after a power failure the old file may be back.
+var ErrUnsynced = errors.New("sigward: the file is replaced, but its folder is not on the disk")
+
+// Promise is how far a reservation reaches.
+type Promise int
+
+const (
+	// PromiseFull: no write into the range fails for lack of space, however often the same bytes are written.
+	PromiseFull Promise = iota
+	// PromiseFirstWrite: the file system copies on write (btrfs, unless the file is chattr +C). A block that was never
+	// written takes one write; another one into the same block, also of other bytes of it, needs new room as soon as the
+	// kernel has written the first to the disk, and on a full disk it does that at once.
+	PromiseFirstWrite
+)
+
+func (p Promise) String() string {
+	if p == PromiseFirstWrite {
+		return "first write only"
+	}
+	return "full"
+}
+
+// fileError is an errno that says what to do next.
+type fileError struct {
+	errno syscall.Errno
+	kind  error // one of the variables above, or nil
+}
+
+func (e *fileError) Error() string {
+	switch {
+	case e.kind == ErrNoPromise:
+		return "this file system cannot promise blocks; ReserveSlowly writes zeros"
+	case e.kind == ErrSourceChanged:
+		return "the source was changed while it was copied; replace again when it is whole"
+	case e.kind == ErrUnsynced:
+		return "the file is replaced, but its folder is not on the disk: " + e.errno.Error()
+	case e.errno == syscall.ENOSPC:
+		return e.errno.Error() + "; make room, nothing has changed"
+	case e.errno == syscall.EFBIG:
+		return e.errno.Error() + "; raise RLIMIT_FSIZE, or the file system cannot have such a file"
+	case e.errno == syscall.EBUSY:
+		return e.errno.Error() + "; something is mounted on the file, so no other can take its name"
+	}
+	return e.errno.Error()
+}
+
+func (e *fileError) Unwrap() error { return e.errno }
+
+func (e *fileError) Is(target error) bool {
+	return target != nil && target == e.kind ||
+		target == ErrNoSpace && (e.errno == syscall.ENOSPC || e.errno == syscall.EDQUOT)
+}
+
+// pathError is nil for 0.
+func pathError(op, path string, errno syscall.Errno, kind error) error {
+	if errno == 0 {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: path, Err: &fileError{errno, kind}}
+}
+
+// errnoIn is the errno in an error of package os, EIO if there is none.
+func errnoIn(err error) syscall.Errno {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &errno):
+		return errno
+	}
+	return syscall.EIO
+}
+
+// Reserve gives every byte from offset to offset+length of the file its block, so that writes there, also through a map,
+// cannot fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as
+// zeros. Holes beside the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). On btrfs the promise is smaller: see ReservePromise. It ends when the file is cut, a hole is punched into the range,
+// or its blocks are shared with another file (reflink, snapshot).
+//
+// On failure length, contents, holes and older reservations are as they were, and the modification time if it may be set.
+// Nobody else may change the file's length meanwhile. f must be open for writing; its position is not used.
+//
+// errors.Is sees ErrNoSpace (no room, or no quota), ErrNoPromise, and the errno: EFBIG beyond RLIMIT_FSIZE, EINVAL for a
+// length of 0 or less, EOVERFLOW, EBADF, EPERM for a file that may not grow, ESPIPE and ENODEV for what is no regular file.
+func Reserve(f *os.File, offset, length int64) error {
+	_, err := reserveFile(f, offset, length, false)
+	return err
+}
+
+// ReservePromise is Reserve, and tells what the file system promises.
+func ReservePromise(f *os.File, offset, length int64) (Promise, error) {
+	return reserveFile(f, offset, length, false)
+}
+
+// ReserveSlowly is Reserve; where the file system cannot promise, it writes zeros into the holes of the range and beyond the
+// end, never over data, and waits until they are on the disk. Nobody else may write into the holes meanwhile. A crash in
+// between leaves the file longer, with zeros.
+//
+// ErrNoPromise remains where not even zeros take space (ZFS), and where holes cannot be told.
+func ReserveSlowly(f *os.File, offset, length int64) error {
+	_, err := reserveFile(f, offset, length, true)
+	return err
+}
+
+func reserveFile(f *os.File, offset, length int64, slowly bool) (promise Promise, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var errno syscall.Errno
+	if err := raw.Control(func(fd uintptr) { promise, errno = reserve(int(fd), offset, length, slowly) }); err != nil {
+		return 0, &os.PathError{Op: "reserve", Path: f.Name(), Err: os.ErrClosed}
+	}
+	var kind error
+	if errno == syscall.EOPNOTSUPP || errno == syscall.ENOSYS {
+		errno, kind = syscall.EOPNOTSUPP, ErrNoPromise
+	}
+	return promise, pathError("reserve", f.Name(), errno, kind)
+}

@@ -1,0 +1,134 @@
+package sigward
+
+import (
+	"os"
+	"syscall"
+)
+
+// ReplaceFile copies the contents of source over destination at once: as `cp source destination`, but at every moment, also
+// after a crash, destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it.
+// source stays. A missing destination is made.
+//
+// The new file has mode, owner and (on Linux) extended attributes, access control lists among them, of the one it replaces;
+// where there was none, those of source, the owner as far as it may be given. A symbolic link is followed: what it
+// names is replaced. Other hard links to the old file keep the old contents.
+//
+// On failure the old file is untouched and nothing is left behind, except with ErrUnsynced. errors.Is sees that,
+// ErrSourceChanged, ErrNoSpace, and the errno: EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where the owner
+// cannot be kept, EBUSY where something is mounted on destination, and whatever open(2) says.
+func ReplaceFile(source, destination string) error {
+	from, errno := openSource(source)
+	if errno != 0 {
+		return pathError("replace", source, errno, nil)
+	}
+	defer from.Close()
+	r, err := CreateReplacement(destination)
+	if err != nil {
+		return err
+	}
+	defer r.Abort()
+	if r.attributes == nil {
+		if r.attributes, errno = attributesOf(from); errno != 0 {
+			return pathError("replace", source, errno, nil)
+		}
+		r.attributes.bestEffort = true
+	}
+	before, err := from.Stat()
+	if err == nil {
+		err = copyContents(r.file, from, before.Size())
+	}
+	if err != nil {
+		return pathError("replace", destination, errnoIn(err), nil)
+	}
+	after, err := from.Stat()
+	if err != nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		return pathError("replace", source, syscall.ESTALE, ErrSourceChanged)
+	}
+	return r.Commit()
+}
+
+// Replacement is a file that is being written to take the place of another at Commit. Aborted, or if the process ends before,
+// nothing has happened. Not for several goroutines at once.
+type Replacement struct {
+	file       *os.File
+	path       string
+	target     *target
+	hidden     string // the new file's name, "" while it has none
+	attributes *attributes
+}
+
+// CreateReplacement begins a new file for path, in the same folder; readers of path see nothing of it. A file that was not
+// there gets the permissions rw-rw-rw- less the umask. Its errors are those of ReplaceFile.
+func CreateReplacement(path string) (*Replacement, error) {
+	target, errno := findTarget(path)
+	if errno != 0 {
+		return nil, pathError("replace", path, errno, nil)
+	}
+	r := &Replacement{path: path, target: target}
+	r.attributes, errno = target.attributes()
+	if errno == 0 {
+		// Nobody may read what the old file's mode would not let them.
+		mode := uint32(0o666)
+		if r.attributes != nil {
+			mode = 0o600
+		}
+		r.file, r.hidden, errno = target.temporary(mode)
+	}
+	if errno != 0 {
+		target.close()
+		return nil, pathError("replace", path, errno, nil)
+	}
+	return r, nil
+}
+
+// Write writes to the end of what was written.
+func (r *Replacement) Write(p []byte) (int, error) {
+	if r.file == nil {
+		return 0, closedError("write", r.path)
+	}
+	return r.file.Write(p)
+}
+
+// File is the new file, for whoever wants to seek, reserve or map. Do not close it.
+func (r *Replacement) File() *os.File { return r.file }
+
+// Commit makes the new file take the place of the old one; both it and its folder are on the disk then. The Replacement is at
+// its end, whatever comes back.
+func (r *Replacement) Commit() error {
+	if r.file == nil {
+		return closedError("replace", r.path)
+	}
+	defer r.Abort()
+	// The old file may have been replaced meanwhile, or its mode changed.
+	now, errno := r.target.attributes()
+	if now != nil {
+		r.attributes = now
+	}
+	if errno == 0 && r.attributes != nil {
+		errno = r.attributes.give(r.file)
+	}
+	if errno == 0 {
+		errno = errnoIn(r.file.Sync())
+	}
+	if errno == 0 {
+		errno = r.publish()
+	}
+	if errno != 0 {
+		return pathError("replace", r.path, errno, nil)
+	}
+	return pathError("replace", r.path, r.target.sync(r.file), ErrUnsynced)
+}
+
+// Abort gives the new file up; nothing has happened. After Commit it does nothing.
+func (r *Replacement) Abort() error {
+	if r.file == nil {
+		return nil
+	}
+	if r.hidden != "" {
+		r.target.remove(r.hidden)
+	}
+	err := r.file.Close()
+	r.target.close()
+	r.file = nil
+	return err
+}

@@ -1,0 +1,292 @@
+//go:build amd64 || arm64
+
+package sigward
+
+import (
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+const (
+	oPath    = 0x200000
+	oTmpfile = 0x400000 | syscall.O_DIRECTORY
+	atFdcwd  = -0x64
+)
+
+// target is where the new file goes: a folder, held open, and a name in it. Everything is relative to the folder, so that
+// moving it meanwhile does no harm. src/file/replace of the Rust crate explains each step.
+type target struct {
+	folder   int
+	name     string
+	readable bool // without permission to read it a folder cannot be opened for fsync(2)
+}
+
+func findTarget(path string) (*target, syscall.Errno) {
+	base := atFdcwd
+	for links := 0; links <= 40; links++ {
+		t, errno := splitTarget(base, path)
+		if base != atFdcwd {
+			syscall.Close(base)
+		}
+		if errno != 0 {
+			return nil, errno
+		}
+		text, errno := readLink(t.folder, t.name)
+		switch errno {
+		case 0:
+			base, path = t.folder, text
+		case syscall.EINVAL, syscall.ENOENT: // no link, or nothing there
+			return t, 0
+		default:
+			t.close()
+			return nil, errno
+		}
+	}
+	syscall.Close(base)
+	return nil, syscall.ELOOP
+}
+
+func splitTarget(base int, path string) (*target, syscall.Errno) {
+	if path == "" {
+		return nil, syscall.ENOENT
+	}
+	slash := strings.LastIndexByte(path, '/') + 1
+	folder, name := path[:slash], path[slash:]
+	if name == "" || name == "." || name == ".." {
+		return nil, syscall.EISDIR
+	}
+	if folder == "" {
+		folder = "."
+	}
+	fd, errno := openAt(base, folder, syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if errno == syscall.EACCES {
+		fd, errno = openAt(base, folder, oPath|syscall.O_DIRECTORY, 0)
+		return &target{fd, name, false}, errno
+	}
+	return &target{fd, name, true}, errno
+}
+
+func (t *target) close()             { syscall.Close(t.folder) }
+func (t *target) remove(name string) { eintr(func() error { return syscall.Unlinkat(t.folder, name) }) }
+
+// attributes are those of what is to be replaced, nil if there is nothing; an error if it cannot be.
+func (t *target) attributes() (*attributes, syscall.Errno) {
+	for _, flags := range []int{oPath, syscall.O_RDONLY | syscall.O_NONBLOCK} {
+		fd, errno := openAt(t.folder, t.name, flags|syscall.O_NOFOLLOW, 0)
+		switch errno {
+		case 0:
+		case syscall.ENOENT:
+			return nil, 0
+		case syscall.ELOOP: // it has become a link, which will be replaced
+			return nil, 0
+		default:
+			return nil, errno
+		}
+		a, errno := readAttributes(fd)
+		syscall.Close(fd)
+		if errno == 0 && a.kind == syscall.S_IFLNK {
+			return nil, 0
+		}
+		if errno == 0 {
+			errno = kindErrno(a.kind)
+		}
+		if errno != syscall.EBADF { // without /proc a file has to be readable
+			return a, errno
+		}
+	}
+	return nil, syscall.EBADF
+}
+
+func kindErrno(kind uint32) syscall.Errno {
+	switch kind {
+	case syscall.S_IFREG:
+		return 0
+	case syscall.S_IFDIR:
+		return syscall.EISDIR
+	}
+	return syscall.ENODEV
+}
+
+// temporary is the new file: without a name where the system can.
+func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
+	fd, errno := openAt(t.folder, ".", oTmpfile|syscall.O_RDWR, mode)
+	switch errno {
+	case 0:
+		if syscall.Access(procPath(fd), 0) == nil {
+			return os.NewFile(uintptr(fd), t.name), "", 0
+		}
+		syscall.Close(fd) // without /proc it could not be named
+	case syscall.EOPNOTSUPP, syscall.EISDIR, syscall.EINVAL, syscall.ENOENT, syscall.ENOSYS:
+	default:
+		return nil, "", errno
+	}
+	name, errno := withFreeName(func(name string) (errno syscall.Errno) {
+		fd, errno = openAt(t.folder, name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW, mode)
+		return errno
+	})
+	if errno != 0 {
+		return nil, "", errno
+	}
+	return os.NewFile(uintptr(fd), t.name), name, 0
+}
+
+// publish gives the new file its name, and whatever had it loses it.
+func (r *Replacement) publish() (errno syscall.Errno) {
+	if r.hidden == "" {
+		if errno = r.link(r.target.name); errno != syscall.EEXIST {
+			return errno
+		}
+		// link(2) replaces nothing; rename(2) does, but needs a name.
+		if r.hidden, errno = withFreeName(r.link); errno != 0 {
+			return errno
+		}
+	}
+	if errno = eintr(func() error {
+		return syscall.Renameat(r.target.folder, r.hidden, r.target.folder, r.target.name)
+	}); errno == 0 {
+		r.hidden = "" // free again, and may be somebody else's by now
+	}
+	return errno
+}
+
+func (r *Replacement) link(name string) (errno syscall.Errno) {
+	const follow = 0x400 // AT_SYMLINK_FOLLOW
+	to, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return syscall.EINVAL
+	}
+	withFd(r.file, func(fd int) {
+		from, _ := syscall.BytePtrFromString(procPath(fd))
+		here := atFdcwd
+		_, _, errno = syscall.Syscall6(syscall.SYS_LINKAT, uintptr(here), uintptr(unsafe.Pointer(from)),
+			uintptr(r.target.folder), uintptr(unsafe.Pointer(to)), follow, 0)
+	})
+	return errno
+}
+
+func withFreeName(take func(string) syscall.Errno) (name string, errno syscall.Errno) {
+	for try := 0; try < 100; try++ {
+		name = freeName()
+		if errno = take(name); errno != syscall.EEXIST {
+			break
+		}
+	}
+	if errno != 0 {
+		name = ""
+	}
+	return name, errno
+}
+
+// sync takes the folder to the disk.
+func (t *target) sync(f *os.File) (errno syscall.Errno) {
+	if t.readable {
+		errno = eintr(func() error { return syscall.Fsync(t.folder) })
+	} else {
+		withFd(f, func(fd int) { _, _, errno = syscall.Syscall(sysSyncfs, uintptr(fd), 0, 0) })
+	}
+	if errno == syscall.EINVAL || errno == syscall.ENOTSUP {
+		return 0 // it writes folders at once, or cannot otherwise
+	}
+	return errno
+}
+
+func openSource(path string) (*os.File, syscall.Errno) {
+	fd, errno := openAt(atFdcwd, path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if errno == syscall.ENXIO {
+		return nil, syscall.ENODEV
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	var s syscall.Stat_t
+	if errno = eintr(func() error { return syscall.Fstat(fd, &s) }); errno == 0 {
+		errno = kindErrno(s.Mode & syscall.S_IFMT)
+	}
+	if errno != 0 {
+		syscall.Close(fd)
+		return nil, errno
+	}
+	syscall.SetNonblock(fd, false) // a regular file: nothing for the poller
+	return os.NewFile(uintptr(fd), path), 0
+}
+
+// copyContents shares the blocks where the file system can; else holes stay holes.
+func copyContents(to, from *os.File, length int64) error {
+	const ficlone, seekData, seekHole = 0x40049409, 3, 4
+	cloned := false
+	withFd(to, func(target int) {
+		withFd(from, func(source int) {
+			_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone, uintptr(source))
+			cloned = errno == 0
+		})
+	})
+	if cloned {
+		return nil
+	}
+	at := int64(0)
+	for at < length {
+		start, end := at, length
+		if data, err := from.Seek(at, seekData); err == nil {
+			start = data
+			if end, err = from.Seek(data, seekHole); err != nil {
+				return err
+			}
+		} else if errnoIn(err) == syscall.ENXIO { // a hole up to the end
+			break
+		}
+		n, err := copyPart(to, from, start, end-start)
+		if at = start + n; err != nil {
+			return err
+		}
+		if n < end-start {
+			break // cut meanwhile
+		}
+	}
+	// Files of /proc have a length of 0 and contents all the same.
+	n, err := copyPart(to, from, length, 1<<62)
+	if err == nil && n == 0 {
+		err = to.Truncate(length)
+	}
+	return err
+}
+
+func copyPart(to, from *os.File, start, length int64) (int64, error) {
+	if _, err := from.Seek(start, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if _, err := to.Seek(start, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.Copy(to, io.LimitReader(from, length)) // by copy_file_range(2), where that is to be had
+}
+
+func openAt(folder int, name string, flags int, mode uint32) (fd int, errno syscall.Errno) {
+	errno = eintr(func() (err error) {
+		fd, err = syscall.Openat(folder, name, flags|syscall.O_CLOEXEC, mode)
+		return err
+	})
+	return fd, errno
+}
+
+func readLink(folder int, name string) (string, syscall.Errno) {
+	text := make([]byte, 4096)
+	path, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return "", syscall.EINVAL
+	}
+	n, _, errno := syscall.Syscall6(syscall.SYS_READLINKAT, uintptr(folder), uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), 0, 0)
+	if errno != 0 {
+		return "", errno
+	}
+	return string(text[:n]), 0
+}
+
+func withFd(f *os.File, use func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { use(int(fd)) })
+	}
+}

@@ -1,0 +1,3 @@
+package sigward
+
+const sysSyncfs = 267

@@ -1,0 +1,224 @@
+//! Habits that never need a guard: reserve, replace.
+
+use super::handle::{close, open_handle, opened, opened_mut};
+use super::{code, map_code};
+use crate::file::{self, Error, Promise, ReplaceOptions, Replacement};
+use crate::mapping;
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::io::Write;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Gives every byte from offset to offset + len of the open file its block, so that writes there, also through a map, cannot
+/// fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as zeros. Holes beside
+/// the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). The promise ends when the file is cut, a hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open for
+/// writing; its position is not used.
+///
+/// On failure the file is as it was: length, contents, holes, older reservations, and the modification time if it may be set.
+/// Nobody else may change the file's length meanwhile. RLIMIT_FSIZE raises no SIGXFSZ.
+///
+/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
+///
+/// Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
+/// second one, also of other bytes of it, may find no room. -ENOSPC,
+/// -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
+/// RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
+/// -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
+    promised(fd, |file| file::reserve(file, offset, len))
+}
+
+/// As sigward_reserve; where the file system cannot promise (ext2, some network file systems), writes zeros into the holes of
+/// the range and beyond the end, never over data, and waits until they are on the disk. Nobody else may write into the holes
+/// meanwhile. A crash in between leaves the file longer, with zeros.
+///
+/// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), or holes cannot be told.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_reserve_slowly(fd: c_int, offset: u64, len: u64) -> c_int {
+    promised(fd, |file| file::reserve_slowly(file, offset, len))
+}
+
+fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Error>) -> c_int {
+    code(Ok(()));
+    if fd < 0 {
+        return -libc::EBADF;
+    }
+    // SAFETY: not -1; if it is not open, the first call on it says so.
+    match work(unsafe { BorrowedFd::borrow_raw(fd) }) {
+        Ok(Promise::Full) => 0,
+        Ok(Promise::FirstWriteOnly) => 1,
+        Err(error) => -error.errno(),
+    }
+}
+
+/// Copies the contents of source over destination at once: as `cp source destination`, but at every moment, also after a crash,
+/// destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it. source stays. A missing
+/// destination is made.
+///
+/// The new file has mode, owner and extended attributes (access control lists among them) of the one it replaces; where there was none,
+/// those of source, the owner as far as it may be given. A symbolic link is followed: what it names is replaced. Other hard links
+/// to the old file keep the old contents.
+///
+/// Thread-safe, also against other replacers; works in a forked child; not for signal handlers.
+///
+/// Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left behind: -EISDIR, -ENODEV: one of
+/// both is a directory, a pipe, socket or device. -EPERM: the owner cannot be kept. -ESTALE: the source was changed while it was
+/// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever. Only
+/// when the last step, fsync(2) of the folder, fails (-EIO), destination is replaced already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination: *const c_char) -> c_int {
+    code(Ok(()));
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let source = unsafe { path(&source) };
+    // SAFETY: as above.
+    let destination = unsafe { path(&destination) };
+    match (source, destination) {
+        (Some(source), Some(destination)) => {
+            file::replace_file(source, destination).map_or_else(|error| -error.errno(), |()| 0)
+        }
+        _ => -libc::EINVAL,
+    }
+}
+
+/// A file that is being written to take the place of another. Made by sigward_replacement_open, ended by
+/// sigward_replacement_commit or sigward_replacement_abort.
+pub struct sigward_replacement(Replacement);
+
+/// Options of a replacement. Set all to zero, then size.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct sigward_replacement_options {
+    /// sizeof(sigward_replacement_options): a library that does not know the size says so (-EINVAL).
+    pub size: usize,
+    /// 1: a symbolic link at the path is itself replaced, and what it names stays.
+    pub replace_link: u32,
+    /// 1: the new file may belong to the caller where the old one's owner cannot be kept.
+    pub any_owner: u32,
+    /// Permissions of a file that was not there, without umask; 0: rw-rw-rw- less umask.
+    pub mode: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Begins a new file for path, in the same folder; readers of path see nothing of it until it is committed, and nothing is left of
+/// it if the process dies (at worst, where a file system knows no files without a name, one hidden .sigward-* file). *out is the
+/// handle, or NULL on failure. NULL options: all zero.
+///
+/// Thread-safe; a handle is for one thread at a time; not for signal handlers.
+///
+/// Returns 0; -EINVAL: a NULL pointer, options of an unknown size or value; else as sigward_replace_file.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replacement_open(
+    path: *const c_char,
+    options: *const sigward_replacement_options,
+    out: *mut *mut sigward_replacement,
+) -> c_int {
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let path = unsafe { self::path(&path) };
+    // SAFETY: NULL or a struct that begins with its size, by the header's contract.
+    let made = match (path, unsafe { read_options(options) }) {
+        (Some(path), Some(options)) => options
+            .create(path)
+            .map_err(|error| mapping::Error::System { call: "replace", errno: error.errno() }),
+        _ => Err(mapping::Error::Invalid("no path, or unknown options")),
+    };
+    // SAFETY: null, or room for a pointer.
+    unsafe { open_handle(out, made, sigward_replacement) }
+}
+
+/// Writes len bytes from buf to the end of what was written; as write(2), without SIGXFSZ.
+///
+/// Returns the bytes written, fewer only if an error follows; -EINVAL: a NULL pointer; -ENOSPC, -EDQUOT, -EFBIG, -EIO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replacement_write(
+    replacement: *mut sigward_replacement,
+    buf: *const c_void,
+    len: usize,
+) -> libc::ssize_t {
+    // SAFETY: null, or an open handle that nobody else uses meanwhile.
+    let Some(sigward_replacement(replacement)) = (unsafe { opened_mut(replacement) }) else {
+        return -(libc::EINVAL as isize);
+    };
+    if (buf.is_null() && len > 0) || isize::try_from(len).is_err() {
+        return -(libc::EINVAL as isize);
+    }
+    if len == 0 {
+        return 0;
+    }
+    // SAFETY: len readable bytes by the header's contract.
+    let mut rest = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len) };
+    while !rest.is_empty() {
+        match replacement.write(rest) {
+            Ok(0) => break,
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(error) if rest.len() == len => return -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+            Err(_) => break,
+        }
+    }
+    (len - rest.len()) as isize
+}
+
+/// The new file's descriptor, for whoever wants to seek, reserve or map: open for reading and writing, and the handle's own: do not
+/// close it. -EINVAL if replacement is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replacement_fd(replacement: *const sigward_replacement) -> c_int {
+    // SAFETY: null, or an open handle.
+    match unsafe { opened(replacement) } {
+        Some(sigward_replacement(replacement)) => replacement.file().as_raw_fd(),
+        None => -libc::EINVAL,
+    }
+}
+
+/// The new file takes the place of the old one. The handle is gone, whatever comes back.
+///
+/// Returns 0 or an error as sigward_replace_file; -EINVAL if replacement is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replacement_commit(replacement: *mut sigward_replacement) -> c_int {
+    // SAFETY: null, or an open handle that nobody uses any more.
+    match unsafe { close(replacement) } {
+        Some(sigward_replacement(replacement)) => {
+            replacement.commit().map_or_else(|error| -error.errno(), |()| 0)
+        }
+        None => map_code(Err(mapping::Error::Invalid("no handle"))),
+    }
+}
+
+/// Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_replacement_abort(replacement: *mut sigward_replacement) -> c_int {
+    // SAFETY: null, or an open handle that nobody uses any more.
+    let replacement = unsafe { close(replacement) };
+    map_code(replacement.map(drop).ok_or(mapping::Error::Invalid("no handle")))
+}
+
+/// # Safety
+/// NULL, or NUL-terminated for as long as the reference lives.
+unsafe fn path(text: &*const c_char) -> Option<&Path> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: by this function's contract.
+    Some(Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(*text) }.to_bytes())))
+}
+
+/// # Safety
+/// NULL, or a struct that begins with its size.
+unsafe fn read_options(options: *const sigward_replacement_options) -> Option<ReplaceOptions> {
+    if options.is_null() {
+        return Some(ReplaceOptions::new());
+    }
+    // SAFETY: every version begins with its size.
+    if unsafe { (*options).size } != size_of::<sigward_replacement_options>() {
+        return None;
+    }
+    // SAFETY: the size says that it is this struct.
+    let given = unsafe { options.read() };
+    if given.replace_link > 1 || given.any_owner > 1 || given.mode > 0o7777 || given.reserved != 0 {
+        return None;
+    }
+    let options = ReplaceOptions::new().replace_link(given.replace_link == 1).any_owner(given.any_owner == 1);
+    Some(if given.mode == 0 { options } else { options.mode(given.mode) })
+}

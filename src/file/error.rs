@@ -1,0 +1,130 @@
+//! What can go wrong with a reservation or a replacement, each with what to do next.
+
+use std::ffi::c_int;
+use std::fmt;
+
+/// Why nothing was reserved or replaced. Except for [`Error::Unsynced`], the file is as it was and nothing is left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// This file system has no way to promise blocks. C: `-EOPNOTSUPP`.
+    NoPromise,
+    /// The file would be larger than the process may make one (`RLIMIT_FSIZE`). C: `-EFBIG`, and no SIGXFSZ.
+    SizeLimit {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A directory (C: `-EISDIR`), a pipe (C: `-ESPIPE` or `-ENODEV`), or a socket or device (C: `-ENODEV`).
+    NotAFile {
+        /// Which of them.
+        errno: c_int,
+    },
+    /// Offset and length together are more than any file has. C: `-EOVERFLOW`.
+    Overflow,
+    /// An argument makes no sense. C: `-EINVAL`.
+    Invalid(&'static str),
+    /// The file to be replaced belongs to somebody else, and the new one could not be given to them. C: `-EPERM`.
+    Owner {
+        /// The user that it would have to belong to.
+        user: u32,
+        /// The group.
+        group: u32,
+    },
+    /// The source was written to while it was copied: the copy may be half of one and half of the other. C: `-ESTALE`.
+    SourceChanged,
+    /// The file **is** replaced, but the folder could not be written to the disk: after a power failure the old file may be
+    /// back. C: `-EIO` or what fsync(2) said.
+    Unsynced {
+        /// What fsync(2) answered.
+        errno: c_int,
+    },
+    /// The kernel refused this system call. C: the errno (`-ENOSPC`, `-EDQUOT`, `-EACCES`, `-EPERM`, …).
+    System {
+        /// Its name.
+        call: &'static str,
+        /// What it answered.
+        errno: c_int,
+    },
+}
+
+impl Error {
+    /// The errno value (positive) that stands for this error at the C interface.
+    #[must_use]
+    pub const fn errno(&self) -> c_int {
+        match self {
+            Self::NoPromise => libc::EOPNOTSUPP,
+            Self::SizeLimit { .. } => libc::EFBIG,
+            Self::Overflow => libc::EOVERFLOW,
+            Self::Invalid(_) => libc::EINVAL,
+            Self::Owner { .. } => libc::EPERM,
+            Self::SourceChanged => libc::ESTALE,
+            Self::NotAFile { errno } | Self::Unsynced { errno } | Self::System { errno, .. } => *errno,
+        }
+    }
+
+    pub(super) const fn system(call: &'static str, errno: c_int) -> Self {
+        Self::System { call, errno }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::NoPromise => {
+                "this file system cannot promise blocks: write zeros (reserve_slowly), or guard the map"
+            }
+            Self::SizeLimit { limit } => {
+                return write!(out, "the file would pass the limit of {limit} bytes: raise RLIMIT_FSIZE");
+            }
+            Self::NotAFile { errno: libc::EISDIR } => "a directory: name a file",
+            Self::NotAFile { .. } => "a pipe, socket or device: name a regular file",
+            Self::Overflow => "offset and length together are too large",
+            Self::Invalid(what) => what,
+            Self::Owner { user, group } => {
+                return write!(
+                    out,
+                    "the file belongs to user {user}, group {group}, and the new one may not be given to them: \
+                     run as that user, or allow any owner"
+                );
+            }
+            Self::SourceChanged => {
+                "the source was changed while it was copied: replace again when it is whole"
+            }
+            Self::Unsynced { errno } => {
+                return write!(
+                    out,
+                    "the file is replaced, but its folder is not on the disk ({}): see the kernel's log",
+                    std::io::Error::from_raw_os_error(*errno)
+                );
+            }
+            Self::System { call, errno } => {
+                return write!(
+                    out,
+                    "{call}: {}{}",
+                    std::io::Error::from_raw_os_error(*errno),
+                    advice(*errno)
+                );
+            }
+        };
+        out.write_str(text)
+    }
+}
+
+fn advice(errno: c_int) -> &'static str {
+    match errno {
+        libc::ENOSPC => ": make room; nothing has changed",
+        libc::EDQUOT => ": the quota is used up; nothing has changed",
+        libc::EBUSY => ": something is mounted on the file, so no other can take its name",
+        libc::EROFS => ": mounted read-only",
+        _ => "",
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = Self::from_raw_os_error(error.errno()).kind();
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,129 @@
+//! One reservation: what is asked of the file system, in which order.
+
+use super::super::error::Error;
+use super::super::reserve::Promise;
+use super::super::sys::{again, status};
+use super::extents::extents;
+use super::promise::{is_zfs, promise};
+use super::quiet::{Hold, quietly};
+use std::ffi::c_int;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A range to be reserved, and the file as it was before.
+pub(in crate::file) struct Reservation<'a> {
+    pub(super) file: BorrowedFd<'a>,
+    /// What has to have blocks: whole folios, as far as the file reaches then.
+    pub(super) range: Range<u64>,
+    /// Where the caller's range ends.
+    pub(super) end: u64,
+    pub(super) before: libc::stat,
+}
+
+impl<'a> Reservation<'a> {
+    pub(in crate::file) fn of(file: BorrowedFd<'a>, offset: u64, len: u64) -> Result<Self, Error> {
+        if len == 0 {
+            return Err(Error::Invalid("a length of 0: there is nothing to reserve"));
+        }
+        let end = offset.checked_add(len).filter(|end| i64::try_from(*end).is_ok()).ok_or(Error::Overflow)?;
+        let before = status(file)?;
+        match before.st_mode & libc::S_IFMT {
+            libc::S_IFREG => {}
+            libc::S_IFDIR => return Err(Error::NotAFile { errno: libc::EISDIR }),
+            libc::S_IFIFO => return Err(Error::NotAFile { errno: libc::ESPIPE }),
+            _ => return Err(Error::NotAFile { errno: libc::ENODEV }),
+        }
+        let length = before.st_size as u64;
+        let limit = size_limit();
+        if end > length && end > limit {
+            return Err(Error::SizeLimit { limit });
+        }
+        let unit = if keeps_list(file) { largest_folio() } else { page() };
+        let upto = end.next_multiple_of(unit).min(length.max(end));
+        Ok(Self { file, range: offset - offset % unit..upto, end, before })
+    }
+
+    /// Whether the file has to become longer.
+    pub(super) fn grows(&self) -> bool {
+        self.end > self.before.st_size as u64
+    }
+
+    pub(in crate::file) fn make(&self) -> Result<Promise, Error> {
+        if is_zfs(self.file) {
+            return Err(Error::NoPromise); // it checks for room, and keeps none
+        }
+        // Where no list can be had, the file system undoes by itself (tmpfs), or nobody can.
+        let known = extents(self.file, &self.known_range(), false).ok();
+        match self.allocate() {
+            Ok(unshared) => Ok(if unshared { Promise::Full } else { promise(self.file) }),
+            Err(errno) => {
+                self.undo(known.as_deref());
+                Err(self.error("fallocate", errno))
+            }
+        }
+    }
+
+    /// Whether the blocks are known to be this file's alone.
+    fn allocate(&self) -> Result<bool, c_int> {
+        let keep = libc::FALLOC_FL_KEEP_SIZE;
+        let unshared = match self.fallocate(libc::FALLOC_FL_UNSHARE_RANGE | keep, &self.range) {
+            Ok(()) => true,
+            // EPERM: a file that is `chattr +a` lets itself be allocated, but not unshared.
+            Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
+                match self.fallocate(keep, &self.range) {
+                    // NFS grows the file or does nothing.
+                    Err(libc::EOPNOTSUPP | libc::ENOSYS) => self.fallocate(0, &self.range)?,
+                    other => other?,
+                }
+                false
+            }
+            Err(errno) => return Err(errno),
+        };
+        if self.grows() {
+            self.fallocate(0, &(self.end - 1..self.end))?;
+        }
+        Ok(unshared)
+    }
+
+    pub(super) fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
+        let (start, len) = (range.start as i64, (range.end - range.start) as i64);
+        quietly(Hold::All, || {
+            // SAFETY: no pointers.
+            again(|| unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, start, len) }.into()).map(drop)
+        })
+    }
+
+    pub(super) fn error(&self, call: &'static str, errno: c_int) -> Error {
+        match errno {
+            libc::EOPNOTSUPP | libc::ENOSYS => Error::NoPromise,
+            // The limit was lowered between our question and the call. Above it the file system's own largest size.
+            libc::EFBIG if self.end > size_limit() => Error::SizeLimit { limit: size_limit() },
+            errno => Error::system(call, errno),
+        }
+    }
+}
+
+/// Bytes of the largest piece of page cache that a store can make dirty at once (`MAX_PAGECACHE_ORDER` in the kernel's
+/// include/linux/pagemap.h: as much as one entry of a page middle directory maps, and 2,048 pages at most).
+fn largest_folio() -> u64 {
+    page() * (page() / 8).min(2048)
+}
+
+/// Whether it is a file system with blocks on a disk. tmpfs has no list of them, and takes them page by page.
+fn keeps_list(file: BorrowedFd<'_>) -> bool {
+    extents(file, &(0..1), false).is_ok()
+}
+
+/// Bytes of a page of memory.
+pub(super) fn page() -> u64 {
+    // SAFETY: a name that every system knows.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64
+}
+
+/// `RLIMIT_FSIZE` in bytes.
+fn size_limit() -> u64 {
+    let mut limit = libc::rlimit64 { rlim_cur: u64::MAX, rlim_max: u64::MAX };
+    // SAFETY: room for one struct; where the call fails it stays as it is.
+    unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &raw mut limit) };
+    limit.rlim_cur
+}

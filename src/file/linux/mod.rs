@@ -1,0 +1,11 @@
+//! What Linux has for [`super::reserve`], and the calls that [`super::replace`] makes quiet.
+
+mod allocate;
+mod extents;
+mod promise;
+mod quiet;
+mod slowly;
+mod undo;
+
+pub(super) use allocate::Reservation;
+pub(super) use quiet::{Hold, quietly};

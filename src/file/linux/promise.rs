@@ -1,0 +1,71 @@
+//! How much a reservation is worth on this file's file system.
+
+use super::super::reserve::Promise;
+use super::super::sys::{last_errno, open_again};
+use std::ffi::{c_int, c_long};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// `struct file_clone_range`.
+#[repr(C)]
+struct CloneRange {
+    source: i64,
+    source_offset: u64,
+    source_length: u64,
+    offset: u64,
+}
+
+const FICLONERANGE: u64 = 0x4020_940d;
+const FS_IOC_GETFLAGS: u64 = if size_of::<c_long>() == 8 { 0x8008_6601 } else { 0x8004_6601 };
+const FS_NOCOW_FL: c_int = 0x0080_0000;
+const ZFS_SUPER_MAGIC: u64 = 0x2fc1_2fc1;
+
+/// After an allocation that could not say whether the blocks are shared.
+///
+/// A file system where files can share blocks has to copy on write, and the one that lets itself be told to unshare (xfs) was told.
+/// Asking what the file can do, and not for the file system's name, sees through overlay.
+pub(super) fn promise(file: BorrowedFd<'_>) -> Promise {
+    let shares = match clones(file) {
+        // Opened for writing only, or to append.
+        Err(libc::EBADF) => {
+            open_again(file, libc::O_RDWR).map_or(Err(libc::EBADF), |file| clones(file.as_fd()))
+        }
+        other => other,
+    };
+    match shares {
+        Err(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS) => Promise::Full,
+        _ if is_never_copied(file) => Promise::Full,
+        _ => Promise::FirstWriteOnly,
+    }
+}
+
+/// Asks for a clone that no file system can make, of one byte that begins no block.
+fn clones(file: BorrowedFd<'_>) -> Result<(), c_int> {
+    let number = file.as_raw_fd();
+    let range = CloneRange { source: number.into(), source_offset: 1, source_length: 1, offset: 0 };
+    // SAFETY: a whole request.
+    if unsafe { libc::ioctl(number, FICLONERANGE as _, &raw const range) } == 0 {
+        return Ok(());
+    }
+    match last_errno() {
+        libc::EINVAL => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+/// `chattr +C`.
+fn is_never_copied(file: BorrowedFd<'_>) -> bool {
+    let mut flags: c_long = 0;
+    // SAFETY: room for the flags, an int, in a long (ioctl_iflags(2)).
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS as _, &raw mut flags) } == 0;
+    done && flags as c_int & FS_NOCOW_FL != 0
+}
+
+pub(super) fn is_zfs(file: BorrowedFd<'_>) -> bool {
+    let mut status = MaybeUninit::<libc::statfs64>::zeroed();
+    // SAFETY: room for one struct.
+    let done = unsafe { libc::fstatfs64(file.as_raw_fd(), status.as_mut_ptr()) } == 0;
+    // SAFETY: zeroed, and filled if the call succeeded.
+    let kind = unsafe { status.assume_init_ref() }.f_type;
+    done && kind as u64 & 0xffff_ffff == ZFS_SUPER_MAGIC
+}

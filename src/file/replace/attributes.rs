@@ -1,0 +1,99 @@
+//! Mode, owner and extended attributes, from one file to the next.
+
+use super::super::error::Error;
+use super::super::sys::{again, status};
+use super::target::Target;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+#[cfg(target_os = "linux")]
+use super::xattr;
+
+/// How faithful the new file has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// It is the same file to everybody: what cannot be kept is an error.
+    Strict,
+    /// As `cp -p`: what may be given.
+    BestEffort,
+}
+
+#[derive(Debug)]
+pub(super) struct Attributes {
+    mode: libc::mode_t,
+    user: libc::uid_t,
+    group: libc::gid_t,
+    #[cfg(target_os = "linux")]
+    extended: xattr::Extended,
+}
+
+impl Attributes {
+    /// Of a file that is open.
+    pub(super) fn of_open(file: BorrowedFd<'_>) -> Result<Self, Error> {
+        let status = status(file)?;
+        Ok(Self {
+            mode: status.st_mode & 0o7777,
+            user: status.st_uid,
+            group: status.st_gid,
+            #[cfg(target_os = "linux")]
+            extended: xattr::Extended::of(file)?,
+        })
+    }
+
+    /// Of the file that has the target's name; none if it has just gone. It need not be readable, where /proc is there.
+    pub(super) fn of_named(target: &Target) -> Result<Option<Self>, Error> {
+        let readable = libc::O_RDONLY | libc::O_NONBLOCK;
+        #[cfg(target_os = "linux")]
+        match Self::of_opened(target, libc::O_PATH) {
+            Err(error) if error.errno() == libc::EBADF => {}
+            other => return other,
+        }
+        Self::of_opened(target, readable)
+    }
+
+    fn of_opened(target: &Target, flags: libc::c_int) -> Result<Option<Self>, Error> {
+        let flags = flags | libc::O_NOFOLLOW;
+        match super::sys::open_at(Some(target.folder.as_fd()), &target.name, flags, 0) {
+            Ok(file) => Self::of_open(file.as_fd()).map(Some),
+            Err(libc::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::system("open", errno)),
+        }
+    }
+
+    /// Gives them to the new file. The mode last: changing the owner takes set-user-ID away, and an access control list has the
+    /// group's bits in it.
+    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care) -> Result<(), Error> {
+        let same_owner = self.give_owner(file, care)?;
+        #[cfg(target_os = "linux")]
+        self.extended.give(file, care)?;
+        // Somebody else's program would run with our rights.
+        set_mode(file, if same_owner { self.mode } else { self.mode & 0o1777 })
+    }
+
+    fn give_owner(&self, file: BorrowedFd<'_>, care: Care) -> Result<bool, Error> {
+        let now = status(file)?;
+        if (now.st_uid, now.st_gid) == (self.user, self.group) {
+            return Ok(true);
+        }
+        // SAFETY: no pointers.
+        let chown = |user, group| again(|| unsafe { libc::fchown(file.as_raw_fd(), user, group) }.into());
+        match chown(self.user, self.group) {
+            Ok(_) => Ok(true),
+            // EINVAL: the owner has no number in this user namespace.
+            Err(libc::EPERM | libc::EINVAL) if care == Care::Strict => {
+                Err(Error::Owner { user: self.user, group: self.group })
+            }
+            Err(libc::EPERM | libc::EINVAL) => {
+                // At least the group, if it is one of ours.
+                let _ = chown(libc::uid_t::MAX, self.group);
+                Ok(false)
+            }
+            Err(errno) => Err(Error::system("chown", errno)),
+        }
+    }
+}
+
+pub(super) fn set_mode(file: BorrowedFd<'_>, mode: libc::mode_t) -> Result<(), Error> {
+    // SAFETY: no pointers.
+    let done = again(|| unsafe { libc::fchmod(file.as_raw_fd(), mode) }.into());
+    done.map(drop).map_err(|errno| Error::system("chmod", errno))
+}

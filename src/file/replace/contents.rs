@@ -1,0 +1,166 @@
+//! Contents: copied as cheaply as the file systems allow, or written by the caller.
+
+use super::super::error::Error;
+use super::super::sys::{self, again, named, open_at, status};
+use std::ffi::{CString, c_int};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+#[cfg(target_os = "linux")]
+use super::super::linux::{Hold, quietly};
+
+/// A regular file, for reading. A FIFO is not waited for.
+pub(super) fn open(path: &Path) -> Result<File, Error> {
+    let path =
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))?;
+    let file = open_at(None, &path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0);
+    let file = file.map_err(|errno| match errno {
+        libc::ENXIO => Error::NotAFile { errno: libc::ENODEV },
+        errno => Error::system("open", errno),
+    })?;
+    match status(file.as_fd())?.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Ok(file.into()),
+        libc::S_IFDIR => Err(Error::NotAFile { errno: libc::EISDIR }),
+        _ => Err(Error::NotAFile { errno: libc::ENODEV }),
+    }
+}
+
+/// Copies everything into an empty file; the source may not change meanwhile.
+pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
+    let before = status(from.as_fd())?;
+    if !clone(from.as_fd(), to.as_fd()) {
+        let length = before.st_size as u64;
+        let mut at = 0;
+        while let Some((start, end)) = data(from.as_fd(), at, length)? {
+            at = copy_part(from.as_fd(), to.as_fd(), start, end)?;
+            if at < end {
+                break;
+            }
+        }
+        // Files of /proc have a length of 0 and contents all the same.
+        let end = copy_by_hand(from.as_fd(), to.as_fd(), length, u64::MAX)?;
+        if end == length {
+            to.set_len(length).map_err(|error| sys::error("ftruncate", &error))?;
+        }
+    }
+    let after = status(from.as_fd())?;
+    let same = (before.st_size, before.st_mtime, before.st_mtime_nsec)
+        == (after.st_size, after.st_mtime, after.st_mtime_nsec);
+    if same { Ok(()) } else { Err(Error::SourceChanged) }
+}
+
+/// One write(2), without SIGXFSZ.
+pub(super) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
+    quiet(|| {
+        // SAFETY: as many bytes, which are only read.
+        again(|| unsafe { libc::write(to.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64)
+    })
+    .map(|count| count as usize)
+}
+
+#[cfg(target_os = "linux")]
+fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    quietly(Hold::SizeLimit, work)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    work()
+}
+
+/// Shares the blocks, where the file system can. A failure has done nothing.
+#[cfg(target_os = "linux")]
+fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+    const FICLONE: u64 = 0x4004_9409;
+    // SAFETY: a descriptor is the whole argument.
+    quiet(|| again(|| unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into())).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clone(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> bool {
+    false
+}
+
+/// The next part from `at` on that is no hole. Moves the position of `from`, which is ours.
+#[cfg(target_os = "linux")]
+fn data(from: BorrowedFd<'_>, at: u64, length: u64) -> Result<Option<(u64, u64)>, Error> {
+    if at >= length {
+        return Ok(None);
+    }
+    // SAFETY: no pointers.
+    let seek = |to: u64, what| again(|| unsafe { libc::lseek64(from.as_raw_fd(), to as i64, what) });
+    match seek(at, libc::SEEK_DATA) {
+        Ok(start) => {
+            let end = seek(start as u64, libc::SEEK_HOLE).map_err(|errno| Error::system("lseek", errno))?;
+            Ok(Some((start as u64, (end as u64).min(length))).filter(|(start, end)| start < end))
+        }
+        Err(libc::ENXIO) => Ok(None), // a hole up to the end
+        Err(_) => Ok(Some((at, length))),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
+fn data(_from: BorrowedFd<'_>, at: u64, length: u64) -> Result<Option<(u64, u64)>, Error> {
+    Ok((at < length).then_some((at, length)))
+}
+
+/// Returns how far it came: to `end`, or to the end of the file.
+#[cfg(target_os = "linux")]
+fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<u64, Error> {
+    const MOST: u64 = 1 << 30;
+    let (mut at, mut out) = (start as i64, start as i64);
+    while (at as u64) < end {
+        let len = (end - at as u64).min(MOST) as usize;
+        let (source, target) = (from.as_raw_fd(), to.as_raw_fd());
+        let copied = quiet(|| {
+            again(|| {
+                // SAFETY: two offsets, which the kernel moves by what it has copied.
+                unsafe { libc::copy_file_range(source, &raw mut at, target, &raw mut out, len, 0) as i64 }
+            })
+        });
+        match copied {
+            // Between file systems that have nothing in common, an old kernel, a filter; and a file that is not on a disk.
+            Ok(0) | Err(libc::EXDEV | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
+                return copy_by_hand(from, to, at as u64, end);
+            }
+            Ok(_) => {}
+            Err(errno) => return Err(Error::system("copy_file_range", errno)),
+        }
+    }
+    Ok(at as u64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<u64, Error> {
+    copy_by_hand(from, to, start, end)
+}
+
+/// Reads and writes. Returns how far it came.
+fn copy_by_hand(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<u64, Error> {
+    let mut buffer = vec![0_u8; 1 << 18];
+    let mut at = start;
+    while at < end {
+        let room = (end - at).min(buffer.len() as u64) as usize;
+        let into = buffer.as_mut_ptr().cast();
+        // SAFETY: that much room.
+        let got = named("read", || unsafe { libc::pread(from.as_raw_fd(), into, room, at as _) as i64 })?;
+        let mut rest = buffer.get(..got as usize).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+        while !rest.is_empty() {
+            let (bytes, len) = (rest.as_ptr().cast(), rest.len());
+            let put = quiet(|| {
+                // SAFETY: as many bytes, which are only read.
+                again(|| unsafe { libc::pwrite(to.as_raw_fd(), bytes, len, at as _) } as i64)
+            });
+            let put = put.map_err(|errno| Error::system("write", errno))? as usize;
+            rest = rest.get(put..).unwrap_or_default();
+            at += put as u64;
+        }
+    }
+    Ok(at)
+}

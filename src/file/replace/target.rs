@@ -1,0 +1,140 @@
+//! Where the new file goes: a folder, held open, and a name in it. Everything later is relative to the folder, so that moving it
+//! meanwhile does no harm.
+
+use super::super::error::Error;
+use super::super::sys::{again, named, open_at};
+use std::ffi::{CStr, CString, c_int};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What the name belongs to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Nothing,
+    File,
+    /// To be replaced itself.
+    Link,
+}
+
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) folder: OwnedFd,
+    pub(super) name: CString,
+    /// Without permission to read it a folder cannot be opened for fsync(2).
+    readable: bool,
+}
+
+/// As many links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+impl Target {
+    pub(super) fn find(path: &Path, follow: bool) -> Result<Self, Error> {
+        let mut path = path.as_os_str().as_bytes().to_vec();
+        let mut base: Option<OwnedFd> = None;
+        for _ in 0..=MOST_LINKS {
+            let target = Self::split(base.as_ref().map(AsFd::as_fd), &path)?;
+            if target.kind()? != Some(libc::S_IFLNK) || !follow {
+                return Ok(target);
+            }
+            path = read_link(target.folder.as_fd(), &target.name)?;
+            base = Some(target.folder);
+        }
+        Err(Error::system("readlink", libc::ELOOP))
+    }
+
+    fn split(base: Option<BorrowedFd<'_>>, path: &[u8]) -> Result<Self, Error> {
+        if path.is_empty() {
+            return Err(Error::system("open", libc::ENOENT));
+        }
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let (folder, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
+        if matches!(name, b"" | b"." | b"..") {
+            return Err(Error::NotAFile { errno: libc::EISDIR });
+        }
+        let nul = |_| Error::Invalid("the path has a NUL byte");
+        let folder = if folder.is_empty() { b".".as_slice() } else { folder };
+        let (folder, name) = (CString::new(folder).map_err(nul)?, CString::new(name).map_err(nul)?);
+        let (folder, readable) = open_folder(base, &folder).map_err(|errno| Error::system("open", errno))?;
+        Ok(Self { folder, name, readable })
+    }
+
+    /// The name's file type; none if it is free.
+    fn kind(&self) -> Result<Option<libc::mode_t>, Error> {
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
+        let (folder, name) = (self.folder.as_raw_fd(), self.name.as_ptr());
+        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
+        // SAFETY: a NUL-terminated name and room for one struct.
+        let done = again(|| unsafe { libc::fstatat(folder, name, status.as_mut_ptr(), nofollow) }.into());
+        match done {
+            // SAFETY: zeroed, and filled by the call.
+            Ok(_) => Ok(Some(unsafe { status.assume_init_ref() }.st_mode & libc::S_IFMT)),
+            Err(libc::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::system("stat", errno)),
+        }
+    }
+
+    /// What is to be replaced; an error if that is nothing to replace.
+    pub(super) fn look(&self) -> Result<Existing, Error> {
+        match self.kind()? {
+            None => Ok(Existing::Nothing),
+            Some(libc::S_IFREG) => Ok(Existing::File),
+            Some(libc::S_IFLNK) => Ok(Existing::Link),
+            Some(libc::S_IFDIR) => Err(Error::NotAFile { errno: libc::EISDIR }),
+            Some(_) => Err(Error::NotAFile { errno: libc::ENODEV }),
+        }
+    }
+
+    /// The folder's entry is on the disk afterwards. `file` is one of the same file system.
+    pub(super) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
+        let done = if self.readable {
+            // SAFETY: no pointers.
+            again(|| unsafe { libc::fsync(self.folder.as_raw_fd()) }.into())
+        } else {
+            sync_all_of(file)
+        };
+        match done {
+            // What a file system says that writes folders at once, or cannot otherwise.
+            Ok(_) | Err(libc::EINVAL | libc::ENOTSUP) => Ok(()),
+            Err(errno) => Err(Error::Unsynced { errno }),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_folder(base: Option<BorrowedFd<'_>>, folder: &CStr) -> Result<(OwnedFd, bool), c_int> {
+    match open_at(base, folder, libc::O_RDONLY | libc::O_DIRECTORY, 0) {
+        Err(libc::EACCES) => {
+            open_at(base, folder, libc::O_PATH | libc::O_DIRECTORY, 0).map(|folder| (folder, false))
+        }
+        other => other.map(|folder| (folder, true)),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_folder(base: Option<BorrowedFd<'_>>, folder: &CStr) -> Result<(OwnedFd, bool), c_int> {
+    open_at(base, folder, libc::O_RDONLY | libc::O_DIRECTORY, 0).map(|folder| (folder, true))
+}
+
+#[cfg(target_os = "linux")]
+fn sync_all_of(file: BorrowedFd<'_>) -> Result<i64, c_int> {
+    // SAFETY: no pointers.
+    again(|| unsafe { libc::syncfs(file.as_raw_fd()) }.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_all_of(_file: BorrowedFd<'_>) -> Result<i64, c_int> {
+    Err(libc::EACCES)
+}
+
+fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Error> {
+    let mut text = vec![0_u8; libc::PATH_MAX as usize];
+    let (to, room) = (text.as_mut_ptr().cast(), text.len());
+    let len = named("readlink", || {
+        // SAFETY: a NUL-terminated name, and that much room.
+        unsafe { libc::readlinkat(folder.as_raw_fd(), name.as_ptr(), to, room) as i64 }
+    })?;
+    text.truncate(len as usize);
+    Ok(text)
+}

@@ -1,0 +1,77 @@
+//! Blocks before bytes: what [`reserve`] promises, and how the file is left as it was when that cannot be promised.
+//!
+//! | step | why so |
+//! |---|---|
+//! | fallocate(2) itself, never posix_fallocate(3) | glibc's emulation writes for minutes and leaves what it wrote |
+//! | `RLIMIT_FSIZE` is asked first | the kernel says it with SIGXFSZ |
+//! | `FALLOC_FL_UNSHARE_RANGE` first | blocks that are shared with another file (xfs) are copied by the next write, which needs room |
+//! | else `FALLOC_FL_KEEP_SIZE` | the length changes only when all blocks are there: ext4 would leave the file extended |
+//! | the length last, by fallocate of the last byte | it cannot make a file shorter that somebody has made longer meanwhile, as ftruncate(2) can |
+//! | holes beside the range get blocks, too, up to 2 MiB to either side | a store makes a whole folio of the page cache dirty (xfs, ext4): if a hole lies in it, that needs blocks |
+//! | on failure: blocks that are new and were never written are given back | ext4 keeps them; an older reservation stays |
+//!
+//! ext4 gives blocks beyond the file's end back only by ftruncate(2) to the length that it has. That is done only where the length
+//! is what it was, but there is a moment between looking and cutting: nobody else may make the file longer meanwhile.
+
+use super::error::Error;
+use std::os::fd::AsFd;
+
+#[cfg(target_os = "linux")]
+use super::linux::Reservation;
+
+/// How far a reservation reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// No write into the range fails for lack of space, however often the same bytes are written.
+    Full,
+    /// The file system copies on write (btrfs, unless the file is `chattr +C`): a block that was never written takes one write.
+    /// Another one into the same block, also of other bytes, needs new room as soon as the kernel has written the first to the
+    /// disk, and on a full disk it does that at once. Write whole pages once, or guard the map.
+    FirstWriteOnly,
+}
+
+/// Gives every byte of `offset..offset + len` its block, so that writes there, also through a map, cannot fail for lack of space;
+/// the file is as long as the range reaches then, or longer. Bytes that are there stay as they are, holes read as zeros. Holes beside the
+/// range are given blocks, too, as far as a store into it can need them (2 MiB on most machines).
+///
+/// The promise ends when a hole is punched into the range, the file is cut, or its blocks are shared with another file (a reflink, a
+/// snapshot). `file` must be open for writing; its position is not used. Blocks are not written to the disk: fsync(2) does.
+///
+/// On failure length, contents and holes are as they were, the modification time too if it may be set, and an older
+/// reservation keeps its blocks. Nobody else may change the file's length meanwhile.
+///
+/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// [`Error::System`] with `ENOSPC`, `EDQUOT` (quota), `EPERM` (a memfd sealed against growth, an immutable file), `EBADF` (not open for
+/// writing); [`Error::SizeLimit`], [`Error::NoPromise`], [`Error::NotAFile`], [`Error::Overflow`], [`Error::Invalid`] for a length of 0.
+///
+/// # References
+/// fallocate(2).
+pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
+    #[cfg(target_os = "linux")]
+    return Reservation::of(file.as_fd(), offset, len)?.make();
+    #[cfg(not(target_os = "linux"))]
+    return elsewhere(&file.as_fd(), offset, len);
+}
+
+/// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file systems), writes zeros into the holes
+/// of the range and beyond the end, never over data, and has them written to the disk: a minute for some gigabytes. A crash in
+/// between leaves the file longer, with zeros.
+///
+/// Nobody else may write into the range's holes meanwhile.
+///
+/// # Errors
+/// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be told.
+pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
+    #[cfg(target_os = "linux")]
+    return Reservation::of(file.as_fd(), offset, len)?.make_slowly();
+    #[cfg(not(target_os = "linux"))]
+    return elsewhere(&file.as_fd(), offset, len);
+}
+
+/// There is no such call on other systems, and no list of holes.
+#[cfg(not(target_os = "linux"))]
+fn elsewhere(_file: &std::os::fd::BorrowedFd<'_>, _offset: u64, len: u64) -> Result<Promise, Error> {
+    if len == 0 { Err(Error::Invalid("a length of 0: nothing to reserve")) } else { Err(Error::NoPromise) }
+}

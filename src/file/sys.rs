@@ -1,0 +1,70 @@
+//! System calls that answer with a `Result`, and begin again after a signal.
+
+use super::error::Error;
+use std::ffi::{CStr, c_int};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+pub(super) fn last_errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Calls until no signal has come in between. What is not -1 is the result.
+pub(super) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
+    loop {
+        let result = call();
+        if result != -1 {
+            return Ok(result);
+        }
+        match last_errno() {
+            libc::EINTR => {}
+            errno => return Err(errno),
+        }
+    }
+}
+
+/// As [`again`], with the call's name in the error.
+pub(super) fn named(call: &'static str, work: impl FnMut() -> i64) -> Result<i64, Error> {
+    again(work).map_err(|errno| Error::system(call, errno))
+}
+
+pub(super) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Error> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: room for one struct.
+    named("fstat", || i64::from(unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) }))?;
+    // SAFETY: the call succeeded, so it filled the struct.
+    Ok(unsafe { status.assume_init() })
+}
+
+/// Opens `name` in `folder`, or relative to the working directory.
+pub(super) fn open_at(
+    folder: Option<BorrowedFd<'_>>,
+    name: &CStr,
+    flags: c_int,
+    mode: libc::c_uint,
+) -> Result<OwnedFd, c_int> {
+    let folder = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
+    let flags = flags | libc::O_CLOEXEC;
+    // SAFETY: a NUL-terminated name; the mode is read only where a file is made.
+    let file = again(|| i64::from(unsafe { libc::openat(folder, name.as_ptr(), flags, mode) }))?;
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(file as c_int) })
+}
+
+/// Opens the file of a descriptor once more, with other flags.
+#[cfg(target_os = "linux")]
+pub(super) fn open_again(file: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd, c_int> {
+    open_at(None, &magic_path(file), flags | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
+}
+
+/// The name that proc(5) has for whatever a descriptor is open on.
+#[cfg(target_os = "linux")]
+pub(super) fn magic_path(file: BorrowedFd<'_>) -> std::ffi::CString {
+    let text = format!("/proc/self/fd/{}", file.as_raw_fd());
+    std::ffi::CString::new(text).unwrap_or_default() // a number has no NUL
+}
+
+/// What the standard library says a call has failed with.
+pub(super) fn error(call: &'static str, error: &std::io::Error) -> Error {
+    Error::system(call, error.raw_os_error().unwrap_or(libc::EIO))
+}
