@@ -39,11 +39,7 @@ impl Map {
     ) -> Result<Self, Error> {
         seat::guard()?;
         spare::fill();
-        let own = file.map(|file| file.try_clone_to_owned()).transpose();
-        let own = own.map_err(|error| Error::System {
-            call: "fcntl",
-            errno: error.raw_os_error().unwrap_or(libc::EIO),
-        })?;
+        let own = file.map(copy).transpose()?;
         adopt_owned(address.addr(), length, own, file_offset, None)
     }
 }
@@ -156,10 +152,8 @@ fn forget_stale(range: &Range<usize>) {
         let facts = pinned.slot.facts();
         let gone = facts.adopted
             && area_at(address).is_none_or(|area| {
-                let expected = facts.file_offset + (address - facts.pages.start) as u64;
-                let file =
-                    area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
-                !(file || is_patch(&area, facts, address) && pinned.slot.is_patched(address))
+                let patch = pinned.slot.is_patched(address) && is_patch(&area, facts, address);
+                !patch && !area.shows(facts, address)
             });
         if !gone {
             return;
@@ -213,28 +207,23 @@ fn map_file_over(facts: &Facts, patch: &Range<usize>) -> Result<(), Error> {
 
 /// Whether the addresses of an adopted map still show what they did: its file at its offset, or patches of it.
 fn is_still_its_own(map: &Map) -> bool {
-    let (facts, start) = (map.facts(), map.as_ptr().addr());
-    let is = |address: usize, what: fn(&Area, &Facts, usize) -> bool| {
-        area_at(address).is_some_and(|area| what(&area, facts, address))
-    };
-    let patches_stand = map.slot().patches().all(|patch| is_patch_at(facts, patch.start));
+    let (facts, slot) = (map.facts(), map.slot());
     let stands = |address: usize| {
-        map.slot().is_patched(address)
-            || is(address, |area, facts, address| {
-                let expected = facts.file_offset + (address - facts.pages.start) as u64;
-                area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected
-            })
+        slot.is_patched(address) || area_at(address).is_some_and(|area| area.shows(facts, address))
     };
-    let registered = find(start).is_some_and(|slot| std::ptr::eq(slot, map.slot()));
-    registered && patches_stand && stands(start) && stands(facts.pages.end - facts.granule)
+    let start = facts.pages.start;
+    find(start).is_some_and(|found| std::ptr::eq(found, slot))
+        && slot.patches().all(|patch| is_patch_at(facts, patch.start))
+        && stands(start)
+        && stands(facts.pages.end - facts.granule)
 }
 
 fn is_patch_at(facts: &Facts, address: usize) -> bool {
     area_at(address).is_some_and(|area| is_patch(&area, facts, address))
 }
 
-fn copy(file: &OwnedFd) -> Result<OwnedFd, Error> {
-    file.try_clone().map_err(|error| Error::of(&error, "fcntl"))
+fn copy(file: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    file.try_clone_to_owned().map_err(|error| Error::of(&error, "fcntl"))
 }
 
 /// The parts of a range that no map is registered for, those left out whose owner has unmapped them.
@@ -319,7 +308,8 @@ impl Adopted {
             });
             if let Some(shorter) = shorter {
                 let over = Some(shorter.slot());
-                match adopt_owned(range.start, range.len(), Some(copy(&self.file)?), area.offset, over) {
+                match adopt_owned(range.start, range.len(), Some(copy(self.file.as_fd())?), area.offset, over)
+                {
                     Ok(longer) => *shorter = longer,
                     // What follows it is guarded as another map, or all of it is gone since we read.
                     Err(Error::Overlap | Error::Invalid(_)) => {}
@@ -328,7 +318,7 @@ impl Adopted {
             }
             for part in unguarded(&range) {
                 let offset = area.offset + (part.start - range.start) as u64;
-                match adopt_owned(part.start, part.len(), Some(copy(&self.file)?), offset, None) {
+                match adopt_owned(part.start, part.len(), Some(copy(self.file.as_fd())?), offset, None) {
                     Ok(map) => self.maps.push(map),
                     // Guarded meanwhile, or gone since we read.
                     Err(Error::Overlap | Error::Invalid(_)) => {}

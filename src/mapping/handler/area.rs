@@ -5,10 +5,11 @@
 //! /proc/self/maps (Linux 6.11), before that by reading it.
 
 use super::backing;
-use crate::mapping::registry::Slot;
+use crate::mapping::registry::{Facts, Slot};
 #[cfg(target_os = "linux")]
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
+use std::ops::Range;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -25,17 +26,38 @@ pub(crate) struct Area {
     pub(crate) file: (u64, u64),
 }
 
-/// Whether what is at `address` is still the file that the map was adopted with, or our own patch of it: two threads met the
-/// loss at once, and this one was the slower. Only under the patch lock: a patch is made before it is noted.
-pub(super) fn is_ours(slot: &Slot, address: usize) -> bool {
-    let facts = slot.facts();
-    area_at(address).is_some_and(|area| {
+impl Area {
+    /// Whether it shows, at `address`, what the adopted map had there: its file from the same offset.
+    pub(crate) fn shows(&self, facts: &Facts, address: usize) -> bool {
         let expected = facts.file_offset + (address - facts.pages.start) as u64;
-        let file = area.file == facts.area_file && area.offset + (address - area.start) as u64 == expected;
+        self.file == facts.area_file && self.offset + (address - self.start) as u64 == expected
+    }
+}
+
+/// What a handler may touch around a fault in a map.
+pub(super) struct Reach {
+    /// All of a map of our own; of an adopted one the mapping that the address is in: what comes before and after may be somebody
+    /// else's by now.
+    pub(super) pages: Range<usize>,
+    /// Whether it is certain that the map's file, or a patch of it, is there: then it may be replaced again.
+    pub(super) certain: bool,
+}
+
+/// None if the owner of an adopted map has unmapped it: whatever is there now is not ours to touch. Only under the patch lock: a
+/// patch is made before it is noted.
+pub(super) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
+    let facts = slot.facts();
+    if !facts.adopted {
+        return Some(Reach { pages: facts.pages.clone(), certain: true });
+    }
+    let area = area_at(address)?;
+    let certain = area.shows(facts, address) || backing::is_patch(&area, facts, address);
+    // Without /dev/zero a patch is anonymous memory as anybody's.
+    let likely = || {
         let nameless = !backing::has_name() && area.file == (0, 0) && !area.shared;
-        file || (backing::is_patch(&area, facts, address) || nameless)
-            && (slot.is_patched(address) || slot.is_scattered())
-    })
+        nameless && (slot.is_patched(address) || slot.is_scattered())
+    };
+    (certain || likely()).then(|| Reach { pages: area.start..area.end, certain })
 }
 
 /// The mapping that holds `address`.

@@ -56,10 +56,7 @@ fn settle(fault: &Fault) -> bool {
     }
     let signals = AllSignals::block();
     let settled = match slot.wiped().try_lock() {
-        // If the owner has unmapped an adopted one, whatever is there now is not ours to touch.
-        Some(lock) => {
-            (!slot.facts().adopted || area::is_ours(slot, fault.address)) && patch::settle(slot, fault, &lock)
-        }
+        Some(lock) => patch::settle(slot, fault, &lock),
         // Another thread is at it. Running the instruction again either finds its patch or comes back here.
         None => give_way(),
     };

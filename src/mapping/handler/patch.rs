@@ -3,19 +3,21 @@
 //! A patch of a shared map is private memory: what is written there is seen by this process alone and reported by `flush`.
 //! A page is never replaced twice, or what somebody wrote into the first patch would be gone as well.
 
-use super::area::area_at;
+use super::area::{Reach, reach};
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
 use super::{Fault as Delivered, backing, describe, spare};
 use crate::mapping::registry::Slot;
 use crate::mapping::registry::wiped::PatchLock;
 use crate::observe::counters;
+use std::ffi::c_int;
 use std::ops::Range;
 
 /// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
 pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
+    let Some(reach) = reach(slot, delivered.address) else { return false };
     if slot.is_patched(delivered.address) {
-        return is_over(slot, delivered, held);
+        return is_over(slot, delivered, &reach, held);
     }
     let offset = delivered.address.saturating_sub(slot.facts().data) as u64;
     if slot.is_scattered() && slot.poison().lowest() <= offset && is_there(slot, delivered) {
@@ -28,7 +30,7 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
             fault.offset = from.saturating_sub(slot.facts().data) as u64;
             describe::complete(&mut fault, delivered);
             slot.publish(&fault);
-            let pages = if slot.facts().adopted { within_area(&pages, delivered.address) } else { pages };
+            let pages = pages.start.max(reach.pages.start)..pages.end.min(reach.pages.end);
             if !replace(slot, delivered.address, &pages, held) {
                 return false;
             }
@@ -38,26 +40,11 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
     true
 }
 
-/// As much of the pages as is one mapping with the address: what lies beyond an adopted map that its owner has made shorter is
-/// somebody else's.
-fn within_area(pages: &Range<usize>, address: usize) -> Range<usize> {
-    area_at(address).map_or(pages.start..pages.start, |area| {
-        let start = pages.start.max(area.start);
-        start..pages.end.min(area.end).max(start)
-    })
-}
-
-/// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or it is a new one, of
-/// the patch itself, and then replacing it once more is all that can be tried.
-fn is_over(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
+/// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or the page is lost anew (the
+/// patch's memory is damaged, an adopted map's owner has mapped the file there again), and then it is replaced once more.
+fn is_over(slot: &Slot, delivered: &Delivered, reach: &Reach, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), delivered.address);
-    is_there(slot, delivered)
-        || can_be_forced(slot, page.start) && slot.force(page.start) && map_zeros(slot, &page, held)
-}
-
-/// Of an adopted map only what is known for our own patch is replaced again.
-fn can_be_forced(slot: &Slot, page: usize) -> bool {
-    !slot.facts().adopted || area_at(page).is_some_and(|area| backing::is_patch(&area, slot.facts(), page))
+    is_there(slot, delivered) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, held)
 }
 
 fn is_there(slot: &Slot, delivered: &Delivered) -> bool {
@@ -98,6 +85,19 @@ fn replace_one(slot: &Slot, address: usize, held: &PatchLock<'_>) -> bool {
     done
 }
 
+/// The kernel has one huge page of zeros for all who only read: 512 pages of a long patch for one page fault, and no memory.
+#[cfg(target_os = "linux")]
+fn share_huge_zeros(protection: c_int, pages: &Range<usize>) {
+    const HUGE: usize = 2 << 20;
+    if pages.len() >= HUGE && protection & libc::PROT_WRITE == 0 {
+        // SAFETY: pages of the patch just made; changes no bytes. A bare system call; a kernel that cannot refuses.
+        unsafe { libc::syscall(libc::SYS_madvise, pages.start, pages.len(), libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn share_huge_zeros(_protection: c_int, _pages: &Range<usize>) {}
+
 fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
     let kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
@@ -112,6 +112,7 @@ fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
         let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, offset) };
         if patch != libc::MAP_FAILED {
             counters::PATCHES.add();
+            share_huge_zeros(slot.facts().protection, pages);
             return true;
         }
         match std::io::Error::last_os_error().raw_os_error() {

@@ -1,4 +1,4 @@
-//! From an address to the slot of the map that holds it: five loads at most, whatever the number of maps, waiting for nobody.
+//! From an address to the slot of the map that holds it: six loads at most, whatever the number of maps, waiting for nobody.
 //!
 //! A tree over the pages of the address space. An entry is empty, a slot that covers everything below it, or the next level's
 //! node. A map of any size is at most two partly filled nodes a level: its ends. The lowest levels are narrow, so that those
@@ -14,10 +14,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Of an address, how many bits the levels look at, lowest first, above those of a page of 4 KiB (larger pages fill several
-/// entries): 4 KiB, 64 KiB, 2 MiB, 1 GiB, 512 GiB.
-const BITS: [u32; LEVELS] = [4, 5, 9, 9, 9];
-const SHIFT: [u32; LEVELS] = [12, 16, 21, 30, 39];
-const LEVELS: usize = 5;
+/// entries): 4 KiB, 32 KiB, 256 KiB, 2 MiB, 1 GiB, 512 GiB.
+const BITS: [u32; LEVELS] = [3, 3, 3, 9, 9, 9];
+const SHIFT: [u32; LEVELS] = [12, 15, 18, 21, 30, 39];
+const LEVELS: usize = 6;
 const TOP: usize = LEVELS - 1;
 /// Addresses beyond are given out only to programs that ask for them by a hint.
 pub(super) const REACH: usize = 1 << (SHIFT[TOP] + BITS[TOP]);
