@@ -90,9 +90,7 @@ fn adopt_owned(
         identity: identity.unwrap_or(Identity::UNKNOWN),
         path: std::ptr::null(),
     };
-    if over.is_none() {
-        forget_stale(&facts.pages);
-    }
+    forget_stale(&facts.pages);
     Map::register(&facts, MapOptions::new(), over)
 }
 
@@ -145,21 +143,26 @@ fn is_open_for_writing(file: &OwnedFd) -> bool {
     flags >= 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
 }
 
-/// Adopted maps whose owner has unmapped them stand in nobody's way.
+/// Adopted maps whose owner has unmapped them stand in nobody's way, wherever in the range they are.
 fn forget_stale(range: &Range<usize>) {
-    while let Some(address) = registry::guarded_in(range) {
-        let Some(pinned) = pin(|| find(address), Slot::wiped) else { return };
-        let facts = pinned.slot.facts();
-        let gone = facts.adopted
-            && area_at(address).is_none_or(|area| {
-                let patch = pinned.slot.is_patched(address) && is_patch(&area, facts, address);
-                !patch && !area.shows(facts, address)
-            });
-        if !gone {
-            return;
+    let mut at = range.start;
+    while let Some(address) = registry::guarded_in(&(at..range.end)) {
+        let Some(pinned) = pin(|| find(address), Slot::wiped) else { continue };
+        let (slot, facts) = (pinned.slot, pinned.slot.facts());
+        if facts.adopted && super::handler::quietly(slot, || shows_something_else(slot, address)) {
+            registry::forget(slot);
         }
-        registry::forget(pinned.slot);
+        at = facts.pages.end;
     }
+}
+
+/// Whether neither the file of an adopted map nor a patch of it is at `address`.
+fn shows_something_else(slot: &Slot, address: usize) -> bool {
+    let facts = slot.facts();
+    area_at(address).is_none_or(|area| {
+        let patch = slot.is_patched(address) && is_patch(&area, facts, address);
+        !patch && !area.shows(facts, address)
+    })
 }
 
 /// Maps the file's own pages over the patches of an adopted map again.

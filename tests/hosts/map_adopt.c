@@ -148,11 +148,29 @@ static void remapped(long unused) {
     CHECK(data[0] == content(0));
 }
 
+/* A map of another file was there, whose owner has unmapped it without a word: behind the first page, which is guarded. */
+static void behind_a_good_one(long lost) {
+    const char *path = new_file("grows", 2 * PAGE);
+    int other = nameless(PAGE), fd = open(path, O_RDONLY);
+    sigward_adopted *adopted = NULL;
+    sigward_map *stale = NULL;
+    unsigned char *place = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *second = place + PAGE;
+    CHECK(mmap(second, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0) == second);
+    CHECK(sigward_map_adopt(second, PAGE, other, 0, &stale) == 0);
+    CHECK(mmap(place, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == place && sigward_adopt_file(path, &adopted) == 0);
+    CHECK(mmap(second, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, PAGE) == second);
+    if (lost) CHECK(truncate(path, 0) == 0 && place[0] == 0);
+    WARD_CHECK(sigward_adopted_rescan(adopted) == 1 + (int)lost);
+    CHECK(truncate(path, 0) == 0 && *(volatile unsigned char *)second == 0 && *(volatile unsigned char *)place == 0);
+    CHECK(sigward_adopted_close(adopted) == 0 && sigward_map_close(stale) == 0);
+}
+
 static void adopted(void) {
     static const struct row rows[] = {
         {"one, with its descriptor", one, 1}, {"one, without", one, 0}, {"written, shared", written, MAP_SHARED},
         {"written, private", written, MAP_PRIVATE}, {"refreshed", refreshed, 0}, {"whole file", whole_file, 0},
         {"before any map", before_any_map, 0}, {"remapped", remapped, 0},
+        {"longer, over a stale one", behind_a_good_one, 0}, {"behind a lost one, over a stale one", behind_a_good_one, 1},
     };
     ROWS(rows);
 }

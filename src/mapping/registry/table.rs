@@ -78,11 +78,15 @@ pub(crate) fn find(address: usize) -> Option<&'static Slot> {
 
 /// The first page of the range that belongs to a map, and that map's slot.
 pub(super) fn any_in(range: &Range<usize>) -> Option<(usize, &'static Slot)> {
-    if range.is_empty() { None } else { search(ROOT.as_ptr(), TOP, range) }
+    if range.is_empty() {
+        return None;
+    }
+    let (node, level) = common(range);
+    search(node, level, range)
 }
 
 fn search(node: *const Entry, level: usize, range: &Range<usize>) -> Option<(usize, &'static Slot)> {
-    pieces(node, level, range).find_map(|(entry, piece)| match content(entry) {
+    visit(node, level, range, &mut |entry, piece, level| match content(entry) {
         Content::Empty => None,
         Content::Slot(slot) => Some((piece.start, slot)),
         Content::Node(next) => search(next, level.checked_sub(1)?, &piece),
@@ -102,7 +106,8 @@ struct Change {
 pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'static Slot>) -> bool {
     let free = std::ptr::null_mut();
     let change = Change { word: word_of(slot), instead_of: [free, over.map_or(free, word_of)] };
-    let done = store(ROOT.as_ptr(), TOP, range, change);
+    let (node, level) = common(range);
+    let done = store(node, level, range, change);
     if !done {
         remove(range, slot);
     }
@@ -111,7 +116,22 @@ pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'s
 
 /// Makes every page of the range that finds `slot` find nothing. Only under the registry's lock.
 pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) {
-    store(ROOT.as_ptr(), TOP, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] });
+    let (node, level) = common(range);
+    store(node, level, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] });
+}
+
+/// The lowest node that is there and has all of the range, and its level.
+fn common(range: &Range<usize>) -> (*const Entry, usize) {
+    let (mut node, mut level) = (ROOT.as_ptr(), TOP);
+    while level > 0 {
+        let first = place(range.start, level);
+        if (range.start ^ (range.end - 1)) >> SHIFT[level] != 0 {
+            break;
+        }
+        let Some(Content::Node(next)) = entries(node, level).get(first).map(content) else { break };
+        (node, level) = (next, level - 1);
+    }
+    (node, level)
 }
 
 fn word_of(slot: &'static Slot) -> *mut c_void {
@@ -119,28 +139,26 @@ fn word_of(slot: &'static Slot) -> *mut c_void {
 }
 
 fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change) -> bool {
-    for (entry, piece) in pieces(node, level, range) {
+    let refused = visit(node, level, range, &mut |entry, piece, level| {
         let next = match content(entry) {
             Content::Node(next) => next,
             _ if level == 0 || piece.len() == 1 << SHIFT[level] => {
                 if change.instead_of.contains(&entry.load(Ordering::Relaxed)) {
                     entry.store(change.word, Ordering::Release);
                 }
-                continue;
+                return None;
             }
             // Taking a map away never needs a node that is not there.
-            _ if change.word.is_null() => continue,
+            _ if change.word.is_null() => return None,
             _ => {
-                let Some(new) = new_node(level - 1) else { return false };
+                let Some(new) = new_node(level - 1) else { return Some(()) };
                 entry.store(new.cast(), Ordering::Release);
                 new
             }
         };
-        if !store(next, level - 1, &piece, change) {
-            return false;
-        }
-    }
-    true
+        if store(next, level - 1, &piece, change) { None } else { Some(()) }
+    });
+    refused.is_none()
 }
 
 /// A node of empty entries for this level, out of larger pieces: a mapping each would cost an area of the process's limited
@@ -162,21 +180,26 @@ fn new_node(level: usize) -> Option<*mut Entry> {
     Some(node)
 }
 
-/// The entries of a node that the range meets, each with its part of the range.
-fn pieces(
+/// Goes through the entries of a node that the range meets, each with its part of the range and the level, until `look` finds
+/// something. All but the first and the last are met as a whole.
+#[inline]
+fn visit<T>(
     node: *const Entry,
     level: usize,
     range: &Range<usize>,
-) -> impl Iterator<Item = (&'static Entry, Range<usize>)> + use<> {
-    let Range { start, end } = *range;
+    look: &mut impl FnMut(&'static Entry, Range<usize>, usize) -> Option<T>,
+) -> Option<T> {
     let size = 1_usize << SHIFT[level];
-    let last = place(end - 1, level);
-    let met = entries(node, level).get(place(start, level)..=last).unwrap_or_default();
-    let first_border = start & !(size - 1);
-    met.iter().enumerate().map(move |(number, entry)| {
-        let border = first_border + number * size;
-        (entry, border.max(start)..(border + size).min(end))
-    })
+    let met = entries(node, level).get(place(range.start, level)..=place(range.end - 1, level))?;
+    let mut start = range.start;
+    for entry in met {
+        let end = ((start | (size - 1)) + 1).min(range.end);
+        if let found @ Some(_) = look(entry, start..end, level) {
+            return found;
+        }
+        start = end;
+    }
+    None
 }
 
 #[cfg(test)]
