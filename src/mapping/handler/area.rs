@@ -35,17 +35,17 @@ impl Area {
 }
 
 /// What a handler may touch around a fault in a map.
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// All of a map of our own; of an adopted one the mapping that the address is in: what comes before and after may be somebody
     /// else's by now.
-    pub(super) pages: Range<usize>,
+    pub(crate) pages: Range<usize>,
     /// Whether it is certain that the map's file, or a patch of it, is there: then it may be replaced again.
-    pub(super) certain: bool,
+    pub(crate) certain: bool,
 }
 
 /// None if the owner of an adopted map has unmapped it: whatever is there now is not ours to touch. Only under the patch lock: a
 /// patch is made before it is noted.
-pub(super) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
+pub(crate) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
     let facts = slot.facts();
     if !facts.adopted {
         return Some(Reach { pages: facts.pages.clone(), certain: true });
