@@ -16,12 +16,16 @@ impl Map {
     /// system calls. For a writable shared map the change time says nothing; there only length and path are compared.
     ///
     /// # Errors
-    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`].
+    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`];
+    /// [`Error::Invalid`] if the map has neither path nor descriptor to look at.
     pub fn verify(&self) -> Result<(), Error> {
         if self.status().is_some() {
             return Err(self.lost());
         }
         let facts = self.facts();
+        if facts.descriptor < 0 && facts.path.is_null() {
+            return Err(Error::Invalid("a map without path and descriptor cannot be verified"));
+        }
         if facts.descriptor >= 0 {
             let now = identity::of_mappable(facts.descriptor)?;
             if !now.is_same_file(&facts.identity) {
