@@ -57,7 +57,8 @@ pub(crate) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
         let nameless = !backing::has_name() && area.file == (0, 0) && !area.shared;
         nameless && (slot.is_patched(address) || slot.is_scattered())
     };
-    (certain || likely()).then(|| Reach { pages: area.start..area.end, certain })
+    let pages = area.start..area.end;
+    (certain || likely()).then_some(Reach { pages, certain })
 }
 
 /// The mapping that holds `address`.
