@@ -83,13 +83,17 @@ func (w *world) lived(r *Report) bool {
 	}
 	r.line("%s", r.Status)
 	r.expect(false, "the service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
-		r.Status, last(w.service.errors.String(), 400))
+		r.Status, last(w.service.errors.String(), 2000))
 	return false
 }
 
 // until waits for something, and says whether it came before the service died or patience ended.
 func (w *world) until(ctx context.Context, happened func() bool) bool {
-	for start := time.Now(); time.Since(start) < patience; {
+	return w.untilWithin(ctx, patience, happened)
+}
+
+func (w *world) untilWithin(ctx context.Context, limit time.Duration, happened func() bool) bool {
+	for start := time.Now(); time.Since(start) < limit; {
 		if happened() {
 			return true
 		}
@@ -109,10 +113,10 @@ func (w *world) counter(name string) int {
 	return int(metrics[name])
 }
 
-// logged are the lines of the service's log that contain all of the texts, without the time.
+// logged are the whole lines of the service's log that contain all of the texts, without the time.
 func (w *world) logged(texts ...string) (lines []string) {
 next:
-	for _, line := range strings.Split(w.service.errors.String(), "\n") {
+	for _, line := range w.service.errors.lines() {
 		for _, text := range texts {
 			if !strings.Contains(line, text) {
 				continue next
