@@ -195,8 +195,8 @@ fn query(fd: c_int, address: usize) -> Result<Option<Area>, c_int> {
 #[cfg(target_os = "linux")]
 #[inline(never)]
 fn read_through(fd: c_int, address: usize) -> Option<Area> {
-    let mut buffer = [0_u8; 256];
-    let mut line = [0_u8; 112];
+    let mut buffer = [0_u8; 128];
+    let mut line = [0_u8; 96];
     let mut length = 0;
     loop {
         // SAFETY: room for as many bytes.
