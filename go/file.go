@@ -27,11 +27,18 @@ const (
 	// written takes one write; another one into the same block, also of other bytes of it, needs new room as soon as the
 	// kernel has written the first to the disk, and on a full disk it does that at once.
 	PromiseFirstWrite
+	// PromiseUnproven: the file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it keeps of
+	// that: some refuse any write on a full disk, also where they have reserved (fuse2fs). A store through a map asks for no
+	// room there and does not fail; Flush does, or fsync(2).
+	PromiseUnproven
 )
 
 func (p Promise) String() string {
-	if p == PromiseFirstWrite {
+	switch p {
+	case PromiseFirstWrite:
 		return "first write only"
+	case PromiseUnproven:
+		return "unproven"
 	}
 	return "full"
 }

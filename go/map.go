@@ -265,7 +265,9 @@ func (m *Map) Verify() error {
 func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 
 // Flush waits until what was written is in the file on its device (msync). It fails if any of it was lost: then
-// what the file holds from that offset on is older.
+// what the file holds from that offset on is older. Where the writing itself fails, the errno is msync's, and nobody knows
+// which part is missing; the kernel says so once and does not try again, so every later Flush fails, too, until Refresh. On
+// FUSE and network file systems a full disk is first met here.
 func (m *Map) Flush() error { return m.ask("flush", (*mapping).flush) }
 
 // ask makes one call on the current mapping and turns what it says into an error.

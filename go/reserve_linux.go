@@ -200,6 +200,9 @@ func sizeLimit() uint64 {
 
 // promiseOf is how much a reservation is worth: a file system where files can share blocks has to copy on write.
 func promiseOf(fd int) Promise {
+	if kindOf(fd) == 0x65735546 { // FUSE_SUPER_MAGIC
+		return PromiseUnproven
+	}
 	errno := probeClone(fd)
 	if errno == syscall.EBADF { // opened for writing only, or to append
 		if again, err := reopen(fd, syscall.O_RDWR); err == nil {
@@ -236,9 +239,15 @@ func isNeverCopied(fd int) bool {
 	return ioctl(fd, get, unsafe.Pointer(&flags)) == 0 && (flags[0]|flags[1])&0x00800000 != 0
 }
 
-func isZFS(fd int) bool {
+func isZFS(fd int) bool { return kindOf(fd) == 0x2fc12fc1 }
+
+// kindOf is the number of the file system's kind (statfs(2)); 0 if it cannot be had.
+func kindOf(fd int) uint32 {
 	var s syscall.Statfs_t
-	return syscall.Fstatfs(fd, &s) == nil && uint32(s.Type) == 0x2fc12fc1
+	if syscall.Fstatfs(fd, &s) != nil {
+		return 0
+	}
+	return uint32(s.Type)
 }
 
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) syscall.Errno {

@@ -493,7 +493,9 @@ int sigward_map_populate(const struct sigward_map *map,
 // Waits until what was written is on the disk (msync(2)).
 //
 // Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
-// disk then. -EINVAL if map is NULL; else what msync says.
+// disk then. -EINVAL if map is NULL; else what msync says: some of what was written is not on the disk. The kernel says that once
+// and does not try again, so every later flush of this map says it, too, until sigward_map_refresh. On FUSE and network
+// file systems a full disk is first met here.
 int sigward_map_flush(struct sigward_map *map);
 
 // Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
@@ -596,7 +598,8 @@ int sigward_try_copy_segv(void);
 // Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
 //
 // Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
-// second one, also of other bytes of it, may find no room. -ENOSPC,
+// second one, also of other bytes of it, may find no room; 2 if the file system is a program (FUSE) that has said yes, and may
+// keep nothing of that: stores through a map ask for no room there, sigward_map_flush or msync(2) tells. -ENOSPC,
 // -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
 // RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
 // -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.

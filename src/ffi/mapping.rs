@@ -276,7 +276,9 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// Waits until what was written is on the disk (msync(2)).
 ///
 /// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
-/// disk then. -EINVAL if map is NULL; else what msync says.
+/// disk then. -EINVAL if map is NULL; else what msync says: some of what was written is not on the disk. The kernel says that once
+/// and does not try again, so every later flush of this map says it, too, until sigward_map_refresh. On FUSE and network
+/// file systems a full disk is first met here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
     // SAFETY: null, or an open map by the header's contract.

@@ -87,9 +87,12 @@ impl Map {
     /// As [`Map::open`]; then the map is what it was.
     pub fn refresh(&mut self) -> Result<(), Error> {
         if self.facts().adopted {
-            return super::adopt::heal(self);
+            super::adopt::heal(self)?;
+            *self.unwritten.get_mut() = 0;
+            return Ok(());
         }
         if self.verify().is_ok() {
+            *self.unwritten.get_mut() = 0;
             return Ok(());
         }
         let write = self.facts().protection & libc::PROT_WRITE != 0;

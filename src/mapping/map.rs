@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
@@ -50,6 +50,8 @@ pub struct Map {
     data: *mut u8,
     length: usize,
     options: MapOptions,
+    /// The errno of a flush that failed; 0 if none has.
+    pub(super) unwritten: AtomicI32,
 }
 
 // SAFETY: the pages belong to this map and are only read through `&self`; the rest is atomics.
@@ -134,7 +136,7 @@ impl Map {
     ) -> Result<Self, Error> {
         let (data, length) = (facts.data as *mut u8, facts.length);
         let refused = match registry::register(facts.clone(), over) {
-            Ok(slot) => return Ok(Self { slot, data, length, options }),
+            Ok(slot) => return Ok(Self { slot, data, length, options, unwritten: AtomicI32::new(0) }),
             Err(refused) => refused,
         };
         give_back(facts);

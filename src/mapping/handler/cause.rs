@@ -35,6 +35,12 @@ pub(super) fn find(facts: &Facts, delivered: &Delivered) -> Finding {
         return lost(Cause::Hardware, DAMAGED, start, pages);
     }
     let file = status(facts.descriptor).map(|status| Identity::of(&status));
+    if file.is_none() && facts.descriptor >= 0 {
+        // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a server has lost it (ESTALE).
+        if let Err(errno) = read_byte(facts, &page) {
+            return lost(Cause::Io(errno), errno, page.start, page);
+        }
+    }
     // A descriptor that somebody closed and that is another file's now says nothing.
     let Some(file) = file.filter(|file| facts.descriptor >= 0 && file.is_same_file(&facts.identity)) else {
         return without_descriptor(facts, delivered, page);
