@@ -26,6 +26,40 @@ import (
 
 const rounds = 50
 
+// neighbours is how many goroutines wait, on the smallest stacks there are, one stack beside the other.
+const neighbours = 1000
+
+// neighbour has a goroutine wait in the middle of its work, and send the signal if it is told to. What it finds when it goes on
+// is what it left there, if nobody has written over its stack.
+func neighbour(number int, round <-chan int) {
+	var canary [32]int
+	for {
+		for i := range canary {
+			canary[i] = number ^ i
+		}
+		signal, more := <-round
+		if !more {
+			return
+		}
+		if signal != 0 {
+			raise(signal)
+		}
+		for i := range canary {
+			if canary[i] != number^i {
+				panic("a stack was written over")
+			}
+		}
+	}
+}
+
+// raise sends the signal to the thread that runs this goroutine. It comes as the system call returns: on the goroutine's own
+// stack, of some kilobytes, if the handler asks for no other. Where a signal for the process comes is luck: mostly on a thread
+// that sleeps, on a large stack.
+func raise(number int) {
+	thread, _, _ := syscall.RawSyscall(syscall.SYS_GETTID, 0, 0, 0)
+	syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), thread, uintptr(number))
+}
+
 // busy keeps goroutines on small stacks running, where a handler without a stack of its own does harm.
 func busy(depth int) int {
 	if depth == 0 {
@@ -59,15 +93,26 @@ func main() {
 			}
 		}()
 	}
+	round := make(chan int)
+	send := func() { syscall.Kill(os.Getpid(), syscall.Signal(number)) }
+	if os.Args[1] == "swallow" {
+		for i := 0; i < neighbours; i++ {
+			go neighbour(i, round)
+		}
+		send = func() { round <- number }
+	}
 	var byGo int
 	for i := 0; i < rounds; i++ {
 		before := C.listener_heard()
-		syscall.Kill(os.Getpid(), syscall.Signal(number))
+		send()
 		deadline := time.Now().Add(5 * time.Second)
 		for C.listener_heard() == before && time.Now().Before(deadline) {
 			time.Sleep(100 * time.Microsecond)
 		}
 		if os.Args[1] == "swallow" {
+			for n := 0; n < neighbours; n++ {
+				round <- 0
+			}
 			continue
 		}
 		select {
@@ -77,5 +122,6 @@ func main() {
 		}
 	}
 	stop.Store(true)
+	close(round)
 	fmt.Printf("rust %d go %d of %d\n", C.listener_heard(), byGo, rounds)
 }
