@@ -199,6 +199,14 @@ typedef struct sigward_map_options {
     // 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
     // pages are replaced one by one, a signal each.
     uint32_t no_descriptor;
+    // Address space kept for growth, in bytes from the file's start: sigward_map_grow and sigward_map_follow find room in place up
+    // to here. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. For whole files
+    // only: not with offset, len, copy_on_write or no_descriptor. 0: none. A struct that ends before this field has a size of 40.
+    uint64_t capacity;
+    // 1: where the file system cannot promise blocks, growing writes zeros, as sigward_reserve_slowly does.
+    uint32_t reserve_slowly;
+    // 0.
+    uint32_t reserved;
 } sigward_map_options;
 
 // The first loss of a map at its lowest lost offset. Field for field `sigward_fault` in C.
@@ -224,6 +232,16 @@ typedef struct sigward_fault {
     // Zero; room for later fields.
     uint64_t reserved[4];
 } sigward_fault;
+
+// Where the map's bytes are, how many, and their poison word.
+typedef struct sigward_bytes {
+    // As sigward_map_data.
+    const void *data;
+    // As sigward_map_len.
+    size_t len;
+    // As sigward_map_poison_word.
+    const uint64_t *poison;
+} sigward_bytes;
 
 // Options of a replacement. Set all to zero, then size.
 typedef struct sigward_replacement_options {
@@ -489,6 +507,44 @@ int sigward_map_refresh(struct sigward_map *map);
 int sigward_map_populate(const struct sigward_map *map,
                          uint64_t offset,
                          uint64_t len);
+
+// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable = 1. The file gets blocks for every
+// byte first, then the map its new length, so a full disk is an error of this call, and afterwards a store into any byte below
+// new_len finds its block, also on a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file that
+// somebody else has made longer stays so.
+//
+// Up to the capacity (sigward_map_options) nothing moves and nobody waits. Beyond, or without, the map moves to a mapping with
+// room for twice as much: the old addresses and their poison word stay readable, writable and one with the file until
+// sigward_map_close (or _refresh), so pointers taken before stay good; sigward_map_data, _len and _poison_word answer for the new one.
+// Other threads may read, write and grow meanwhile in both cases, by calls or by pointers. Where a move is possible, a thread that
+// asks for address, length and poison word one by one takes them with sigward_map_look.
+//
+// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
+// signal handlers.
+//
+// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
+// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
+// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
+// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor,
+// adopted). -EOVERFLOW: too large.
+int sigward_map_grow(struct sigward_map *map,
+                     uint64_t new_len);
+
+// Takes over the length that the file has now, up to the map's capacity: for readers of a file that another process makes longer.
+// The map never becomes shorter; sigward_map_len answers. One system call.
+//
+// Thread-safe. Returns 0; -EFAULT if the file is shorter than the map; -EINVAL if map is NULL or keeps no descriptor; else what
+// fstat(2) says.
+int sigward_map_follow(struct sigward_map *map);
+
+// How many bytes the map can have without moving: its capacity, or its length if it has none. Thread-safe. 0 if map is NULL.
+uint64_t sigward_map_capacity(const struct sigward_map *map);
+
+// Address, length and poison word that belong together, also while another thread makes the map move (sigward_map_grow).
+//
+// Signal-safe, thread-safe. Returns 0; -EINVAL if a pointer is NULL.
+int sigward_map_look(const struct sigward_map *map,
+                     struct sigward_bytes *out);
 
 // Waits until what was written is on the disk (msync(2)).
 //

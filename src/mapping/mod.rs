@@ -29,6 +29,7 @@ mod error;
 mod fault;
 mod fetch;
 mod freshness;
+mod grow;
 mod handler;
 mod identity;
 mod map;

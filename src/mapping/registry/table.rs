@@ -302,7 +302,11 @@ mod tests {
         assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second))));
         // A part of it, out of pieces that are larger than that.
         let part = larger.start + 77 * PAGE..larger.start + 600 * PAGE;
-        assert!(remove(&part, second) && gap_in(&larger) == Some(part.start) && gap_in(&(BASE..larger.end)).is_none());
+        assert!(
+            remove(&part, second)
+                && gap_in(&larger) == Some(part.start)
+                && gap_in(&(BASE..larger.end)).is_none()
+        );
         assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second)) != part.contains(&page)));
         assert_eq!(any_in(&part).map(|(page, _)| page), None);
         remove(&larger, second);
