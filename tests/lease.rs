@@ -13,6 +13,8 @@ use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use support::file_systems::{ALL, OVERLAY};
 use support::{Link, Run, Scratch, prepared, run, skip};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Who writes to /proc/sys/fs has it alone: it is everybody's.
 static SETTINGS: RwLock<()> = RwLock::new(());
@@ -96,6 +98,11 @@ fn nobody_s_signals_are_touched() {
 }
 
 #[test]
+fn signals_that_wait_for_the_host_stay_its_own() {
+    warded("waiting_signals").lived();
+}
+
+#[test]
 fn one_thread_that_ends_with_the_last_lease() {
     warded("one_thread").lived();
 }
@@ -170,7 +177,8 @@ fn leases_may_be_switched_off() {
 }
 
 fn cutter(path: &Path) -> Child {
-    Command::new("truncate").args(["-s", "0"]).arg(path).spawn().expect("coreutils are installed")
+    // Not by truncate(1), which opens with O_NONBLOCK, and gives up where there is a lease.
+    Command::new("cp").arg("/dev/null").arg(path).spawn().expect("coreutils are installed")
 }
 
 fn file_with(scratch: &Scratch, contents: &[u8]) -> PathBuf {
@@ -227,8 +235,9 @@ async fn tokio_waits_for_it() {
         let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
         Lease::take(&path).expect("nobody writes")
     };
-    let lease = tokio::io::unix::AsyncFd::with_interest(lease, tokio::io::Interest::READABLE);
-    let lease = lease.expect("a runtime");
+    // SAFETY: a lease answers with the same open descriptor until it is dropped.
+    let lease = unsafe { AsyncFd::register_with_interest(lease, Interest::READABLE) };
+    let lease = lease.map_err(|_| "no runtime").expect("there is one");
     let mut child = cutter(&path);
     drop(lease.readable().await.expect("an event"));
     assert!(lease.get_ref().is_wanted());

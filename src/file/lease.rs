@@ -21,11 +21,11 @@
 //! | the file is replaced by rename(2), or removed | nothing: who has it open keeps it |
 //!
 //! # How the notice comes
-//! The kernel tells by a signal. It goes to one thread of ours, has that thread as its only addressee (`F_OWNER_TID`), is blocked there
-//! and taken with sigtimedwait(2): no handler runs, no disposition and no other thread's mask changes, and whoever else waits for
-//! signals, Go's `signal.Notify` or a handler of SIGIO, sees none. If the queue of signals is full (`RLIMIT_SIGPENDING`), the kernel
-//! sends a SIGIO without saying for which file, to the same thread, and all leases are looked at. And every two seconds they are looked at anyway, for the case
-//! that a notice is lost: a process that became another user, a SIG_IGN that was set while the signal was on its way.
+//! The kernel tells by a signal. It is SIGSTKFLT, which nobody else uses; it goes to one thread of ours and to no other (`F_OWNER_TID`), is
+//! blocked there and taken with sigtimedwait(2). So no handler runs, no disposition and no other thread's mask changes, and whoever
+//! else waits for signals, Go's `signal.Notify` or a host with a handler of SIGIO, sees none and loses none. It needs no room in the
+//! queue of signals. And every two seconds the leases are looked at anyway, for the case that a notice is lost: a process that became another user, a
+//! SIG_IGN that was set while the signal was on its way.
 //!
 //! The thread, `sigward-leases`, is made with the first lease and has ended when the last one is released.
 

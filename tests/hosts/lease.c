@@ -174,6 +174,38 @@ static void again_full_queue(void) {
     CHECK(sigward_lease_is_wanted(other) == 0 && sigward_lease_release(other) == 0);
 }
 
+static void one_to_keep(const char *path, const sigset_t *pending) {
+    sigset_t now;
+    once_more(path);
+    CHECK(sigpending(&now) == 0);
+    for (int signal = 1; signal < NSIG; signal++)
+        if (sigismember(pending, signal) == 1 && sigismember(&now, signal) != 1) {
+            fprintf(stderr, "signal %d is gone\n", signal);
+            _exit(99);
+        }
+}
+
+/* Signals to the process that wait until the host takes them: no thread of ours may do it instead. */
+static void waiting_signals(void) {
+    sigset_t all, sent;
+    const char *path = new_file("waiting");
+    CHECK(sigfillset(&all) == 0 && sigprocmask(SIG_BLOCK, &all, NULL) == 0 && sigemptyset(&sent) == 0);
+    once_more(path);
+    sigward_lease *other = taken(new_file("other"));
+    for (int signal = 1; signal < NSIG; signal++) {
+        if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD || sigismember(&all, signal) != 1) continue;
+        /* The one that is ours, and that nobody uses. */
+        if (signal == SIGSTKFLT) continue;
+        CHECK(kill(getpid(), signal) == 0 && sigaddset(&sent, signal) == 0);
+    }
+    sigdelset(&sent, SIGCONT), sigdelset(&sent, SIGTSTP), sigdelset(&sent, SIGTTIN), sigdelset(&sent, SIGTTOU);
+    one_to_keep(path, &sent);
+    CHECK(sigward_lease_release(other) == 0);
+    one_to_keep(path, &sent);
+    /* They would end us now. */
+    _exit(0);
+}
+
 /* A notice that never comes: somebody has taken the address off it. */
 static void lost_notice(void) {
     const char *path = new_file("lost");
@@ -322,8 +354,8 @@ static void one_thread(void) {
     for (int round = 0; round < 3; round++) {
         sigward_lease *first = taken(path), *second = taken(path);
         CHECK(threads(&thread) == 2 && thread != 0);
-        /* All but KILL, STOP and the two that are glibc's own. */
-        unsigned long long kept = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1) | 3ULL << 31;
+        /* All but KILL, STOP and the two that are glibc's own. While it waits for one, that is not shown as blocked. */
+        unsigned long long kept = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1) | 3ULL << 31 | 1ULL << (SIGSTKFLT - 1);
         CHECK((blocked_in(thread) | kept) == ~0ULL);
         CHECK(sigward_lease_release(first) == 0 && threads(NULL) == 2);
         CHECK(sigward_lease_release(second) == 0);
@@ -544,7 +576,7 @@ static void untouched(void) {
 
 SCENARIOS({"in_time", in_time}, {"untouched", untouched},
 #ifndef BARE
-          {"make", make}, {"lower", lower}, {"again", again}, {"again_full_queue", again_full_queue}, {"lost_notice", lost_notice}, {"many", many},
+          {"make", make}, {"lower", lower}, {"again", again}, {"again_full_queue", again_full_queue}, {"lost_notice", lost_notice}, {"waiting_signals", waiting_signals}, {"many", many},
           {"many_full_queue", many_full_queue}, {"writers", writers}, {"of_descriptor", of_descriptor},
           {"not_owner", not_owner}, {"one_thread", one_thread}, {"forked", forked},
           {"forked_in_between", forked_in_between}, {"by_itself", by_itself}, {"leaks", leaks}, {"bad", bad},

@@ -3,7 +3,7 @@
 //! A process has one [`Keeper`]; a forked child makes another, for the thread is not there, and the lock may be held by a thread that is
 //! not there. What the kernel clears at the fork (`MADV_WIPEONFORK`) tells which of both it is, at no cost.
 
-use super::kernel::{self, Came};
+use super::kernel;
 use crate::file::error::Error;
 use crate::file::sys::last_errno;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub(super) struct Noticed {
 
 impl Noticed {
     pub(super) fn is_wanted(&self) -> bool {
-        // Pairs with the Release in `look_at`.
+        // Pairs with the Release in `look`.
         self.wanted.load(Ordering::Acquire)
     }
 
@@ -48,7 +48,6 @@ struct Watched {
 }
 
 impl Watched {
-    /// Asks the kernel: a notice may be older than the descriptor with its number.
     fn is_newly_wanted(&self) -> bool {
         !self.noticed.is_wanted() && kernel::is_wanted(self.file)
     }
@@ -174,28 +173,18 @@ impl Keeper {
                 return;
             }
             let now = Instant::now();
-            match came {
-                Came::For(file) => self.inside().look_at(Some(file), now),
-                Came::ForSome => self.inside().look_at(None, now),
-                Came::Nothing => {
-                    // It may have been wanted since the last time.
-                    self.inside().look_at(None, looked);
-                    looked = now;
-                }
-            }
+            // Found without a notice, it may have been wanted since the last look.
+            self.inside().look(if came { now } else { looked });
+            looked = now;
         }
     }
 }
 
 impl Inside {
-    /// `since`: when nobody had wanted them yet, or a moment after.
-    fn look_at(&mut self, only: Option<RawFd>, since: Instant) {
-        let found: Vec<&Watched> = match only {
-            Some(file) => {
-                self.leases.get(&file).into_iter().filter(|lease| lease.is_newly_wanted()).collect()
-            }
-            None => self.leases.values().filter(|lease| lease.is_newly_wanted()).collect(),
-        };
+    /// Asks the kernel about every lease: a notice does not say for how many it stands. `since`: when nobody had wanted them yet, or a moment
+    /// after.
+    fn look(&mut self, since: Instant) {
+        let found: Vec<&Watched> = self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
         if found.is_empty() {
             return;
         }

@@ -11,7 +11,7 @@
 
 use crate::file::error::Error;
 use crate::file::sys::{again, last_errno};
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -29,21 +29,30 @@ struct Owner {
     id: libc::pid_t,
 }
 
-/// The part of `siginfo_t` that `F_SETSIG` fills (`_sigpoll` in include/uapi/asm-generic/siginfo.h).
-#[repr(C)]
-struct PollInfo {
-    signal: c_int,
-    errno: c_int,
-    code: c_int,
-    band: c_long,
-    file: c_int,
-}
-
-/// The real-time signal of the notices. The highest is valgrind's own. It is directed to one thread and blocked there, so it does not matter who
-/// else uses it.
-fn signal() -> c_int {
-    libc::SIGRTMAX() - 1
-}
+/// The signal of the notices: "stack fault on coprocessor", which no kernel has ever sent (signal(7)).
+///
+/// sigtimedwait(2) takes what is sent to the thread, and then what is sent to the process. So it must be one that nobody sends to the process:
+/// with SIGIO or a real-time signal the thread would steal the host's. As it is no real-time signal, it needs no room in a queue
+/// (`RLIMIT_SIGPENDING`), and several notices may become one: each time all leases are looked at.
+#[cfg(not(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64"
+)))]
+const SIGNAL: c_int = libc::SIGSTKFLT;
+/// There it has another number, or none: SIGEMT, "emulator trap", which Linux does not send either.
+#[cfg(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64"
+))]
+const SIGNAL: c_int = 7;
 
 /// Takes the lease; its notices go to this thread.
 pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Error> {
@@ -53,7 +62,7 @@ pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Erro
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }))
         .map_err(|errno| Error::system("fcntl(F_SETOWN_EX)", errno))?;
     // SAFETY: a command with a number.
-    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, signal()) }))
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, SIGNAL) }))
         .map_err(|errno| Error::system("fcntl(F_SETSIG)", errno))?;
     // SAFETY: as above.
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })).map_err(
@@ -81,7 +90,7 @@ pub(super) fn is_wanted(file: RawFd) -> bool {
 
 pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
     // SAFETY: a command without an argument.
-    unsafe { libc::fcntl(file.as_raw_fd(), F_GETSIG) == signal() }
+    unsafe { libc::fcntl(file.as_raw_fd(), F_GETSIG) == SIGNAL }
 }
 
 /// How long the kernel waits for the holder; `None`: for ever.
@@ -132,38 +141,16 @@ fn timespec(duration: Duration) -> libc::timespec {
     time
 }
 
-/// What came to the thread of the notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    /// The file with this descriptor is wanted.
-    For(RawFd),
-    /// Some file is: the queue was full.
-    ForSome,
-    /// Nothing.
-    Nothing,
-}
-
-/// Waits for the next notice to this thread, whose signals are all blocked.
-pub(super) fn next(timeout: Duration) -> Came {
+/// Waits for the next notice to this thread, whose signals are all blocked; whether one came.
+pub(super) fn next(timeout: Duration) -> bool {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: room for a set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: an emptied set and a valid number.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), signal()) };
-    // SAFETY: as above.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGIO) };
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    unsafe { libc::sigaddset(set.as_mut_ptr(), SIGNAL) };
     let timeout = timespec(timeout);
-    // SAFETY: a set, room for a siginfo, a time.
-    let came = unsafe { libc::sigtimedwait(set.as_ptr(), info.as_mut_ptr(), &raw const timeout) };
-    // SAFETY: zeroed, of the size of a siginfo, and laid out as the kernel does for such a signal; all are numbers.
-    let info = unsafe { info.as_ptr().cast::<PollInfo>().read() };
-    match came {
-        -1 => Came::Nothing,
-        // What the kernel sends has a code above 0 (`send_sigio_to_task` in fs/fcntl.c).
-        number if number == signal() && info.code > 0 => Came::For(info.file),
-        _ => Came::ForSome,
-    }
+    // SAFETY: a set and a time; nobody asks for the siginfo.
+    unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const timeout) == SIGNAL }
 }
 
 /// Calls `work` with every signal of this thread blocked: what it starts is born so.
@@ -186,8 +173,8 @@ pub(super) fn this_thread() -> libc::pid_t {
     unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
-/// Wakes [`next`] in a thread that was not joined. By SIGIO, which needs no room in the queue.
+/// Wakes [`next`] in a thread that was not joined.
 pub(super) fn wake(thread: libc::pthread_t) {
     // SAFETY: a thread that can still be joined, by the caller's word.
-    unsafe { libc::pthread_kill(thread, libc::SIGIO) };
+    unsafe { libc::pthread_kill(thread, SIGNAL) };
 }
