@@ -118,12 +118,12 @@ test-archive: $(archive)
 
 .PHONY: test-go
 test-go: $(archive)
-	cd go && $(GO) vet ./... && $(GO) test ./... && $(GO) test -race . && CGO_ENABLED=0 $(GO) test .
+	cd go && $(GO) vet ./... && $(GO) test -count=1 ./... && $(GO) test -count=1 -race . && CGO_ENABLED=0 $(GO) test -count=1 .
 
 .PHONY: test-hosts
 test-hosts: $(archive)
-	cd tests/go && $(GO) vet ./... && $(GO) test -timeout 20m ./...
-	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -timeout 20m ./...
+	cd tests/go && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
+	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -count=1 -timeout 20m ./...
 
 .PHONY: test-reexport
 test-reexport:

@@ -24,6 +24,7 @@ type reservation struct {
 	start, end int64 // what has to have blocks: whole folios, as far as the file reaches then
 	reach      int64 // where the caller's range ends
 	before     syscall.Stat_t
+	lengthened bool // a call was made that can have made the file longer; if none was, it is somebody else's doing, and stays
 }
 
 // reserve does what src/file/linux of the Rust crate does, where each step is explained.
@@ -112,6 +113,7 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 // fallocate: on older kernels (not on 6.18) tmpfs gives everything back when a signal comes, and the runtime sends itself many; from the
 // second attempt on they wait.
 func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
+	r.lengthened = r.lengthened || mode&keepSize == 0
 	call := func() syscall.Errno { return errnoIn(syscall.Fallocate(r.fd, mode, start, end-start)) }
 	errno := call()
 	if errno != syscall.EINTR {
@@ -150,7 +152,7 @@ func (r *reservation) undo(known []extent, isKnown bool) {
 		return
 	}
 	sameLength, length := now.Size == r.before.Size, r.before.Size
-	if now.Size > length && now.Size <= r.reach {
+	if r.lengthened && now.Size > length && now.Size <= r.reach {
 		syscall.Ftruncate(r.fd, length)
 	}
 	if isKnown {

@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::fault::Fault;
-use super::handler::area::{Area, area_at, parse};
+use super::handler::area::{Area, area_at, parse, reach};
 use super::handler::backing::{has_name, is_patch, new_offset};
 use super::identity::{self, Identity};
 use super::map::Map;
@@ -77,6 +77,8 @@ fn adopt_owned(
         pages: address..end,
         data: address,
         length,
+        capacity: length,
+        grows: false,
         file_offset,
         descriptor: file.map_or(-1, IntoRawFd::into_raw_fd),
         can_reserve,
@@ -143,26 +145,22 @@ fn is_open_for_writing(file: &OwnedFd) -> bool {
     flags >= 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
 }
 
-/// Adopted maps whose owner has unmapped them stand in nobody's way, wherever in the range they are.
+/// Adopted maps whose owner has unmapped them stand in nobody's way. They lose no more than the addresses in the range: their
+/// owner may have kept others.
 fn forget_stale(range: &Range<usize>) {
     let mut at = range.start;
     while let Some(address) = registry::guarded_in(&(at..range.end)) {
         let Some(pinned) = pin(|| find(address), Slot::wiped) else { continue };
         let (slot, facts) = (pinned.slot, pinned.slot.facts());
-        if facts.adopted && super::handler::quietly(slot, || shows_something_else(slot, address)) {
-            registry::forget(slot);
+        let (stale, end) = super::handler::quietly(slot, || match reach(slot, address) {
+            Some(reach) => (false, reach.pages.end),
+            None => (true, area_at(address).map_or(address + facts.granule, |area| area.end)),
+        });
+        at = end.min(facts.pages.end).min(range.end);
+        if stale {
+            registry::forget(slot, &(address..at));
         }
-        at = facts.pages.end;
     }
-}
-
-/// Whether neither the file of an adopted map nor a patch of it is at `address`.
-fn shows_something_else(slot: &Slot, address: usize) -> bool {
-    let facts = slot.facts();
-    area_at(address).is_none_or(|area| {
-        let patch = slot.is_patched(address) && is_patch(&area, facts, address);
-        !patch && !area.shows(facts, address)
-    })
 }
 
 /// Maps the file's own pages over the patches of an adopted map again.
@@ -175,7 +173,7 @@ pub(super) fn heal(map: &Map) -> Result<(), Error> {
     }
     let slot = map.slot();
     super::handler::quietly(slot, || {
-        for patch in slot.patches() {
+        for patch in with_patches(map) {
             map_file_over(facts, &patch)?;
         }
         slot.forget();
@@ -214,15 +212,37 @@ fn is_still_its_own(map: &Map) -> bool {
     let stands = |address: usize| {
         slot.is_patched(address) || area_at(address).is_some_and(|area| area.shows(facts, address))
     };
-    let start = facts.pages.start;
-    find(start).is_some_and(|found| std::ptr::eq(found, slot))
+    let (start, last) = (facts.pages.start, facts.pages.end - facts.granule);
+    [start, last].iter().all(|address| find(*address).is_some_and(|found| std::ptr::eq(found, slot)))
         && slot.patches().all(|patch| is_patch_at(facts, patch.start))
         && stands(start)
-        && stands(facts.pages.end - facts.granule)
+        && stands(last)
 }
 
 fn is_patch_at(facts: &Facts, address: usize) -> bool {
     area_at(address).is_some_and(|area| is_patch(&area, facts, address))
+}
+
+/// Where patches of a map may be: if there are more than can be remembered, anywhere.
+fn with_patches(map: &Map) -> impl Iterator<Item = Range<usize>> {
+    let slot = map.slot();
+    slot.patches().chain(slot.is_scattered().then(|| map.facts().pages.clone()))
+}
+
+/// Whether any of an adopted map's patches is still there, be it in part: its zeros must be told of, and healed.
+fn has_patches(map: &Map) -> bool {
+    let facts = map.facts();
+    with_patches(map).any(|patch| {
+        let mut at = patch.start;
+        while at < patch.end {
+            let area = area_at(at);
+            if area.is_some_and(|area| is_patch(&area, facts, at)) {
+                return true;
+            }
+            at = area.map_or(at + facts.granule, |area| area.end);
+        }
+        false
+    })
 }
 
 fn copy(file: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
@@ -234,14 +254,9 @@ fn unguarded(range: &Range<usize>) -> Vec<Range<usize>> {
     forget_stale(range);
     let mut parts = Vec::new();
     let mut at = range.start;
-    while at < range.end {
-        if let Some(pinned) = pin(|| find(at), Slot::wiped) {
-            at = pinned.slot.facts().pages.end;
-            continue;
-        }
-        let next = registry::guarded_in(&(at..range.end)).unwrap_or(range.end);
-        parts.push(at..next);
-        at = next;
+    while let Some(gap) = registry::gap_in(&(at..range.end)) {
+        at = registry::guarded_in(&(gap..range.end)).unwrap_or(range.end);
+        parts.push(gap..at);
     }
     parts
 }
@@ -297,9 +312,7 @@ impl Adopted {
     pub fn rescan(&mut self) -> Result<usize, Error> {
         let name = name_in_maps(self.file.as_fd())?;
         // One that is gone but has left patches behind still has a loss to tell of, and to heal.
-        self.maps.retain(|map| {
-            is_still_its_own(map) || map.slot().patches().any(|patch| is_patch_at(map.facts(), patch.start))
-        });
+        self.maps.retain(|map| is_still_its_own(map) || has_patches(map));
         let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
         let areas = maps.split(|byte| *byte == b'\n').filter_map(parse);
         for area in areas.filter(|area| area.file == name && area.protection & libc::PROT_EXEC == 0) {

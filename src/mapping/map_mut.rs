@@ -1,7 +1,7 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
-use super::map::{Map, intact};
+use super::map::{Map, clip, intact};
 use super::options::MapOptions;
 use std::ops::{Deref, Range};
 use std::path::Path;
@@ -122,27 +122,28 @@ impl Map {
     /// # Safety
     /// The map is writable, and no other thread reads or writes these bytes meanwhile except as C would: at its own risk.
     pub(crate) unsafe fn write_shared(&self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
-        let count = self.clip(offset, bytes.len());
+        let slot = self.slot();
+        let count = clip(slot.length(), offset, bytes.len());
         if count == 0 {
             return Ok(0);
         }
-        let to = self.as_mut_ptr().wrapping_add(offset as usize);
+        let to = slot.data().wrapping_add(offset as usize);
         // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be had is replaced by private
         // memory, which `intact` finds out.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
-        let poison = self.slot().poison().after_writing();
+        let poison = slot.poison().after_writing();
         intact(offset, count, poison).ok_or_else(|| self.lost())
     }
 
-    #[cfg(feature = "capi")]
     pub(crate) fn is_writable(&self) -> bool {
         self.facts().protection & libc::PROT_WRITE != 0
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let pages = self.facts().pages.clone();
-        // SAFETY: the map's own pages; changes no bytes.
-        let failed = unsafe { libc::msync(pages.start as *mut _, pages.len(), libc::MS_SYNC) } != 0;
+        let slot = self.slot();
+        let (start, end) = (slot.facts().pages.start, slot.data().addr() + slot.length());
+        // SAFETY: the map's own pages, as far as it has bytes now; changes none.
+        let failed = unsafe { libc::msync(start as *mut _, end - start, libc::MS_SYNC) } != 0;
         let error = Error::system("msync");
         if failed && !matches!(error.errno(), libc::EBUSY | libc::EINVAL | libc::ENOMEM) {
             // Pages whose writing has failed count as written from then on: the next msync(2) says 0.
@@ -150,7 +151,9 @@ impl Map {
         }
         // Pages that were cut off before anybody met it are not on the disk either.
         self.check_length_now()?;
-        self.check(0..self.len())?;
+        if self.status().is_some() {
+            return Err(self.lost());
+        }
         match self.unwritten.load(Ordering::Acquire) {
             _ if failed => Err(error),
             0 => Ok(()),

@@ -165,12 +165,60 @@ static void behind_a_good_one(long lost) {
     CHECK(sigward_adopted_close(adopted) == 0 && sigward_map_close(stale) == 0);
 }
 
+/* Two mappings that lie side by side are one to the kernel, and so to us; the library lets one go. */
+static unsigned char *side_by_side(const char *path, sigward_adopted **adopted) {
+    int fd = open(path, O_RDONLY);
+    unsigned char *place = mmap(NULL, 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(mmap(place, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == place);
+    CHECK(mmap(place + 4 * PAGE, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 4 * PAGE) == place + 4 * PAGE);
+    close(fd);
+    CHECK(sigward_adopt_file(path, adopted) == 0);
+    WARD_CHECK(sigward_adopted_count(*adopted) == 1);
+    return place;
+}
+
+/* With it goes the beginning of a patch. The zeros that are left are still told of, and healed. */
+static void half_a_patch(long unused) {
+    const char *path = new_file("half", 8 * PAGE);
+    sigward_adopted *adopted;
+    sigward_fault fault;
+    (void)unused;
+    volatile unsigned char *place = side_by_side(path, &adopted);
+    CHECK(truncate(path, 2 * PAGE) == 0 && place[5 * PAGE] == 0);
+    CHECK(munmap((void *)place, 4 * PAGE) == 0);
+    WARD_CHECK(sigward_adopted_rescan(adopted) == 1 && sigward_adopted_status(adopted, &fault) == 1);
+    WARD_CHECK(fault.offset == 2 * PAGE && place[6 * PAGE] == 0);
+    int fd = open(path, O_RDWR);
+    fill(fd, 0, 8 * PAGE);
+    WARD_CHECK(sigward_adopted_heal(adopted) == 0 && sigward_adopted_status(adopted, &fault) == 0);
+    for (int at = 4 * PAGE; at < 8 * PAGE; at++) CHECK(place[at] == content((uint64_t)at));
+}
+
+/* Somebody else's map comes to its place, and is guarded. What the library kept is guarded on, also before a rescan. */
+static void half_of_it_kept(long unused) {
+    const char *path = new_file("kept", 8 * PAGE);
+    int other = nameless(4 * PAGE);
+    sigward_adopted *adopted;
+    sigward_map *map = NULL;
+    sigward_fault fault;
+    (void)unused;
+    unsigned char *place = side_by_side(path, &adopted), *theirs = place + 4 * PAGE;
+    CHECK(mmap(theirs, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0) == theirs);
+    CHECK(sigward_map_adopt(theirs, 4 * PAGE, other, 0, &map) == 0);
+    CHECK(truncate(path, PAGE) == 0 && *(volatile unsigned char *)(place + 2 * PAGE) == 0);
+    WARD_CHECK(sigward_adopted_status(adopted, &fault) == 1 && fault.offset == PAGE);
+    CHECK(ftruncate(other, PAGE) == 0 && *(volatile unsigned char *)(theirs + 2 * PAGE) == 0);
+    WARD_CHECK(poison(map) == PAGE && sigward_adopted_rescan(adopted) == 1);
+    CHECK(sigward_adopted_close(adopted) == 0 && sigward_map_close(map) == 0);
+}
+
 static void adopted(void) {
     static const struct row rows[] = {
         {"one, with its descriptor", one, 1}, {"one, without", one, 0}, {"written, shared", written, MAP_SHARED},
         {"written, private", written, MAP_PRIVATE}, {"refreshed", refreshed, 0}, {"whole file", whole_file, 0},
         {"before any map", before_any_map, 0}, {"remapped", remapped, 0},
         {"longer, over a stale one", behind_a_good_one, 0}, {"behind a lost one, over a stale one", behind_a_good_one, 1},
+        {"half a patch is left", half_a_patch, 0}, {"half of it is left", half_of_it_kept, 0},
     };
     ROWS(rows);
 }

@@ -186,7 +186,7 @@ int main(int argc, char **argv) {
     chance = seed * 2 + 1;
     char memory[] = "/dev/shm/soak-XXXXXX", disk[] = "/tmp/soak-XXXXXX";
     const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory), argc > 4 ? argv[4] : mkdtemp(disk)};
-    watch((unsigned)seconds + 15);
+    watch((unsigned)seconds + 60);
     mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
     prepare(folders);

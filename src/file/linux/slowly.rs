@@ -11,7 +11,8 @@ use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+/// In the library file as they are: no more than what one call may as well write.
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 impl Reservation<'_> {
     pub(in crate::file) fn make_slowly(&self) -> Result<Promise, Error> {

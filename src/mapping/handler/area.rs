@@ -35,20 +35,20 @@ impl Area {
 }
 
 /// What a handler may touch around a fault in a map.
-pub(super) struct Reach {
-    /// All of a map of our own; of an adopted one the mapping that the address is in: what comes before and after may be somebody
-    /// else's by now.
-    pub(super) pages: Range<usize>,
+pub(crate) struct Reach {
+    /// Of a map of our own all, but not what is kept for growth beyond its end; of an adopted one the mapping that the address is in:
+    /// what comes before and after may be somebody else's by now.
+    pub(crate) pages: Range<usize>,
     /// Whether it is certain that the map's file, or a patch of it, is there: then it may be replaced again.
-    pub(super) certain: bool,
+    pub(crate) certain: bool,
 }
 
 /// None if the owner of an adopted map has unmapped it: whatever is there now is not ours to touch. Only under the patch lock: a
 /// patch is made before it is noted.
-pub(super) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
+pub(crate) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
     let facts = slot.facts();
     if !facts.adopted {
-        return Some(Reach { pages: facts.pages.clone(), certain: true });
+        return Some(Reach { pages: slot.pages_around(address), certain: true });
     }
     let area = area_at(address)?;
     let certain = area.shows(facts, address) || backing::is_patch(&area, facts, address);
@@ -57,7 +57,8 @@ pub(super) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
         let nameless = !backing::has_name() && area.file == (0, 0) && !area.shared;
         nameless && (slot.is_patched(address) || slot.is_scattered())
     };
-    (certain || likely()).then(|| Reach { pages: area.start..area.end, certain })
+    let pages = area.start..area.end;
+    (certain || likely()).then_some(Reach { pages, certain })
 }
 
 /// The mapping that holds `address`.

@@ -14,6 +14,7 @@ pub(crate) use table::find;
 
 use super::handler::area::{keep_no_longer, keep_open};
 use crate::observe::counters::MAPS;
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::Duration;
 use wiped::Wiped;
@@ -51,7 +52,9 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
     let held = Held::new().ok_or(Refused::NoMemory)?;
     let inner = over.map_or(range.end..range.end, |over| over.facts().pages.clone());
     let sides = [range.start..inner.start, inner.end..range.end];
-    while let Some((_, other)) = sides.iter().find_map(table::any_in) {
+    // The kernel has given no two mappings the same address: only one of others can stand there, after its time.
+    let crowded = facts.adopted || ADOPTED.load(Ordering::Relaxed) > 0;
+    while let Some((_, other)) = sides.iter().filter(|_| crowded).find_map(table::any_in) {
         // (In the table, so registered: its facts are there as long as we hold the lock.)
         if facts.adopted || !other.facts().adopted {
             return Err(Refused::Overlap);
@@ -75,7 +78,7 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
 /// Takes a map out of the registry and waits until no handler is at work on it. Then the caller may do with the memory what
 /// it likes, and calls [`release`].
 pub(crate) fn withdraw(slot: &'static Slot) {
-    forget(slot);
+    forget(slot, &slot.facts().pages);
     wait_until_quiet(slot);
     MAPS.subtract();
 }
@@ -88,15 +91,23 @@ fn wait_until_quiet(slot: &Slot) {
     }
 }
 
-/// An address in the range that is guarded.
-pub(crate) fn guarded_in(range: &std::ops::Range<usize>) -> Option<usize> {
+/// The first address in the range that is guarded.
+pub(crate) fn guarded_in(range: &Range<usize>) -> Option<usize> {
     let _held = Held::new()?;
     table::any_in(range).map(|(address, _)| address)
 }
 
-/// Takes a map that is still registered out of the table: faults at its addresses are not caught any more.
-pub(crate) fn forget(slot: &'static Slot) {
-    if let Some(_held) = Held::new() {
+/// The first address in the range that is not guarded.
+pub(crate) fn gap_in(range: &Range<usize>) -> Option<usize> {
+    let _held = Held::new()?;
+    table::gap_in(range)
+}
+
+/// Takes a part of a map that is still registered out of the table: faults there are not caught any more.
+pub(crate) fn forget(slot: &'static Slot, part: &Range<usize>) {
+    if let Some(_held) = Held::new()
+        && !table::remove(part, slot)
+    {
         table::remove(&slot.facts().pages, slot);
     }
 }

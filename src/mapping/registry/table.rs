@@ -82,14 +82,31 @@ pub(super) fn any_in(range: &Range<usize>) -> Option<(usize, &'static Slot)> {
         return None;
     }
     let (node, level) = common(range);
-    search(node, level, range)
+    search(node, level, range, &|entry| match entry {
+        Content::Slot(slot) => Some(*slot),
+        _ => None,
+    })
 }
 
-fn search(node: *const Entry, level: usize, range: &Range<usize>) -> Option<(usize, &'static Slot)> {
+/// The first page of the range that belongs to no map.
+pub(super) fn gap_in(range: &Range<usize>) -> Option<usize> {
+    if range.is_empty() {
+        return None;
+    }
+    let (node, level) = common(range);
+    search(node, level, range, &|entry| matches!(entry, Content::Empty).then_some(())).map(|(gap, ())| gap)
+}
+
+/// The first entry that `wanted` wants, and where the range meets it.
+fn search<T>(
+    node: *const Entry,
+    level: usize,
+    range: &Range<usize>,
+    wanted: &impl Fn(&Content) -> Option<T>,
+) -> Option<(usize, T)> {
     visit(node, level, range, &mut |entry, piece, level| match content(entry) {
-        Content::Empty => None,
-        Content::Slot(slot) => Some((piece.start, slot)),
-        Content::Node(next) => search(next, level.checked_sub(1)?, &piece),
+        Content::Node(next) => search(next, level.checked_sub(1)?, &piece, wanted),
+        other => wanted(&other).map(|found| (piece.start, found)),
     })
 }
 
@@ -114,10 +131,11 @@ pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'s
     done
 }
 
-/// Makes every page of the range that finds `slot` find nothing. Only under the registry's lock.
-pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) {
+/// Makes every page of the range that finds `slot` find nothing. False if that would have taken a part out of a larger piece
+/// and the kernel has no memory for nodes. Only under the registry's lock.
+pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) -> bool {
     let (node, level) = common(range);
-    store(node, level, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] });
+    store(node, level, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] })
 }
 
 /// The lowest node that is there and has all of the range, and its level.
@@ -148,10 +166,16 @@ fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change)
                 }
                 return None;
             }
-            // Taking a map away never needs a node that is not there.
-            _ if change.word.is_null() => return None,
+            // Nothing to take away.
+            Content::Empty if change.word.is_null() => return None,
+            Content::Slot(_) if !change.instead_of.contains(&entry.load(Ordering::Relaxed)) => return None,
             _ => {
                 let Some(new) = new_node(level - 1) else { return Some(()) };
+                let whole = entry.load(Ordering::Relaxed);
+                for part in entries(new, level - 1) {
+                    part.store(whole, Ordering::Relaxed);
+                }
+                // To a look-up both are the same.
                 entry.store(new.cast(), Ordering::Release);
                 new
             }
@@ -276,6 +300,15 @@ mod tests {
         assert!(insert(&larger, second, Some(first)));
         remove(&range, first);
         assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second))));
+        // A part of it, out of pieces that are larger than that.
+        let part = larger.start + 77 * PAGE..larger.start + 600 * PAGE;
+        assert!(
+            remove(&part, second)
+                && gap_in(&larger) == Some(part.start)
+                && gap_in(&(BASE..larger.end)).is_none()
+        );
+        assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second)) != part.contains(&page)));
+        assert_eq!(any_in(&part).map(|(page, _)| page), None);
         remove(&larger, second);
         assert!(finds(range.start, None) && finds(REACH, None) && finds(usize::MAX, None));
     }
