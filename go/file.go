@@ -27,11 +27,18 @@ const (
 	// written takes one write; another one into the same block, also of other bytes of it, needs new room as soon as the
 	// kernel has written the first to the disk, and on a full disk it does that at once.
 	PromiseFirstWrite
+	// PromiseUnproven: the file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it keeps of
+	// that: some refuse any write on a full disk, also where they have reserved (fuse2fs). A store through a map asks for no
+	// room there and does not fail; Flush does, or fsync(2).
+	PromiseUnproven
 )
 
 func (p Promise) String() string {
-	if p == PromiseFirstWrite {
+	switch p {
+	case PromiseFirstWrite:
 		return "first write only"
+	case PromiseUnproven:
+		return "unproven"
 	}
 	return "full"
 }
@@ -50,6 +57,14 @@ func (e *fileError) Error() string {
 		return "the source was changed while it was copied; replace again when it is whole"
 	case e.kind == ErrUnsynced:
 		return "the file is replaced, but its folder is not on the disk: " + e.errno.Error()
+	case e.kind == ErrHasWriter:
+		return "somebody has the file open for writing; take the lease when it is closed, or read through a guarded map"
+	case e.kind == ErrNotOwner:
+		return "the file is somebody else's; take the lease as its owner, or with CAP_LEASE"
+	case e.kind == ErrNoLeases:
+		return "no leases here (the file system, or /proc/sys/fs/leases-enable); read through a guarded map"
+	case e.kind == ErrBroken:
+		return "the lease was broken by force, so the file may have changed while it was read; read it again"
 	case e.errno == syscall.ENOSPC:
 		return e.errno.Error() + "; make room, nothing has changed"
 	case e.errno == syscall.EFBIG:

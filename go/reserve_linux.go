@@ -24,6 +24,7 @@ type reservation struct {
 	start, end int64 // what has to have blocks: whole folios, as far as the file reaches then
 	reach      int64 // where the caller's range ends
 	before     syscall.Stat_t
+	lengthened bool // a call was made that can have made the file longer; if none was, it is somebody else's doing, and stays
 }
 
 // reserve does what src/file/linux of the Rust crate does, where each step is explained.
@@ -112,6 +113,7 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 // fallocate: on older kernels (not on 6.18) tmpfs gives everything back when a signal comes, and the runtime sends itself many; from the
 // second attempt on they wait.
 func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
+	r.lengthened = r.lengthened || mode&keepSize == 0
 	call := func() syscall.Errno { return errnoIn(syscall.Fallocate(r.fd, mode, start, end-start)) }
 	errno := call()
 	if errno != syscall.EINTR {
@@ -150,7 +152,7 @@ func (r *reservation) undo(known []extent, isKnown bool) {
 		return
 	}
 	sameLength, length := now.Size == r.before.Size, r.before.Size
-	if now.Size > length && now.Size <= r.reach {
+	if r.lengthened && now.Size > length && now.Size <= r.reach {
 		syscall.Ftruncate(r.fd, length)
 	}
 	if isKnown {
@@ -200,6 +202,9 @@ func sizeLimit() uint64 {
 
 // promiseOf is how much a reservation is worth: a file system where files can share blocks has to copy on write.
 func promiseOf(fd int) Promise {
+	if kindOf(fd) == 0x65735546 { // FUSE_SUPER_MAGIC
+		return PromiseUnproven
+	}
 	errno := probeClone(fd)
 	if errno == syscall.EBADF { // opened for writing only, or to append
 		if again, err := reopen(fd, syscall.O_RDWR); err == nil {
@@ -236,9 +241,15 @@ func isNeverCopied(fd int) bool {
 	return ioctl(fd, get, unsafe.Pointer(&flags)) == 0 && (flags[0]|flags[1])&0x00800000 != 0
 }
 
-func isZFS(fd int) bool {
+func isZFS(fd int) bool { return kindOf(fd) == 0x2fc12fc1 }
+
+// kindOf is the number of the file system's kind (statfs(2)); 0 if it cannot be had.
+func kindOf(fd int) uint32 {
 	var s syscall.Statfs_t
-	return syscall.Fstatfs(fd, &s) == nil && uint32(s.Type) == 0x2fc12fc1
+	if syscall.Fstatfs(fd, &s) != nil {
+		return 0
+	}
+	return uint32(s.Type)
 }
 
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) syscall.Errno {

@@ -75,6 +75,22 @@ typedef enum sigward_cause {
 // Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
 typedef struct sigward_adopted sigward_adopted;
 
+// A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also in this process, waits until the
+// lease is released, at most /proc/sys/fs/lease-break-time seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
+//
+//     sigward_lease *lease;
+//     if (sigward_lease_take(path, &lease) == 0) {
+//         read or map sigward_lease_file(lease); look at sigward_lease_is_wanted(lease) now and then: then finish, or copy
+//         if (sigward_lease_release(lease) == 0) { all that was read is as it was when the lease was taken }
+//     }
+//
+// The kernel's notices go to a thread of the library's own that all leases share, "sigward-leases"; it ends with the last lease. No signal handler, disposition or
+// mask of anybody's is touched. Replacing a file (rename(2)) and removing it are no concern of a lease: who has it open keeps it.
+//
+// A thread that opens the file for writing while it holds the lease waits for itself: use O_NONBLOCK (EWOULDBLOCK), or release first.
+// In a forked child a handle is the parent's lease: releasing it there only closes the child's descriptors.
+typedef struct sigward_lease sigward_lease;
+
 // A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
 typedef struct sigward_map sigward_map;
 
@@ -199,6 +215,14 @@ typedef struct sigward_map_options {
     // 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
     // pages are replaced one by one, a signal each.
     uint32_t no_descriptor;
+    // Address space kept for growth, in bytes from the file's start: sigward_map_grow and sigward_map_follow find room in place up
+    // to here. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. For whole files
+    // only: not with offset, len, copy_on_write or no_descriptor. 0: none. A struct that ends before this field has a size of 40.
+    uint64_t capacity;
+    // 1: where the file system cannot promise blocks, growing writes zeros, as sigward_reserve_slowly does.
+    uint32_t reserve_slowly;
+    // 0.
+    uint32_t reserved;
 } sigward_map_options;
 
 // The first loss of a map at its lowest lost offset. Field for field `sigward_fault` in C.
@@ -224,6 +248,16 @@ typedef struct sigward_fault {
     // Zero; room for later fields.
     uint64_t reserved[4];
 } sigward_fault;
+
+// Where the map's bytes are, how many, and their poison word.
+typedef struct sigward_bytes {
+    // As sigward_map_data.
+    const void *data;
+    // As sigward_map_len.
+    size_t len;
+    // As sigward_map_poison_word.
+    const uint64_t *poison;
+} sigward_bytes;
 
 // Options of a replacement. Set all to zero, then size.
 typedef struct sigward_replacement_options {
@@ -490,10 +524,50 @@ int sigward_map_populate(const struct sigward_map *map,
                          uint64_t offset,
                          uint64_t len);
 
+// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable = 1. The file gets blocks for every
+// byte first, then the map its new length, so a full disk is an error of this call, and afterwards a store into any byte below
+// new_len finds its block, also on a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file that
+// somebody else has made longer stays so.
+//
+// Up to the capacity (sigward_map_options) nothing moves and nobody waits. Beyond, or without, the map moves to a mapping with
+// room for twice as much: the old addresses and their poison word stay readable, writable and one with the file until
+// sigward_map_close (or _refresh), so pointers taken before stay good; sigward_map_data, _len and _poison_word answer for the new one.
+// Other threads may read, write and grow meanwhile in both cases, by calls or by pointers. Where a move is possible, a thread that
+// asks for address, length and poison word one by one takes them with sigward_map_look.
+//
+// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
+// signal handlers.
+//
+// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
+// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
+// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
+// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor,
+// adopted). -EOVERFLOW: too large.
+int sigward_map_grow(struct sigward_map *map,
+                     uint64_t new_len);
+
+// Takes over the length that the file has now, up to the map's capacity: for readers of a file that another process makes longer.
+// The map never becomes shorter; sigward_map_len answers. One system call.
+//
+// Thread-safe. Returns 0; -EFAULT if the file is shorter than the map; -EINVAL if map is NULL or keeps no descriptor; else what
+// fstat(2) says.
+int sigward_map_follow(struct sigward_map *map);
+
+// How many bytes the map can have without moving: its capacity, or its length if it has none. Thread-safe. 0 if map is NULL.
+uint64_t sigward_map_capacity(const struct sigward_map *map);
+
+// Address, length and poison word that belong together, also while another thread makes the map move (sigward_map_grow).
+//
+// Signal-safe, thread-safe. Returns 0; -EINVAL if a pointer is NULL.
+int sigward_map_look(const struct sigward_map *map,
+                     struct sigward_bytes *out);
+
 // Waits until what was written is on the disk (msync(2)).
 //
 // Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
-// disk then. -EINVAL if map is NULL; else what msync says.
+// disk then. -EINVAL if map is NULL; else what msync says: some of what was written is not on the disk. The kernel says that once
+// and does not try again, so every later flush of this map says it, too, until sigward_map_refresh. On FUSE and network
+// file systems a full disk is first met here.
 int sigward_map_flush(struct sigward_map *map);
 
 // Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
@@ -596,7 +670,8 @@ int sigward_try_copy_segv(void);
 // Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
 //
 // Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
-// second one, also of other bytes of it, may find no room. -ENOSPC,
+// second one, also of other bytes of it, may find no room; 2 if the file system is a program (FUSE) that has said yes, and may
+// keep nothing of that: stores through a map ask for no room there, sigward_map_flush or msync(2) tells. -ENOSPC,
 // -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
 // RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
 // -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
@@ -659,6 +734,67 @@ int sigward_replacement_commit(struct sigward_replacement *replacement);
 
 // Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
 int sigward_replacement_abort(struct sigward_replacement *replacement);
+
+// Opens the file at path for reading (symbolic links are followed) and takes a lease on it. *out is the handle, or NULL on failure.
+// Waits for nobody. It needs two descriptors, both closed on exec.
+//
+// Thread-safe; works in a forked child; not for signal handlers.
+//
+// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, also by a writable map), or waits to. -EACCES: no
+// permission to read it, or it is somebody else's: leases are for the owner, and with CAP_LEASE. -EOPNOTSUPP: no leases on this file
+// system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device. -EINVAL: a NULL pointer. -ENOENT, -EMFILE,
+// … as open(2).
+int sigward_lease_take(const char *path,
+                       struct sigward_lease **out);
+
+// As sigward_lease_take, of a file that is open already. It is opened once more by way of /proc/self/fd: fd may be closed, and its flags,
+// owner and position are left alone.
+//
+// Returns as sigward_lease_take; -EBADF: fd is not open.
+int sigward_lease_of(int fd,
+                     struct sigward_lease **out);
+
+// The file, open for reading: to read, map or copy from. The handle's own: do not close it, and leave its owner and signal (F_SETOWN,
+// F_SETSIG) alone. A map of it may outlive the lease, the promise does not.
+//
+// Thread-safe. -EINVAL if lease is NULL.
+int sigward_lease_file(const struct sigward_lease *lease);
+
+// A descriptor that is readable as soon as somebody wants the file, and from then on: for poll(2), epoll(7) and event loops. Do not read
+// from it, and do not close it.
+//
+// Thread-safe. -EINVAL if lease is NULL.
+int sigward_lease_fd(const struct sigward_lease *lease);
+
+// Whether somebody wants the file: one look at memory, no system call. Thread-safe, signal-safe.
+//
+// Returns 1 (and never 0 again) or 0; -EINVAL if lease is NULL.
+int sigward_lease_is_wanted(const struct sigward_lease *lease);
+
+// Waits until somebody wants the file, at most for timeout_ms milliseconds; below 0: for ever. Once somebody does, it answers at once.
+//
+// Thread-safe. Returns 1 if somebody does, and nothing has changed yet; 0 if nobody came in time; -ESTALE if the kernel has broken
+// the lease by force, so that the file may have changed; -EINVAL if lease is NULL.
+int sigward_lease_wait(const struct sigward_lease *lease,
+                       int timeout_ms);
+
+// Whether the lease has held until now, wanted or not: what was read before this call is as it was when the lease was taken. One system
+// call; thread-safe.
+//
+// Returns 0 if it has, -ESTALE if the kernel has broken it; -EINVAL if lease is NULL.
+int sigward_lease_check(const struct sigward_lease *lease);
+
+// How many milliseconds are left until the kernel breaks the lease by force; 0 when they have passed. Reckoned from the notice:
+// whether the lease held is told by sigward_lease_check and sigward_lease_release.
+//
+// Thread-safe. INT64_MAX while nobody wants the file, and where lease-break-time is 0 (never); -EINVAL if lease is NULL.
+int64_t sigward_lease_time_left_ms(const struct sigward_lease *lease);
+
+// Gives the lease up, and frees the handle: whoever waits goes on. NULL is nothing to do.
+//
+// Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the kernel had broken the lease before,
+// so what was read last may be of another file, or of none. The handle is gone in both cases.
+int sigward_lease_release(struct sigward_lease *lease);
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

@@ -159,6 +159,11 @@ public:
     void refresh() { check(sigward_map_refresh(map_)); }
     void populate(std::uint64_t offset, std::uint64_t size) const { check(sigward_map_populate(map_, offset, size)); }
     void flush() { check(sigward_map_flush(map_)); }
+    // In place up to capacity(); beyond, the map moves, and what was there stays until the map is closed.
+    void grow(std::uint64_t size) { check(sigward_map_grow(map_, size)); }
+    // Takes over the file's length, up to capacity().
+    void follow() { check(sigward_map_follow(map_)); }
+    std::uint64_t capacity() const noexcept { return map_ == nullptr ? 0 : sigward_map_capacity(map_); }
 
 private:
     explicit map(sigward_map *adopted) noexcept : map_(adopted) {}

@@ -5,7 +5,7 @@ mod support;
 use libc::SIGBUS;
 use sigward::file::{Error, ReplaceOptions, Replacement, replace_file};
 use std::io::Write;
-use support::file_systems::{ALL, BTRFS, EXT4, FileSystem, OVERLAY, TMPFS, XFS};
+use support::file_systems::{ALL, BTRFS, EXT4, FileSystem, IN_USER_SPACE, OVERLAY, TMPFS, XFS};
 use support::{Link, Scratch, prepared};
 
 /// Without it nothing can be named that has no name, and attributes are read another way.
@@ -97,6 +97,11 @@ fn is_old_or_new(file_system: &FileSystem, before: &str, absent: &str, leftovers
 #[test]
 fn killed_at_any_system_call_there_is_the_old_file_or_the_new_one() {
     each(|file_system| is_old_or_new(file_system, "", "", 1));
+    for file_system in IN_USER_SPACE {
+        if file_system.is_here() {
+            is_old_or_new(file_system, "", "", 1);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use libc::SIGBUS;
-use support::file_systems::{BTRFS, EXT2, EXT4, FileSystem, OVERLAY, TMPFS, XFS};
+use support::file_systems::{BINDFS, BTRFS, EXT2, EXT4, FUSE2FS, FileSystem, OVERLAY, TMPFS, XFS};
 use support::{Link, prepared, run};
 
 impl FileSystem {
@@ -91,6 +91,20 @@ fn btrfs() {
 #[test]
 fn overlay() {
     OVERLAY.all();
+}
+
+/// A full one kills nobody there: see `fuse.rs`.
+#[test]
+fn fuse() {
+    for file_system in [&FUSE2FS, &BINDFS] {
+        if file_system.is_here() {
+            file_system.cut_files_are_told_to_the_byte();
+            assert_eq!(
+                file_system.host("map_disk", "read_hole", Link::Archive).lived().out,
+                "nothing lost\n"
+            );
+        }
+    }
 }
 
 #[test]

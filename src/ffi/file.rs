@@ -22,7 +22,8 @@ use std::path::Path;
 /// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
 ///
 /// Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
-/// second one, also of other bytes of it, may find no room. -ENOSPC,
+/// second one, also of other bytes of it, may find no room; 2 if the file system is a program (FUSE) that has said yes, and may
+/// keep nothing of that: stores through a map ask for no room there, sigward_map_flush or msync(2) tells. -ENOSPC,
 /// -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
 /// RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
 /// -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
@@ -50,6 +51,7 @@ fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Erro
     match work(unsafe { BorrowedFd::borrow_raw(fd) }) {
         Ok(Promise::Full) => 0,
         Ok(Promise::FirstWriteOnly) => 1,
+        Ok(Promise::Unproven) => 2,
         Err(error) => -error.errno(),
     }
 }

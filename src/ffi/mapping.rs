@@ -28,6 +28,14 @@ pub struct sigward_map_options {
     /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
     /// pages are replaced one by one, a signal each.
     pub no_descriptor: u32,
+    /// Address space kept for growth, in bytes from the file's start: sigward_map_grow and sigward_map_follow find room in place up
+    /// to here. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. For whole files
+    /// only: not with offset, len, copy_on_write or no_descriptor. 0: none. A struct that ends before this field has a size of 40.
+    pub capacity: u64,
+    /// 1: where the file system cannot promise blocks, growing writes zeros, as sigward_reserve_slowly does.
+    pub reserve_slowly: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Why bytes of a map are lost.
@@ -273,10 +281,83 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
     done.map_or_else(|error| -error.errno_of_cause(), |()| 0)
 }
 
+/// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable = 1. The file gets blocks for every
+/// byte first, then the map its new length, so a full disk is an error of this call, and afterwards a store into any byte below
+/// new_len finds its block, also on a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file that
+/// somebody else has made longer stays so.
+///
+/// Up to the capacity (sigward_map_options) nothing moves and nobody waits. Beyond, or without, the map moves to a mapping with
+/// room for twice as much: the old addresses and their poison word stay readable, writable and one with the file until
+/// sigward_map_close (or _refresh), so pointers taken before stay good; sigward_map_data, _len and _poison_word answer for the new one.
+/// Other threads may read, write and grow meanwhile in both cases, by calls or by pointers. Where a move is possible, a thread that
+/// asks for address, length and poison word one by one takes them with sigward_map_look.
+///
+/// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
+/// signal handlers.
+///
+/// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
+/// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
+/// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
+/// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor,
+/// adopted). -EOVERFLOW: too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.grow(new_len)))
+}
+
+/// Takes over the length that the file has now, up to the map's capacity: for readers of a file that another process makes longer.
+/// The map never becomes shorter; sigward_map_len answers. One system call.
+///
+/// Thread-safe. Returns 0; -EFAULT if the file is shorter than the map; -EINVAL if map is NULL or keeps no descriptor; else what
+/// fstat(2) says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_follow(map: *mut sigward_map) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.follow().map(drop)))
+}
+
+/// How many bytes the map can have without moving: its capacity, or its length if it has none. Thread-safe. 0 if map is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_capacity(map: *const sigward_map) -> u64 {
+    // SAFETY: as above.
+    unsafe { opened(map) }.map_or(0, |map| map.0.capacity())
+}
+
+/// Where the map's bytes are, how many, and their poison word.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct sigward_bytes {
+    /// As sigward_map_data.
+    pub data: *const c_void,
+    /// As sigward_map_len.
+    pub len: usize,
+    /// As sigward_map_poison_word.
+    pub poison: *const u64,
+}
+
+/// Address, length and poison word that belong together, also while another thread makes the map move (sigward_map_grow).
+///
+/// Signal-safe, thread-safe. Returns 0; -EINVAL if a pointer is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_look(map: *const sigward_map, out: *mut sigward_bytes) -> c_int {
+    // SAFETY: null, or an open map by the header's contract.
+    let map = unsafe { opened(map) };
+    // SAFETY: null, or room for one struct.
+    let (Some(map), Some(out)) = (map, unsafe { out.as_mut() }) else {
+        return code(Err(crate::Error::InvalidArgument));
+    };
+    let (data, len, poison) = map.0.look();
+    *out = sigward_bytes { data: data.cast(), len, poison };
+    code(Ok(()))
+}
+
 /// Waits until what was written is on the disk (msync(2)).
 ///
 /// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
-/// disk then. -EINVAL if map is NULL; else what msync says.
+/// disk then. -EINVAL if map is NULL; else what msync says: some of what was written is not on the disk. The kernel says that once
+/// and does not try again, so every later flush of this map says it, too, until sigward_map_refresh. On FUSE and network
+/// file systems a full disk is first met here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
     // SAFETY: null, or an open map by the header's contract.
@@ -353,25 +434,37 @@ pub extern "C" fn sigward_thread_check() -> c_int {
 /// # Safety
 /// `options` is null, or begins with the number of its bytes.
 unsafe fn read_options(options: *const sigward_map_options) -> Option<(MapOptions, bool)> {
+    /// The size of the first version.
+    const FIRST: usize = std::mem::offset_of!(sigward_map_options, capacity);
     if options.is_null() {
         return Some((MapOptions::new(), false));
     }
     // SAFETY: by this function's contract.
     let size = unsafe { options.cast::<usize>().read_unaligned() };
-    if size != size_of::<sigward_map_options>() {
+    if size != size_of::<sigward_map_options>() && size != FIRST {
         return None;
     }
-    // SAFETY: the caller vouches for `size` bytes.
-    let options = unsafe { options.read_unaligned() };
-    let switches = [options.writable, options.copy_on_write, options.populate, options.no_descriptor];
-    let sensible = switches.iter().all(|switch| *switch <= 1);
+    let mut given = sigward_map_options::default();
+    // SAFETY: the caller vouches for `size` bytes, and the struct has room for as many; all of its fields are numbers.
+    unsafe { std::ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut given).cast(), size) };
+    let options = given;
+    let switches = [
+        options.writable,
+        options.copy_on_write,
+        options.populate,
+        options.no_descriptor,
+        options.reserve_slowly,
+    ];
+    let sensible = switches.iter().all(|switch| *switch <= 1) && options.reserved == 0;
     sensible.then(|| {
         let made = MapOptions::new()
             .offset(options.offset)
             .len(options.len)
             .populate(options.populate == 1)
             .copy_on_write(options.copy_on_write == 1)
-            .no_descriptor(options.no_descriptor == 1);
+            .no_descriptor(options.no_descriptor == 1)
+            .capacity(options.capacity)
+            .reserve_slowly(options.reserve_slowly == 1);
         (made, options.writable == 1)
     })
 }

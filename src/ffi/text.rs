@@ -27,7 +27,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"no space: on the disk (a map, a file), or every entry point is in use (handlers are installed anew and again)"
         }
         libc::EFAULT => c"the map's bytes are lost: sigward_map_status tells why, sigward_map_refresh maps the file anew",
-        libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh, or replace again",
+        libc::ESTALE => c"the file was changed, or its name belongs to another one: call sigward_map_refresh, replace again, or read it again (a broken lease)",
         NO_DATA => c"the file is empty: map it when something is in it",
         libc::EISDIR => c"a directory: name a file",
         libc::ENODEV => c"a pipe, socket or device: name a regular file",
@@ -42,15 +42,15 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"called from a signal handler that interrupted the same call: call it outside handlers"
         }
         libc::EAGAIN => {
-            c"other threads keep changing this signal's disposition: call again when they have finished"
+            c"other threads keep changing this signal's disposition, or somebody has the file open for writing: call again when they have finished"
         }
         // On Linux the same number as EOPNOTSUPP.
-        libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks: use sigward_reserve_slowly",
+        libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks (use sigward_reserve_slowly) or has no leases",
         libc::EDQUOT => c"the quota is used up: nothing has changed",
         libc::EFBIG => c"the file would be larger than allowed: raise RLIMIT_FSIZE",
         libc::ESPIPE => c"a pipe has no blocks: name a regular file",
         libc::EROFS => c"the file system is mounted read-only",
-        libc::EACCES => c"no permission for this file, or the mapping is executable",
+        libc::EACCES => c"no permission for this file, its owner is another user (leases), or the mapping is executable",
         libc::EPERM | libc::ENOSYS => {
             c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals"
         }

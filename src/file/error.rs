@@ -1,9 +1,9 @@
-//! What can go wrong with a reservation or a replacement, each with what to do next.
+//! What can go wrong with a reservation, a replacement or a lease, each with what to do next.
 
 use std::ffi::c_int;
 use std::fmt;
 
-/// Why nothing was reserved or replaced. Except for [`Error::Unsynced`], the file is as it was and nothing is left behind.
+/// Why nothing was reserved, replaced or leased. Except for [`Error::Unsynced`] and [`Error::Broken`], the file is as it was and nothing is left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,6 +38,14 @@ pub enum Error {
         /// What fsync(2) answered.
         errno: c_int,
     },
+    /// Somebody has the file open for writing, or waits to open it so: no lease can be had now. C: `-EAGAIN`.
+    HasWriter,
+    /// A lease may be taken by the file's owner only, and with `CAP_LEASE`. C: `-EACCES`, as for a file that may not be read.
+    NotOwner,
+    /// This file system, or this system, has no leases. C: `-EOPNOTSUPP`.
+    NoLeases,
+    /// The lease was broken by force before it was given up: the file may have changed meanwhile. C: `-ESTALE`.
+    Broken,
     /// The kernel refused this system call. C: the errno (`-ENOSPC`, `-EDQUOT`, `-EACCES`, `-EPERM`, …).
     System {
         /// Its name.
@@ -52,12 +60,14 @@ impl Error {
     #[must_use]
     pub const fn errno(&self) -> c_int {
         match self {
-            Self::NoPromise => libc::EOPNOTSUPP,
+            Self::NoPromise | Self::NoLeases => libc::EOPNOTSUPP,
+            Self::HasWriter => libc::EAGAIN,
+            Self::NotOwner => libc::EACCES,
             Self::SizeLimit { .. } => libc::EFBIG,
             Self::Overflow => libc::EOVERFLOW,
             Self::Invalid(_) => libc::EINVAL,
             Self::Owner { .. } => libc::EPERM,
-            Self::SourceChanged => libc::ESTALE,
+            Self::SourceChanged | Self::Broken => libc::ESTALE,
             Self::NotAFile { errno } | Self::Unsynced { errno } | Self::System { errno, .. } => *errno,
         }
     }
@@ -96,6 +106,16 @@ impl fmt::Display for Error {
                     "the file is replaced, but its folder is not on the disk ({}): see the kernel's log",
                     std::io::Error::from_raw_os_error(*errno)
                 );
+            }
+            Self::HasWriter => {
+                "somebody has the file open for writing: take the lease when it is closed, or read through a guarded map"
+            }
+            Self::NotOwner => "the file is somebody else's: take the lease as its owner, or with CAP_LEASE",
+            Self::NoLeases => {
+                "no leases here (the file system, or /proc/sys/fs/leases-enable): read through a guarded map"
+            }
+            Self::Broken => {
+                "the lease was broken by force, so the file may have changed while it was read: read it again"
             }
             Self::System { call, errno } => {
                 return write!(

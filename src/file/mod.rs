@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | ftruncate(2), then writes through a map | [`reserve`], then those writes | `ENOSPC` of one call, with the file as it was |
 //! | `cp new live`, open with `O_TRUNC` and write | [`replace_file`], [`Replacement`] | an error, with the old file untouched |
+//! | reading a file that others may cut, and hope | [`Lease::take`], read, [`Lease::release`] | an error beforehand, or of `release`; a writer waits meanwhile |
 //!
 //! ```
 //! # let folder = std::env::temp_dir();
@@ -29,6 +30,7 @@
 //! Nothing in here touches a signal's disposition or needs [`crate::init`].
 
 mod error;
+mod lease;
 #[cfg(target_os = "linux")]
 mod linux;
 mod replace;
@@ -36,5 +38,6 @@ mod reserve;
 mod sys;
 
 pub use error::Error;
+pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub use reserve::{Promise, reserve, reserve_slowly};

@@ -28,6 +28,10 @@ pub enum Promise {
     /// Another one into the same block, also of other bytes, needs new room as soon as the kernel has written the first to the
     /// disk, and on a full disk it does that at once. Write whole pages once, or guard the map.
     FirstWriteOnly,
+    /// The file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it keeps of that: some refuse any write
+    /// on a full disk, also where they have reserved (fuse2fs). A store through a map asks for no room there and does not fail; a
+    /// flush of it does, or fsync(2).
+    Unproven,
 }
 
 /// Gives every byte of `offset..offset + len` its block, so that writes there, also through a map, cannot fail for lack of space;

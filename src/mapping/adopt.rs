@@ -77,6 +77,8 @@ fn adopt_owned(
         pages: address..end,
         data: address,
         length,
+        capacity: length,
+        grows: false,
         file_offset,
         descriptor: file.map_or(-1, IntoRawFd::into_raw_fd),
         can_reserve,

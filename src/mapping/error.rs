@@ -37,6 +37,14 @@ pub enum Error {
     },
     /// Offset and length together are more than any file has, or than memory can hold. C: `-EOVERFLOW`.
     Overflow,
+    /// The map has no room to grow so far in place. C: `-ENOMEM`, which mremap(2) says when it may not move.
+    Capacity {
+        /// How many bytes it can have at most.
+        capacity: u64,
+    },
+    /// The file could not be given blocks for the bytes that the map was to grow by: it is as it was, and so is the map. C: as
+    /// [`file::Error::errno`](crate::file::Error::errno) (`-ENOSPC`, `-EDQUOT`, `-EFBIG`, `-EOPNOTSUPP`, …).
+    Reserve(crate::file::Error),
     /// Part of these addresses is guarded already. C: `-EEXIST`.
     Overlap,
     /// The mapping holds code: zeros in its place would be run. C: `-EACCES`.
@@ -68,6 +76,8 @@ impl Error {
             Self::Empty => NO_DATA,
             Self::PastEnd { .. } => libc::ENXIO,
             Self::Overflow => libc::EOVERFLOW,
+            Self::Capacity { .. } => libc::ENOMEM,
+            Self::Reserve(error) => error.errno(),
             Self::Overlap => libc::EEXIST,
             Self::Executable => libc::EACCES,
             Self::ReadOnly => libc::EBADF,
@@ -116,6 +126,10 @@ impl fmt::Display for Error {
                 );
             }
             Self::Overflow => "offset and length together are too large",
+            Self::Capacity { capacity } => {
+                return write!(out, "the map has room for {capacity} bytes: open it with more capacity");
+            }
+            Self::Reserve(error) => return write!(out, "the file cannot grow: {error}"),
             Self::Overlap => "part of these addresses is guarded already: close the other map first",
             Self::Executable => "the mapping is executable: zeros in the place of code would be run",
             Self::ReadOnly => "the map is read-only: open it for writing",
@@ -141,7 +155,17 @@ fn advice(fault: &Fault) -> &'static str {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::Signal(error) = self { Some(error) } else { None }
+        match self {
+            Self::Signal(error) => Some(error),
+            Self::Reserve(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<crate::file::Error> for Error {
+    fn from(error: crate::file::Error) -> Self {
+        Self::Reserve(error)
     }
 }
 

@@ -13,7 +13,8 @@ use std::os::fd::OwnedFd;
 
 impl Map {
     /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that the path names. One or two
-    /// system calls. For a writable shared map the change time says nothing; there only length and path are compared.
+    /// system calls. For a writable shared map the change time says nothing; there only length and path are compared. Of a map
+    /// with room to grow ([`MapOptions::capacity`](super::MapOptions::capacity)) a file that has become longer is no news either.
     ///
     /// # Errors
     /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`];
@@ -26,26 +27,29 @@ impl Map {
         if facts.descriptor < 0 && facts.path.is_null() {
             return Err(Error::Invalid("a map without path and descriptor cannot be verified"));
         }
+        let end = self.end_wanted();
         if facts.descriptor >= 0 {
             let now = identity::of_mappable(facts.descriptor)?;
             if !now.is_same_file(&facts.identity) {
-                // Somebody has closed our descriptor and its number is another file's.
-                return Err(Error::System { call: "fstat", errno: libc::EBADF });
+                return Err(identity::NOT_OURS);
             }
-            self.compare(&now)?;
+            self.compare(&now, end)?;
         }
         let Some(path) = self.path() else { return Ok(()) };
         match identity::of_path(path) {
             Ok(named) if !named.is_same_file(&facts.identity) => Err(Error::Changed { replaced: true }),
-            Ok(named) => self.compare(&named),
+            Ok(named) => self.compare(&named, end),
             Err(libc::ENOENT | libc::ENOTDIR) => Err(Error::Changed { replaced: true }),
             Err(errno) => Err(Error::System { call: "stat", errno }),
         }
     }
 
-    fn compare(&self, now: &Identity) -> Result<(), Error> {
-        self.check_length(now)?;
+    fn compare(&self, now: &Identity, end: u64) -> Result<(), Error> {
+        self.check_length(now, end)?;
         let facts = self.facts();
+        if facts.grows {
+            return Ok(());
+        }
         let touched = now.changed != facts.identity.changed && !facts.is_written_through();
         if now.length != facts.identity.length || touched {
             return Err(Error::Changed { replaced: false });
@@ -53,23 +57,28 @@ impl Map {
         Ok(())
     }
 
-    /// Whether the file still reaches to the map's end, or as far as it did.
-    fn check_length(&self, now: &Identity) -> Result<(), Error> {
-        let facts = self.facts();
-        let start = facts.file_offset + (facts.data - facts.pages.start) as u64;
+    /// How far the file has to reach. To be taken before the file is looked at: the map may be growing.
+    pub(super) fn end_wanted(&self) -> u64 {
+        let slot = self.slot();
         // An adopted map may have been made longer than its file.
-        let end = (start + self.len() as u64).min(facts.identity.length);
+        (slot.facts().start_in_file() + slot.length() as u64).min(slot.end_in_file())
+    }
+
+    /// Whether the file still reaches to the map's end, or as far as it did.
+    pub(super) fn check_length(&self, now: &Identity, end: u64) -> Result<(), Error> {
         if now.length >= end {
             return Ok(());
         }
+        let start = self.facts().start_in_file();
         let fault = Fault::of(Cause::Truncated { len_now: now.length }, libc::EFAULT);
         Err(Error::Lost(self.publish(Fault { offset: now.length.saturating_sub(start), ..fault })))
     }
 
     /// As `check_length`, of the file as it is now.
     pub(super) fn check_length_now(&self) -> Result<(), Error> {
+        let end = self.end_wanted();
         match identity::of_mappable(self.facts().descriptor) {
-            Ok(now) if now.is_same_file(&self.facts().identity) => self.check_length(&now),
+            Ok(now) if now.is_same_file(&self.facts().identity) => self.check_length(&now, end),
             _ => Ok(()),
         }
     }
@@ -91,9 +100,12 @@ impl Map {
     /// As [`Map::open`]; then the map is what it was.
     pub fn refresh(&mut self) -> Result<(), Error> {
         if self.facts().adopted {
-            return super::adopt::heal(self);
+            super::adopt::heal(self)?;
+            *self.unwritten.get_mut() = 0;
+            return Ok(());
         }
         if self.verify().is_ok() {
+            *self.unwritten.get_mut() = 0;
             return Ok(());
         }
         let write = self.facts().protection & libc::PROT_WRITE != 0;
@@ -102,11 +114,11 @@ impl Map {
             Some(path) => open::open(path, write && !self.options().copy_on_write)?,
             None => self.own_file()?,
         };
-        *self = self.options().finish(file, identity, write, path)?;
+        *self = self.options().with_room_of(self.facts()).finish(file, identity, write, path)?;
         Ok(())
     }
 
-    fn own_file(&self) -> Result<(OwnedFd, Identity), Error> {
+    pub(super) fn own_file(&self) -> Result<(OwnedFd, Identity), Error> {
         let descriptor = self.facts().descriptor;
         if descriptor < 0 {
             return Err(Error::Invalid("a map without path and descriptor cannot be mapped anew"));

@@ -47,6 +47,9 @@ impl Identity {
     }
 }
 
+/// Somebody has closed our descriptor, and its number is another file's.
+pub(crate) const NOT_OURS: Error = Error::System { call: "fstat", errno: libc::EBADF };
+
 /// What a path names now.
 pub(crate) fn of_path(path: &CStr) -> Result<Identity, c_int> {
     let mut status = MaybeUninit::<libc::stat>::uninit();

@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
@@ -46,16 +46,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Map {
-    slot: &'static Slot,
-    data: *mut u8,
-    length: usize,
+    /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes and poison word belong together.
+    slot: AtomicPtr<Slot>,
     options: MapOptions,
+    /// The errno of a flush that failed; 0 if none has.
+    pub(super) unwritten: AtomicI32,
+    /// What C had before moves, newest first: whoever has a pointer into it may go on (`grow.rs`).
+    older: AtomicPtr<Map>,
 }
-
-// SAFETY: the pages belong to this map and are only read through `&self`; the rest is atomics.
-unsafe impl Send for Map {}
-// SAFETY: as above.
-unsafe impl Sync for Map {}
 
 impl Map {
     /// Maps the whole file at `path` for reading. [`MapOptions`] has the rest.
@@ -88,9 +86,11 @@ impl Map {
         let granule = super::granule_of(file.as_raw_fd(), identity.block)?;
         let first = options.offset / granule as u64 * granule as u64;
         let before = (options.offset - first) as usize;
+        let capacity = capacity_of(&options, length, granule)?;
         let whole = before
-            .checked_add(length)
+            .checked_add(capacity)
             .and_then(|end| end.checked_next_multiple_of(granule))
+            .filter(|end| isize::try_from(*end).is_ok())
             .ok_or(Error::Overflow)?;
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
         let sharing = if options.copy_on_write { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
@@ -107,6 +107,8 @@ impl Map {
             pages: pages.addr()..pages.addr() + whole,
             data: pages.addr() + before,
             length,
+            capacity,
+            grows: options.capacity != 0,
             file_offset: first,
             descriptor,
             can_reserve,
@@ -132,9 +134,11 @@ impl Map {
         options: MapOptions,
         over: Option<&'static Slot>,
     ) -> Result<Self, Error> {
-        let (data, length) = (facts.data as *mut u8, facts.length);
         let refused = match registry::register(facts.clone(), over) {
-            Ok(slot) => return Ok(Self { slot, data, length, options }),
+            Ok(slot) => {
+                let (slot, unwritten) = (held(slot), AtomicI32::new(0));
+                return Ok(Self { slot, options, unwritten, older: AtomicPtr::default() });
+            }
             Err(refused) => refused,
         };
         give_back(facts);
@@ -145,37 +149,33 @@ impl Map {
         })
     }
 
-    /// Length in bytes.
+    /// Length in bytes. Of a map with a capacity it may become larger at any time, never smaller.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.length
+        self.slot().length()
     }
 
-    /// Never: an empty file cannot be mapped.
+    /// Only with a capacity: else an empty file cannot be mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
     /// Where the bytes are. Who reads them there checks [`Map::check`] afterwards.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
-        self.data
-    }
-
-    pub(super) fn as_mut_ptr(&self) -> *mut u8 {
-        self.data
+        self.slot().data()
     }
 
     pub(super) fn facts(&self) -> &Facts {
-        self.slot.facts()
+        self.slot().facts()
     }
 
     /// The lowest lost offset, `u64::MAX` while nothing is lost: to be read after the bytes. It lives as long as the map.
     #[must_use]
     pub fn poison_word(&self) -> &AtomicU64 {
         // SAFETY: the slot lives for ever; the word is an atomic number.
-        unsafe { &*self.slot.poison().word().cast() }
+        unsafe { &*self.slot().poison().word().cast() }
     }
 
     /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's end, 0 behind it, and fewer
@@ -196,21 +196,22 @@ impl Map {
     /// `count` bytes at `to` may be written.
     #[inline]
     pub(crate) unsafe fn read_raw(&self, offset: u64, to: *mut u8, count: usize) -> Option<usize> {
-        let from = self.data.wrapping_add(offset as usize);
+        let slot = self.slot();
+        let from = slot.data().wrapping_add(offset as usize);
         let end = offset.wrapping_add(count as u64);
         // Branches that are foretold: the copy does not wait for the arithmetic of the map's end.
-        if end < offset || end > self.length as u64 {
+        if end < offset || end > slot.length() as u64 {
             // SAFETY: by this function's contract.
             return unsafe { self.read_clipped(offset, to, count) };
         }
         if !is_small(count) {
             // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to` is somebody else's memory.
             // A page that is lost meanwhile is replaced by zeros, which `intact` finds out.
-            return unsafe { fetch_many(from, to, count, || self.judge_read(offset, count)) };
+            return unsafe { fetch_many(from, to, count, || judge_read(slot, offset, count)) };
         }
         // SAFETY: as above.
         unsafe { fetch_small(from, to, count) };
-        self.judge_read(offset, count)
+        judge_read(slot, offset, count)
     }
 
     #[cold]
@@ -221,11 +222,6 @@ impl Map {
             // SAFETY: by the caller's contract.
             rest => unsafe { self.read_raw(offset, to, rest) },
         }
-    }
-
-    #[inline]
-    fn judge_read(&self, offset: u64, count: usize) -> Option<usize> {
-        intact(offset, count, self.slot.poison().after_reading())
     }
 
     /// As [`Map::read_at`], but all of `buffer` or an error.
@@ -261,11 +257,11 @@ impl Map {
     /// [`Error::Lost`] if any of them is lost now; [`Error::Invalid`] if the range is not within the map.
     #[inline]
     pub fn check(&self, range: Range<usize>) -> Result<(), Error> {
-        self.judge(&range, self.slot.poison().after_reading())
+        self.judge(&range, self.slot().poison().after_reading())
     }
 
     pub(super) fn judge(&self, range: &Range<usize>, poison: u64) -> Result<(), Error> {
-        if range.start > range.end || range.end > self.length {
+        if range.start > range.end || range.end > self.len() {
             return Err(BEYOND);
         }
         if range.is_empty() || range.end as u64 <= poison { Ok(()) } else { Err(self.lost()) }
@@ -279,14 +275,15 @@ impl Map {
     /// [`Map::read_at`] or [`Map::with`].
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: `length` readable bytes that live as long as `self`; that they do not change is the caller's word.
-        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+        // SAFETY: so many readable bytes that live as long as `self`; that they do not change is the caller's word.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 
     /// What has been lost: none while the map is intact as far as anybody has looked. Signal-safe.
     #[must_use]
     pub fn status(&self) -> Option<Fault> {
-        self.slot.fault()
+        let older = self.older().and_then(Self::status);
+        self.slot().fault().into_iter().chain(older).min_by_key(|fault| fault.offset)
     }
 
     /// Reads in every page of the range now (for a writable shared map: allocates it), so that a page that cannot be had is
@@ -295,13 +292,14 @@ impl Map {
     /// # Errors
     /// [`Error::Lost`], [`Error::Invalid`] if the range is not within the map, [`Error::System`].
     pub fn populate(&self, range: Range<usize>) -> Result<(), Error> {
-        if range.start > range.end || range.end > self.length {
+        let slot = self.slot();
+        if range.start > range.end || range.end > slot.length() {
             return Err(BEYOND);
         }
         if range.is_empty() {
             return Ok(());
         }
-        let facts = self.facts();
+        let facts = slot.facts();
         let write = facts.can_reserve;
         let within = |offset: usize| facts.data + offset - facts.pages.start;
         let start = facts.pages.start + within(range.start) / facts.granule * facts.granule;
@@ -309,29 +307,10 @@ impl Map {
         match present::populate(&(start..end), write) {
             Ok(()) => {}
             // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt with by the handler.
-            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => self.touch(start..end, write),
+            Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => touch(slot, start..end, write),
             Err(errno) => return Err(Error::System { call: "madvise", errno }),
         }
         self.check(range)
-    }
-
-    /// Touches every page of a range of the map, up to the first that is lost.
-    fn touch(&self, pages: Range<usize>, write: bool) {
-        let before = self.slot.poison().lowest();
-        for page in pages.step_by(page_size()) {
-            // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
-            let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
-            let seen = byte.load(Ordering::Relaxed);
-            if write {
-                // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
-                std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
-                    .ok();
-            }
-            std::hint::black_box(seen);
-            if self.slot.poison().lowest() < before {
-                return;
-            }
-        }
     }
 
     /// The path that was opened.
@@ -349,23 +328,25 @@ impl Map {
     /// Takes the map away but keeps its addresses readable for ever, as zeros that cost no memory: for a garbage-collected
     /// language, where nobody can tell when the last slice is gone.
     pub fn retire(self) {
+        if let Some(older) = self.take_older() {
+            older.retire();
+        }
         let kept = std::mem::ManuallyDrop::new(self);
         let pages = kept.facts().pages.clone();
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
         // SAFETY: pages of this map, whose last user is gone; a handler at work there would put zeros as well.
         let zeros = unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
         // If the kernel refuses, all stays as it is, guarded.
-        if zeros != libc::MAP_FAILED && registry::retire(kept.slot) {
+        if zeros != libc::MAP_FAILED && registry::retire(kept.slot()) {
             give_back(kept.facts());
-            registry::release(kept.slot);
+            registry::release(kept.slot());
         }
     }
 
     /// How many of `count` bytes from `offset` on lie in the map.
     #[inline]
     pub(super) fn clip(&self, offset: u64, count: usize) -> usize {
-        let rest = (self.length as u64).saturating_sub(offset);
-        if count as u64 <= rest { count } else { rest as usize }
+        clip(self.len(), offset, count)
     }
 
     #[cold]
@@ -377,8 +358,46 @@ impl Map {
         self.options
     }
 
+    #[inline]
     pub(super) fn slot(&self) -> &'static Slot {
-        self.slot
+        // Acquire pairs with `take_place_of`: the slot is filled.
+        // SAFETY: made from a `&'static Slot` that stays registered as long as this map.
+        unsafe { &*self.slot.load(Ordering::Acquire) }
+    }
+
+    /// Address, length and poison word of one moment.
+    #[cfg(feature = "capi")]
+    pub(crate) fn look(&self) -> (*const u8, usize, *const u64) {
+        let slot = self.slot();
+        (slot.data(), slot.length(), slot.poison().word())
+    }
+
+    /// What the map was before its last move.
+    fn older(&self) -> Option<&Self> {
+        // SAFETY: null, or a box that this map has until it is dropped.
+        unsafe { self.older.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn take_older(&self) -> Option<Box<Self>> {
+        let older = self.older.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: made by `Box::into_raw`, and nobody else's from now on.
+        (!older.is_null()).then(|| unsafe { Box::from_raw(older) })
+    }
+
+    /// This map is `larger` from now on, which shows the same file. What it was stays readable until it is closed, so other threads
+    /// may be reading meanwhile. Only under the lock for growing.
+    pub(super) fn move_to(&self, larger: Self) {
+        let larger = std::mem::ManuallyDrop::new(larger);
+        let before = Self {
+            slot: held(self.slot()),
+            options: self.options,
+            unwritten: AtomicI32::new(self.unwritten.load(Ordering::Acquire)),
+            older: AtomicPtr::new(self.older.load(Ordering::Acquire)),
+        };
+        let before = Box::into_raw(Box::new(before));
+        // A child that is forked in between has at worst a mapping too many.
+        self.slot.store(larger.slot.load(Ordering::Relaxed), Ordering::Release);
+        self.older.store(before, Ordering::Release);
     }
 }
 
@@ -386,8 +405,8 @@ impl std::fmt::Debug for Map {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Map")
             .field("path", &self.path())
-            .field("data", &self.data)
-            .field("length", &self.length)
+            .field("data", &self.as_ptr())
+            .field("length", &self.len())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
@@ -397,15 +416,51 @@ const BEYOND: Error = Error::Invalid("the range is not within the map");
 
 impl Drop for Map {
     fn drop(&mut self) {
-        registry::withdraw(self.slot);
+        drop(self.take_older());
+        registry::withdraw(self.slot());
         let facts = self.facts();
         if !facts.adopted {
             // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
             unsafe { libc::munmap(facts.pages.start as *mut _, facts.pages.len()) };
         }
         give_back(facts);
-        registry::release(self.slot);
+        registry::release(self.slot());
     }
+}
+
+/// Touches every page of a range of the map, up to the first that is lost.
+fn touch(slot: &Slot, pages: Range<usize>, write: bool) {
+    let before = slot.poison().lowest();
+    for page in pages.step_by(page_size()) {
+        // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
+        let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
+        let seen = byte.load(Ordering::Relaxed);
+        if write {
+            // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
+            std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
+                .ok();
+        }
+        std::hint::black_box(seen);
+        if slot.poison().lowest() < before {
+            return;
+        }
+    }
+}
+
+fn held(slot: &'static Slot) -> AtomicPtr<Slot> {
+    AtomicPtr::new(std::ptr::from_ref(slot).cast_mut())
+}
+
+#[inline]
+fn judge_read(slot: &Slot, offset: u64, count: usize) -> Option<usize> {
+    intact(offset, count, slot.poison().after_reading())
+}
+
+/// How many of `count` bytes from `offset` on lie below `length`.
+#[inline]
+pub(super) fn clip(length: usize, offset: u64, count: usize) -> usize {
+    let rest = (length as u64).saturating_sub(offset);
+    if count as u64 <= rest { count } else { rest as usize }
 }
 
 /// How many of `count` bytes from `offset` on are the file's; none if the first is not.
@@ -433,6 +488,9 @@ pub(super) fn give_back(facts: &Facts) {
 
 /// The bytes that the options ask for, if the file has them.
 fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
+    if identity.length == 0 && options.capacity != 0 {
+        return Ok(0);
+    }
     if identity.length == 0 {
         return Err(Error::Empty);
     }
@@ -444,4 +502,20 @@ fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> 
         return Err(Error::PastEnd { length: identity.length });
     }
     isize::try_from(end - options.offset).map(isize::unsigned_abs).map_err(|_| Error::Overflow)
+}
+
+/// How many bytes the map may ever have.
+fn capacity_of(options: &MapOptions, length: usize, granule: usize) -> Result<usize, Error> {
+    if options.capacity == 0 {
+        return Ok(length);
+    }
+    if options.offset != 0 || options.length != 0 || options.copy_on_write || options.no_descriptor {
+        return Err(Error::Invalid("a map of a part, a private one, or one without descriptor cannot grow"));
+    }
+    // There a mapping makes the file itself longer (`hugetlbfs_file_mmap` in the kernel's fs/hugetlbfs/inode.c).
+    if granule != page_size() {
+        return Err(Error::Invalid("a map of huge pages cannot grow"));
+    }
+    let capacity = usize::try_from(options.capacity).map_err(|_| Error::Overflow)?;
+    Ok(capacity.max(length))
 }

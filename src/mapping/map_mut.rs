@@ -1,11 +1,11 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
-use super::map::{Map, intact};
+use super::map::{Map, clip, intact};
 use super::options::MapOptions;
 use std::ops::{Deref, Range};
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A mapped file that is written to. What is written where the file has no room, or no longer reaches, is kept from harm but
 /// not in the file: [`MapMut::write_at`] and [`MapMut::flush`] say so.
@@ -106,7 +106,11 @@ impl MapMut {
     /// Waits until what was written is on the disk (msync(2), `MS_SYNC`).
     ///
     /// # Errors
-    /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then. [`Error::System`] with msync's errno.
+    /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then. [`Error::System`] with msync's errno: some
+    /// of what was written is not on the disk, and nobody knows which part. The kernel says that once and does not try again,
+    /// so every later flush of this map fails with the same errno, until [`MapMut::refresh`]. Of two flushes at the same time one is told.
+    ///
+    /// On FUSE and network file systems a full disk is first met here: no store asks them for room.
     pub fn flush(&self) -> Result<(), Error> {
         self.0.flush()
     }
@@ -118,31 +122,42 @@ impl Map {
     /// # Safety
     /// The map is writable, and no other thread reads or writes these bytes meanwhile except as C would: at its own risk.
     pub(crate) unsafe fn write_shared(&self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
-        let count = self.clip(offset, bytes.len());
+        let slot = self.slot();
+        let count = clip(slot.length(), offset, bytes.len());
         if count == 0 {
             return Ok(0);
         }
-        let to = self.as_mut_ptr().wrapping_add(offset as usize);
+        let to = slot.data().wrapping_add(offset as usize);
         // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be had is replaced by private
         // memory, which `intact` finds out.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
-        let poison = self.slot().poison().after_writing();
+        let poison = slot.poison().after_writing();
         intact(offset, count, poison).ok_or_else(|| self.lost())
     }
 
-    #[cfg(feature = "capi")]
     pub(crate) fn is_writable(&self) -> bool {
         self.facts().protection & libc::PROT_WRITE != 0
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let pages = self.facts().pages.clone();
-        // SAFETY: the map's own pages; changes no bytes.
-        let failed = unsafe { libc::msync(pages.start as *mut _, pages.len(), libc::MS_SYNC) } != 0;
+        let slot = self.slot();
+        let (start, end) = (slot.facts().pages.start, slot.data().addr() + slot.length());
+        // SAFETY: the map's own pages, as far as it has bytes now; changes none.
+        let failed = unsafe { libc::msync(start as *mut _, end - start, libc::MS_SYNC) } != 0;
         let error = Error::system("msync");
+        if failed && !matches!(error.errno(), libc::EBUSY | libc::EINVAL | libc::ENOMEM) {
+            // Pages whose writing has failed count as written from then on: the next msync(2) says 0.
+            self.unwritten.store(error.errno(), Ordering::Release);
+        }
         // Pages that were cut off before anybody met it are not on the disk either.
         self.check_length_now()?;
-        self.check(0..self.len())?;
-        if failed { Err(error) } else { Ok(()) }
+        if self.status().is_some() {
+            return Err(self.lost());
+        }
+        match self.unwritten.load(Ordering::Acquire) {
+            _ if failed => Err(error),
+            0 => Ok(()),
+            errno => Err(Error::System { call: "msync", errno }),
+        }
     }
 }

@@ -29,6 +29,7 @@ mod error;
 mod fault;
 mod fetch;
 mod freshness;
+mod grow;
 mod handler;
 mod identity;
 mod map;
@@ -55,6 +56,8 @@ pub use view::View;
 pub(crate) use adopt::adopt_path;
 #[cfg(feature = "capi")]
 pub(crate) use error::NO_DATA;
+#[cfg(target_os = "linux")]
+pub(crate) use registry::word_wiped_on_fork;
 pub(crate) use seat::{ensure_on_top, is_guarding};
 
 use std::ffi::c_int;

@@ -5,6 +5,7 @@ use super::identity::{self, Identity, c_path};
 use super::map::Map;
 use super::map_mut::MapMut;
 use super::open;
+use super::registry::Facts;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -23,12 +24,15 @@ use std::path::Path;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct MapOptions {
     pub(super) offset: u64,
     pub(super) length: u64,
     pub(super) populate: bool,
     pub(super) copy_on_write: bool,
     pub(super) no_descriptor: bool,
+    pub(super) capacity: u64,
+    pub(super) reserve_slowly: bool,
 }
 
 impl MapOptions {
@@ -71,6 +75,36 @@ impl MapOptions {
     #[must_use]
     pub fn no_descriptor(mut self, none: bool) -> Self {
         self.no_descriptor = none;
+        self
+    }
+
+    /// Keeps address space for so many bytes, counted from the file's start, so that the map can grow in place
+    /// ([`MapMut::grow_in_place`]) or follow a file that somebody else makes longer ([`Map::follow`]): no address changes and no
+    /// reader waits. It costs no memory, only addresses, so ask for plenty. A file that is longer already is mapped whole. With
+    /// a capacity an empty file can be mapped as well.
+    ///
+    /// For whole files only: not with [`offset`](Self::offset), [`len`](Self::len), [`copy_on_write`](Self::copy_on_write) or
+    /// [`no_descriptor`](Self::no_descriptor), and not on hugetlbfs. `ENOMEM` or `EAGAIN` of opening say that the addresses
+    /// cannot be had: `RLIMIT_AS`, or `RLIMIT_MEMLOCK` after mlockall(2) with `MCL_FUTURE`, which counts all of it.
+    #[must_use]
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// Where the file system cannot promise blocks (ext2, some network file systems), growing writes zeros instead of failing: see
+    /// [`reserve_slowly`](crate::file::reserve_slowly) for what that costs.
+    #[must_use]
+    pub fn reserve_slowly(mut self, slowly: bool) -> Self {
+        self.reserve_slowly = slowly;
+        self
+    }
+
+    /// With as much room as a map that has grown has.
+    pub(super) fn with_room_of(mut self, facts: &Facts) -> Self {
+        if facts.grows {
+            self.capacity = self.capacity.max(facts.capacity as u64);
+        }
         self
     }
 

@@ -11,10 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sigward/sigward/tests/go/internal/harness"
 )
 
 const (
@@ -23,41 +24,29 @@ const (
 	archive = "../../go/lib/linux_amd64/libsigward.a"
 )
 
-var scratch string // where the tests build; removed at the end
+func TestMain(m *testing.M) { harness.Main(m, "hosts") }
 
-func TestMain(m *testing.M) {
-	var err error
-	if scratch, err = os.MkdirTemp("", "sigward-hosts-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(scratch)
-	os.Exit(code)
-}
-
-// A kind of program is bare or warded. That is a build tag and nothing else.
-type kind string
+type kind = harness.Kind
 
 const (
-	bare   kind = "bare"
-	warded kind = "warded"
+	bare   = harness.Bare
+	warded = harness.Warded
 )
 
-func (k kind) tags() []string {
-	if k == warded {
-		return []string{"-tags", "warded"}
-	}
-	return nil
-}
+var (
+	once     = harness.Once
+	command  = harness.Command
+	buildC   = harness.BuildC
+	killedBy = harness.KilledBy
+	cells    = harness.Cells
+)
 
 // kinds are the kinds to test. SIGWARD_BUILDS narrows them.
 func kinds(t *testing.T) []kind {
 	t.Helper()
 	var list []kind
-	wanted := os.Getenv("SIGWARD_BUILDS")
 	for _, k := range []kind{bare, warded} {
-		if wanted == "" || strings.Contains(wanted, string(k)) {
+		if k.Wanted() {
 			list = append(list, k)
 		}
 	}
@@ -74,48 +63,16 @@ func forEachKind(t *testing.T, test func(t *testing.T, k kind)) {
 
 // ---------------------------------------------------------------- building
 
-type artifact struct {
-	once sync.Once
-	err  error
-}
-
-var artifacts sync.Map // path → *artifact
-
-// once makes a file in the scratch folder at its first use, and fails the test when that did not work.
-func once(t *testing.T, name string, make func(path string) error) string {
-	t.Helper()
-	path := filepath.Join(scratch, name)
-	entry, _ := artifacts.LoadOrStore(path, new(artifact))
-	made := entry.(*artifact)
-	made.once.Do(func() { made.err = make(path) })
-	if made.err != nil {
-		t.Fatalf("build %s: %v", name, made.err)
-	}
-	return path
-}
-
-func command(environment []string, name string, arguments ...string) error {
-	cmd := exec.Command(name, arguments...)
-	cmd.Env = append(os.Environ(), environment...)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
-	}
-	return nil
-}
-
 func buildGo(k kind, environment []string, path, source string, flags ...string) error {
-	if _, err := os.Stat(archive); k == warded && err != nil {
-		return fmt.Errorf("%w: run make archive first, or set SIGWARD_BUILDS=bare", err)
+	if err := k.Archived(archive); err != nil {
+		return err
 	}
-	arguments := append([]string{"build", "-o", path}, k.tags()...)
+	arguments := []string{"build", "-o", path}
+	if k == warded {
+		arguments = append(arguments, "-tags", "warded")
+	}
 	arguments = append(arguments, flags...)
 	return command(environment, "go", append(arguments, source)...)
-}
-
-// buildC compiles strictly, with threads.
-func buildC(path string, arguments ...string) error {
-	flags := []string{"-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path}
-	return command(nil, "cc", append(flags, arguments...)...)
 }
 
 func launcher(t *testing.T) string {
@@ -147,7 +104,7 @@ func fate(t *testing.T, program, setup, action string) string {
 	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(),
 		"MATRIX_EARLY="+early(setup),
-		"MATRIX_LIBRARY="+filepath.Join(scratch, "library-bare.so"))
+		"MATRIX_LIBRARY="+filepath.Join(harness.Scratch, "library-bare.so"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	var err error
@@ -175,15 +132,6 @@ func early(setup string) string {
 		return rest
 	}
 	return ""
-}
-
-func killedBy(err error, signal syscall.Signal) bool {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == signal
 }
 
 // runIntoHead is `program | head -1`, with a real head.

@@ -1,5 +1,9 @@
 //! Small file systems for tests, each made on a loop device or in memory and mounted in a mount namespace of its own: nothing stays
 //! behind when the host in there ends. One that cannot be had is named and skipped; with `SIGWARD_REQUIRE_ALL=1` that fails.
+//!
+//! A FUSE file system's daemon is a child of the process that becomes the host, and the kernel kills it with that process
+//! (`PR_SET_PDEATHSIG`): after the host's maps and files are gone, as those still need it. The host goes the same way with the
+//! test, whatever ends that. A daemon in the background would keep its mount namespace, and itself, for ever.
 
 use super::{Link, Run, Scratch, prepared, run_command, skip};
 use std::path::Path;
@@ -64,7 +68,51 @@ pub const OVERLAY: FileSystem = FileSystem {
     reads_allocate: true,
 };
 
+/// Where a store into a map asks for its block, and dies without one.
 pub const ALL: [&FileSystem; 6] = [&TMPFS, &EXT4, &EXT2, &XFS, &BTRFS, &OVERLAY];
+
+/// Begins a daemon in the foreground, as a child that dies with the host, and waits for its mount. Whatever it says goes to a
+/// file: the host's pipes end with the host.
+macro_rules! daemon {
+    ($before:literal, $daemon:literal) => {
+        concat!(
+            $before,
+            "\nsetpriv --pdeathsig KILL ",
+            $daemon,
+            r#" >"$S/daemon" 2>&1 </dev/null &
+               DAEMON=$!
+               until mountpoint -q "$M"; do kill -0 $DAEMON || { cat "$S/daemon" >&2; exit 1; }; sleep 0.02; done"#
+        )
+    };
+}
+
+/// ext4 in an image, by a daemon that has fallocate(2), times of whole seconds, and no extent lists. It wants free blocks for every
+/// write, also where blocks are reserved or written.
+pub const FUSE2FS: FileSystem = FileSystem {
+    name: "fuse2fs",
+    needs: "fuse2fs",
+    mount: daemon!(
+        r#"truncate -s 32m "$S/img"; mke2fs -q -F -t ext4 -b 4096 -O ^has_journal "$S/img""#,
+        r#"fuse2fs -f "$S/img" "$M" -o fakeroot"#
+    ),
+    copy_on_write: false,
+    reads_allocate: false,
+};
+/// A small tmpfs, by a daemon that has no fallocate(2).
+pub const BINDFS: FileSystem = FileSystem {
+    name: "bindfs",
+    needs: "bindfs",
+    mount: daemon!(
+        r#"mkdir "$S/below"; mount -t tmpfs -o size=16m none "$S/below""#,
+        r#"bindfs -f "$S/below" "$M""#
+    ),
+    copy_on_write: false,
+    reads_allocate: false,
+};
+
+/// Where a store into a map asks nobody for room: the daemon is asked when the page is written to it, by msync(2) or later, and
+/// says then that there is none. "$DAEMON" is its process.
+pub const IN_USER_SPACE: [&FileSystem; 2] = [&FUSE2FS, &BINDFS];
 
 impl FileSystem {
     /// Runs `script` where "$M" is this file system, mounted, and "$1" the host.
@@ -80,6 +128,8 @@ impl FileSystem {
         if unsafe { libc::geteuid() } != 0 {
             unshare.args(["--user", "--map-root-user"]);
         }
+        // In there, as a user namespace takes back what was asked for before it.
+        unshare.args(["setpriv", "--pdeathsig", "KILL"]);
         unshare.args(["sh", "-euc", &format!("{}\n{script}", self.mount), "sh"]).arg(host);
         run_command({
             unshare.env("S", scratch.path()).env("M", &at);

@@ -6,6 +6,7 @@ use super::super::sys::{again, status};
 use super::extents::extents;
 use super::promise::{is_zfs, promise};
 use super::quiet::{Hold, quietly};
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,6 +19,8 @@ pub(in crate::file) struct Reservation<'a> {
     /// Where the caller's range ends.
     pub(super) end: u64,
     pub(super) before: libc::stat,
+    /// Whether a call was made that can have made the file longer. If none was, it is somebody else's doing, and stays.
+    pub(super) lengthened: Cell<bool>,
 }
 
 impl<'a> Reservation<'a> {
@@ -40,7 +43,7 @@ impl<'a> Reservation<'a> {
         }
         let unit = if keeps_list(file) { largest_folio() } else { page() };
         let upto = end.next_multiple_of(unit).min(length.max(end));
-        Ok(Self { file, range: offset - offset % unit..upto, end, before })
+        Ok(Self { file, range: offset - offset % unit..upto, end, before, lengthened: Cell::new(false) })
     }
 
     /// Whether the file has to become longer.
@@ -86,6 +89,9 @@ impl<'a> Reservation<'a> {
     }
 
     pub(super) fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
+        if mode & libc::FALLOC_FL_KEEP_SIZE == 0 {
+            self.lengthened.set(true);
+        }
         let (start, len) = (range.start as i64, (range.end - range.start) as i64);
         quietly(Hold::All, || {
             // SAFETY: no pointers.

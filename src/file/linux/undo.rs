@@ -18,7 +18,7 @@ impl Reservation<'_> {
         let Ok(now) = status(self.file) else { return };
         let same_length = now.st_size == self.before.st_size;
         // Only a call that cannot keep the length has moved it, and then not beyond the range.
-        if now.st_size > self.before.st_size && now.st_size as u64 <= self.end {
+        if self.lengthened.get() && now.st_size > self.before.st_size && now.st_size as u64 <= self.end {
             self.cut();
         }
         if let Some(known) = known {

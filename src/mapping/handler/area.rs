@@ -36,8 +36,8 @@ impl Area {
 
 /// What a handler may touch around a fault in a map.
 pub(crate) struct Reach {
-    /// All of a map of our own; of an adopted one the mapping that the address is in: what comes before and after may be somebody
-    /// else's by now.
+    /// Of a map of our own all, but not what is kept for growth beyond its end; of an adopted one the mapping that the address is in:
+    /// what comes before and after may be somebody else's by now.
     pub(crate) pages: Range<usize>,
     /// Whether it is certain that the map's file, or a patch of it, is there: then it may be replaced again.
     pub(crate) certain: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Reach {
 pub(crate) fn reach(slot: &Slot, address: usize) -> Option<Reach> {
     let facts = slot.facts();
     if !facts.adopted {
-        return Some(Reach { pages: facts.pages.clone(), certain: true });
+        return Some(Reach { pages: slot.pages_around(address), certain: true });
     }
     let area = area_at(address)?;
     let certain = area.shows(facts, address) || backing::is_patch(&area, facts, address);

@@ -5,7 +5,7 @@ use super::present::{DAMAGED, are_there};
 use crate::chain::Fault as Delivered;
 use crate::mapping::fault::{Cause, Fault};
 use crate::mapping::identity::Identity;
-use crate::mapping::registry::Facts;
+use crate::mapping::registry::{Facts, Slot};
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
 use std::ops::Range;
@@ -26,7 +26,8 @@ pub(super) enum Finding {
 }
 
 /// Looks for the cause of a fault in a map.
-pub(super) fn find(facts: &Facts, delivered: &Delivered) -> Finding {
+pub(super) fn find(slot: &Slot, delivered: &Delivered) -> Finding {
+    let facts = slot.facts();
     let page = page_of(facts, delivered.address);
     if delivered.code == MEMORY {
         let size = facts.granule.max(1_usize.checked_shl(delivered.shift).unwrap_or(0));
@@ -34,7 +35,15 @@ pub(super) fn find(facts: &Facts, delivered: &Delivered) -> Finding {
         let pages = start..(start + size).min(facts.pages.end);
         return lost(Cause::Hardware, DAMAGED, start, pages);
     }
+    // Before the file is looked at: the map may be growing.
+    let end_wanted = slot.end_in_file();
     let file = status(facts.descriptor).map(|status| Identity::of(&status));
+    if file.is_none() && facts.descriptor >= 0 {
+        // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a server has lost it (ESTALE).
+        if let Err(errno) = read_byte(facts, &page) {
+            return lost(Cause::Io(errno), errno, page.start, page);
+        }
+    }
     // A descriptor that somebody closed and that is another file's now says nothing.
     let Some(file) = file.filter(|file| facts.descriptor >= 0 && file.is_same_file(&facts.identity)) else {
         return without_descriptor(facts, delivered, page);
@@ -45,11 +54,17 @@ pub(super) fn find(facts: &Facts, delivered: &Delivered) -> Finding {
         let cause = Cause::Truncated { len_now: file.length };
         return lost(cause, libc::EFAULT, end, first_lost..facts.pages.end);
     }
-    in_file(facts, delivered, &file, page)
+    in_file(facts, delivered, &file, page, file.length >= end_wanted)
 }
 
-/// The file reaches beyond the page.
-fn in_file(facts: &Facts, delivered: &Delivered, file: &Identity, page: Range<usize>) -> Finding {
+/// The file reaches beyond the page; `is_long` if it reaches as far as it did.
+fn in_file(
+    facts: &Facts,
+    delivered: &Delivered,
+    file: &Identity,
+    page: Range<usize>,
+    is_long: bool,
+) -> Finding {
     let write = delivered.write.unwrap_or(false);
     let needs_space = write && facts.sharing == libc::MAP_SHARED;
     if needs_space && facts.can_reserve {
@@ -62,7 +77,7 @@ fn in_file(facts: &Facts, delivered: &Delivered, file: &Identity, page: Range<us
     } else if are_there(&page, needs_space) {
         // What is written through the map itself moves the time of change: then that is no sign.
         let as_mapped = facts.is_written_through() || file.changed == facts.identity.changed;
-        if file.length >= facts.identity.length && as_mapped {
+        if is_long && as_mapped {
             return Finding::Healed;
         }
         // It was cut and is long enough again: what is there now are other bytes, and where it was cut nobody knows.

@@ -24,7 +24,7 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
         // A patch that nobody remembers.
         return true;
     }
-    match find(slot.facts(), delivered) {
+    match find(slot, delivered) {
         Finding::Healed => counters::HEALED.add(),
         Finding::Lost { mut fault, from, pages } => {
             fault.offset = from.saturating_sub(slot.facts().data) as u64;

@@ -8,16 +8,21 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// What does not change while a map is registered.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct Facts {
-    /// Whole pages.
+    /// Whole pages; of a map that grows all that it may ever reach.
     pub(crate) pages: Range<usize>,
-    /// Where the user's bytes begin, and how many they are.
+    /// Where the user's bytes begin, and how many they are when the map is made: [`Slot::length`] tells how many they are now.
     pub(crate) data: usize,
     pub(crate) length: usize,
+    /// How far the bytes may grow, from `data` on.
+    pub(crate) capacity: usize,
+    /// Whether the map may grow: then a file that is longer than the map, and its time of change, say nothing.
+    pub(crate) grows: bool,
     /// Offset in the file of the first page.
     pub(crate) file_offset: u64,
     /// -1: none is kept.
@@ -43,6 +48,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Where in the file the first of the user's bytes is.
+    pub(crate) fn start_in_file(&self) -> u64 {
+        self.file_offset + (self.data - self.pages.start) as u64
+    }
+
     /// Whether what is written to the map goes to the file.
     pub(crate) fn is_written_through(&self) -> bool {
         self.sharing == libc::MAP_SHARED && self.protection & libc::PROT_WRITE != 0
@@ -56,6 +66,12 @@ const PATCHES: usize = 8;
 pub(crate) struct Slot {
     /// First: C and Go read it without asking us.
     poison: Poison,
+    /// Where the user's bytes begin: as the facts say, beside what every read needs.
+    data: AtomicPtr<u8>,
+    /// How many they are now. It only becomes larger while the map is registered.
+    length: AtomicUsize,
+    /// How many of the map's bytes, from the first on, were given blocks by growing.
+    promised: AtomicU64,
     facts: UnsafeCell<MaybeUninit<Facts>>,
     wiped: AtomicPtr<Wiped>,
     pub(super) next_free: AtomicPtr<Slot>,
@@ -76,6 +92,9 @@ unsafe impl Sync for Slot {}
 impl Slot {
     /// Fills a free slot. Only under the registry's lock.
     pub(super) fn fill(&self, facts: Facts) {
+        self.data.store(facts.data as *mut u8, Ordering::Relaxed);
+        self.length.store(facts.length, Ordering::Release);
+        self.promised.store(0, Ordering::Relaxed);
         // SAFETY: the slot is free: nobody reads its facts.
         unsafe { (*self.facts.get()).write(facts) };
         self.forget();
@@ -105,6 +124,57 @@ impl Slot {
         let facts = unsafe { &*self.facts.get() };
         // SAFETY: as above.
         unsafe { facts.assume_init_ref() }
+    }
+
+    /// Where the map's bytes begin. Only for who has registered the slot or pinned it. Signal-safe.
+    #[inline]
+    pub(crate) fn data(&self) -> *mut u8 {
+        // Relaxed: it was there before the slot could be seen, and stays.
+        self.data.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the map has now. Signal-safe.
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        // Acquire pairs with `lengthen`: whoever sees the length, sees a file that reaches so far.
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// The map has so many bytes from now on, or more: the file reaches so far already.
+    pub(crate) fn lengthen(&self, length: usize) {
+        self.length.fetch_max(length, Ordering::AcqRel);
+    }
+
+    /// Sets the length of a map that nobody reads yet.
+    pub(crate) fn begin_with(&self, length: usize) {
+        self.length.store(length, Ordering::Release);
+    }
+
+    /// How many bytes from the first on have been given blocks. Only under the lock for growing.
+    pub(crate) fn promised(&self) -> u64 {
+        self.promised.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes have blocks. Only under the lock for growing.
+    pub(crate) fn promise(&self, length: u64) {
+        self.promised.store(length, Ordering::Relaxed);
+    }
+
+    /// Where in the file the map's bytes end now, or, of a map that does not grow, where the file ended. Signal-safe.
+    pub(crate) fn end_in_file(&self) -> u64 {
+        let facts = self.facts();
+        if facts.grows { facts.start_in_file() + self.length() as u64 } else { facts.identity.length }
+    }
+
+    /// The pages that have bytes of the map now, and the one at `address`. Signal-safe.
+    pub(crate) fn pages_around(&self, address: usize) -> Range<usize> {
+        let facts = self.facts();
+        if !facts.grows {
+            return facts.pages.clone();
+        }
+        let last = address.max(facts.data + self.length().saturating_sub(1)) - facts.pages.start;
+        let end = facts.pages.start + (last / facts.granule + 1) * facts.granule;
+        facts.pages.start..end.min(facts.pages.end)
     }
 
     /// The poison word.

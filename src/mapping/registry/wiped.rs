@@ -12,12 +12,14 @@ pub(crate) struct Wiped {
     pub(super) pins: AtomicU32,
     /// 1 while a handler is patching.
     patching: AtomicU32,
+    /// 1 while a thread makes the map longer. No handler takes it.
+    growing: AtomicU32,
 }
 
 impl Wiped {
     #[cfg(all(test, sigward_loom))]
     pub(super) fn new() -> Self {
-        Self { pins: AtomicU32::new(0), patching: AtomicU32::new(0) }
+        Self { pins: AtomicU32::new(0), patching: AtomicU32::new(0), growing: AtomicU32::new(0) }
     }
 
     /// Takes the patch lock, if nobody has it. Signal-safe; the caller has blocked all signals, so the holder is never a
@@ -36,5 +38,31 @@ pub(crate) struct PatchLock<'a>(&'a Wiped);
 impl Drop for PatchLock<'_> {
     fn drop(&mut self) {
         self.0.patching.store(0, Ordering::Release);
+    }
+}
+
+impl Wiped {
+    /// Waits until nobody else makes the map longer. Not for handlers. In a forked child it is free, whoever had it.
+    pub(crate) fn wait_to_grow(&self) -> GrowLock<'_> {
+        let mut spins = 0_u32;
+        // Acquire pairs with the Release of `drop`: what the last one has reserved is seen.
+        while self.growing.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            spins += 1;
+            if spins < 100 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::sleep(std::time::Duration::from_micros(50));
+            }
+        }
+        GrowLock(self)
+    }
+}
+
+/// Held while one map is made longer.
+pub(crate) struct GrowLock<'a>(&'a Wiped);
+
+impl Drop for GrowLock<'_> {
+    fn drop(&mut self) {
+        self.0.growing.store(0, Ordering::Release);
     }
 }

@@ -7,14 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sigward/sigward/tests/go/internal/harness"
 )
 
 const (
@@ -22,65 +21,31 @@ const (
 	archive = "../../../go/lib/linux_amd64/libsigward.a"
 )
 
-var scratch string // where the tests build and where the programs' files are; removed at the end
+func TestMain(m *testing.M) { harness.Main(m, "maps") }
 
-func TestMain(m *testing.M) {
-	var err error
-	if scratch, err = os.MkdirTemp("", "sigward-maps-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(scratch)
-	os.Exit(code)
-}
-
-// A kind of program is bare or warded. That is a build tag and nothing else.
-type kind string
+type kind = harness.Kind
 
 const (
-	bare   kind = "bare"
-	warded kind = "warded"
+	bare   = harness.Bare
+	warded = harness.Warded
+)
+
+var (
+	once    = harness.Once
+	command = harness.Command
+	buildC  = harness.BuildC
+	cells   = harness.Cells
 )
 
 // need skips a test of a kind that SIGWARD_BUILDS leaves out.
 func need(t *testing.T, k kind) {
 	t.Helper()
-	if wanted := os.Getenv("SIGWARD_BUILDS"); wanted != "" && !strings.Contains(wanted, string(k)) {
-		t.Skipf("SIGWARD_BUILDS=%s leaves out the %s programs", wanted, k)
+	if !k.Wanted() {
+		t.Skipf("SIGWARD_BUILDS leaves out the %s programs", k)
 	}
 }
 
 // ---------------------------------------------------------------- building
-
-type artifact struct {
-	once sync.Once
-	err  error
-}
-
-var artifacts sync.Map // path → *artifact
-
-// once makes a file in the scratch folder at its first use, and fails the test when that did not work.
-func once(t *testing.T, name string, make func(path string) error) string {
-	t.Helper()
-	path := filepath.Join(scratch, name)
-	entry, _ := artifacts.LoadOrStore(path, new(artifact))
-	made := entry.(*artifact)
-	made.once.Do(func() { made.err = make(path) })
-	if made.err != nil {
-		t.Fatalf("build %s: %v", name, made.err)
-	}
-	return path
-}
-
-func command(environment []string, name string, arguments ...string) error {
-	cmd := exec.Command(name, arguments...)
-	cmd.Env = append(os.Environ(), environment...)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
-	}
-	return nil
-}
 
 // program builds cmd/NAME. libsqlite3 makes go-sqlite3 use the system's library; no other program looks at that tag.
 func program(t *testing.T, k kind, name string, environment []string, flags ...string) string {
@@ -91,19 +56,13 @@ func program(t *testing.T, k kind, name string, environment []string, flags ...s
 		tags := "libsqlite3"
 		if k == warded {
 			tags += ",warded"
-			if _, err := os.Stat(archive); err != nil {
-				return fmt.Errorf("%w: run make archive first, or set SIGWARD_BUILDS=bare", err)
-			}
+		}
+		if err := k.Archived(archive); err != nil {
+			return err
 		}
 		arguments := append([]string{"build", "-o", path, "-tags", tags}, flags...)
 		return command(environment, "go", append(arguments, "./cmd/"+name)...)
 	})
-}
-
-// buildC compiles strictly, with threads.
-func buildC(path string, arguments ...string) error {
-	flags := []string{"-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path}
-	return command(nil, "cc", append(flags, arguments...)...)
 }
 
 // ---------------------------------------------------------------- running
@@ -132,14 +91,7 @@ func run(t *testing.T, program string, arguments ...string) end {
 }
 
 // killed says whether the signal ended the process.
-func (e end) killed(signal syscall.Signal) bool {
-	var exit *exec.ExitError
-	if !errors.As(e.err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == signal
-}
+func (e end) killed(signal syscall.Signal) bool { return harness.KilledBy(e.err, signal) }
 
 // fate is the end as a cell of a table.
 func (e end) fate() string {
@@ -180,46 +132,18 @@ func goReport(stderr string) string {
 
 // ---------------------------------------------------------------- tables
 
-type cell struct{ row, column, want string }
-
-// cells reads a table. Its first line names the columns, each further line a row.
-func cells(t *testing.T, table string) (list []cell) {
-	t.Helper()
-	var columns []string
-	for _, line := range strings.Split(strings.TrimSpace(table), "\n") {
-		fields := strings.Split(line, "|")
-		for i := range fields {
-			fields[i] = strings.TrimSpace(fields[i])
-		}
-		if columns == nil {
-			columns = fields
-			continue
-		}
-		if len(fields) != len(columns) {
-			t.Fatalf("%d fields, not %d: %s", len(fields), len(columns), line)
-		}
-		for i := 1; i < len(fields); i++ {
-			list = append(list, cell{fields[0], columns[i], fields[i]})
-		}
-	}
-	if len(list) == 0 {
-		t.Fatal("an empty table")
-	}
-	return list
-}
-
 // check runs every cell of a table whose rows are set-ups and whose columns are actions; "-" is a cell that is not run.
 func check(t *testing.T, program, table string) {
 	t.Helper()
 	for _, c := range cells(t, table) {
 		c := c
-		if c.want == "-" {
+		if c.Want == "-" {
 			continue
 		}
-		t.Run(c.row+"/"+c.column, func(t *testing.T) {
+		t.Run(c.Row+"/"+c.Column, func(t *testing.T) {
 			t.Parallel()
-			if have := run(t, program, c.row, c.column).fate(); have != c.want {
-				t.Errorf("set-up %q, action %q: have %q, want %q", c.row, c.column, have, c.want)
+			if have := run(t, program, c.Row, c.Column).fate(); have != c.Want {
+				t.Errorf("set-up %q, action %q: have %q, want %q", c.Row, c.Column, have, c.Want)
 			}
 		})
 	}

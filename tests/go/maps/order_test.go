@@ -22,15 +22,15 @@ ours, Go             | C read; † fault, aborted                             | 
 func TestOrder(t *testing.T) {
 	for _, c := range cells(t, orders) {
 		c := c
-		t.Run(c.row+"/"+c.column, func(t *testing.T) {
-			host, library := cast(t, c.row)
-			e := run(t, host, library, strings.TrimSuffix(c.row, ", bare"), c.column)
+		t.Run(c.Row+"/"+c.Column, func(t *testing.T) {
+			host, library := cast(t, c.Row)
+			e := run(t, host, library, strings.TrimSuffix(c.Row, ", bare"), c.Column)
 			have := e.fate()
 			if e.stdout != "" && e.err != nil {
 				have = e.stdout + " " + have
 			}
-			if have != c.want {
-				t.Errorf("have %q, want %q", have, c.want)
+			if have != c.Want {
+				t.Errorf("have %q, want %q", have, c.Want)
 			}
 		})
 	}

@@ -17,20 +17,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sigward/sigward/tests/go/maps/internal/guard"
 	bolt "go.etcd.io/bbolt"
 )
 
 const keys = 6000
 
 var bucket = []byte("bucket")
-
-// A guard tells whether what was just read from the map can be trusted.
-type guard interface {
-	err() error    // nil while nothing is lost
-	heal() error   // after the file is whole again
-	rescan() error // after bbolt has mapped anew
-	close() error
-}
 
 func main() {
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -48,7 +41,7 @@ func run(folder, what string) error {
 	if err := fill(db, 0, keys); err != nil {
 		return err
 	}
-	g, err := adopt(path)
+	g, err := guard.Adopt(path)
 	if err != nil {
 		return err
 	}
@@ -68,7 +61,7 @@ func run(folder, what string) error {
 const kept = 64 << 10
 
 // loseEnd reads what is left of a database without its end, and with its end put back.
-func loseEnd(db *bolt.DB, g guard, path string) error {
+func loseEnd(db *bolt.DB, g guard.Guard, path string) error {
 	cut, err := cutOff(path, kept)
 	if err != nil {
 		return err
@@ -77,13 +70,13 @@ func loseEnd(db *bolt.DB, g guard, path string) error {
 	if t.wrong != 0 || t.lost == 0 || t.right+t.lost != keys {
 		return fmt.Errorf("truncated: %+v", t)
 	}
-	if err := checkLoss(g.err(), kept); err != nil {
+	if err := guard.Truncated(g, kept, kept); err != nil {
 		return err
 	}
 	if err := putBack(path, kept, cut); err != nil {
 		return err
 	}
-	if err := g.heal(); err != nil {
+	if err := g.Heal(); err != nil {
 		return err
 	}
 	if err := expect(read(db, g, keys), tally{right: keys}); err != nil {
@@ -93,7 +86,7 @@ func loseEnd(db *bolt.DB, g guard, path string) error {
 }
 
 // loseAll meets an empty file, and opens a new one in its place.
-func loseAll(db *bolt.DB, g guard, path string) error {
+func loseAll(db *bolt.DB, g guard.Guard, path string) error {
 	content, err := cutOff(path, 0)
 	if err != nil {
 		return err
@@ -101,10 +94,10 @@ func loseAll(db *bolt.DB, g guard, path string) error {
 	if get(db, 0) { // here the bare program dies
 		return errors.New("a value out of nothing")
 	}
-	if err := checkLoss(g.err(), 0); err != nil {
+	if err := guard.Truncated(g, 0, 0); err != nil {
 		return err
 	}
-	if err := g.close(); err != nil {
+	if err := g.Close(); err != nil {
 		return err
 	}
 	if err := errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path)); err != nil {
@@ -114,7 +107,7 @@ func loseAll(db *bolt.DB, g guard, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := expect(read(db, nothing{}, keys), tally{right: keys}); err != nil {
+	if err := expect(read(db, guard.Nothing{}, keys), tally{right: keys}); err != nil {
 		return fmt.Errorf("opened again: %w", err)
 	}
 	fmt.Println("lost, opened again")
@@ -122,12 +115,12 @@ func loseAll(db *bolt.DB, g guard, path string) error {
 }
 
 // andOn goes on with the healed database: it grows until bbolt maps it anew, and loses its end once more.
-func andOn(db *bolt.DB, g guard, path string) error {
+func andOn(db *bolt.DB, g guard.Guard, path string) error {
 	if err := fill(db, keys, 3*keys); err != nil {
 		return fmt.Errorf("write on: %w", err)
 	}
-	if err := g.rescan(); err != nil {
-		return err
+	if number, err := g.Rescan(); err != nil || number != 1 {
+		return fmt.Errorf("%d maps after Rescan, not one: %v", number, err)
 	}
 	if err := expect(read(db, g, 3*keys), tally{right: 3 * keys}); err != nil {
 		return fmt.Errorf("grown: %w", err)
@@ -139,7 +132,7 @@ func andOn(db *bolt.DB, g guard, path string) error {
 	if t := read(db, g, 3*keys); t.wrong != 0 || t.lost == 0 {
 		return fmt.Errorf("truncated again: %+v", t)
 	}
-	if err := errors.Join(putBack(path, kept, cut), db.Close(), g.close()); err != nil {
+	if err := errors.Join(putBack(path, kept, cut), db.Close(), g.Close()); err != nil {
 		return err
 	}
 	// As a stranger would open it.
@@ -147,7 +140,7 @@ func andOn(db *bolt.DB, g guard, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := expect(read(db, nothing{}, 3*keys), tally{right: 3 * keys}); err != nil {
+	if err := expect(read(db, guard.Nothing{}, 3*keys), tally{right: 3 * keys}); err != nil {
 		return fmt.Errorf("opened again: %w", err)
 	}
 	fmt.Println("lost, healed, written on, lost again, opened again")
@@ -180,11 +173,11 @@ func expect(have, want tally) error {
 }
 
 // read gets each key in a transaction of its own.
-func read(db *bolt.DB, g guard, count int) (t tally) {
+func read(db *bolt.DB, g guard.Guard, count int) (t tally) {
 	for key := 0; key < count; key++ {
 		right := get(db, key)
 		switch {
-		case g.err() != nil: // asked after the value was looked at
+		case g.Err() != nil: // asked after the value was looked at
 			t.lost++
 		case right:
 			t.right++
@@ -226,11 +219,3 @@ func putBack(path string, kept int64, cut []byte) error {
 	_, err = file.WriteAt(cut, kept)
 	return errors.Join(err, file.Close())
 }
-
-// nothing guards nothing.
-type nothing struct{}
-
-func (nothing) err() error    { return nil }
-func (nothing) heal() error   { return nil }
-func (nothing) rescan() error { return nil }
-func (nothing) close() error  { return nil }

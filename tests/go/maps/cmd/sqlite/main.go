@@ -16,21 +16,13 @@ import (
 	"strings"
 
 	_ "github.com/mattn/go-sqlite3"
+	"github.com/sigward/sigward/tests/go/maps/internal/guard"
 )
 
 const (
 	rows = 8000
 	kept = 16 << 10 // bytes that stay: the schema and the first pages
 )
-
-// A guard tells whether what was just read can be trusted.
-type guard interface {
-	err() error    // nil while nothing is lost
-	check() error  // nil if err tells of a truncation
-	rescan() error // after SQLite has mapped anew
-	heal() error   // after the file is whole again
-	close() error
-}
 
 func main() {
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -48,10 +40,10 @@ func run(folder, when string) error {
 	if err != nil {
 		return err
 	}
-	if err := expect(read(db, nothing{}, nil), tally{right: rows}); err != nil {
+	if err := expect(read(db, guard.Nothing{}, nil), tally{right: rows}); err != nil {
 		return fmt.Errorf("intact: %w", err)
 	}
-	g, err := adopt(path) // after a query: only then has SQLite mapped the file
+	g, err := guard.Adopt(path) // after a query: only then has SQLite mapped the file
 	if err != nil {
 		return err
 	}
@@ -71,14 +63,16 @@ func run(folder, when string) error {
 	if t.wrong != 0 || t.right >= rows || t.lost == 0 && t.failed == nil {
 		return fmt.Errorf("truncated: %+v", t)
 	}
-	if err := g.check(); err != nil {
+	if err := guard.Truncated(g, 0, kept); err != nil {
 		return err
 	}
 
 	if err := putBack(path, content); err != nil {
 		return err
 	}
-	if err := g.heal(); err != nil {
+	// SQLite's map is looked for anew: when it finds its file empty it unmaps it.
+	_, err = g.Rescan()
+	if err := errors.Join(err, g.Heal()); err != nil {
 		return err
 	}
 	if when == "between" { // the connection has seen an empty database, and goes on believing it, mapped or not
@@ -98,7 +92,7 @@ func run(folder, when string) error {
 	} else {
 		err = writeOn(db)
 	}
-	return errors.Join(err, g.close(), db.Close())
+	return errors.Join(err, g.Close(), db.Close())
 }
 
 // writeOn writes with the connection that has seen the loss. When the file grows SQLite does not map it any more: its
@@ -113,7 +107,7 @@ func writeOn(db *sql.DB) error {
 	if err := integrity(db); err != nil {
 		return err
 	}
-	if err := expect(read(db, nothing{}, nil), tally{right: 2 * rows}); err != nil {
+	if err := expect(read(db, guard.Nothing{}, nil), tally{right: 2 * rows}); err != nil {
 		return fmt.Errorf("grown: %w", err)
 	}
 	fmt.Println("written on")
@@ -129,8 +123,8 @@ func integrity(db *sql.DB) error {
 }
 
 // again lets the database of a new connection grow until SQLite has made its map longer, and takes its end once more.
-func again(db *sql.DB, g guard, path string) error {
-	if err := g.rescan(); err != nil {
+func again(db *sql.DB, g guard.Guard, path string) error {
+	if err := rescan(g); err != nil {
 		return err
 	}
 	if err := fill(db, rows, 2*rows); err != nil {
@@ -139,7 +133,7 @@ func again(db *sql.DB, g guard, path string) error {
 	if err := integrity(db); err != nil {
 		return err
 	}
-	if err := errors.Join(g.rescan(), g.err()); err != nil {
+	if err := errors.Join(rescan(g), g.Err()); err != nil {
 		return err
 	}
 	t := read(db, g, func() error { return os.Truncate(path, kept) })
@@ -147,7 +141,14 @@ func again(db *sql.DB, g guard, path string) error {
 		return fmt.Errorf("truncated again: %+v", t)
 	}
 	fmt.Println("grown, lost again")
-	return g.check()
+	return guard.Truncated(g, 0, kept)
+}
+
+func rescan(g guard.Guard) error {
+	if number, err := g.Rescan(); err != nil || number == 0 {
+		return fmt.Errorf("%d maps after Rescan: %v", number, err)
+	}
+	return nil
 }
 
 func text(number int) string { return strings.Repeat(fmt.Sprintf("text of %d.", number), 64) }
@@ -211,7 +212,7 @@ func expect(have, want tally) error {
 }
 
 // read reads all rows, and lets something happen in the midst of them.
-func read(db *sql.DB, g guard, midst func() error) (t tally) {
+func read(db *sql.DB, g guard.Guard, midst func() error) (t tally) {
 	cursor, err := db.Query(`select number, text from t order by number`)
 	if err != nil {
 		t.failed = err
@@ -227,7 +228,7 @@ func read(db *sql.DB, g guard, midst func() error) (t tally) {
 		number, content := 0, ""
 		err := cursor.Scan(&number, &content)
 		switch {
-		case g.err() != nil: // asked after the row was copied
+		case g.Err() != nil: // asked after the row was copied
 			t.lost++
 		case err == nil && number == count && content == text(number):
 			t.right++
@@ -247,12 +248,3 @@ func putBack(path string, content []byte) error {
 	_, err = file.WriteAt(content, 0)
 	return errors.Join(err, file.Close())
 }
-
-// nothing guards nothing.
-type nothing struct{}
-
-func (nothing) err() error    { return nil }
-func (nothing) check() error  { return nil }
-func (nothing) rescan() error { return nil }
-func (nothing) heal() error   { return nil }
-func (nothing) close() error  { return nil }

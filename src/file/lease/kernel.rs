@@ -1,0 +1,180 @@
+//! What the kernel has for leases: fcntl(2), and the signal by which it tells.
+//!
+//! | asked | answer while nobody waits | somebody waits | broken by force, or released |
+//! |---|---|---|---|
+//! | `F_GETLEASE` | `F_RDLCK` | `F_UNLCK` | `F_UNLCK` |
+//! | `F_GETSIG` | our signal | our signal | 0 |
+//! | `F_SETLEASE(F_UNLCK)` | 0 | 0 | `EAGAIN` |
+//!
+//! The signal is taken back (`lease_modify` in fs/locks.c) under the lock that a waiting writer has to take before it goes on. So a signal
+//! that is still there says that nobody has got through. Taking a lease sets it anew each time.
+
+use crate::file::error::Error;
+use crate::file::sys::{again, last_errno};
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+// include/uapi/asm-generic/fcntl.h
+const F_SETSIG: c_int = 10;
+const F_GETSIG: c_int = 11;
+const F_SETOWN_EX: c_int = 15;
+const F_OWNER_TID: c_int = 0;
+
+/// `struct f_owner_ex`.
+#[repr(C)]
+struct Owner {
+    kind: c_int,
+    id: libc::pid_t,
+}
+
+/// The signal of the notices: "stack fault on coprocessor", which no kernel has ever sent (signal(7)).
+///
+/// sigtimedwait(2) takes what is sent to the thread, and then what is sent to the process. So it must be one that nobody sends to the process:
+/// with SIGIO or a real-time signal the thread would steal the host's. As it is no real-time signal, it needs no room in a queue
+/// (`RLIMIT_SIGPENDING`), and several notices may become one: each time all leases are looked at.
+#[cfg(not(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64"
+)))]
+const SIGNAL: c_int = libc::SIGSTKFLT;
+/// There it has another number, or none: SIGEMT, "emulator trap", which Linux does not send either.
+#[cfg(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64"
+))]
+const SIGNAL: c_int = 7;
+
+/// Takes the lease; its notices go to this thread.
+pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Error> {
+    let owner = Owner { kind: F_OWNER_TID, id: thread };
+    // Before the lease, which makes the process its owner where there is none, and would tell it by SIGIO.
+    // SAFETY: the struct that this command reads.
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }))
+        .map_err(|errno| Error::system("fcntl(F_SETOWN_EX)", errno))?;
+    // SAFETY: a command with a number.
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, SIGNAL) }))
+        .map_err(|errno| Error::system("fcntl(F_SETSIG)", errno))?;
+    // SAFETY: as above.
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })).map_err(
+        |errno| match errno {
+            libc::EAGAIN => Error::HasWriter,
+            libc::EACCES => Error::NotOwner,
+            libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS => Error::NoLeases,
+            errno => Error::system("fcntl(F_SETLEASE)", errno),
+        },
+    )?;
+    Ok(())
+}
+
+/// Whether it was still held.
+pub(super) fn give_up(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: a command with a number.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) == 0 }
+}
+
+/// Whether somebody waits for the file, or has waited for too long. Breaks a lease whose time is over.
+pub(super) fn is_wanted(file: RawFd) -> bool {
+    // SAFETY: a command without an argument.
+    unsafe { libc::fcntl(file, libc::F_GETLEASE) != libc::F_RDLCK }
+}
+
+pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: a command without an argument.
+    unsafe { libc::fcntl(file.as_raw_fd(), F_GETSIG) == SIGNAL }
+}
+
+/// How long the kernel waits for the holder; `None`: for ever.
+pub(super) fn patience() -> Option<Option<Duration>> {
+    let text = std::fs::read_to_string("/proc/sys/fs/lease-break-time").ok()?;
+    let seconds: u64 = text.trim().parse().ok()?;
+    Some((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
+/// A descriptor that becomes readable.
+pub(super) fn event() -> Result<OwnedFd, Error> {
+    // SAFETY: no pointers.
+    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if event < 0 {
+        return Err(Error::system("eventfd", last_errno()));
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(event) })
+}
+
+/// Makes it readable.
+pub(super) fn set(event: RawFd) {
+    let one = 1u64;
+    // SAFETY: eight bytes. It cannot fail: the count is far from full.
+    unsafe { libc::write(event, (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// Waits until it is readable.
+pub(super) fn wait_for(event: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Error> {
+    let mut poll = libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let time = timeout.map(timespec);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one struct; a time or none; no mask.
+    match unsafe { libc::ppoll(&raw mut poll, 1, time, std::ptr::null()) } {
+        -1 => match last_errno() {
+            libc::EINTR => Ok(false),
+            errno => Err(Error::system("ppoll", errno)),
+        },
+        count => Ok(count > 0),
+    }
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    // SAFETY: numbers (and on some systems padding), for which zero is a value.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    time.tv_sec = libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX);
+    time.tv_nsec = duration.subsec_nanos() as _;
+    time
+}
+
+/// Waits for the next notice to this thread, whose signals are all blocked; whether one came.
+pub(super) fn next(timeout: Duration) -> bool {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: an emptied set and a valid number.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), SIGNAL) };
+    let timeout = timespec(timeout);
+    // SAFETY: a set and a time; nobody asks for the siginfo.
+    unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const timeout) == SIGNAL }
+}
+
+/// Calls `work` with every signal of this thread blocked: what it starts is born so.
+pub(super) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a filled set, and room for one.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = work();
+    // SAFETY: filled by the first call, which cannot fail; no old mask is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
+/// The kernel's number of this thread.
+pub(super) fn this_thread() -> libc::pid_t {
+    // SAFETY: a call without arguments that cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
+}
+
+/// Wakes [`next`] in a thread that was not joined.
+pub(super) fn wake(thread: libc::pthread_t) {
+    // SAFETY: a thread that can still be joined, by the caller's word.
+    unsafe { libc::pthread_kill(thread, SIGNAL) };
+}
