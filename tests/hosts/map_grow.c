@@ -473,6 +473,7 @@ static void growers(void) {
         for (int i = 0; i < 4; i++) CHECK(pthread_join(threads[i], NULL) == 0);
         CHECK(sigward_map_len(read_map) == 1003000 && length_of("log") == 2 * MIB + 19 && data(read_map)[2 * MIB - 1 - PAGE] == 0);
         CHECK(poison(read_map) == UINT64_MAX && sigward_map_close(read_map) == 0);
+        CHECK(close(fd) == 0 && held() == 0);
     }
 }
 
