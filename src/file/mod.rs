@@ -40,4 +40,5 @@ mod sys;
 pub use error::Error;
 pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
+pub(crate) use reserve::grow;
 pub use reserve::{Promise, reserve, reserve_slowly};

@@ -17,7 +17,7 @@ use super::error::Error;
 use std::os::fd::AsFd;
 
 #[cfg(target_os = "linux")]
-use super::linux::Reservation;
+use super::linux::{Growing, Reservation};
 
 /// How far a reservation reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,13 @@ pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise,
     return Reservation::of(file.as_fd(), offset, len)?.make_slowly();
     #[cfg(not(target_os = "linux"))]
     return elsewhere(&file.as_fd(), offset, len);
+}
+
+/// As [`reserve`] or [`reserve_slowly`], for growing a map: several processes may do that to one file at once.
+pub(crate) fn grow(file: impl AsFd, offset: u64, len: u64, slowly: bool) -> Result<Promise, Error> {
+    #[cfg(target_os = "linux")]
+    let _alone = Growing::of(file.as_fd());
+    if slowly { reserve_slowly(file, offset, len) } else { reserve(file, offset, len) }
 }
 
 /// There is no such call on other systems, and no list of holes.

@@ -9,14 +9,15 @@
 //! | then the map's length, one store with release | whoever sees the new length, sees a file that reaches so far |
 //!
 //! The first growth gives blocks to the holes of what is there already, too. After it a store into any byte of the map finds its
-//! block (on btrfs once a block: [`Promise`](crate::file::Promise)).
+//! block (on btrfs once a block, [`Promise`](crate::file::Promise), and growing itself writes the block in which the file ended: there
+//! grow to whole pages).
 //!
 //! Where there is no room left, [`MapMut::grow`] makes a new mapping with twice as much. In C, where pointers into the old one may be
 //! anywhere, that one stays until the map is closed: both show the same pages of the same file.
 //!
 //! Growers of one map wait for each other. The lock is a word that the kernel clears in a forked child (`registry/wiped.rs`), so none
-//! waits for a thread that only the parent has. Growers of one file in several maps or processes need no lock as long as the disk has
-//! room; when it has not, one that is refused undoes what it did, and may meet the other's work if that ends at the same byte.
+//! waits for a thread that only the parent has. Growers of one file in several maps or processes wait for each other at a lock of the
+//! kernel's (`file/linux/growing.rs`): one that is refused undoes what it did, and must not undo what another one does meanwhile.
 
 use super::error::Error;
 use super::identity::{self, Identity};
@@ -184,8 +185,7 @@ impl Map {
         if promised < new_len {
             // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a moment ago.
             let file = unsafe { BorrowedFd::borrow_raw(facts.descriptor) };
-            let reserve = if options.reserve_slowly { file::reserve_slowly } else { file::reserve };
-            reserve(file, promised, new_len - promised)?;
+            file::grow(file, promised, new_len - promised, options.reserve_slowly)?;
             slot.promise(new_len);
         }
         slot.lengthen(new_len as usize);

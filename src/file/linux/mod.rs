@@ -2,10 +2,12 @@
 
 mod allocate;
 mod extents;
+mod growing;
 mod promise;
 mod quiet;
 mod slowly;
 mod undo;
 
 pub(super) use allocate::Reservation;
+pub(super) use growing::Growing;
 pub(super) use quiet::{Hold, quietly};
