@@ -191,7 +191,7 @@ fn file_with(scratch: &Scratch, contents: &[u8]) -> PathBuf {
 fn in_rust() {
     let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
     let scratch = Scratch::new("lease-rust");
-    let path = file_with(&scratch, &[7; 100_000]);
+    let path = file_with(&scratch, &vec![7; 100_000]);
     let lease = Lease::take(&path).expect("nobody writes");
     assert_eq!(lease.wait(Some(Duration::ZERO)), Ok(None));
     assert!(!lease.is_wanted() && lease.is_held() && lease.deadline().is_none(), "{lease:?}");
@@ -204,7 +204,7 @@ fn in_rust() {
     let mut bytes = Vec::new();
     let file = lease.file().try_clone_to_owned().expect("a descriptor is left");
     std::fs::File::from(file).read_to_end(&mut bytes).expect("an open file");
-    assert_eq!(bytes, [7; 100_000]);
+    assert!(bytes == vec![7; 100_000]);
     assert_eq!(child.try_wait().expect("a child of ours"), None);
     assert_eq!(lease.release(), Ok(()));
     assert!(child.wait().expect("a child of ours").success());
