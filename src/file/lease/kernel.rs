@@ -64,7 +64,7 @@ pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Erro
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }))
         .map_err(|errno| Error::system("fcntl(F_SETOWN_EX)", errno))?;
     // SAFETY: a command with a number.
-    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) }))
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, SIGNAL) }))
         .map_err(|errno| Error::system("fcntl(F_SETSIG)", errno))?;
     // SAFETY: as above.
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })).map_err(
