@@ -9,7 +9,7 @@ use sigward::file::{Error, Lease, Notice};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use support::file_systems::{ALL, OVERLAY};
 use support::{Link, Run, Scratch, prepared, run, skip};
@@ -19,15 +19,20 @@ use tokio::io::unix::AsyncFd;
 /// Who writes to /proc/sys/fs has it alone: it is everybody's.
 static SETTINGS: RwLock<()> = RwLock::new(());
 
+/// Nobody changes them meanwhile.
+fn settings() -> RwLockReadGuard<'static, ()> {
+    SETTINGS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn warded(scenario: &str) -> Run {
-    let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+    let _as_they_are = settings();
     let scratch = Scratch::new(&format!("lease-{scenario}"));
     run(&prepared("lease", Link::Archive), &[scenario, scratch.as_str()])
 }
 
 #[test]
 fn a_reader_finishes_before_the_file_is_cut() {
-    let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+    let _as_they_are = settings();
     for file_system in ALL.iter().filter(|file_system| file_system.is_here()) {
         // truncate(2), open with O_TRUNC, cp(1).
         for cutter in 0..3 {
@@ -43,7 +48,7 @@ fn a_reader_finishes_before_the_file_is_cut() {
 /// Of the lower layer, where the writer's copy is another file: it waits all the same.
 #[test]
 fn an_overlay_s_lower_file() {
-    let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+    let _as_they_are = settings();
     if OVERLAY.is_here() {
         // Its lower layer has the file before it is mounted once more.
         let script = r#"umount "$M"; "$1" make "${M%/merged}/lower"; cd "${M%/merged}"
@@ -92,7 +97,10 @@ fn somebody_else_s_file_has_no_lease() {
 #[test]
 fn nobody_s_signals_are_touched() {
     let scratch = Scratch::new("lease-untouched-bare");
-    let bare = run(&prepared("lease", Link::Bare), &["untouched", scratch.as_str()]);
+    let bare = {
+        let _as_they_are = settings();
+        run(&prepared("lease", Link::Bare), &["untouched", scratch.as_str()])
+    };
     assert_eq!(bare.lived().out, "4 handled\n", "the kernel's own lease tells by SIGIO");
     assert_eq!(warded("untouched").lived().out, "0 handled\n");
 }
@@ -189,9 +197,9 @@ fn file_with(scratch: &Scratch, contents: &[u8]) -> PathBuf {
 
 #[test]
 fn in_rust() {
-    let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+    let _as_they_are = settings();
     let scratch = Scratch::new("lease-rust");
-    let path = file_with(&scratch, &[7; 100_000]);
+    let path = file_with(&scratch, &vec![7; 100_000]);
     let lease = Lease::take(&path).expect("nobody writes");
     assert_eq!(lease.wait(Some(Duration::ZERO)), Ok(None));
     assert!(!lease.is_wanted() && lease.is_held() && lease.deadline().is_none(), "{lease:?}");
@@ -204,7 +212,7 @@ fn in_rust() {
     let mut bytes = Vec::new();
     let file = lease.file().try_clone_to_owned().expect("a descriptor is left");
     std::fs::File::from(file).read_to_end(&mut bytes).expect("an open file");
-    assert_eq!(bytes, [7; 100_000]);
+    assert!(bytes == vec![7; 100_000]);
     assert_eq!(child.try_wait().expect("a child of ours"), None);
     assert_eq!(lease.release(), Ok(()));
     assert!(child.wait().expect("a child of ours").success());
@@ -213,6 +221,7 @@ fn in_rust() {
 
 #[test]
 fn a_dropped_lease_is_released() {
+    let _as_they_are = settings();
     let scratch = Scratch::new("lease-dropped");
     let path = file_with(&scratch, b"short");
     drop(Lease::take(&path).expect("nobody writes"));
@@ -232,7 +241,7 @@ async fn tokio_waits_for_it() {
     let scratch = Scratch::new("lease-tokio");
     let path = file_with(&scratch, b"short");
     let lease = {
-        let _as_they_are = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+        let _as_they_are = settings();
         Lease::take(&path).expect("nobody writes")
     };
     // SAFETY: a lease answers with the same open descriptor until it is dropped.

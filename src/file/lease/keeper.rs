@@ -8,7 +8,6 @@ use crate::file::error::Error;
 use crate::file::sys::last_errno;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How often all leases are looked at, for the case that a notice is lost. A fraction of the kernel's patience.
 const SWEEP: Duration = Duration::from_secs(2);
 /// The kernel's patience where nobody has said otherwise (`lease_break_time` in fs/locks.c).
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(45));
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What thread and holder of a lease have in common.
 #[derive(Debug, Default)]
@@ -65,7 +64,7 @@ struct Inside {
     thread: Option<Watcher>,
     leases: HashMap<RawFd, Watched>,
     /// As last read, for when there is no descriptor left to read it.
-    patience: Option<Option<Duration>>,
+    patience: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -189,7 +188,7 @@ impl Inside {
             return;
         }
         self.patience = kernel::patience().or(self.patience);
-        let deadline = self.patience.unwrap_or(PATIENCE).and_then(|patience| since.checked_add(patience));
+        let deadline = since.checked_add(self.patience.unwrap_or(PATIENCE)); // none for ever
         for lease in found {
             let _ = lease.noticed.deadline.set(deadline);
             lease.noticed.wanted.store(true, Ordering::Release);
@@ -205,7 +204,7 @@ fn end(mut inside: MutexGuard<'_, Inside>) {
     drop(inside);
     if let Some(thread) = thread {
         thread.stop.store(true, Ordering::Release);
-        kernel::wake(thread.handle.as_pthread_t());
+        kernel::wake(&thread.handle);
         let _ = thread.handle.join();
     }
 }

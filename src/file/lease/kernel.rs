@@ -14,6 +14,8 @@ use crate::file::sys::{again, last_errno};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::thread::JoinHandleExt;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 // include/uapi/asm-generic/fcntl.h
@@ -93,11 +95,11 @@ pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {
     unsafe { libc::fcntl(file.as_raw_fd(), F_GETSIG) == SIGNAL }
 }
 
-/// How long the kernel waits for the holder; `None`: for ever.
-pub(super) fn patience() -> Option<Option<Duration>> {
+/// How long the kernel waits for the holder; `Duration::MAX`: for ever.
+pub(super) fn patience() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/sys/fs/lease-break-time").ok()?;
     let seconds: u64 = text.trim().parse().ok()?;
-    Some((seconds > 0).then(|| Duration::from_secs(seconds)))
+    Some(if seconds == 0 { Duration::MAX } else { Duration::from_secs(seconds) })
 }
 
 /// A descriptor that becomes readable.
@@ -136,8 +138,9 @@ pub(super) fn wait_for(event: BorrowedFd<'_>, timeout: Option<Duration>) -> Resu
 fn timespec(duration: Duration) -> libc::timespec {
     // SAFETY: numbers (and on some systems padding), for which zero is a value.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    time.tv_sec = libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX);
-    time.tv_nsec = duration.subsec_nanos() as _;
+    // Decades are enough; the types differ between systems.
+    time.tv_sec = duration.as_secs().min(i32::MAX as u64) as _;
+    time.tv_nsec = u64::from(duration.subsec_nanos()) as _;
     time
 }
 
@@ -174,7 +177,9 @@ pub(super) fn this_thread() -> libc::pid_t {
 }
 
 /// Wakes [`next`] in a thread that was not joined.
-pub(super) fn wake(thread: libc::pthread_t) {
-    // SAFETY: a thread that can still be joined, by the caller's word.
+pub(super) fn wake(thread: &JoinHandle<()>) {
+    // With musl the standard library's type is a number, and libc's a pointer.
+    let thread = thread.as_pthread_t() as _;
+    // SAFETY: a thread that can still be joined, as its handle is here.
     unsafe { libc::pthread_kill(thread, SIGNAL) };
 }
