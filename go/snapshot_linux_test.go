@@ -73,6 +73,17 @@ func TestSnapshotClones(t *testing.T) {
 	})
 }
 
+// On tmpfs a reader and a writer are at work at the same time: nothing but the times tells.
+func TestSnapshotOnTmpfs(t *testing.T) {
+	onSmallDisk(t, func(t *testing.T, folder string) {
+		snapshotIsWhole(t, folder)
+		path := filepath.Join(folder, "file")
+		write(t, path, generation('a', 1<<20))
+		fillDisk(t, folder)
+		holdsAll(t, frozen(t, path, SnapshotOptions{}), generation('a', 1<<20))
+	})
+}
+
 // A clone whose disk has gone is an error of ReadAt and of Bytes.
 func TestSnapshotOfALostDisk(t *testing.T) {
 	onReflinks(t, func(t *testing.T, folder string) {

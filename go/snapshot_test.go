@@ -154,9 +154,45 @@ func TestSnapshotRefuses(t *testing.T) {
 	}
 }
 
+// A copy is taken again when the file was written to meanwhile, and given up when that happens every time.
+func TestSnapshotOfAFileThatChanges(t *testing.T) {
+	const size = 1 << 20
+	path := filepath.Join(t.TempDir(), "file")
+	for _, changes := range []int{1, 9, 100} {
+		if err := os.WriteFile(path, generation(0, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begun := 0
+		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: true, Progress: func(done, _ int64) error {
+			if done == 0 {
+				begun++
+			}
+			if done != size/2 || begun > changes {
+				return nil
+			}
+			w, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = w.WriteAt(generation(byte(begun), size), 0)
+				w.Close()
+			}
+			return err
+		}})
+		if changes == 100 {
+			if f != nil || begun != 10 || !errors.Is(err, ErrSourceChanged) || !errors.Is(err, syscall.ESTALE) {
+				t.Error(begun, err)
+			}
+			continue
+		}
+		if err != nil || begun != changes+1 {
+			t.Fatal(begun, err)
+		}
+		holdsAll(t, f, generation(byte(changes), size))
+	}
+}
+
 // Somebody writes all the time, each generation in one write: a snapshot is one of them, or an error.
 func snapshotIsWhole(t *testing.T, folder string) {
-	const size = 1 << 20
+	const size = 4 << 20
 	path := filepath.Join(folder, "file")
 	if err := os.WriteFile(path, generation(0, size), 0o600); err != nil {
 		t.Fatal(err)
@@ -164,6 +200,10 @@ func snapshotIsWhole(t *testing.T, folder string) {
 	var stop atomic.Bool
 	var writer sync.WaitGroup
 	writer.Add(1)
+	var all [8][]byte
+	for n := range all {
+		all[n] = generation(byte(n), size)
+	}
 	go func() {
 		defer writer.Done()
 		w, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -173,7 +213,7 @@ func snapshotIsWhole(t *testing.T, folder string) {
 		}
 		defer w.Close()
 		for n := 0; !stop.Load(); n++ {
-			if _, err := w.WriteAt(generation(byte(n), size), 0); err != nil {
+			if _, err := w.WriteAt(all[n%8], 0); err != nil {
 				t.Error(err)
 			}
 			if n%8 == 0 {

@@ -36,7 +36,7 @@ fn whatever_is_done_to_the_file_the_bytes_stay() {
 }
 
 /// One after the other, in one mount: making a file system takes longer than all of them.
-const ALL_SCENARIOS: &str = "kind memory sealed limits leaks threads bad full";
+const ALL_SCENARIOS: &str = "kind memory sealed limits changes leaks threads bad full";
 
 #[test]
 fn what_it_is_and_costs_and_refuses() {

@@ -278,6 +278,39 @@ static void limits(void) {
     CHECK(strlen(sigward_strerror(-ECANCELED)) > 20 && descriptor_of("sigward-snapshot") == -1);
 }
 
+struct changing {
+    int fd;
+    unsigned begun, changes;
+};
+
+static int change(void *context, uint64_t done, uint64_t total) {
+    static unsigned char block[1 << 20];
+    struct changing *changing = context;
+    changing->begun += done == 0;
+    if (done != total / 2 || changing->begun > changing->changes) return 0;
+    memset(block, (int)changing->begun, sizeof block);
+    CHECK(pwrite(changing->fd, block, sizeof block, 0) == sizeof block);
+    return 0;
+}
+
+/* A copy is taken again when the file was written to meanwhile, and given up when that happens every time. */
+static void changes(void) {
+    int fd = open(path_of("source"), O_RDWR | O_CREAT, 0644);
+    CHECK(ftruncate(fd, 1 << 20) == 0);
+    const unsigned times[] = {1, 9, 100};
+    for (int i = 0; i < 3; i++) {
+        sigward_map *map;
+        struct changing changing = {fd, 0, times[i]};
+        sigward_snapshot_options options = {.size = sizeof options, .memory_only = 1, .progress = change, .context = &changing};
+        int status = sigward_snapshot_with(path_of("source"), &options, &map, NULL);
+        CHECK(status == (i == 2 ? -ESTALE : 0) && changing.begun == (i == 2 ? 10 : times[i] + 1));
+        if (status != 0) continue;
+        const unsigned char *bytes = sigward_map_data(map);
+        for (size_t at = 0; at < 1 << 20; at++) CHECK(bytes[at] == times[i]);
+        sigward_map_close(map);
+    }
+}
+
 /* A disk without room for anything: a clone takes none, or memory is taken. */
 static void full(void) {
     sigward_snapshot_report report;
@@ -465,7 +498,7 @@ static void bad(void) {
 
 SCENARIOS({"kept", kept}, {"size_limit", size_limit}, {"disk_lost", disk_lost},
 #ifndef BARE
-          {"kind", kind}, {"memory", memory}, {"sealed", sealed}, {"limits", limits}, {"full", full},
+          {"kind", kind}, {"memory", memory}, {"sealed", sealed}, {"limits", limits}, {"changes", changes}, {"full", full},
           {"generations", generations}, {"leaks", leaks}, {"threads", threads}, {"bad", bad},
 #endif
 )
