@@ -62,6 +62,8 @@ pub enum Error {
         /// What it answered.
         errno: c_int,
     },
+    /// A snapshot could not be taken. C: the errno of that error.
+    File(crate::file::Error),
     /// The seat for SIGBUS could not be taken.
     Signal(crate::Error),
 }
@@ -77,13 +79,13 @@ impl Error {
             Self::PastEnd { .. } => libc::ENXIO,
             Self::Overflow => libc::EOVERFLOW,
             Self::Capacity { .. } => libc::ENOMEM,
-            Self::Reserve(error) => error.errno(),
             Self::Overlap => libc::EEXIST,
             Self::Executable => libc::EACCES,
             Self::ReadOnly => libc::EBADF,
             Self::Busy => libc::EBUSY,
             Self::Invalid(_) => libc::EINVAL,
             Self::NotAFile { errno } | Self::System { errno, .. } => *errno,
+            Self::Reserve(error) | Self::File(error) => error.errno(),
             Self::Signal(error) => error.errno(),
         }
     }
@@ -138,6 +140,7 @@ impl fmt::Display for Error {
             Self::System { call, errno } => {
                 return write!(out, "{call}: {}", std::io::Error::from_raw_os_error(*errno));
             }
+            Self::File(error) => return error.fmt(out),
             Self::Signal(error) => return write!(out, "the seat for SIGBUS: {error}"),
         };
         out.write_str(text)
@@ -157,21 +160,21 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Signal(error) => Some(error),
-            Self::Reserve(error) => Some(error),
+            Self::Reserve(error) | Self::File(error) => Some(error),
             _ => None,
         }
-    }
-}
-
-impl From<crate::file::Error> for Error {
-    fn from(error: crate::file::Error) -> Self {
-        Self::Reserve(error)
     }
 }
 
 impl From<crate::Error> for Error {
     fn from(error: crate::Error) -> Self {
         Self::Signal(error)
+    }
+}
+
+impl From<crate::file::Error> for Error {
+    fn from(error: crate::file::Error) -> Self {
+        Self::File(error)
     }
 }
 

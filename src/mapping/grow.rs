@@ -185,7 +185,7 @@ impl Map {
         if promised < new_len {
             // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a moment ago.
             let file = unsafe { BorrowedFd::borrow_raw(facts.descriptor) };
-            file::grow(file, promised, new_len - promised, options.reserve_slowly)?;
+            file::grow(file, promised, new_len - promised, options.reserve_slowly).map_err(Error::Reserve)?;
             slot.promise(new_len);
         }
         slot.lengthen(new_len as usize);

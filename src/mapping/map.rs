@@ -89,7 +89,7 @@ impl Map {
         let capacity = capacity_of(&options, length, granule)?;
         let whole = before
             .checked_add(capacity)
-            .and_then(|end| end.checked_next_multiple_of(granule))
+            .and_then(|end| end.max(1).checked_next_multiple_of(granule)) // an empty map has an address, too
             .filter(|end| isize::try_from(*end).is_ok())
             .ok_or(Error::Overflow)?;
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
@@ -155,7 +155,7 @@ impl Map {
         self.slot().length()
     }
 
-    /// Only with a capacity: else an empty file cannot be mapped.
+    /// Only with a capacity, or in C as the snapshot of an empty file: else an empty file cannot be mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -488,11 +488,9 @@ pub(super) fn give_back(facts: &Facts) {
 
 /// The bytes that the options ask for, if the file has them.
 fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
-    if identity.length == 0 && options.capacity != 0 {
-        return Ok(0);
-    }
     if identity.length == 0 {
-        return Err(Error::Empty);
+        let may_be_empty = options.capacity != 0 || options.frozen;
+        return if may_be_empty { Ok(0) } else { Err(Error::Empty) };
     }
     let end = match options.length {
         0 => identity.length,

@@ -33,6 +33,8 @@ pub struct MapOptions {
     pub(super) no_descriptor: bool,
     pub(super) capacity: u64,
     pub(super) reserve_slowly: bool,
+    /// Of a copy that nobody can change; it may be empty.
+    pub(super) frozen: bool,
 }
 
 impl MapOptions {
