@@ -14,6 +14,7 @@ mod copy;
 mod file;
 mod handle;
 mod io;
+mod log;
 mod mapping;
 mod observe;
 mod policy;
@@ -24,6 +25,7 @@ pub use adopted::*;
 pub use copy::*;
 pub use file::*;
 pub use io::*;
+pub use log::*;
 pub use mapping::*;
 pub use observe::{
     sigward_event_format, sigward_event_library, sigward_event_operation, sigward_read_counters,
