@@ -94,9 +94,14 @@ impl fmt::Display for Error {
                 write!(out, "a record of {length} bytes: the longest has {}", super::MAX_RECORD)
             }
             Self::Full { capacity } => {
-                write!(out, "the log has used its {capacity} bytes of addresses: open it with a larger capacity")
+                write!(
+                    out,
+                    "the log has used its {capacity} bytes of addresses: open it with a larger capacity"
+                )
             }
-            Self::Forked => out.write_str("the log belongs to the process that opened it: open it anew in the child"),
+            Self::Forked => {
+                out.write_str("the log belongs to the process that opened it: open it anew in the child")
+            }
             Self::Unsynced { errno } => write!(
                 out,
                 "writing to the disk failed ({}): open the log anew to learn what is there",

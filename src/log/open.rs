@@ -154,8 +154,7 @@ impl LogOptions {
         };
         let end = scan::find_end(&*map, header.salt, header.watermark)?;
         let torn = scrub(&map, &file, end.position)?;
-        let recovery =
-            Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
+        let recovery = Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
         let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
         Ok(Opened { map, file, header, recovery, slow_zeros: self.slow_zeros, growth })
     }

@@ -25,6 +25,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// The smallest page there is.
+const PAGE: usize = 4096;
+
 /// A log that is written to.
 ///
 /// Thread-safe. It belongs to the process that opened it: in a forked child every call fails with [`Error::Forked`] and dropping it
@@ -99,7 +102,7 @@ impl Log {
 
     pub(super) fn of(opened: Opened) -> Self {
         let Opened { map, file, header, recovery, slow_zeros, growth } = opened;
-        let end = recovery.end;
+        let (end, length) = (recovery.end, map.len() as u64);
         Self {
             map,
             file,
@@ -107,8 +110,8 @@ impl Log {
             slow_zeros,
             process: process::announce(),
             recovery,
-            // What lies behind the end may be a hole: nothing there is taken for granted.
-            tail: Mutex::new(Tail { end, reserved: end, growth }),
+            // What lies behind the end may be a hole: nothing there is taken for granted. The padding may have been cut off.
+            tail: Mutex::new(Tail { end, reserved: end.min(length), growth }),
             durable: Mutex::new(Durable { position: header.watermark, slot: 1 - header.slot }),
             failed: OnceLock::new(),
         }
@@ -148,14 +151,20 @@ impl Log {
     /// The only place where bytes of a log are written.
     fn write(&self, position: u64, record: &[u8], prefix: u64) -> Result<(), Error> {
         let beyond = Error::Map(mapping::Error::Invalid("the map ends before"));
-        if !record.is_empty() {
+        // Page by page: on a full btrfs each first store into a page has all others written out and protected again, and a store
+        // across a boundary never gets both pages at once (seen on 6.18: it is tried for ever).
+        let (mut rest, mut at) = (record, position + PREFIX);
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(rest.len().min(PAGE - at as usize % PAGE));
             // SAFETY: writable; nobody else writes here (the tail is held, and so is the file's lock), and nobody reads what is
             // behind the log's end.
-            let written = unsafe { self.map.write_shared(position + PREFIX, record) }?;
-            if written < record.len() {
+            let written = unsafe { self.map.write_shared(at, part) }?;
+            if written < part.len() {
                 let lost = self.map.status().map(|fault| Error::Map(mapping::Error::Lost(fault)));
                 return Err(lost.unwrap_or(beyond));
             }
+            at += written as u64;
+            rest = later;
         }
         let at = position as usize;
         let number = self.map.atomic_u64(at).ok_or(beyond)?;
@@ -219,7 +228,8 @@ impl Log {
         durable.position = end;
         let slot = SLOTS[durable.slot];
         // That the data is durable is true without it, too; what is missing then is the difference between torn and damaged.
-        if !disk::is_limited() && disk::write_header(&self.file, slot, &format::slot(self.salt, end)).is_ok() {
+        if !disk::is_limited() && disk::write_header(&self.file, slot, &format::slot(self.salt, end)).is_ok()
+        {
             durable.slot = 1 - durable.slot;
         }
         Ok(end)
