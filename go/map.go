@@ -38,6 +38,7 @@ type Map struct {
 	options Options
 
 	changing sync.Mutex // held by Refresh, Close and the first Bytes of each mapping
+	growing  sync.Mutex // held by Grow, which may take long
 	kept     []*mapping // those whose slices were handed out: they stay while the Map can be reached
 }
 
@@ -49,6 +50,16 @@ type Options struct {
 	CopyOnWrite  bool  // they stay in memory (MAP_PRIVATE)
 	Populate     bool  // every page is read at once, so that what is lost is found at once
 	NoDescriptor bool  // the Map keeps no file descriptor: for very many; causes are then CauseUnknown
+
+	// Capacity is address space kept for Grow and Follow, in bytes from the file's start: up to there the map grows where
+	// it is. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. It is for
+	// whole files: EINVAL with Offset, Len, CopyOnWrite, NoDescriptor or Strict. ENOMEM or EAGAIN of OpenWith say that
+	// so many addresses cannot be had. A longer file is no change then, to Verify and Refresh, nor is its ctime.
+	Capacity int64
+
+	// ReserveSlowly: where the file system cannot promise blocks (ext2, some network file systems), Grow writes zeros
+	// instead of failing.
+	ReserveSlowly bool
 
 	// Strict: ReadAt, Do, Check and Err fail with ErrStale when the file's length or its time of change (ctime) is no
 	// longer what it was when it was mapped. For files that should be replaced and that somebody overwrites with cp, as
@@ -85,7 +96,7 @@ func OpenWith(path string, options Options) (*Map, error) {
 	return m, nil
 }
 
-// Len is the length of the map in bytes, 0 after Close. Refresh may change it.
+// Len is the length of the map in bytes, 0 after Close. Grow and Follow make it larger, Refresh may change it.
 func (m *Map) Len() int {
 	if c := m.current.Load(); c != nil {
 		return len(c.data)
@@ -132,7 +143,8 @@ func (m *Map) readAtWithCare(c *mapping, wanted int, off int64, n int) (int, err
 	return n, nil
 }
 
-// WriteAt writes p to the map from byte off on, as io.WriterAt says. A map does not grow: ENXIO past its end.
+// WriteAt writes p to the map from byte off on, as io.WriterAt says. That does not make the map longer: ENXIO past
+// its end (see Grow).
 //
 // When bytes of what was written are lost, it returns how many before them have reached the file, and a *MapError:
 // ErrNoSpace when the file was sparse and the disk is full. EBADF: the map is not writable.

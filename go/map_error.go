@@ -59,7 +59,7 @@ type Fault struct {
 // errors.Is sees ErrLost, ErrTruncated, ErrNoSpace, ErrIO, ErrHardware, ErrStale, and the errno and what that
 // stands for: syscall.ENOSPC, fs.ErrNotExist.
 type MapError struct {
-	Op     string        // "open", "read", "write", "do", "check", "verify", "refresh", "populate", "flush", "adopted", …
+	Op     string        // "open", "read", "write", "do", "check", "verify", "refresh", "populate", "flush", "grow", "follow", "adopted", …
 	Path   string        // as it was given to Open
 	Offset int64         // with a Cause: the lowest lost byte, from the start of the map; nothing from it on is to be trusted
 	Cause  Cause         // CauseNone: no byte is lost, the operation failed
@@ -91,6 +91,14 @@ func (e *MapError) reason() string {
 		return lost + "cause unknown; " + cure + " maps what the file holds now"
 	}
 	switch {
+	case e.Op == "grow" && e.Errno == syscall.ENOSPC:
+		return e.Errno.Error() + "; make room, nothing has changed"
+	case e.Op == "grow" && e.Errno == syscall.EOPNOTSUPP:
+		return "this file system cannot promise blocks; open it with Options.ReserveSlowly"
+	case e.Op == "grow" && e.Errno == syscall.EFBIG:
+		return e.Errno.Error() + "; raise RLIMIT_FSIZE, or the file system cannot have such a file"
+	case e.Op == "grow" && e.Errno == syscall.EBADF:
+		return "the map is read-only; open it with Options.Writable"
 	case e.Errno == syscall.ESTALE:
 		return "the file has changed since it was mapped; Refresh maps it as it is now"
 	case e.Errno == errEmpty:
@@ -125,7 +133,9 @@ func (e *MapError) Is(target error) bool {
 	case ErrTruncated:
 		return e.Cause == CauseTruncated
 	case ErrNoSpace:
-		return e.Cause == CauseNoSpace || e.Errno == syscall.ENOSPC
+		return e.Cause == CauseNoSpace || e.Errno == syscall.ENOSPC || e.Op == "grow" && e.Errno == syscall.EDQUOT
+	case ErrNoPromise:
+		return e.Errno == syscall.EOPNOTSUPP && e.Op == "grow"
 	case ErrIO:
 		return e.Cause == CauseIO || e.Errno == syscall.EIO
 	case ErrHardware:

@@ -2,9 +2,11 @@ package sigward
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // A mapping is one mmap of a Map's file. Refresh makes a new one and leaves the old one to those who are still
@@ -14,12 +16,21 @@ import (
 //	Bytes was never called        close, which unmaps
 //	it was, and the Map is closed retire: all is given back but the addresses
 //	it was, and the Map is not    nothing: slices of it may be all that is left, and they are in use
+//
+// A mapping that grows stays one; each new length is a mapping value of its own over the same ground.
 type mapping struct {
 	data       []byte
-	lowestLost *uint64   // the poison word: ^0 while intact; lives as long as the mapping
-	identity   *identity // with Options.Strict
-	handedOut  atomic.Bool
-	left       bool // counted in waiting
+	lowestLost *uint64     // the poison word: ^0 while intact; lives as long as the mapping
+	identity   *identity   // with Options.Strict
+	handedOut  atomic.Bool // this data is among the Map's kept
+	*ground
+}
+
+// ground is what has to be given back, once.
+type ground struct {
+	strict *identity // that of the mapping
+	out    bool      // slices were handed out; changed with the Map's changing held
+	left   bool      // counted in waiting
 	backend
 }
 
@@ -39,6 +50,7 @@ func (m *Map) open(op string) (*mapping, error) {
 	if errno != 0 {
 		return nil, &MapError{Op: op, Path: m.path, Errno: errno}
 	}
+	c.strict = c.identity
 	if m.options.Populate {
 		if errno := c.populate(); errno != 0 {
 			err := m.failure(c, op, errno)
@@ -46,7 +58,7 @@ func (m *Map) open(op string) (*mapping, error) {
 			return nil, err
 		}
 	}
-	runtime.SetFinalizer(c, (*mapping).release)
+	runtime.SetFinalizer(c.ground, (*ground).release)
 	return c, nil
 }
 
@@ -71,16 +83,24 @@ func (m *Map) keep(c *mapping) {
 	if c.handedOut.Load() {
 		return
 	}
-	runtime.SetFinalizer(c, nil)
-	m.kept = append(m.kept, c)
+	runtime.SetFinalizer(c.ground, nil)
+	c.out = true
+	at := slices.IndexFunc(m.kept, func(k *mapping) bool {
+		return k.ground == c.ground && unsafe.SliceData(k.data) == unsafe.SliceData(c.data)
+	})
+	if at < 0 {
+		m.kept = append(m.kept, c)
+	} else if len(m.kept[at].data) < len(c.data) {
+		m.kept[at] = c // the same, longer
+	}
 	c.handedOut.Store(true)
 }
 
-// leave hands c, which the Map no longer uses, to the garbage collector.
-func (c *mapping) leave(giveBack func(*mapping)) {
-	c.left = true
-	runtime.SetFinalizer(c, nil)
-	runtime.SetFinalizer(c, giveBack)
+// leave hands g, which the Map no longer uses, to the garbage collector.
+func (g *ground) leave(giveBack func(*ground)) {
+	g.left = true
+	runtime.SetFinalizer(g, nil)
+	runtime.SetFinalizer(g, giveBack)
 	if waiting.Add(1)%waitingLimit == 0 {
 		go runtime.GC()
 	}
@@ -107,8 +127,8 @@ func (m *Map) Refresh() error {
 		return err
 	}
 	m.current.Store(next)
-	if !old.handedOut.Load() {
-		old.leave((*mapping).release)
+	if !old.out {
+		old.leave((*ground).release)
 	}
 	return nil
 }
@@ -125,31 +145,33 @@ func (m *Map) Close() error {
 	if last == nil {
 		return closedError("close", m.path)
 	}
-	if !last.handedOut.Load() {
-		last.leave((*mapping).release)
+	if !last.out {
+		last.leave((*ground).release)
 	}
 	for _, c := range m.kept {
-		c.leave((*mapping).retire)
+		if !c.left { // a mapping that has moved is there more than once
+			c.leave((*ground).retire)
+		}
 	}
 	return nil
 }
 
 // release gives everything back.
-func (c *mapping) release() {
-	c.giveBack(false)
+func (g *ground) release() {
+	g.giveBack(false)
 }
 
 // retire gives everything back but the addresses.
-func (c *mapping) retire() {
-	c.giveBack(true)
+func (g *ground) retire() {
+	g.giveBack(true)
 }
 
-func (c *mapping) giveBack(addressesStay bool) {
-	if c.identity != nil {
-		c.identity.close()
+func (g *ground) giveBack(addressesStay bool) {
+	if g.strict != nil {
+		g.strict.close()
 	}
-	c.end(addressesStay)
-	if c.left {
+	g.end(addressesStay)
+	if g.left {
 		waiting.Add(-1)
 	}
 }
@@ -157,10 +179,12 @@ func (c *mapping) giveBack(addressesStay bool) {
 // valid tells whether the options can be met at all.
 func (o *Options) valid() syscall.Errno {
 	switch {
-	case o.Offset < 0 || o.Len < 0:
+	case o.Offset < 0 || o.Len < 0 || o.Capacity < 0:
 		return syscall.EINVAL
 	case o.Offset+o.Len < 0:
 		return syscall.EOVERFLOW
+	case o.Capacity > 0 && (o.Offset != 0 || o.Len != 0 || o.CopyOnWrite || o.NoDescriptor || o.Strict):
+		return syscall.EINVAL
 	case o.Strict && (o.NoDescriptor || o.Writable && !o.CopyOnWrite):
 		return syscall.EINVAL
 	}

@@ -22,7 +22,10 @@ func (c *mapping) status() (Fault, bool)           { return Fault{}, false }
 func (c *mapping) verify(string) syscall.Errno     { return syscall.ENOTSUP }
 func (c *mapping) populate() syscall.Errno         { return syscall.ENOTSUP }
 func (c *mapping) flush() syscall.Errno            { return syscall.ENOTSUP }
-func (c *mapping) end(bool)                        {}
+func (g *ground) end(bool)                         {}
+
+func (c *mapping) grow(int64, bool) (*mapping, syscall.Errno) { return nil, syscall.ENOTSUP }
+func (c *mapping) follow() (*mapping, syscall.Errno)          { return nil, syscall.ENOTSUP }
 
 // ThreadCheck is a *ThreadError: nothing is guarded on this system.
 func ThreadCheck() error { return &ThreadError{Unguarded: true} }

@@ -15,14 +15,18 @@ import (
 // backend is what Go can do alone: it turns a fault into a panic while debug.SetPanicOnFault is set, on that goroutine
 // and in Go code only, and the panic into the error that the library would have found.
 type backend struct {
-	whole []byte // what syscall.Mmap gave: data begins in its first page
-	fd    int    // -1 with NoDescriptor
-	begin int64  // offset of data in the file
-	alone bool   // only others can change the file's times
+	fd    int   // -1 with NoDescriptor
+	lead  int   // where in its first page data begins
+	begin int64 // offset of data in the file
+	alone bool  // only others can change the file's times
 	seen  snapshot
+	grows atomic.Bool // a longer file is no news
+
+	promised int64 // so many bytes have blocks; changed while growing
 
 	faulted sync.Mutex
-	first   *Fault // that of the lowest lost byte
+	wholes  [][]byte // what syscall.Mmap gave: one, and more after moves, the newest last
+	first   *Fault   // that of the lowest lost byte
 }
 
 // newMapping maps a file.
@@ -60,14 +64,16 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 	lead := int(o.Offset % int64(os.Getpagesize()))
 	var whole []byte
 	if errno := eintr(func() (err error) {
-		whole, err = syscall.Mmap(fd, o.Offset-int64(lead), lead+length, protection, kind)
+		whole, err = syscall.Mmap(fd, o.Offset-int64(lead), lead+max(length, int(o.Capacity)), protection, kind)
 		return err
 	}); errno != 0 {
 		return nil, errno
 	}
-	c := &mapping{data: whole[lead:], lowestLost: new(uint64)}
+	c := &mapping{data: whole[lead : lead+length : lead+length], lowestLost: new(uint64), ground: new(ground)}
 	*c.lowestLost = ^uint64(0)
-	c.whole, c.fd, c.begin, c.seen, c.alone = whole, fd, o.Offset, seen, !o.Writable || o.CopyOnWrite
+	c.wholes, c.lead, c.fd, c.begin, c.seen = [][]byte{whole}, lead, fd, o.Offset, seen
+	c.alone = !o.Writable || o.CopyOnWrite
+	c.grows.Store(o.Capacity > 0)
 	if o.NoDescriptor {
 		c.fd = -1
 	}
@@ -86,6 +92,7 @@ func lengthToMap(fd int, o *Options) (int, syscall.Errno) {
 	switch s.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
 		switch {
+		case s.Size == 0 && o.Capacity > 0:
 		case s.Size == 0:
 			return 0, errEmpty
 		case o.Offset >= s.Size || o.Len > s.Size-o.Offset:
@@ -98,7 +105,7 @@ func lengthToMap(fd int, o *Options) (int, syscall.Errno) {
 	default:
 		return 0, syscall.ENODEV
 	}
-	if int64(int(length)) != length || int(length)+os.Getpagesize() < 0 {
+	if most := max(length, o.Capacity); int64(int(most)) != most || int(most)+os.Getpagesize() < 0 {
 		return 0, syscall.EOVERFLOW
 	}
 	return int(length), 0
@@ -126,14 +133,13 @@ func (c *mapping) note(reason any, write bool) bool {
 	if !ok {
 		return false
 	}
-	base := uintptr(unsafe.Pointer(unsafe.SliceData(c.whole)))
 	at := fault.Addr()
-	if at < base || at-base >= uintptr(len(c.whole)) {
+	into, ours := c.into(at)
+	if !ours {
 		return false
 	}
-	page := (at - base) &^ uintptr(os.Getpagesize()-1)
-	lead := len(c.whole) - len(c.data)
-	found := Fault{Offset: max(int64(page)-int64(lead), 0), Address: at, Time: time.Now(), Cause: CauseUnknown,
+	page := into &^ uintptr(os.Getpagesize()-1)
+	found := Fault{Offset: max(int64(page)-int64(c.lead), 0), Address: at, Time: time.Now(), Cause: CauseUnknown,
 		Errno: syscall.EFAULT, Write: write}
 	c.explain(&found)
 	c.faulted.Lock()
@@ -143,6 +149,19 @@ func (c *mapping) note(reason any, write bool) bool {
 		atomic.StoreUint64(c.lowestLost, uint64(found.Offset))
 	}
 	return true
+}
+
+// into is how far in a mapping of ours an address is.
+func (c *mapping) into(at uintptr) (offset uintptr, ours bool) {
+	c.faulted.Lock()
+	defer c.faulted.Unlock()
+	for _, whole := range c.wholes {
+		base := uintptr(unsafe.Pointer(unsafe.SliceData(whole)))
+		if at >= base && at-base < uintptr(len(whole)) {
+			return at - base, true
+		}
+	}
+	return 0, false
 }
 
 // explain asks the file for the cause.
@@ -203,13 +222,13 @@ func (c *mapping) run(fn func([]byte) error) (err error) {
 	return err
 }
 
-func (c *mapping) status() (Fault, bool) {
-	c.faulted.Lock()
-	defer c.faulted.Unlock()
-	if c.first == nil {
+func (g *ground) status() (Fault, bool) {
+	g.faulted.Lock()
+	defer g.faulted.Unlock()
+	if g.first == nil {
 		return Fault{}, false
 	}
-	return *c.first, true
+	return *g.first, true
 }
 
 func (c *mapping) verify(path string) syscall.Errno {
@@ -220,8 +239,10 @@ func (c *mapping) verify(path string) syscall.Errno {
 	switch {
 	case errno != 0:
 		return errno
-	case now.size < min(c.seen.size, c.begin+int64(len(c.data))):
+	case now.size < c.begin+int64(len(c.data)):
 		return syscall.EFAULT
+	case c.grows.Load():
+		return 0
 	case now.size != c.seen.size || c.alone && now != c.seen:
 		return syscall.ESTALE
 	}
@@ -231,8 +252,9 @@ func (c *mapping) verify(path string) syscall.Errno {
 func (c *mapping) populate() syscall.Errno {
 	writable := !c.alone
 	if !c.touch(writable, func() {
-		for at := 0; at < len(c.whole); at += os.Getpagesize() {
-			if word := (*uint32)(unsafe.Pointer(&c.whole[at])); writable {
+		whole := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(c.data)), -c.lead)), c.lead+len(c.data))
+		for at := 0; at < len(whole); at += os.Getpagesize() {
+			if word := (*uint32)(unsafe.Pointer(&whole[at])); writable {
 				atomic.AddUint32(word, 0) // a write that changes nothing makes the page be allocated
 			} else {
 				atomic.LoadUint32(word)
@@ -256,12 +278,14 @@ func (c *mapping) flush() syscall.Errno {
 }
 
 // end gives the mapping back. Where slices were handed out it stays.
-func (c *mapping) end(addressesStay bool) {
-	if !addressesStay {
-		syscall.Munmap(c.whole)
+func (g *ground) end(addressesStay bool) {
+	for _, whole := range g.wholes {
+		if !addressesStay {
+			syscall.Munmap(whole)
+		}
 	}
-	if c.fd >= 0 && c.identity == nil {
-		syscall.Close(c.fd)
+	if g.fd >= 0 && g.strict == nil {
+		syscall.Close(g.fd)
 	}
 }
 

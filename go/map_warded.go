@@ -30,8 +30,11 @@ func newMapping(path string, o Options) (*mapping, syscall.Errno) {
 		writable:      flag(o.Writable),
 		copy_on_write: flag(o.CopyOnWrite),
 		no_descriptor: flag(o.NoDescriptor),
+
+		capacity:       C.uint64_t(o.Capacity),
+		reserve_slowly: flag(o.ReserveSlowly),
 	}
-	c := new(mapping)
+	c := &mapping{ground: new(ground)}
 	if o.Strict {
 		if errno := c.openStrictly(path, &o, &options); errno != 0 {
 			return nil, errno
@@ -43,9 +46,32 @@ func newMapping(path string, o Options) (*mapping, syscall.Errno) {
 			return nil, errno
 		}
 	}
-	c.data = unsafe.Slice((*byte)(C.sigward_map_data(c.handle)), int(C.sigward_map_len(c.handle)))
-	c.lowestLost = (*uint64)(unsafe.Pointer(C.sigward_map_poison_word(c.handle)))
+	c.look()
 	return c, 0
+}
+
+// look takes address, length and poison word as they are now.
+func (c *mapping) look() {
+	var now C.sigward_bytes
+	C.sigward_map_look(c.handle, &now)
+	c.data = unsafe.Slice((*byte)(now.data), int(now.len))
+	c.lowestLost = (*uint64)(unsafe.Pointer(now.poison))
+}
+
+func (c *mapping) grow(n int64, _ bool) (*mapping, syscall.Errno) {
+	return c.longer(C.sigward_map_grow(c.handle, C.uint64_t(n)))
+}
+
+func (c *mapping) follow() (*mapping, syscall.Errno) { return c.longer(C.sigward_map_follow(c.handle)) }
+
+// longer is what the mapping is after a call that may have made it longer.
+func (c *mapping) longer(status C.int) (*mapping, syscall.Errno) {
+	if errno := errnoOf(status); errno != 0 {
+		return nil, errno
+	}
+	next := &mapping{identity: c.identity, ground: c.ground}
+	next.look()
+	return next, 0
 }
 
 // openStrictly notes what the file is like before it is mapped, on the descriptor that it is mapped from: a change at
@@ -70,9 +96,9 @@ func (c *mapping) copyIn(p []byte, off int) int { return copy(c.data[off:], p) }
 
 func (c *mapping) run(fn func([]byte) error) error { return fn(c.data) }
 
-func (c *mapping) status() (Fault, bool) {
+func (g *ground) status() (Fault, bool) {
 	var f C.sigward_fault
-	if C.sigward_map_status(c.handle, &f) != 1 {
+	if C.sigward_map_status(g.handle, &f) != 1 {
 		return Fault{}, false
 	}
 	return fault(&f), true
@@ -92,11 +118,11 @@ func (c *mapping) populate() syscall.Errno {
 
 func (c *mapping) flush() syscall.Errno { return errnoOf(C.sigward_map_flush(c.handle)) }
 
-func (c *mapping) end(addressesStay bool) {
+func (g *ground) end(addressesStay bool) {
 	if addressesStay {
-		C.sigward_map_retire(c.handle)
+		C.sigward_map_retire(g.handle)
 	} else {
-		C.sigward_map_close(c.handle)
+		C.sigward_map_close(g.handle)
 	}
 }
 
