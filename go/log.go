@@ -245,5 +245,6 @@ func (l *Log) Close() error {
 	}
 	l.failed = closedError("append", l.path)
 	l.m.Close()
+	unlockFile(l.file)
 	return l.file.Close()
 }

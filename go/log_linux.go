@@ -22,6 +22,11 @@ func lockFile(f *os.File) syscall.Errno {
 	return errno
 }
 
+// unlockFile gives it up by name: a child that is just being started has a share in the descriptor until it calls exec.
+func unlockFile(f *os.File) {
+	withFd(f, func(fd int) { syscall.Flock(fd, syscall.LOCK_UN) })
+}
+
 func syncData(f *os.File) error {
 	errno := syscall.EBADF
 	withFd(f, func(fd int) { errno = eintr(func() error { return syscall.Fdatasync(fd) }) })

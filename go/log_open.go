@@ -32,6 +32,7 @@ func OpenLogWith(path string, options LogOptions) (*Log, error) {
 		if made {
 			os.Remove(path) // ours, and locked: nobody else has begun with it
 		}
+		unlockFile(file)
 		file.Close()
 		return nil, err
 	}
@@ -71,6 +72,7 @@ func openLocked(path string) (file *os.File, made bool, err error) {
 		if named, err := os.Stat(path); err == nil && os.SameFile(ours, named) {
 			return file, made, nil
 		}
+		unlockFile(file)
 		file.Close()
 	}
 }

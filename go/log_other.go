@@ -12,6 +12,7 @@ import (
 const defaultCapacity = 64 << 20
 
 func lockFile(*os.File) syscall.Errno                        { return syscall.ENOSYS }
+func unlockFile(*os.File)                                    {}
 func syncData(f *os.File) error                              { return f.Sync() }
 func syncFolder(string) error                                { return nil }
 func writeInPlace(*os.File)                                  {}

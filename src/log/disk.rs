@@ -1,6 +1,7 @@
 //! What a log asks of its file beside the map: that it is the only writer's, what of it was written, what can be given back.
 
 use super::error::Error;
+use super::process;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -34,8 +35,46 @@ pub(super) fn open_or_make(path: &Path) -> Result<(File, bool), Error> {
     }
 }
 
-/// Takes the lock that every writer takes. It lasts until the descriptor is closed, in forked children, too.
-pub(super) fn lock(file: &File) -> Result<(), Error> {
+/// A file with the lock that every writer takes.
+///
+/// The lock belongs to what was opened, not to a process: a child that is just being started has a share in it until it calls exec. So
+/// it is given up by name, by the process that took it, and whoever opens the log next finds it free.
+#[derive(Debug)]
+pub(super) struct Locked {
+    file: File,
+    process: u32,
+}
+
+impl Locked {
+    pub(super) fn of(file: File) -> Result<Self, Error> {
+        lock(&file)?;
+        Ok(Self { file, process: process::announce() })
+    }
+
+    /// Whether this is the process that took it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process == process::this()
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: no pointers. If it is refused, closing does the same.
+            unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+        }
+    }
+}
+
+fn lock(file: &File) -> Result<(), Error> {
     loop {
         // SAFETY: no pointers.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {

@@ -1,6 +1,6 @@
 //! Opening a log: made anew, or recovered.
 
-use super::disk;
+use super::disk::{self, Locked};
 use super::error::Error;
 use super::format::{self, FIRST, Header, NoHeader};
 use super::scan::{self, Source};
@@ -120,43 +120,47 @@ impl LogOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Log, Error> {
         let path = path.as_ref();
         let (file, made) = locked(path)?;
-        let opened = self.open_file(file, path);
-        if made && opened.is_err() {
-            // Ours, and locked: nobody else has begun with it.
-            let _ = std::fs::remove_file(path);
+        match self.prepare(&file, path) {
+            Ok(opened) => Ok(Log::of(file, opened)),
+            Err(error) => {
+                if made {
+                    // Ours, and still locked: nobody else has begun with it.
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error)
+            }
         }
-        opened.map(Log::of)
     }
 
-    fn open_file(self, file: File, path: &Path) -> Result<Opened, Error> {
-        mapping::check_mappable(&file)?;
-        if disk::length(&file)? == 0 {
-            disk::write_in_place(&file);
-            self.reserve_header(&file)?;
+    fn prepare(self, file: &Locked, path: &Path) -> Result<Opened, Error> {
+        mapping::check_mappable(file)?;
+        if disk::length(file)? == 0 {
+            disk::write_in_place(file);
+            self.reserve_header(file)?;
         }
-        let length = disk::length(&file)?;
+        let length = disk::length(file)?;
         let wanted = match self.capacity {
             0 => CAPACITY.max(length.saturating_mul(4)),
             given => given.max(length).max(FIRST + format::PREFIX),
         };
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
         let (map, capacity) =
-            with_room(wanted, least, |capacity| MapOptions::new().capacity(capacity).map_mut(&file))?;
+            with_room(wanted, least, |capacity| MapOptions::new().capacity(capacity).map_mut(&**file))?;
         let header = match read_header(&map)? {
             Ok(header) => header,
             Err(NoHeader::Blank) => {
                 let salt = RandomState::new().build_hasher().finish() as u32;
-                begin(&map, &file, salt)?;
+                begin(&map, file, salt)?;
                 disk::sync_folder(path)?;
                 Header { salt, watermark: FIRST, slot: 1 }
             }
             Err(other) => return Err(other.into()),
         };
         let end = scan::find_end(&*map, header.salt, header.watermark)?;
-        let torn = scrub(&map, &file, end.position)?;
+        let torn = scrub(&map, file, end.position)?;
         let recovery = Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
         let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
-        Ok(Opened { map, file, header, recovery, slow_zeros: self.slow_zeros, growth })
+        Ok(Opened { map, header, recovery, slow_zeros: self.slow_zeros, growth })
     }
 
     fn reserve_header(self, file: &File) -> Result<(), Error> {
@@ -180,10 +184,10 @@ impl From<NoHeader> for Error {
 }
 
 /// The file, locked, and still the one that has the name: whoever could not begin a log takes its file away again.
-fn locked(path: &Path) -> Result<(File, bool), Error> {
+fn locked(path: &Path) -> Result<(Locked, bool), Error> {
     loop {
         let (file, made) = disk::open_or_make(path)?;
-        disk::lock(&file)?;
+        let file = Locked::of(file)?;
         let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
         match std::fs::metadata(path) {
             Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok((file, made)),

@@ -11,16 +11,14 @@
 //! The durable watermark is written after the data is on the disk, and not waited for: it reaches the disk with the next flush. An
 //! earlier one is not wrong, only less strict, and waiting would double the price of each flush.
 
-use super::disk;
+use super::disk::{self, Locked};
 use super::error::Error;
 use super::format::{self, MAX_RECORD, PREFIX, SLOTS};
 use super::open::{LogOptions, Recovery};
-use super::process;
 use super::reader::Reader;
 use super::space::Growth;
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
 use crate::mapping::{self, Cause, Fault, MapMut};
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -53,10 +51,9 @@ const PAGE: usize = 4096;
 #[derive(Debug)]
 pub struct Log {
     map: MapMut,
-    file: File,
+    file: Locked,
     salt: u32,
     slow_zeros: bool,
-    process: u32,
     recovery: Recovery,
     tail: Mutex<Tail>,
     durable: Mutex<Durable>,
@@ -83,7 +80,6 @@ struct Durable {
 /// What opening has found out.
 pub(super) struct Opened {
     pub(super) map: MapMut,
-    pub(super) file: File,
     pub(super) header: format::Header,
     pub(super) recovery: Recovery,
     pub(super) slow_zeros: bool,
@@ -100,15 +96,14 @@ impl Log {
         LogOptions::new().open(path)
     }
 
-    pub(super) fn of(opened: Opened) -> Self {
-        let Opened { map, file, header, recovery, slow_zeros, growth } = opened;
+    pub(super) fn of(file: Locked, opened: Opened) -> Self {
+        let Opened { map, header, recovery, slow_zeros, growth } = opened;
         let (end, length) = (recovery.end, map.len() as u64);
         Self {
             map,
             file,
             salt: header.salt,
             slow_zeros,
-            process: process::announce(),
             recovery,
             // What lies behind the end may be a hole: nothing there is taken for granted. The padding may have been cut off.
             tail: Mutex::new(Tail { end, reserved: end.min(length), growth }),
@@ -182,9 +177,9 @@ impl Log {
         let mut refusal = None;
         for end in tail.growth.ends(needed) {
             let count = end - tail.reserved;
-            let reserved = match reserve(&self.file, tail.reserved, count) {
+            let reserved = match reserve(&*self.file, tail.reserved, count) {
                 Err(SpaceError::NoPromise) if self.slow_zeros => {
-                    reserve_slowly(&self.file, tail.reserved, count)
+                    reserve_slowly(&*self.file, tail.reserved, count)
                 }
                 other => other,
             };
@@ -238,7 +233,7 @@ impl Log {
     /// Where the next record will be: bytes from the start of the file.
     #[must_use]
     pub fn end(&self) -> u64 {
-        if self.process == process::this() { hold(&self.tail).end } else { self.recovery.end }
+        if self.file.is_ours() { hold(&self.tail).end } else { self.recovery.end }
     }
 
     /// What was found when it was opened.
@@ -261,7 +256,7 @@ impl Log {
     }
 
     fn usable(&self) -> Result<(), Error> {
-        if self.process != process::this() {
+        if !self.file.is_ours() {
             return Err(Error::Forked);
         }
         self.failed.get().map_or(Ok(()), |error| Err(*error))
@@ -286,7 +281,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.process == process::this() && self.failed.get().is_none() {
+        if self.file.is_ours() && self.failed.get().is_none() {
             let tail = hold(&self.tail);
             // The page where readers look for the next record stays.
             let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
