@@ -176,6 +176,10 @@ impl Reader {
     /// The number before a record.
     fn number(&self, position: u64) -> Result<u64, Error> {
         let at = position as usize;
+        #[allow(
+            clippy::cast_ptr_alignment,
+            reason = "a map begins with a page, and positions are multiples of 8"
+        )]
         let place = self.map.as_ptr().wrapping_add(at).cast::<AtomicU64>();
         // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which read-only memory allows.
         // Acquire pairs with the writer's Release: the payload is there.

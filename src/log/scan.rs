@@ -175,7 +175,7 @@ pub(super) mod tests {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let unit = 64; // pages as small as that, for many cases
         for _ in 0..3000 {
-            let lengths: Vec<usize> = (0..1 + random.below(12)).map(|_| random.below(150)).collect();
+            let lengths: Vec<usize> = (0..=random.below(12)).map(|_| random.below(150)).collect();
             let (mut bytes, ends) = image(&lengths, random.below(3) * 64);
             let durable = random.below(ends.len());
             let watermark = ends[durable];
