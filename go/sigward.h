@@ -756,8 +756,8 @@ int sigward_replacement_abort(struct sigward_replacement *replacement);
 // Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
 // whole records stay, what is torn behind them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
 //
-// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close is -EPERM; the lock lasts until
-// the child has closed it, too, has ended or called exec. Not for signal handlers.
+// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close is -EPERM; if the
+// process dies before it has closed the log, such a child keeps the lock until it ends or calls exec. Not for signal handlers.
 //
 // Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log of a later format. -EBADMSG: bytes
 // that were on the disk once are damaged; nothing was changed, and recovery->end is where. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks for the first
