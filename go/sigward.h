@@ -97,6 +97,14 @@ typedef struct sigward_adopted sigward_adopted;
 // In a forked child a handle is the parent's lease: releasing it there only closes the child's descriptors.
 typedef struct sigward_lease sigward_lease;
 
+// An append log: records in a file that is mapped and grows, blocks first. Appending is a copy into memory; a full disk is an error
+// of one append; a record whose append has returned survives the process, kill -9 included, and after sigward_log_flush the machine.
+// Made by sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
+typedef struct sigward_log sigward_log;
+
+// Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by sigward_log_reader_close.
+typedef struct sigward_log_reader sigward_log_reader;
+
 // A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt, sigward_snapshot; taken away by sigward_map_close.
 typedef struct sigward_map sigward_map;
 
@@ -278,6 +286,35 @@ typedef struct sigward_replacement_options {
     // 0.
     uint32_t reserved;
 } sigward_replacement_options;
+
+// Options of a log. Set all to zero, then size.
+typedef struct sigward_log_options {
+    // sizeof(sigward_log_options): a library that does not know the size says so (-EINVAL).
+    size_t size;
+    // How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is.
+    uint64_t capacity;
+    // How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most.
+    uint64_t step;
+    // 1: where the file system cannot promise blocks (ext2, some network file systems), write zeros.
+    uint32_t slow_zeros;
+    // 0.
+    uint32_t reserved;
+} sigward_log_options;
+
+// What sigward_log_open found.
+typedef struct sigward_log_recovery {
+    // How many whole records there are.
+    uint64_t records;
+    // Where the next one will be: bytes from the start of the file.
+    uint64_t end;
+    // Up to where everything was known to be on the disk.
+    uint64_t durable;
+    // Bytes behind the last whole record that were being written when the process or the machine died, and are zeros now; 0
+    // after an orderly end.
+    uint64_t torn;
+    // 0.
+    uint64_t reserved[4];
+} sigward_log_recovery;
 
 // Is told the bytes done and the bytes in all; anything but 0 ends the copy.
 typedef int (*sigward_progress)(void *context, uint64_t done, uint64_t total);
@@ -830,6 +867,73 @@ int64_t sigward_lease_time_left_ms(const struct sigward_lease *lease);
 // Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the kernel had broken the lease before,
 // so what was read last may be of another file, or of none. The handle is gone in both cases.
 int sigward_lease_release(struct sigward_lease *lease);
+
+// Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
+// whole records stay, what is torn behind them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
+//
+// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close is -EPERM; if the
+// process dies before it has closed the log, such a child keeps the lock until it ends or calls exec. Not for signal handlers.
+//
+// Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log of a later format. -EBADMSG: bytes
+// that were on the disk once are damaged; nothing was changed, and recovery->end is where. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks for the first
+// page (see sigward_reserve). -EINVAL: a NULL pointer, options of an unknown size or value. Else as sigward_map_open.
+int sigward_log_open(const char *path,
+                     const struct sigward_log_options *options,
+                     struct sigward_log_recovery *recovery,
+                     struct sigward_log **out);
+
+// Appends a record of len bytes; *position (may be NULL) is where it is: bytes from the start of the file. It survives the process
+// from now on, and the machine from the next sigward_log_flush on.
+//
+// Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks; the
+// record is not there, all before is, and a later append may find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a
+// page is lost; then, and after a flush that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
+// -EINVAL: a NULL pointer.
+int sigward_log_append(const struct sigward_log *log,
+                       const void *record,
+                       size_t len,
+                       uint64_t *position);
+
+// Waits until everything that was appended before is on the disk; *durable (may be NULL) is up to where. Appends of other threads
+// go on meanwhile; flushes that wait for each other share one write.
+//
+// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log anew. -EFAULT: somebody has cut the
+// file. -EPERM: a forked child. -EINVAL if log is NULL.
+int sigward_log_flush(const struct sigward_log *log,
+                      uint64_t *durable);
+
+// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so no reader dies of that. It does not flush.
+// NULL is nothing to do.
+//
+// Returns 0.
+int sigward_log_close(struct sigward_log *log);
+
+// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on failure.
+//
+// A reader is for one thread at a time; it works in a forked child, and is the child's own; not for signal handlers.
+//
+// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT, -EBADMSG: as sigward_log_open.
+// -EINVAL: a NULL pointer. Else as sigward_map_open.
+int sigward_log_reader_open(const char *path,
+                            struct sigward_log_reader **out);
+
+// Copies the next record into buf, if it has room for it, and goes on to the one after it; *position (may be NULL) is where the
+// record is. A record that is longer than len is left: its length is returned, and the next call finds it again.
+//
+// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append one at any time. -EBADMSG: what
+// is there was on the disk once and is damaged. -EFAULT, -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
+ssize_t sigward_log_reader_next(struct sigward_log_reader *reader,
+                                void *buf,
+                                size_t len,
+                                uint64_t *position);
+
+// Goes to a position that an append or a read returned; at any other one there is no record, or damage.
+//
+// Returns 0; -EINVAL: reader is NULL, or no record can begin there.
+int sigward_log_reader_seek(struct sigward_log_reader *reader, uint64_t position);
+
+// Takes the reader away. NULL is nothing to do. Returns 0.
+int sigward_log_reader_close(struct sigward_log_reader *reader);
 
 // Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
 // bytes stay. Where the file system can, its blocks are shared (xfs, btrfs; no memory), else they are copied into memory that is sealed. All

@@ -25,6 +25,7 @@
 //! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
 //! | [`mapping`] | mapped files whose loss is an error: [`mapping::Map`], guarding others' maps, the checked copy |
 //! | [`file`] | the habits that need no guard: reserved blocks, files replaced at once |
+//! | [`log`] | an append log: a full disk, a dead process, a torn tail are answers |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
 //! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
 //! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
@@ -47,6 +48,7 @@ mod error;
 pub mod ffi;
 pub mod file;
 pub mod io;
+pub mod log;
 pub mod mapping;
 pub mod observe;
 #[cfg(feature = "signal-hook")]

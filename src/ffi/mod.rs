@@ -15,6 +15,7 @@ mod file;
 mod handle;
 mod io;
 mod lease;
+mod log;
 mod mapping;
 mod observe;
 mod policy;
@@ -27,6 +28,7 @@ pub use copy::*;
 pub use file::*;
 pub use io::*;
 pub use lease::*;
+pub use log::*;
 pub use mapping::*;
 pub use observe::{
     sigward_event_format, sigward_event_library, sigward_event_operation, sigward_read_counters,

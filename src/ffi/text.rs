@@ -34,7 +34,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::ENXIO => c"the map would begin or end beyond the file's end: extend the file first",
         libc::EOVERFLOW => c"offset and length together are too large",
         libc::EEXIST => c"part of these addresses is guarded already: close the other map first",
-        libc::EBUSY => c"maps are still registered: close them first; or something is mounted on the file to be replaced",
+        libc::EBUSY => c"maps are still registered: close them first; something is mounted on the file to be replaced; or another writer has the log",
         libc::EBADF => c"the descriptor is not open, or the map is read-only",
         libc::ENOENT => c"there is no such file",
         libc::EIO => c"reading or writing the file failed: see the kernel's log",
@@ -42,10 +42,14 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"called from a signal handler that interrupted the same call: call it outside handlers"
         }
         libc::EAGAIN => {
-            c"other threads keep changing this signal's disposition, or somebody has the file open for writing: call again when they have finished"
+            c"not now, call again: other threads keep changing this signal's disposition; somebody has the file open for writing; or the log has no further record"
         }
         // On Linux the same number as EOPNOTSUPP.
         libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks (use sigward_reserve_slowly) or has no leases",
+        libc::EILSEQ => c"the file is no log: name another one",
+        libc::EPROTONOSUPPORT => c"the log has a format that this library does not know",
+        libc::EBADMSG => c"bytes of the log that were on the disk once are damaged: read what is before, restore the file",
+        libc::EMSGSIZE => c"the record is too long for a log",
         libc::EDQUOT => c"the quota is used up: nothing has changed",
         libc::EFBIG => c"the file is, or would be, larger than allowed: raise RLIMIT_FSIZE, or the limit of the snapshot",
         libc::ESPIPE => c"a pipe has no blocks: name a regular file",
@@ -54,7 +58,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::EROFS => c"the file system is mounted read-only",
         libc::EACCES => c"no permission for this file, its owner is another user (leases), or the mapping is executable",
         libc::EPERM | libc::ENOSYS => {
-            c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals"
+            c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals; a log belongs to the process that opened it"
         }
         _ => c"the kernel refused: see errno(3) for this number",
     };

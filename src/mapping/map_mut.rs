@@ -89,6 +89,11 @@ impl MapMut {
         Some(unsafe { &*place })
     }
 
+    /// As [`Map::check`], for who has just written.
+    pub(crate) fn check_written(&self, range: Range<usize>) -> Result<(), Error> {
+        self.0.judge(&range, self.0.slot().poison().after_writing())
+    }
+
     fn aligned<T>(&self, offset: usize) -> Option<*const T> {
         let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.0.len());
         let place = self.0.as_ptr().wrapping_add(offset).cast::<T>();

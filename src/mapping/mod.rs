@@ -80,7 +80,7 @@ const NO_RESERVE: c_int = libc::MAP_NORESERVE;
 const NO_RESERVE: c_int = 0;
 
 /// Bytes of a page. Known before any handler needs it, which may not ask.
-fn page_size() -> usize {
+pub(crate) fn page_size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     let known = SIZE.load(Ordering::Relaxed);
     if known != 0 {
@@ -90,6 +90,11 @@ fn page_size() -> usize {
     let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
     SIZE.store(size, Ordering::Relaxed);
     size
+}
+
+/// Whether a file can be mapped at all, for who wants to know before.
+pub(crate) fn check_mappable(file: &std::fs::File) -> Result<(), Error> {
+    identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file)).map(drop)
 }
 
 /// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what fstat(2) said: only a file with

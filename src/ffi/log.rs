@@ -1,0 +1,277 @@
+//! The append log.
+
+use super::code;
+use super::handle::{close, open_handle, opened, opened_mut};
+use crate::log::{Error, Log, LogOptions, Reader};
+use crate::mapping;
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::mem::size_of;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// An append log: records in a file that is mapped and grows, blocks first. Appending is a copy into memory; a full disk is an error
+/// of one append; a record whose append has returned survives the process, kill -9 included, and after sigward_log_flush the machine.
+/// Made by sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
+pub struct sigward_log(Log);
+
+/// Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by sigward_log_reader_close.
+pub struct sigward_log_reader(Reader);
+
+/// Options of a log. Set all to zero, then size.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct sigward_log_options {
+    /// sizeof(sigward_log_options): a library that does not know the size says so (-EINVAL).
+    pub size: usize,
+    /// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is.
+    pub capacity: u64,
+    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most.
+    pub step: u64,
+    /// 1: where the file system cannot promise blocks (ext2, some network file systems), write zeros.
+    pub slow_zeros: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// What sigward_log_open found.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct sigward_log_recovery {
+    /// How many whole records there are.
+    pub records: u64,
+    /// Where the next one will be: bytes from the start of the file.
+    pub end: u64,
+    /// Up to where everything was known to be on the disk.
+    pub durable: u64,
+    /// Bytes behind the last whole record that were being written when the process or the machine died, and are zeros now; 0
+    /// after an orderly end.
+    pub torn: u64,
+    /// 0.
+    pub reserved: [u64; 4],
+}
+
+/// Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
+/// whole records stay, what is torn behind them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
+///
+/// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close is -EPERM; if the
+/// process dies before it has closed the log, such a child keeps the lock until it ends or calls exec. Not for signal handlers.
+///
+/// Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log of a later format. -EBADMSG: bytes
+/// that were on the disk once are damaged; nothing was changed, and recovery->end is where. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks for the first
+/// page (see sigward_reserve). -EINVAL: a NULL pointer, options of an unknown size or value. Else as sigward_map_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_open(
+    path: *const c_char,
+    options: *const sigward_log_options,
+    recovery: *mut sigward_log_recovery,
+    out: *mut *mut sigward_log,
+) -> c_int {
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let path = unsafe { self::path(&path) };
+    // SAFETY: NULL, or a struct that begins with its size, by the header's contract.
+    let options = unsafe { read_options(options) };
+    let made = match (path, options) {
+        (Some(path), Some(options)) if !out.is_null() => options.open(path),
+        _ => Err(Error::Map(mapping::Error::Invalid("no path, no place for the log, or unknown options"))),
+    };
+    let mut found = sigward_log_recovery::default();
+    match &made {
+        Ok(log) => {
+            let seen = log.recovery();
+            (found.records, found.end, found.durable) = (seen.records, seen.end, seen.durable);
+            found.torn = seen.torn.map_or(0, |torn| torn.bytes);
+        }
+        Err(Error::Damaged { offset }) => found.end = *offset,
+        Err(_) => {}
+    }
+    // SAFETY: NULL, or room for one struct.
+    if let Some(recovery) = unsafe { recovery.as_mut() } {
+        *recovery = found;
+    }
+    // SAFETY: NULL, or room for a pointer.
+    unsafe { handed_out(out, made, sigward_log) }
+}
+
+/// Appends a record of len bytes; *position (may be NULL) is where it is: bytes from the start of the file. It survives the process
+/// from now on, and the machine from the next sigward_log_flush on.
+///
+/// Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks; the
+/// record is not there, all before is, and a later append may find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a
+/// page is lost; then, and after a flush that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
+/// -EINVAL: a NULL pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_append(
+    log: *const sigward_log,
+    record: *const c_void,
+    len: usize,
+    position: *mut u64,
+) -> c_int {
+    // SAFETY: NULL, or an open log by the header's contract.
+    let log = unsafe { opened(log) };
+    let (Some(log), true) = (log, !record.is_null() || len == 0) else { return -libc::EINVAL };
+    let record = if len == 0 {
+        &[]
+    } else {
+        // SAFETY: len readable bytes by the header's contract.
+        unsafe { std::slice::from_raw_parts(record.cast::<u8>(), len.min(isize::MAX as usize)) }
+    };
+    // SAFETY: NULL, or room for a number.
+    unsafe { answer(log.0.append(record), position) }
+}
+
+/// Waits until everything that was appended before is on the disk; *durable (may be NULL) is up to where. Appends of other threads
+/// go on meanwhile; flushes that wait for each other share one write.
+///
+/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log anew. -EFAULT: somebody has cut the
+/// file. -EPERM: a forked child. -EINVAL if log is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
+    // SAFETY: NULL, or an open log by the header's contract.
+    let Some(log) = (unsafe { opened(log) }) else { return -libc::EINVAL };
+    // SAFETY: NULL, or room for a number.
+    unsafe { answer(log.0.flush(), durable) }
+}
+
+/// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so no reader dies of that. It does not flush.
+/// NULL is nothing to do.
+///
+/// Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
+    // SAFETY: NULL, or an open log that nobody uses any more.
+    drop(unsafe { close(log) });
+    code(Ok(()))
+}
+
+/// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on failure.
+///
+/// A reader is for one thread at a time; it works in a forked child, and is the child's own; not for signal handlers.
+///
+/// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT, -EBADMSG: as sigward_log_open.
+/// -EINVAL: a NULL pointer. Else as sigward_map_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_open(
+    path: *const c_char,
+    out: *mut *mut sigward_log_reader,
+) -> c_int {
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let made = match unsafe { self::path(&path) } {
+        Some(path) if !out.is_null() => Reader::open(path),
+        _ => Err(Error::Map(mapping::Error::Invalid("no path, or no place for the reader"))),
+    };
+    // SAFETY: NULL, or room for a pointer.
+    unsafe { handed_out(out, made, sigward_log_reader) }
+}
+
+/// Copies the next record into buf, if it has room for it, and goes on to the one after it; *position (may be NULL) is where the
+/// record is. A record that is longer than len is left: its length is returned, and the next call finds it again.
+///
+/// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append one at any time. -EBADMSG: what
+/// is there was on the disk once and is damaged. -EFAULT, -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_next(
+    reader: *mut sigward_log_reader,
+    buf: *mut c_void,
+    len: usize,
+    position: *mut u64,
+) -> libc::ssize_t {
+    // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
+    let reader = unsafe { opened_mut(reader) };
+    let (Some(reader), true) = (reader, !buf.is_null() || len == 0) else {
+        return -(libc::EINVAL as isize);
+    };
+    let length = match reader.0.length_of_next() {
+        Ok(Some(length)) => length,
+        Ok(None) => return -(libc::EAGAIN as isize),
+        Err(error) => return -(error.errno() as isize),
+    };
+    if length > len {
+        return length as isize;
+    }
+    let room = if length == 0 {
+        &mut []
+    } else {
+        // SAFETY: len writable bytes by the header's contract.
+        unsafe { std::slice::from_raw_parts_mut(buf.cast::<u8>(), length) }
+    };
+    let taken = reader.0.take(room);
+    let status = match taken.and_then(|taken| taken.ok_or(AGAIN)) {
+        // SAFETY: NULL, or room for a number.
+        Ok(at) => unsafe { answer(Ok(at), position) },
+        Err(error) => -error.errno(),
+    };
+    if status < 0 { status as isize } else { length as isize }
+}
+
+const AGAIN: Error = Error::System { call: "read", errno: libc::EAGAIN };
+
+/// Goes to a position that an append or a read returned; at any other one there is no record, or damage.
+///
+/// Returns 0; -EINVAL: reader is NULL, or no record can begin there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader, position: u64) -> c_int {
+    // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
+    match unsafe { opened_mut(reader) } {
+        Some(reader) => reader.0.seek(position).map_or_else(|error| -error.errno(), |()| 0),
+        None => -libc::EINVAL,
+    }
+}
+
+/// Takes the reader away. NULL is nothing to do. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_close(reader: *mut sigward_log_reader) -> c_int {
+    // SAFETY: NULL, or an open reader that nobody uses any more.
+    drop(unsafe { close(reader) });
+    code(Ok(()))
+}
+
+/// # Safety
+/// `out` is NULL or room for a pointer.
+unsafe fn handed_out<M, T>(out: *mut *mut T, made: Result<M, Error>, wrap: impl FnOnce(M) -> T) -> c_int {
+    let made = made.map_err(|error| mapping::Error::System { call: "log", errno: error.errno() });
+    // SAFETY: by this function's contract.
+    unsafe { open_handle(out, made, wrap) }
+}
+
+/// # Safety
+/// `out` is NULL or room for a number.
+unsafe fn answer(result: Result<u64, Error>, out: *mut u64) -> c_int {
+    match result {
+        Ok(number) => {
+            // SAFETY: by this function's contract.
+            if let Some(out) = unsafe { out.as_mut() } {
+                *out = number;
+            }
+            0
+        }
+        Err(error) => -error.errno(),
+    }
+}
+
+/// # Safety
+/// NULL, or NUL-terminated for as long as the reference lives.
+unsafe fn path(text: &*const c_char) -> Option<&Path> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: by this function's contract.
+    Some(Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(*text) }.to_bytes())))
+}
+
+/// # Safety
+/// NULL, or a struct that begins with its size.
+unsafe fn read_options(options: *const sigward_log_options) -> Option<LogOptions> {
+    if options.is_null() {
+        return Some(LogOptions::new());
+    }
+    // SAFETY: every version begins with its size.
+    if unsafe { (*options).size } != size_of::<sigward_log_options>() {
+        return None;
+    }
+    // SAFETY: the size says that it is this struct.
+    let given = unsafe { options.read() };
+    let sensible = given.slow_zeros <= 1 && given.reserved == 0;
+    sensible.then(|| {
+        LogOptions::new().capacity(given.capacity).step(given.step).slow_zeros(given.slow_zeros == 1)
+    })
+}

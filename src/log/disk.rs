@@ -1,0 +1,178 @@
+//! What a log asks of its file beside the map: that it is the only writer's, what of it was written, what can be given back.
+
+use super::error::Error;
+use super::process;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Opens or makes the file, and tells whether it was made. A FIFO is not waited for.
+pub(super) fn open_or_make(path: &Path) -> Result<(File, bool), Error> {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    loop {
+        match options.open(path) {
+            Ok(file) => return Ok((file, false)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(Error::of("open", &error)),
+        }
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => return Ok((file, true)),
+            // Somebody else was quicker, or the name is a symbolic link to nothing: then the file that it names is to be made.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => return Err(Error::of("open", &error)),
+        }
+        if path.is_symlink() && !path.exists() {
+            let made = options.clone().create(true).truncate(false).open(path);
+            return made.map(|file| (file, false)).map_err(|error| Error::of("open", &error));
+        }
+    }
+}
+
+/// A file with the lock that every writer takes.
+///
+/// The lock belongs to what was opened, not to a process: a child that is just being started has a share in it until it calls exec. So
+/// it is given up by name, by the process that took it, and whoever opens the log next finds it free.
+#[derive(Debug)]
+pub(super) struct Locked {
+    file: File,
+    process: u32,
+}
+
+impl Locked {
+    pub(super) fn of(file: File) -> Result<Self, Error> {
+        lock(&file)?;
+        Ok(Self { file, process: process::announce() })
+    }
+
+    /// Whether this is the process that took it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.process == process::this()
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: no pointers. If it is refused, closing does the same.
+            unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+        }
+    }
+}
+
+fn lock(file: &File) -> Result<(), Error> {
+    loop {
+        // SAFETY: no pointers.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(());
+        }
+        match errno() {
+            libc::EINTR => {}
+            libc::EWOULDBLOCK => return Err(Error::Busy),
+            errno => return Err(Error::System { call: "flock", errno }),
+        }
+    }
+}
+
+pub(super) fn length(file: &File) -> Result<u64, Error> {
+    file.metadata().map(|status| status.len()).map_err(|error| Error::of("fstat", &error))
+}
+
+/// Writes into the header page, which has its blocks.
+pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    file.write_all_at(bytes, offset).map_err(|error| Error::of("pwrite", &error))
+}
+
+/// Whether a write into the header page would raise SIGXFSZ.
+pub(super) fn is_limited() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: room for one struct.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
+    let bytes = limit.rlim_cur as u64;
+    bytes < super::format::FIRST
+}
+
+/// Waits until what was written, through maps as well, is on the disk.
+pub(super) fn sync(file: &File) -> Result<(), i32> {
+    file.sync_data().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// The folder has the name of a new file.
+pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
+    let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
+    let folder = whole.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::of("fsync", &error))
+}
+
+/// Copy on write breaks the promise that a reserved block can be written again (btrfs). An empty file can be exempted; the
+/// records' own sums take the place of the file system's. Elsewhere this is refused, which does no harm.
+#[cfg(target_os = "linux")]
+pub(super) fn write_in_place(file: &File) {
+    use std::ffi::{c_int, c_long};
+    const WORD: usize = size_of::<c_long>();
+    const GET: u64 = if WORD == 8 { 0x8008_6601 } else { 0x8004_6601 }; // FS_IOC_GETFLAGS
+    const SET: u64 = if WORD == 8 { 0x4008_6602 } else { 0x4004_6602 }; // FS_IOC_SETFLAGS
+    const FS_NOCOW_FL: c_int = 0x0080_0000;
+    let mut flags: [c_int; 2] = [0; 2]; // an int, in a long (ioctl_iflags(2))
+    // SAFETY: room for the flags.
+    if unsafe { libc::ioctl(file.as_raw_fd(), GET as _, flags.as_mut_ptr()) } == 0 {
+        flags[0] |= FS_NOCOW_FL;
+        // SAFETY: the flags, which are only read.
+        unsafe { libc::ioctl(file.as_raw_fd(), SET as _, flags.as_ptr()) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_in_place(_file: &File) {}
+
+/// The next part of `range` in which something may be written; none if there is nothing but holes.
+#[cfg(target_os = "linux")]
+pub(super) fn next_data(file: &File, range: Range<u64>) -> Option<Range<u64>> {
+    let seek = |from: u64, whence| {
+        // SAFETY: no pointers. The descriptor's position is nobody's business.
+        let at = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, whence) };
+        u64::try_from(at).map_err(|_| errno())
+    };
+    let start = match seek(range.start, libc::SEEK_DATA) {
+        Ok(start) => start,
+        Err(libc::ENXIO) => return None,
+        Err(_) => range.start,
+    };
+    let end = seek(start, libc::SEEK_HOLE).unwrap_or(range.end).min(range.end);
+    (start < end).then_some(start..end)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn next_data(_file: &File, range: Range<u64>) -> Option<Range<u64>> {
+    (!range.is_empty()).then_some(range)
+}
+
+/// Gives the blocks from `offset` on back; length and contents stay, and nobody who has the file mapped dies of it, as of a cut.
+/// Where it is not possible the blocks stay.
+#[cfg(target_os = "linux")]
+pub(super) fn give_back(file: &File, offset: u64, length: u64) {
+    if offset < length {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let count = (length - offset) as libc::off_t;
+        // SAFETY: no pointers.
+        unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, count) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn give_back(_file: &File, _offset: u64, _length: u64) {}

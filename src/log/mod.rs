@@ -1,0 +1,60 @@
+//! An append log on a growable map: a full disk is an error of one append, a dead process loses nothing, a torn tail is found.
+//!
+//! Appending is a copy into memory, at the price of one: no system call but for growth, which happens a few dozen times in a log's
+//! life. Blocks are reserved before anything is written, so no store meets a hole. Each record has a sum; who opens the log
+//! after a crash gets exactly a prefix of what was appended, with everything in it that was flushed.
+//!
+//! | what happens | what is lost |
+//! |---|---|
+//! | the process dies (kill -9 included) | no record whose [`Log::append`] has returned; one under way is there wholly or not |
+//! | the machine stops | nothing that was appended before a [`Log::flush`] that has returned; of the rest a prefix stays |
+//! | the disk is full | that append fails, all before it is safe, and later ones work when there is room |
+//! | somebody cuts the file | append and flush fail with [`Error::Map`]; nobody dies |
+//! | bytes below the durable watermark are damaged | [`Error::Damaged`] with the place; nothing is cut, nothing written |
+//!
+//! ```
+//! use sigward::log::{Log, Reader};
+//! # let path = std::env::temp_dir().join(format!("sigward-log-doc-{}", std::process::id()));
+//! let log = Log::open(&path)?;
+//! let position = log.append(b"a record")?;
+//! log.append(b"")?;
+//! log.flush()?; // both are on the disk
+//!
+//! let mut reader = Reader::open(&path)?; // here or in another process, while the log goes on
+//! let mut record = Vec::new();
+//! assert_eq!((reader.next(&mut record)?, record.as_slice()), (Some(position), &b"a record"[..]));
+//! assert!(reader.next(&mut record)?.is_some() && record.is_empty());
+//! assert_eq!(reader.next(&mut record)?, None); // for now
+//! # drop(log);
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), sigward::log::Error>(()).map_err(Box::new)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it rests on
+//!
+//! One writer (a lock on the file, flock(2)), any number of readers without locks. The file is longer than the log: reserved blocks,
+//! zeros, follow it. They are given back, in place, when the log is closed; the length stays, so that no reader dies of a cut.
+//!
+//! | file system | |
+//! |---|---|
+//! | tmpfs, ext4, xfs | as above |
+//! | btrfs | copies on write, so a reserved block may find no room when it is written again. A new log is exempted (`chattr +C`). For a file that was there before: such a store is an error of append ([`Error::Map`], no space) and no death; open the log anew |
+//! | ext2, some network and user-space file systems | cannot promise blocks: [`LogOptions::slow_zeros`] writes zeros instead |
+//! | other systems than Linux | have no such call: [`Error::Space`] |
+
+mod disk;
+mod error;
+mod format;
+mod open;
+mod process;
+mod reader;
+mod scan;
+mod space;
+mod writer;
+
+pub use error::Error;
+pub use format::MAX_RECORD;
+pub use open::{LogOptions, Recovery, Torn};
+pub use reader::Reader;
+pub use writer::Log;

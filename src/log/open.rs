@@ -1,0 +1,265 @@
+//! Opening a log: made anew, or recovered.
+
+use super::disk::{self, Locked};
+use super::error::Error;
+use super::format::{self, FIRST, Header, NoHeader};
+use super::scan::{self, Source};
+use super::space::Growth;
+use super::writer::{Log, Opened};
+use crate::file::{Error as SpaceError, reserve, reserve_slowly};
+use crate::mapping::{self, Map, MapMut, MapOptions};
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Addresses for a log unless said otherwise.
+const CAPACITY: u64 = if usize::BITS >= 64 { 64 << 30 } else { 256 << 20 };
+
+/// Where so many cannot be had (`RLIMIT_AS`), these many will do.
+pub(super) const LEAST: u64 = 1 << 20;
+
+/// Maps with as much room as can be had, between these two.
+pub(super) fn with_room<M>(
+    wanted: u64,
+    least: u64,
+    map: impl Fn(u64) -> Result<M, mapping::Error>,
+) -> Result<(M, u64), Error> {
+    let mut capacity = wanted;
+    loop {
+        match map(capacity) {
+            Ok(map) => return Ok((map, capacity)),
+            Err(mapping::Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN })
+                if capacity > least =>
+            {
+                capacity = (capacity / 4).max(least);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How a log is opened.
+///
+/// ```
+/// use sigward::log::LogOptions;
+/// # let path = std::env::temp_dir().join(format!("sigward-log-options-{}", std::process::id()));
+/// let log = LogOptions::new().capacity(1 << 30).step(64 << 10).open(&path)?;
+/// assert_eq!(log.recovery().records, 0);
+/// # drop(log);
+/// # std::fs::remove_file(&path).map_err(Box::new)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogOptions {
+    capacity: u64,
+    step: u64,
+    slow_zeros: bool,
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// How many whole records there are.
+    pub records: u64,
+    /// Where the next one will be: bytes from the start of the file.
+    pub end: u64,
+    /// Up to where everything was known to be on the disk: bytes from the start of the file.
+    pub durable: u64,
+    /// What was behind the last whole record and is zeros now; none after an orderly end.
+    pub torn: Option<Torn>,
+}
+
+/// The remains of records that were being written when the process or the machine died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Torn {
+    /// Where they began: bytes from the start of the file.
+    pub offset: u64,
+    /// From there to the last byte that was not zero.
+    pub bytes: u64,
+}
+
+impl LogOptions {
+    /// 64 GiB of addresses, growth by an eighth, no zeros.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long the log can become while it is open, in bytes; 0: 64 GiB, or four times what there is, or less where the process may not
+    /// have so many addresses (`RLIMIT_AS`). It costs addresses, neither
+    /// memory nor disk. A smaller one than the file's length counts as that.
+    #[must_use]
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most. Less is taken near the
+    /// disk's end.
+    #[must_use]
+    pub fn step(mut self, bytes: u64) -> Self {
+        self.step = bytes;
+        self
+    }
+
+    /// Where the file system cannot promise blocks (ext2, some network file systems), write zeros, which takes as long as it takes.
+    #[must_use]
+    pub fn slow_zeros(mut self, slow: bool) -> Self {
+        self.slow_zeros = slow;
+        self
+    }
+
+    /// Opens the log at `path`, or makes it (rw-rw-rw- less umask); a symbolic link is followed.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: another writer. [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`]: the file is left as it is.
+    /// [`Error::Space`]: no room for the first page of a new log, which is not left behind. [`Error::Map`]: a directory, a pipe, a
+    /// device; no addresses for the capacity; bytes that are lost meanwhile. [`Error::System`] with what open(2), flock(2) or
+    /// fsync(2) say.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Log, Error> {
+        let path = path.as_ref();
+        let (file, made) = locked(path)?;
+        match self.prepare(&file, path) {
+            Ok(opened) => Ok(Log::of(file, opened)),
+            Err(error) => {
+                if made {
+                    // Ours, and still locked: nobody else has begun with it.
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare(self, file: &Locked, path: &Path) -> Result<Opened, Error> {
+        mapping::check_mappable(file)?;
+        if disk::length(file)? == 0 {
+            disk::write_in_place(file);
+            self.reserve_header(file)?;
+        }
+        let length = disk::length(file)?;
+        let wanted = match self.capacity {
+            0 => CAPACITY.max(length.saturating_mul(4)),
+            given => given.max(length).max(FIRST + format::PREFIX),
+        };
+        let least = if self.capacity == 0 { length + LEAST } else { wanted };
+        let (map, capacity) =
+            with_room(wanted, least, |capacity| MapOptions::new().capacity(capacity).map_mut(&**file))?;
+        let header = match read_header(&map)? {
+            Ok(header) => header,
+            Err(NoHeader::Blank) => {
+                let salt = RandomState::new().build_hasher().finish() as u32;
+                begin(&map, file, salt)?;
+                disk::sync_folder(path)?;
+                Header { salt, watermark: FIRST, slot: 1 }
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let end = scan::find_end(&*map, header.salt, header.watermark)?;
+        let torn = scrub(&map, file, end.position)?;
+        let recovery = Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
+        let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
+        Ok(Opened { map, header, recovery, slow_zeros: self.slow_zeros, growth })
+    }
+
+    fn reserve_header(self, file: &File) -> Result<(), Error> {
+        let reserved = match reserve(file, 0, FIRST) {
+            Err(SpaceError::NoPromise) if self.slow_zeros => reserve_slowly(file, 0, FIRST),
+            other => other,
+        };
+        reserved.map(drop).map_err(Error::Space)
+    }
+}
+
+impl From<NoHeader> for Error {
+    fn from(found: NoHeader) -> Self {
+        match found {
+            NoHeader::Blank => Self::Map(mapping::Error::Empty),
+            NoHeader::Foreign => Self::NotALog,
+            NoHeader::Version(found) => Self::Version { found },
+            NoHeader::Damaged(offset) => Self::Damaged { offset },
+        }
+    }
+}
+
+/// The file, locked, and still the one that has the name: whoever could not begin a log takes its file away again.
+fn locked(path: &Path) -> Result<(Locked, bool), Error> {
+    loop {
+        let (file, made) = disk::open_or_make(path)?;
+        let file = Locked::of(file)?;
+        let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
+        match std::fs::metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok((file, made)),
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                return Err(Error::of("stat", &error));
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn read_header(map: &Map) -> Result<Result<Header, NoHeader>, Error> {
+    let mut page = vec![0; (map.len() as u64).min(FIRST) as usize];
+    map.read_exact_at(0, &mut page)?;
+    Ok(format::read_header(&page))
+}
+
+/// Makes a log of a file of zeros, which must be nothing but zeros.
+fn begin(map: &MapMut, file: &File, salt: u32) -> Result<(), Error> {
+    if map.len() < FIRST as usize || written(map, file, FIRST)?.is_some() {
+        return Err(Error::NotALog);
+    }
+    disk::write_header(file, 0, &format::header(salt))?;
+    disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })
+}
+
+/// From the first to behind the last byte after `start` that is not zero.
+fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<u64>>, Error> {
+    let length = map.len() as u64;
+    let mut found: Option<std::ops::Range<u64>> = None;
+    let mut at = start;
+    while let Some(data) = disk::next_data(file, at..length) {
+        at = data.end;
+        if let Some(part) = scan::not_zero(map, data)? {
+            found = Some(found.map_or(part.start, |found| found.start)..part.end);
+        }
+    }
+    Ok(found)
+}
+
+/// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They are on the disk before
+/// anything is appended.
+fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
+    let Some(range) = written(map, file, end)? else { return Ok(None) };
+    let mut at = range.start;
+    while let Some(data) = disk::next_data(file, at..range.end) {
+        at = data.start;
+        while at < data.end {
+            let part = at..(at + ZEROS.len() as u64).min(data.end);
+            if let Some(dirty) = scan::not_zero(&**map, part.clone())? {
+                let count = (dirty.end - dirty.start) as usize;
+                // SAFETY: writable; this is the only writer, and nobody reads what is behind the log's end.
+                let written = unsafe { map.write_shared(dirty.start, &ZEROS[..count]) }?;
+                if written < count {
+                    map.check(0..map.len())?;
+                }
+            }
+            at = part.end;
+        }
+    }
+    disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
+    Ok(Some(Torn { offset: end, bytes: range.end - end }))
+}
+
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+impl Source for Map {
+    fn len(&self) -> u64 {
+        Self::len(self) as u64
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.read_exact_at(offset, buffer).map_err(Error::Map)
+    }
+}

@@ -1,0 +1,202 @@
+//! The reader: reads along while a log is written, in the same process or another, without locks.
+//!
+//! It sees a record when its length and sum are there, which the writer stores last, and believes it when the sum is right. A record
+//! whose sum is wrong is the end for now if it lies above the durable watermark: what a dead writer has left, and the next one
+//! scrubs. Below it is damage.
+
+use super::error::Error;
+use super::format::{self, FIRST, PREFIX, Prefix};
+use super::open::{LEAST, read_header, with_room};
+use crate::mapping::{self, Map, MapOptions};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Room for a log to grow before the reader maps it anew.
+const AHEAD: u64 = if usize::BITS >= 64 { 64 << 30 } else { 64 << 20 };
+
+/// Reads a log's records one after the other.
+///
+/// There is no call that waits for the next record: ask again. For one thread at a time; [`Send`]. In a forked child it works, and is
+/// the child's own. Not for signal handlers.
+///
+/// ```
+/// use sigward::log::{Log, Reader};
+/// # let path = std::env::temp_dir().join(format!("sigward-log-reader-{}", std::process::id()));
+/// let log = Log::open(&path)?;
+/// let mut reader = Reader::open(&path)?;
+/// let mut record = Vec::new();
+/// assert_eq!(reader.next(&mut record)?, None);
+/// log.append(b"later")?;
+/// assert!(reader.next(&mut record)?.is_some());
+/// assert_eq!(record, b"later");
+/// # drop(log);
+/// # std::fs::remove_file(&path).map_err(Box::new)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    map: Map,
+    capacity: u64,
+    file: File,
+    salt: u32,
+    position: u64,
+}
+
+fn mapped(file: &File, length: u64) -> Result<(Map, u64), Error> {
+    with_room(length + AHEAD, length + LEAST, |capacity| MapOptions::new().capacity(capacity).map(file))
+}
+
+/// What is at a place.
+enum Found {
+    Nothing,
+    Record(u32),
+    /// Its length is, or would be, no record's.
+    Bad,
+}
+
+impl Reader {
+    /// Opens the log at `path` for reading, from the first record on. No lock is taken.
+    ///
+    /// # Errors
+    /// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if not even the header can be read. [`Error::Map`]: the file is
+    /// empty or nobody has begun the log yet (`ENODATA`), a directory, a pipe, a device. [`Error::System`] with what open(2) says.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)
+            .map_err(|error| Error::of("open", &error))?;
+        Self::of(file)
+    }
+
+    pub(super) fn of(file: File) -> Result<Self, Error> {
+        mapping::check_mappable(&file)?;
+        let length = super::disk::length(&file)?;
+        if length == 0 {
+            return Err(Error::Map(mapping::Error::Empty));
+        }
+        let (map, capacity) = mapped(&file, length)?;
+        let salt = read_header(&map)??.salt;
+        Ok(Self { map, capacity, file, salt, position: FIRST })
+    }
+
+    /// Copies the next record into `record`, whose contents it replaces, and returns its position; none if there is no further one
+    /// for now.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if what is there was durable once and is not what was written; [`Error::Map`] if bytes of the file are
+    /// lost, because somebody has cut it. The reader stays where it is then.
+    pub fn next(&mut self, record: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        let Some(length) = self.length_of_next()? else {
+            record.clear();
+            return Ok(None);
+        };
+        record.resize(length, 0);
+        self.take(record)
+    }
+
+    /// Bytes of the record that is next; none if there is none for now. It may still turn out to be none when it is read.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub fn length_of_next(&mut self) -> Result<Option<usize>, Error> {
+        match self.look()? {
+            Found::Nothing => Ok(None),
+            Found::Record(length) => Ok(Some(length as usize)),
+            Found::Bad => self.bad(),
+        }
+    }
+
+    /// Copies the next record into as many bytes as it has.
+    pub(crate) fn take(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
+        let position = self.position;
+        let number = self.number(position)?;
+        if !matches!(format::read_prefix(number), Prefix::Record(length) if length as usize == record.len()) {
+            return self.bad();
+        }
+        self.map.read_exact_at(position + PREFIX, record)?;
+        let mut sum = format::begin(self.salt);
+        sum.update(record);
+        if format::prefix(sum, position, record.len() as u32) != number {
+            return self.bad();
+        }
+        self.position += format::size_of_record(record.len());
+        Ok(Some(position))
+    }
+
+    /// Where the next record is or will be: bytes from the start of the file.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes to a position that an append or a reader returned. At any other one there is no record, or damage: a sum that is right
+    /// is right only for its place.
+    ///
+    /// # Errors
+    /// [`Error::Map`] (`EINVAL`) if no record can begin there.
+    pub fn seek(&mut self, position: u64) -> Result<(), Error> {
+        if position < FIRST || position % PREFIX != 0 || isize::try_from(position).is_err() {
+            return Err(Error::Map(mapping::Error::Invalid("no record begins at such a position")));
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<Found, Error> {
+        if !self.reaches(self.position + PREFIX)? {
+            return Ok(Found::Nothing);
+        }
+        Ok(match format::read_prefix(self.number(self.position)?) {
+            Prefix::End => Found::Nothing,
+            Prefix::Garbage => Found::Bad,
+            Prefix::Record(length) => {
+                let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;
+                if is_there { Found::Record(length) } else { Found::Bad }
+            }
+        })
+    }
+
+    /// Whether the map has bytes up to `end`, the file having grown perhaps.
+    fn reaches(&mut self, end: u64) -> Result<bool, Error> {
+        if end <= self.map.len() as u64 {
+            return Ok(true);
+        }
+        let length = super::disk::length(&self.file)?;
+        if length > self.capacity {
+            (self.map, self.capacity) = mapped(&self.file, length)?;
+        } else {
+            self.map.follow()?;
+        }
+        Ok(end <= self.map.len() as u64)
+    }
+
+    /// The number before a record.
+    fn number(&self, position: u64) -> Result<u64, Error> {
+        let at = position as usize;
+        #[allow(
+            clippy::cast_ptr_alignment,
+            reason = "a map begins with a page, and positions are multiples of 8"
+        )]
+        let place = self.map.as_ptr().wrapping_add(at).cast::<AtomicU64>();
+        // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which read-only memory allows.
+        // Acquire pairs with the writer's Release: the payload is there.
+        let number = unsafe { &*place }.load(Ordering::Acquire);
+        self.map.check(at..at + PREFIX as usize)?;
+        Ok(u64::from_le(number))
+    }
+
+    /// The end for now, or damage.
+    #[cold]
+    fn bad<T>(&self) -> Result<Option<T>, Error> {
+        let watermark = match read_header(&self.map)? {
+            Ok(header) => header.watermark,
+            // The watermark is being written.
+            Err(_) => FIRST,
+        };
+        let offset = self.position;
+        if offset < watermark { Err(Error::Damaged { offset }) } else { Ok(None) }
+    }
+}

@@ -1,0 +1,213 @@
+//! Finding the end of a log: the pure half of recovery.
+//!
+//! A record counts if all before it count and its sum is right. The first that does not is the end: a process has died while it
+//! wrote there, or the machine before all pages were on the disk. Unless that lies below the durable watermark: then
+//! bytes have gone that were there once, which no crash does, and nobody may cut there.
+
+use super::error::Error;
+use super::format::{self, FIRST, PREFIX, Prefix, read_prefix};
+
+/// Bytes that can be read, wherever they are.
+pub(super) trait Source {
+    fn len(&self) -> u64;
+    /// All of `buffer`, which lies within.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
+}
+
+/// Where a log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) records: u64,
+    pub(super) position: u64,
+}
+
+/// Goes from record to record.
+pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Result<End, Error> {
+    let mut end = End { records: 0, position: FIRST };
+    let mut room = vec![0; 1 << 16];
+    while let Some(size) = record_at(source, salt, end.position, &mut room)? {
+        end = End { records: end.records + 1, position: end.position + size };
+    }
+    if end.position < watermark { Err(Error::Damaged { offset: end.position }) } else { Ok(end) }
+}
+
+/// Bytes that the record at `position` takes; none if there is none that counts.
+fn record_at(source: &impl Source, salt: u32, position: u64, room: &mut [u8]) -> Result<Option<u64>, Error> {
+    let rest = source.len().saturating_sub(position);
+    if rest < PREFIX {
+        return Ok(None);
+    }
+    let mut number = [0; PREFIX as usize];
+    source.read(position, &mut number)?;
+    let number = u64::from_le_bytes(number);
+    let Prefix::Record(length) = read_prefix(number) else { return Ok(None) };
+    if u64::from(length) > rest - PREFIX {
+        return Ok(None);
+    }
+    let mut sum = format::begin(salt);
+    let mut at = position + PREFIX;
+    let end = at + u64::from(length);
+    while at < end {
+        let count = (end - at).min(room.len() as u64);
+        let part = &mut room[..count as usize];
+        source.read(at, part)?;
+        sum.update(part);
+        at += count;
+    }
+    let is_whole = format::prefix(sum, position, length) == number;
+    Ok(is_whole.then(|| format::size_of_record(length as usize)))
+}
+
+/// The part of `range` from its first to behind its last byte that is not zero.
+pub(super) fn not_zero(
+    source: &impl Source,
+    range: std::ops::Range<u64>,
+) -> Result<Option<std::ops::Range<u64>>, Error> {
+    let mut room = vec![0; 1 << 16];
+    let mut found: Option<std::ops::Range<u64>> = None;
+    let mut at = range.start;
+    while at < range.end {
+        let part = &mut room[..(range.end - at).min(1 << 16) as usize];
+        source.read(at, part)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
+            let first = part.iter().position(|byte| *byte != 0).unwrap_or(0);
+            found = Some(found.map_or(at + first as u64, |found| found.start)..at + last as u64 + 1);
+        }
+        at += part.len() as u64;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    impl Source for &[u8] {
+        fn len(&self) -> u64 {
+            <[u8]>::len(self) as u64
+        }
+
+        fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+            let offset = offset as usize;
+            buffer.copy_from_slice(&self[offset..offset + buffer.len()]);
+            Ok(())
+        }
+    }
+
+    /// Numbers that look random, the same ones each time.
+    pub(crate) struct Random(pub(crate) u64);
+
+    impl Random {
+        pub(crate) fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) as usize % limit
+        }
+    }
+
+    const SALT: u32 = 77;
+
+    /// A log without a header page's contents; where each record ends.
+    fn image(lengths: &[usize], tail: usize) -> (Vec<u8>, Vec<u64>) {
+        let mut bytes = vec![0; FIRST as usize];
+        let mut ends = vec![FIRST];
+        for (index, length) in lengths.iter().enumerate() {
+            let payload: Vec<u8> = (0..*length).map(|at| (index * 31 + at * 7 + 1) as u8).collect();
+            let mut sum = format::begin(SALT);
+            sum.update(&payload);
+            let position = bytes.len() as u64;
+            bytes.extend(format::prefix(sum, position, *length as u32).to_le_bytes());
+            bytes.extend(payload);
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            ends.push(bytes.len() as u64);
+        }
+        bytes.resize(bytes.len() + tail, 0);
+        (bytes, ends)
+    }
+
+    /// The longest prefix of whole records that ends at or before `limit`.
+    fn whole_before(ends: &[u64], limit: u64) -> usize {
+        ends.iter().rposition(|end| *end <= limit).unwrap_or(0)
+    }
+
+    #[test]
+    fn all_records_are_found() {
+        let (bytes, ends) = image(&[0, 1, 7, 8, 9, 100_000, 0, 3], 64);
+        let end = find_end(&bytes.as_slice(), SALT, FIRST).unwrap();
+        assert_eq!(end, End { records: 8, position: ends[8] });
+        assert_eq!(find_end(&bytes.as_slice(), SALT + 1, FIRST).unwrap().records, 0);
+    }
+
+    #[test]
+    fn cut_anywhere_a_prefix_is_left() {
+        let (bytes, ends) = image(&[5, 0, 17, 64, 1, 200, 8], 16);
+        for cut in FIRST as usize..bytes.len() {
+            let end = find_end(&&bytes[..cut], SALT, FIRST).unwrap();
+            // The padding is not part of what must be there.
+            let limit = (cut as u64).next_multiple_of(8);
+            let most = whole_before(&ends, limit);
+            let least = whole_before(&ends, cut as u64);
+            assert!((least..=most).contains(&(end.records as usize)), "{cut}: {end:?}");
+            assert_eq!(end.position, ends[end.records as usize]);
+        }
+    }
+
+    #[test]
+    fn any_byte_changed_ends_the_log_there() {
+        let (mut bytes, ends) = image(&[5, 0, 17, 64, 1, 200, 8], 16);
+        for at in FIRST as usize..*ends.last().unwrap() as usize {
+            for change in [1, 0x80, 0xff] {
+                bytes[at] ^= change;
+                let end = find_end(&bytes.as_slice(), SALT, FIRST).unwrap();
+                let hit = whole_before(&ends, at as u64);
+                // Of the padding nobody takes notice.
+                assert!(end.records as usize == hit || end.records == 7, "{at} {end:?}");
+                let damaged = find_end(&bytes.as_slice(), SALT, ends[7]);
+                assert!(end.records == 7 || damaged == Err(Error::Damaged { offset: ends[hit] }));
+                bytes[at] ^= change;
+            }
+        }
+    }
+
+    #[test]
+    fn pages_lost_behind_the_watermark_leave_all_that_was_durable() {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let unit = 64; // pages as small as that, for many cases
+        for _ in 0..3000 {
+            let lengths: Vec<usize> = (0..=random.below(12)).map(|_| random.below(150)).collect();
+            let (mut bytes, ends) = image(&lengths, random.below(3) * 64);
+            let durable = random.below(ends.len());
+            let watermark = ends[durable];
+            let first = (watermark as usize) / unit;
+            for page in first..bytes.len().div_ceil(unit) {
+                let from = (page * unit).max(watermark as usize);
+                let to = ((page + 1) * unit).min(bytes.len());
+                match random.below(4) {
+                    0 => bytes[from..to].fill(0),
+                    1 => bytes[from..to].iter_mut().for_each(|byte| *byte = random.below(256) as u8),
+                    _ => {}
+                }
+            }
+            let before = image(&lengths, 0).0;
+            let end = find_end(&bytes.as_slice(), SALT, watermark).unwrap();
+            assert!(end.records as usize >= durable);
+            assert!(ends.contains(&end.position), "{end:?} {ends:?}");
+            for pair in ends[..=end.records as usize].windows(2) {
+                let payload = pair[0] as usize..pair[1] as usize;
+                assert_eq!(bytes[payload.clone()][..4], before[payload][..4]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_zero_is_found() {
+        let mut bytes = vec![0; 200_000];
+        assert_eq!(not_zero(&bytes.as_slice(), 0..200_000), Ok(None));
+        bytes[70_000] = 1;
+        assert_eq!(not_zero(&bytes.as_slice(), 5..200_000), Ok(Some(70_000..70_001)));
+        bytes[199_999] = 1;
+        assert_eq!(not_zero(&bytes.as_slice(), 5..200_000), Ok(Some(70_000..200_000)));
+        assert_eq!(not_zero(&bytes.as_slice(), 70_001..199_999), Ok(None));
+    }
+}

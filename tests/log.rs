@@ -1,0 +1,437 @@
+//! The append log: full disks, kill -9, torn tails, damage, several writers and readers. C hosts, and the crate beside them.
+
+mod support;
+
+use libc::SIGBUS;
+use sigward::log::{Error, Log, LogOptions, Reader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use support::file_systems::{ALL, BTRFS, EXT2, FileSystem, TMPFS};
+use support::{Link, Scratch, prepared, run, run_command};
+
+fn each(test: impl Fn(&FileSystem)) {
+    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+}
+
+#[track_caller]
+fn warded(file_system: &FileSystem, scenario: &str) -> String {
+    let run = file_system.host("log", scenario, Link::Archive);
+    assert_eq!(run.status.code(), Some(0), "{} {scenario}: {run:#?}", file_system.name);
+    run.out
+}
+
+#[track_caller]
+fn dies_bare(file_system: &FileSystem, scenario: &str) -> String {
+    let bare = file_system.host("log", scenario, Link::Bare);
+    assert_eq!(bare.signal(), Some(SIGBUS), "{} {scenario}: {bare:#?}", file_system.name);
+    warded(file_system, scenario)
+}
+
+/// In memory, so that fdatasync costs nothing.
+fn scratch(name: &str) -> Scratch {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { Scratch::in_folder(memory, name) } else { Scratch::new(name) }
+}
+
+// ---- disks ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_full_disk_is_an_error_of_one_append() {
+    each(|file_system| assert_eq!(dies_bare(file_system, "full"), "No space left on device\n"));
+}
+
+#[test]
+fn the_last_blocks_are_used() {
+    assert!(TMPFS.is_here());
+    assert_eq!(warded(&TMPFS, "last_blocks"), "0 left\n");
+}
+
+#[test]
+fn closing_gives_back_what_was_reserved_and_cuts_nothing() {
+    each(|file_system| {
+        let said = warded(file_system, "gives_back");
+        // The old driver for ext2 cannot; ext4's can.
+        let may_stay = file_system.name == EXT2.name && said == "kept\n";
+        assert!(may_stay || said == "given back\n", "{}: {said}", file_system.name);
+    });
+}
+
+#[test]
+fn a_log_that_is_copied_on_write_is_told_at_the_second_write_of_a_page() {
+    each(|file_system| assert_eq!(dies_bare(file_system, "copied"), "No space left on device\n"));
+}
+
+#[test]
+fn a_new_log_is_not_copied_on_write() {
+    if BTRFS.is_here() {
+        let script = r#""$1" open "$M" new; lsattr "$M/new""#;
+        let run = BTRFS.shell(script, &prepared("log", Link::Archive));
+        assert!(run.lived().out.contains("C--"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_cut_is_told_to_writer_and_reader() {
+    each(|file_system| assert_eq!(dies_bare(file_system, "cut"), "told\n", "{}", file_system.name));
+}
+
+// ---- processes -----------------------------------------------------------------------------------------
+
+fn host(scenario: &str, folder: &Scratch, more: &str) -> Command {
+    let mut command = Command::new(prepared("log", Link::Archive));
+    command.args([scenario, folder.as_str(), more]);
+    command
+}
+
+/// As the host makes them.
+fn record(number: u64) -> Vec<u8> {
+    let length = 8 + number * 37 % 300;
+    let rest = (8..length).map(|at| (number.wrapping_mul(31).wrapping_add(at * 7)) as u8);
+    number.to_le_bytes().into_iter().chain(rest).collect()
+}
+
+/// How many records there are, each as it must be.
+fn count(path: &Path) -> u64 {
+    let mut reader = Reader::open(path).expect("a log");
+    let (mut bytes, mut number) = (Vec::new(), 0);
+    while reader.next(&mut bytes).expect("nothing is damaged").is_some() {
+        assert_eq!(bytes, record(number), "{number}");
+        number += 1;
+    }
+    number
+}
+
+#[test]
+fn killed_again_and_again_no_acknowledged_record_is_lost() {
+    let folder = scratch("log-kill");
+    let path = folder.path().join("victim");
+    let shared = folder.path().join("acknowledged");
+    std::fs::write(&shared, [0; 4096]).expect("writable");
+    let map = sigward::mapping::MapOptions::new().open_mut(&shared).expect("mappable");
+    let word = |at| map.atomic_u64(at).expect("within");
+    let mut torn = 0;
+    for round in 0_u64..40 {
+        if round % 4 == 0 {
+            // Small again, so that looking at all of it is quick.
+            let _ = std::fs::remove_file(&path);
+            word(0).store(0, Ordering::SeqCst);
+        }
+        word(8).store(0, Ordering::SeqCst);
+        let before = word(0).load(Ordering::SeqCst);
+        let mut victim = host("victim", &folder, "").stdin(Stdio::null()).spawn().expect("the host starts");
+        // It has got somewhere, a different way each time.
+        while word(8).load(Ordering::SeqCst) == 0
+            || word(0).load(Ordering::SeqCst) < before + round * 97 % 5000
+        {
+            assert!(victim.try_wait().expect("a child").is_none(), "the host ended by itself");
+            std::hint::spin_loop();
+        }
+        victim.kill().expect("a child");
+        victim.wait().expect("a child");
+        let acknowledged = word(0).load(Ordering::SeqCst);
+        let found = count(&path);
+        assert!(found == acknowledged || found == acknowledged + 1, "{found} {acknowledged}");
+        let recovery = Log::open(&path).expect("recovers").recovery();
+        assert_eq!(recovery.records, found);
+        torn += u64::from(recovery.torn.is_some());
+        assert_eq!(count(&path), found);
+        word(0).store(found, Ordering::SeqCst);
+    }
+    println!("{torn} of 40 tails were torn");
+}
+
+#[test]
+fn several_threads_append_and_another_process_reads_along() {
+    const EACH: u64 = 20_000;
+    let folder = scratch("log-threads");
+    let reader = host("follow", &folder, &(4 * EACH).to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the host starts");
+    let log = LogOptions::new().step(1 << 16).open(folder.path().join("shared")).expect("opens");
+    std::thread::scope(|threads| {
+        for thread in 0..4_u64 {
+            let log = &log;
+            threads.spawn(move || {
+                for number in 0..EACH {
+                    log.append(&record(thread << 32 | number)).expect("there is room");
+                    if number % 1000 == 0 {
+                        assert!(log.flush().expect("durable") <= log.end());
+                    }
+                }
+            });
+        }
+    });
+    let read = reader.wait_with_output().expect("a child");
+    assert_eq!(String::from_utf8_lossy(&read.stdout), format!("{}\n", 4 * EACH));
+    drop(log);
+    let recovery = Log::open(folder.path().join("shared")).expect("opens").recovery();
+    assert_eq!((recovery.records, recovery.torn), (4 * EACH, None));
+}
+
+#[test]
+fn there_is_one_writer() {
+    let folder = scratch("log-writer");
+    let path = folder.path().join("log");
+    let log = Log::open(&path).expect("opens");
+    assert_eq!(Log::open(&path).expect_err("the second"), Error::Busy);
+    let other = || run_command(host("open", &folder, "log")).lived().out.clone();
+    assert_eq!(other(), format!("{}\n", libc::EBUSY));
+    log.append(b"still ours").expect("there is room");
+    log.close();
+    assert_eq!(other(), "0\n");
+}
+
+#[test]
+fn a_forked_child_leaves_the_log_alone() {
+    let folder = scratch("log-fork");
+    run(&prepared("log", Link::Archive), &["forked", folder.as_str()]).lived();
+}
+
+#[test]
+fn limits_are_errors_and_no_signals() {
+    let folder = scratch("log-limits");
+    run(&prepared("log", Link::Archive), &["limits", folder.as_str()]).lived();
+}
+
+#[test]
+fn bad_input_is_refused_and_nothing_leaks() {
+    let folder = scratch("log-bad");
+    run(&prepared("log", Link::Archive), &["bad", folder.as_str()]).lived();
+    let folder = scratch("log-bad-debug");
+    run(&prepared("log", Link::DebugArchive), &["bad", folder.as_str()]).lived();
+}
+
+#[test]
+fn go_reads_and_writes_the_same_log() {
+    let folder = scratch("log-go");
+    let path = folder.path().join("log");
+    for cgo in ["1", "0"] {
+        let _ = std::fs::remove_file(&path);
+        let log = Log::open(&path).expect("opens");
+        for number in 0..300 {
+            log.append(&record(number)).expect("there is room");
+        }
+        log.flush().expect("durable");
+        drop(log);
+        let mut go = Command::new("go");
+        go.args(["test", "-count=1", "-run", "^TestLogForOthers$", "."])
+            .current_dir(support::root().join("go"));
+        go.env("SIGWARD_LOG_SHARED", &path).env("CGO_ENABLED", cgo);
+        run_command(go).lived();
+        assert_eq!(count(&path), 900);
+        let log = Log::open(&path).expect("opens");
+        let found = log.recovery();
+        assert_eq!((found.records, found.torn), (900, None));
+        assert!(found.durable > 4096 && found.durable < found.end);
+        log.append(&record(900)).expect("there is room");
+        assert_eq!(count(&path), 901);
+    }
+}
+
+// ---- power failures ------------------------------------------------------------------------------------
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+}
+
+/// A log as it is in memory when the power fails, and where its records end.
+struct Before {
+    bytes: Vec<u8>,
+    ends: Vec<u64>,
+    durable: usize,
+}
+
+/// `durable` records are flushed, then so many more are appended.
+fn before(path: &Path, durable: u64, more: u64) -> Before {
+    let _ = std::fs::remove_file(path);
+    let log = LogOptions::new().step(4096).open(path).expect("opens");
+    let mut ends = vec![log.end()];
+    for number in 0..durable + more {
+        log.append(&record(number)).expect("there is room");
+        ends.push(log.end());
+        if number + 1 == durable {
+            log.flush().expect("durable");
+        }
+    }
+    Before { bytes: std::fs::read(path).expect("readable"), ends, durable: durable as usize }
+}
+
+/// The log that is found in a file with these bytes is a prefix, with all that was flushed, and goes on from there.
+#[track_caller]
+fn recovers(path: &Path, bytes: &[u8], before: &Before) -> usize {
+    std::fs::write(path, bytes).expect("writable");
+    let log = LogOptions::new().step(4096).open(path).expect("recovers");
+    let found = log.recovery();
+    let records = found.records as usize;
+    assert!(records >= before.durable, "{found:?}");
+    assert_eq!(found.end, before.ends[records]);
+    if let Some(torn) = found.torn {
+        assert!(torn.offset == found.end && torn.bytes > 0);
+    }
+    assert_eq!(count(path), found.records);
+    let now = std::fs::read(path).expect("readable");
+    assert!(now.iter().skip(found.end as usize).all(|byte| *byte == 0), "something is left of the tail");
+    // A shorter record than the one that was there; nothing comes to life behind it.
+    log.append(&record(found.records)).expect("there is room");
+    assert_eq!(count(path), found.records + 1);
+    records
+}
+
+#[test]
+fn cut_at_every_byte_behind_the_watermark() {
+    let folder = scratch("log-cut");
+    let path = folder.path().join("log");
+    let before = before(&path, 2, 6);
+    let (from, to) = (before.ends[2] as usize, before.ends[8] as usize);
+    for cut in from..=to + 8 {
+        let records = recovers(&path, &before.bytes[..cut], &before);
+        let wanted = before.ends.iter().rposition(|end| *end as usize <= cut).expect("all before is there");
+        // Padding that is cut off is no loss.
+        assert!(records == wanted || before.ends[records] as usize == cut.next_multiple_of(8), "{cut}");
+    }
+}
+
+#[test]
+fn any_pages_lost_behind_the_watermark() {
+    const PAGE: usize = 4096;
+    let folder = scratch("log-pages");
+    let path = folder.path().join("log");
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..400_u64 {
+        let before = before(&path, 40 + round % 50, round % 120);
+        let mut bytes = before.bytes.clone();
+        let watermark = before.ends[before.durable] as usize;
+        for page in watermark / PAGE..bytes.len() / PAGE {
+            // A page's part below the watermark was on the disk, and stays.
+            let range = (page * PAGE).max(watermark)..(page + 1) * PAGE;
+            match random.below(4) {
+                0 => bytes[range].fill(0),
+                1 => bytes[range].iter_mut().for_each(|byte| *byte = random.below(256) as u8),
+                2 => {
+                    // Sectors of it.
+                    let sector = range.start + random.below(range.len()) / 512 * 512;
+                    bytes[sector..(sector + 512).min(range.end)].fill(0);
+                }
+                _ => {}
+            }
+        }
+        if random.below(3) == 0 {
+            bytes.truncate(watermark.next_multiple_of(PAGE).min(bytes.len()));
+        }
+        // The watermark that was being written may be torn, or not there yet.
+        match random.below(4) {
+            0 => bytes[512..528].fill(0),
+            1 => bytes[512..520].fill(0xee),
+            _ => {}
+        }
+        let records = recovers(&path, &bytes, &before);
+        seen.insert(records - before.durable);
+    }
+    assert!(seen.len() > 5 && seen.contains(&0), "{seen:?}");
+}
+
+#[test]
+fn damage_below_the_watermark_is_no_torn_tail() {
+    let folder = scratch("log-damage");
+    let path = folder.path().join("log");
+    let before = before(&path, 30, 10);
+    for hit in [0, 7, 29] {
+        let mut bytes = before.bytes.clone();
+        bytes[before.ends[hit] as usize + 3] ^= 1;
+        std::fs::write(&path, &bytes).expect("writable");
+        let offset = before.ends[hit];
+        for _ in 0..2 {
+            assert_eq!(Log::open(&path).expect_err("damaged"), Error::Damaged { offset });
+        }
+        assert_eq!(std::fs::read(&path).expect("readable"), bytes, "something was written");
+        let mut reader = Reader::open(&path).expect("the header is sound");
+        let mut record = Vec::new();
+        for _ in 0..hit {
+            assert!(reader.next(&mut record).expect("before the damage").is_some());
+        }
+        assert_eq!(reader.next(&mut record), Err(Error::Damaged { offset }));
+        // What comes after it can be had by position.
+        reader.seek(before.ends[hit + 1]).expect("a position");
+        assert!(reader.next(&mut record).expect("behind the damage").is_some());
+    }
+    // Cut below it.
+    let cut = before.ends[5] as usize;
+    std::fs::write(&path, &before.bytes[..cut]).expect("writable");
+    assert_eq!(Log::open(&path).expect_err("damaged"), Error::Damaged { offset: cut as u64 });
+    assert_eq!(std::fs::metadata(&path).expect("there").len(), cut as u64);
+    // Both watermarks.
+    let mut bytes = before.bytes.clone();
+    bytes[512..528].fill(1);
+    bytes[1024..1040].fill(1);
+    std::fs::write(&path, &bytes).expect("writable");
+    assert_eq!(Log::open(&path).expect_err("damaged"), Error::Damaged { offset: 512 });
+}
+
+#[test]
+fn a_reader_stops_at_a_torn_tail_until_the_next_writer_has_scrubbed_it() {
+    let folder = scratch("log-torn");
+    let path: PathBuf = folder.path().join("log");
+    let before = before(&path, 3, 2);
+    let file = std::fs::File::options().write(true).open(&path).expect("there");
+    file.write_all_at(&[9; 40], before.ends[4] + 4).expect("writable");
+    let mut reader = Reader::open(&path).expect("opens");
+    let mut bytes = Vec::new();
+    for _ in 0..4 {
+        assert!(reader.next(&mut bytes).expect("whole").is_some());
+    }
+    assert_eq!(reader.next(&mut bytes), Ok(None));
+    let log = Log::open(&path).expect("recovers");
+    let torn = log.recovery().torn.expect("it is torn");
+    assert_eq!(torn.offset, before.ends[4]);
+    assert_eq!(reader.next(&mut bytes), Ok(None));
+    let position = log.append(b"after").expect("there is room");
+    assert_eq!(reader.next(&mut bytes), Ok(Some(position)));
+    assert_eq!(bytes, b"after");
+}
+
+#[test]
+fn records_of_an_older_log_in_the_same_place_are_none() {
+    let folder = scratch("log-salt");
+    let path = folder.path().join("log");
+    let old = before(&path, 0, 10);
+    let new = before(&path, 0, 3);
+    let mut bytes = new.bytes.clone();
+    let from = new.ends[3] as usize;
+    bytes[from..].copy_from_slice(&old.bytes[from..new.bytes.len()]);
+    assert_eq!(recovers(&path, &bytes, &new), 3);
+}
+
+#[test]
+fn flushes_that_wait_for_each_other_share_one() {
+    let folder = Scratch::new("log-flush");
+    let log = Log::open(folder.path().join("log")).expect("opens");
+    let done = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for thread in 0..4_u64 {
+            let (log, done) = (&log, &done);
+            threads.spawn(move || {
+                for number in 0..5 {
+                    let position = log.append(&record(thread << 32 | number)).expect("there is room");
+                    assert!(log.flush().expect("durable") > position);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), 20);
+    let end = log.end();
+    drop(log);
+    assert_eq!(Log::open(folder.path().join("log")).expect("opens").recovery().durable, end);
+}
