@@ -25,6 +25,7 @@
 //! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
 //! | [`mapping`] | mapped files whose loss is an error: [`mapping::Map`], guarding others' maps, the checked copy |
 //! | [`file`] | the habits that need no guard: reserved blocks, files replaced at once |
+//! | [`reloading`] | the newest good version of a file that others update: [`reloading::Reloading`] |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
 //! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
 //! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
@@ -49,6 +50,7 @@ pub mod file;
 pub mod io;
 pub mod mapping;
 pub mod observe;
+pub mod reloading;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
 pub mod sigpipe;
