@@ -18,7 +18,9 @@ fn header() {
     let config =
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in ["policy", "observe", "io", "mapping", "adopted", "copy", "file", "text", "runtime"] {
+    for source in
+        ["policy", "observe", "io", "mapping", "adopted", "copy", "file", "snapshot", "text", "runtime"]
+    {
         builder = builder.with_src(format!("{root}/src/ffi/{source}.rs"));
     }
     builder

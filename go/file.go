@@ -10,7 +10,7 @@ import (
 // systems): ReserveSlowly writes zeros instead.
 var ErrNoPromise = errors.New("sigward: this file system cannot promise blocks")
 
-// ErrSourceChanged is what ReplaceFile fails with when the source was written to while it was copied.
+// ErrSourceChanged is what ReplaceFile and Snapshot fail with when the source was written to while it was copied.
 var ErrSourceChanged = errors.New("sigward: the source was changed while it was copied")
 
 // ErrUnsynced is what Commit and ReplaceFile fail with when the file is replaced, but its folder could not be written to
@@ -47,13 +47,15 @@ func (e *fileError) Error() string {
 	case e.kind == ErrNoPromise:
 		return "this file system cannot promise blocks; ReserveSlowly writes zeros"
 	case e.kind == ErrSourceChanged:
-		return "the source was changed while it was copied; replace again when it is whole"
+		return "the source was changed while it was copied; try again when it is whole"
 	case e.kind == ErrUnsynced:
 		return "the file is replaced, but its folder is not on the disk: " + e.errno.Error()
 	case e.errno == syscall.ENOSPC:
 		return e.errno.Error() + "; make room, nothing has changed"
 	case e.errno == syscall.EFBIG:
 		return e.errno.Error() + "; raise RLIMIT_FSIZE, or the file system cannot have such a file"
+	case e.errno == syscall.ENOMEM:
+		return e.errno.Error() + "; set a limit, or read the file by parts"
 	case e.errno == syscall.EBUSY:
 		return e.errno.Error() + "; something is mounted on the file, so no other can take its name"
 	}

@@ -195,6 +195,9 @@ func (t *target) sync(f *os.File) (errno syscall.Errno) {
 
 func openSource(path string) (*os.File, syscall.Errno) {
 	fd, errno := openAt(atFdcwd, path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if errno == syscall.EAGAIN { // somebody has a lease to give up first
+		fd, errno = openAt(atFdcwd, path, syscall.O_RDONLY|syscall.O_NOCTTY, 0)
+	}
 	if errno == syscall.ENXIO {
 		return nil, syscall.ENODEV
 	}

@@ -32,6 +32,12 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // Nobody has taken the seat: sigward_sigbus_guard.
 #define SIGWARD_THREAD_UNGUARDED 4
 
+// The snapshot is in blocks of the disk that are shared with the file until that is changed. No memory is held.
+#define SIGWARD_SNAPSHOT_CLONE 1
+
+// The snapshot is in memory that nobody can write to.
+#define SIGWARD_SNAPSHOT_MEMORY 2
+
 // What the last policy call found and did.
 typedef enum sigward_outcome {
     // Nobody has asked for anything, or it was taken back.
@@ -75,7 +81,7 @@ typedef enum sigward_cause {
 // Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
 typedef struct sigward_adopted sigward_adopted;
 
-// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
+// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt, sigward_snapshot; taken away by sigward_map_close.
 typedef struct sigward_map sigward_map;
 
 // A file that is being written to take the place of another. Made by sigward_replacement_open, ended by
@@ -238,6 +244,35 @@ typedef struct sigward_replacement_options {
     // 0.
     uint32_t reserved;
 } sigward_replacement_options;
+
+// Is told the bytes done and the bytes in all; anything but 0 ends the copy.
+typedef int (*sigward_progress)(void *context, uint64_t done, uint64_t total);
+
+// Options of a snapshot. Set all to zero, then size.
+typedef struct sigward_snapshot_options {
+    // sizeof(sigward_snapshot_options): a library that does not know the size says so (-EINVAL).
+    size_t size;
+    // A file of more bytes is refused (-EFBIG); 0: of whatever size.
+    uint64_t limit;
+    // 1: copied into memory also where the file system could clone.
+    uint32_t memory_only;
+    // 1: every page of a clone is read at once, so that a disk that fails now is an error of this call.
+    uint32_t populate;
+    // NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone once. It must return.
+    sigward_progress progress;
+    // Its first argument.
+    void *context;
+} sigward_snapshot_options;
+
+// What a snapshot costs.
+typedef struct sigward_snapshot_report {
+    // Bytes of memory that it holds until it is closed: its length in whole pages, or 0 for a clone.
+    uint64_t memory;
+    // SIGWARD_SNAPSHOT_CLONE or SIGWARD_SNAPSHOT_MEMORY.
+    uint32_t kind;
+    // 0.
+    uint32_t reserved;
+} sigward_snapshot_report;
 
 #ifdef __cplusplus
 extern "C" {
@@ -659,6 +694,35 @@ int sigward_replacement_commit(struct sigward_replacement *replacement);
 
 // Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
 int sigward_replacement_abort(struct sigward_replacement *replacement);
+
+// Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
+// bytes stay. Where the file system can, its blocks are shared (xfs, btrfs; no memory), else they are copied into memory that is sealed. All
+// sigward_map_* functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file of /proc is read to its
+// end.
+//
+// No page of a copy in memory can be lost; of a clone only when the disk fails, and then sigward_map_status and the poison word tell,
+// as for every map. sigward_map_verify says 0 as long as nothing is lost, whatever the file is now; sigward_map_refresh does nothing
+// then, and after a loss reads the clone again.
+//
+// A clone is the file at one moment. A copy is taken again when the file's length or times have moved meanwhile; stores through a shared
+// map move them only now and then.
+//
+// Thread-safe; works in a forked child; not for signal handlers.
+//
+// Returns 0, with *out the map; else *out is NULL and nothing is kept: -ESTALE: the file was written to during each of ten attempts.
+// -ENOMEM: no memory. -EFBIG: beyond RLIMIT_FSIZE, which counts for copies in memory. -EISDIR, -ENODEV: a directory; a pipe, socket
+// or device. -EINVAL: a NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as sigward_init.
+int sigward_snapshot(const char *path,
+                     struct sigward_map **out);
+
+// As sigward_snapshot, with options (NULL: all zero), and what it costs in *report (may be NULL).
+//
+// Returns as sigward_snapshot; -EFBIG also if the file is larger than options->limit; -ECANCELED: options->progress has ended it; -EIO,
+// -EFAULT: with populate, the disk could not give a page. -EINVAL: options of an unknown size or value.
+int sigward_snapshot_with(const char *path,
+                          const struct sigward_snapshot_options *options,
+                          struct sigward_map **out,
+                          struct sigward_snapshot_report *report);
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

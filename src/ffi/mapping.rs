@@ -6,8 +6,8 @@ use crate::mapping::{self, Error, Fault, Map, MapOptions};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 
-/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt; taken away by sigward_map_close.
-pub struct sigward_map(Map);
+/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt, sigward_snapshot; taken away by sigward_map_close.
+pub struct sigward_map(pub(super) Map);
 
 /// Options of a map. Set all to zero, then size.
 #[derive(Debug, Clone, Copy, Default)]

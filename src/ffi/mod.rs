@@ -18,6 +18,7 @@ mod mapping;
 mod observe;
 mod policy;
 mod runtime;
+mod snapshot;
 mod text;
 
 pub use adopted::*;
@@ -36,6 +37,7 @@ pub use policy::{
     sigward_sigpipe_status,
 };
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
+pub use snapshot::*;
 pub use text::{sigward_strerror, sigward_version};
 
 use crate::error::Error;

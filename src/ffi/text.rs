@@ -47,8 +47,10 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         // On Linux the same number as EOPNOTSUPP.
         libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks: use sigward_reserve_slowly",
         libc::EDQUOT => c"the quota is used up: nothing has changed",
-        libc::EFBIG => c"the file would be larger than allowed: raise RLIMIT_FSIZE",
+        libc::EFBIG => c"the file is, or would be, larger than allowed: raise RLIMIT_FSIZE, or the limit of the snapshot",
         libc::ESPIPE => c"a pipe has no blocks: name a regular file",
+        libc::ECANCELED => c"stopped by the progress function: nothing is kept",
+        libc::ENOMEM => c"no memory: set a limit, or read the file by parts",
         libc::EROFS => c"the file system is mounted read-only",
         libc::EACCES => c"no permission for this file, or the mapping is executable",
         libc::EPERM | libc::ENOSYS => {

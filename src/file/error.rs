@@ -1,9 +1,9 @@
-//! What can go wrong with a reservation or a replacement, each with what to do next.
+//! What can go wrong with a reservation, a replacement or a snapshot, each with what to do next.
 
 use std::ffi::c_int;
 use std::fmt;
 
-/// Why nothing was reserved or replaced. Except for [`Error::Unsynced`], the file is as it was and nothing is left behind.
+/// Why nothing was reserved, replaced or taken. Except for [`Error::Unsynced`], the file is as it was and nothing is left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,6 +38,15 @@ pub enum Error {
         /// What fsync(2) answered.
         errno: c_int,
     },
+    /// The file is larger than was allowed; nothing of it is kept. C: `-EFBIG`.
+    TooLarge {
+        /// The file's length in bytes, or as much as was found to be in it.
+        size: u64,
+        /// What was allowed.
+        limit: u64,
+    },
+    /// The caller's progress function has stopped it; nothing is kept. C: `-ECANCELED`.
+    Cancelled,
     /// The kernel refused this system call. C: the errno (`-ENOSPC`, `-EDQUOT`, `-EACCES`, `-EPERM`, …).
     System {
         /// Its name.
@@ -53,7 +62,8 @@ impl Error {
     pub const fn errno(&self) -> c_int {
         match self {
             Self::NoPromise => libc::EOPNOTSUPP,
-            Self::SizeLimit { .. } => libc::EFBIG,
+            Self::SizeLimit { .. } | Self::TooLarge { .. } => libc::EFBIG,
+            Self::Cancelled => libc::ECANCELED,
             Self::Overflow => libc::EOVERFLOW,
             Self::Invalid(_) => libc::EINVAL,
             Self::Owner { .. } => libc::EPERM,
@@ -88,7 +98,7 @@ impl fmt::Display for Error {
                 );
             }
             Self::SourceChanged => {
-                "the source was changed while it was copied: replace again when it is whole"
+                "the source was changed while it was copied, again and again: try again when it is whole"
             }
             Self::Unsynced { errno } => {
                 return write!(
@@ -97,6 +107,13 @@ impl fmt::Display for Error {
                     std::io::Error::from_raw_os_error(*errno)
                 );
             }
+            Self::TooLarge { size, limit } => {
+                return write!(
+                    out,
+                    "the file has {size} bytes, and {limit} are allowed: raise the limit, or read it by parts"
+                );
+            }
+            Self::Cancelled => "stopped by the progress function: nothing is kept",
             Self::System { call, errno } => {
                 return write!(
                     out,
@@ -115,6 +132,7 @@ fn advice(errno: c_int) -> &'static str {
         libc::ENOSPC => ": make room; nothing has changed",
         libc::EDQUOT => ": the quota is used up; nothing has changed",
         libc::EBUSY => ": something is mounted on the file, so no other can take its name",
+        libc::ENOMEM => ": more than the memory that is left; read it by parts, or set a limit",
         libc::EROFS => ": mounted read-only",
         _ => "",
     }

@@ -7,6 +7,7 @@
 //! | instead of | do | and a failure is |
 //! |---|---|---|
 //! | ftruncate(2), then writes through a map | [`reserve`], then those writes | `ENOSPC` of one call, with the file as it was |
+//! | reading a file that others may cut or change | [`Snapshot`](crate::mapping::Snapshot): the bytes of one moment | an error of taking it |
 //! | `cp new live`, open with `O_TRUNC` and write | [`replace_file`], [`Replacement`] | an error, with the old file untouched |
 //!
 //! ```
@@ -33,8 +34,13 @@ mod error;
 mod linux;
 mod replace;
 mod reserve;
+mod snapshot;
 mod sys;
 
 pub use error::Error;
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub use reserve::{Promise, reserve, reserve_slowly};
+
+pub use snapshot::SnapshotKind;
+
+pub(crate) use snapshot::{Frozen, Request, freeze};

@@ -12,7 +12,7 @@
 //! (`security.ima`, `security.evm`) are not taken over.
 
 mod attributes;
-mod contents;
+pub(super) mod contents;
 mod target;
 mod temporary;
 #[cfg(target_os = "linux")]

@@ -54,6 +54,8 @@ pub enum Error {
         /// What it answered.
         errno: c_int,
     },
+    /// A snapshot could not be taken. C: the errno of that error.
+    File(crate::file::Error),
     /// The seat for SIGBUS could not be taken.
     Signal(crate::Error),
 }
@@ -74,6 +76,7 @@ impl Error {
             Self::Busy => libc::EBUSY,
             Self::Invalid(_) => libc::EINVAL,
             Self::NotAFile { errno } | Self::System { errno, .. } => *errno,
+            Self::File(error) => error.errno(),
             Self::Signal(error) => error.errno(),
         }
     }
@@ -124,6 +127,7 @@ impl fmt::Display for Error {
             Self::System { call, errno } => {
                 return write!(out, "{call}: {}", std::io::Error::from_raw_os_error(*errno));
             }
+            Self::File(error) => return error.fmt(out),
             Self::Signal(error) => return write!(out, "the seat for SIGBUS: {error}"),
         };
         out.write_str(text)
@@ -141,13 +145,23 @@ fn advice(fault: &Fault) -> &'static str {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::Signal(error) = self { Some(error) } else { None }
+        match self {
+            Self::Signal(error) => Some(error),
+            Self::File(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
 impl From<crate::Error> for Error {
     fn from(error: crate::Error) -> Self {
         Self::Signal(error)
+    }
+}
+
+impl From<crate::file::Error> for Error {
+    fn from(error: crate::file::Error) -> Self {
+        Self::File(error)
     }
 }
 

@@ -90,7 +90,7 @@ impl Map {
         let before = (options.offset - first) as usize;
         let whole = before
             .checked_add(length)
-            .and_then(|end| end.checked_next_multiple_of(granule))
+            .and_then(|end| end.max(1).checked_next_multiple_of(granule)) // an empty snapshot has an address, too
             .ok_or(Error::Overflow)?;
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };
         let sharing = if options.copy_on_write { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
@@ -151,7 +151,7 @@ impl Map {
         self.length
     }
 
-    /// Never: an empty file cannot be mapped.
+    /// Only the snapshot of an empty file is, in C: an empty file cannot be mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0
@@ -434,6 +434,9 @@ pub(super) fn give_back(facts: &Facts) {
 /// The bytes that the options ask for, if the file has them.
 fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
     if identity.length == 0 {
+        if options.frozen {
+            return Ok(0);
+        }
         return Err(Error::Empty);
     }
     let end = match options.length {

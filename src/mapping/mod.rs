@@ -11,6 +11,7 @@
 //! | have a mapping that another crate or language made | [`Map::adopt`] |
 //! | use a library that maps by itself | [`adopt_file`] |
 //! | want no registration at all | [`try_copy`] |
+//! | want a `&[u8]` that stays | [`Snapshot`] |
 //!
 //! ```
 //! use sigward::mapping::Map;
@@ -37,10 +38,12 @@ mod open;
 mod options;
 mod registry;
 mod seat;
+mod snapshot;
 mod spare;
 mod sync;
 mod view;
 
+pub use crate::file::SnapshotKind;
 pub use adopt::{Adopted, adopt_file};
 pub use copy::{try_copy, try_copy_segv};
 pub use error::Error;
@@ -49,6 +52,7 @@ pub use map::Map;
 pub use map_mut::MapMut;
 pub use options::MapOptions;
 pub use seat::{Unprotected, guard, restore, thread_check};
+pub use snapshot::{Snapshot, SnapshotOptions, snapshot};
 pub use view::View;
 
 #[cfg(feature = "capi")]

@@ -23,12 +23,15 @@ use std::path::Path;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches, each with a function of its name")]
 pub struct MapOptions {
     pub(super) offset: u64,
     pub(super) length: u64,
     pub(super) populate: bool,
     pub(super) copy_on_write: bool,
     pub(super) no_descriptor: bool,
+    /// Of a copy that nobody can change; it may be empty.
+    pub(super) frozen: bool,
 }
 
 impl MapOptions {

@@ -96,11 +96,17 @@ impl<'a> Reservation<'a> {
     pub(super) fn error(&self, call: &'static str, errno: c_int) -> Error {
         match errno {
             libc::EOPNOTSUPP | libc::ENOSYS => Error::NoPromise,
-            // The limit was lowered between our question and the call. Above it the file system's own largest size.
-            libc::EFBIG if self.end > size_limit() => Error::SizeLimit { limit: size_limit() },
-            errno => Error::system(call, errno),
+            // The limit may have been lowered between our question and the call.
+            errno => over_size_limit(errno, self.end, call),
         }
     }
+}
+
+/// The error for a call that would have made a file reach to `end`.
+pub(in crate::file) fn over_size_limit(errno: c_int, end: u64, call: &'static str) -> Error {
+    let limit = size_limit();
+    // Above it: the file system's own largest size.
+    if errno == libc::EFBIG && end > limit { Error::SizeLimit { limit } } else { Error::system(call, errno) }
 }
 
 /// Bytes of the largest piece of page cache that a store can make dirty at once (`MAX_PAGECACHE_ORDER` in the kernel's

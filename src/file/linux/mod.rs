@@ -1,4 +1,4 @@
-//! What Linux has for [`super::reserve`], and the calls that [`super::replace`] makes quiet.
+//! What Linux has for [`super::reserve`], and the calls that [`super::replace`] and [`super::snapshot`] make quiet.
 
 mod allocate;
 mod extents;
@@ -7,5 +7,5 @@ mod quiet;
 mod slowly;
 mod undo;
 
-pub(super) use allocate::Reservation;
+pub(super) use allocate::{Reservation, over_size_limit};
 pub(super) use quiet::{Hold, quietly};

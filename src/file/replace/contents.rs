@@ -12,10 +12,14 @@ use std::path::Path;
 use super::super::linux::{Hold, quietly};
 
 /// A regular file, for reading. A FIFO is not waited for.
-pub(super) fn open(path: &Path) -> Result<File, Error> {
+pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
     let path =
         CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))?;
-    let file = open_at(None, &path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0);
+    let flags = libc::O_RDONLY | libc::O_NOCTTY;
+    let file = match open_at(None, &path, flags | libc::O_NONBLOCK, 0) {
+        Err(libc::EWOULDBLOCK) => open_at(None, &path, flags, 0), // somebody has a lease to give up first
+        other => other,
+    };
     let file = file.map_err(|errno| match errno {
         libc::ENXIO => Error::NotAFile { errno: libc::ENODEV },
         errno => Error::system("open", errno),

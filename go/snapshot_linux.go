@@ -1,0 +1,52 @@
+//go:build amd64 || arm64
+
+package sigward
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// cloneNameless shares the blocks of a file with one that has no name, in the folder of the file itself; nil where that cannot be had,
+// for whatever reason. src/file/snapshot of the Rust crate explains each step.
+func cloneNameless(source *os.File, path string, size int64) *os.File {
+	if uint64(size) > sizeLimit() {
+		return nil // it counts as a write, and the kernel says it with SIGXFSZ
+	}
+	fd, errno := -1, syscall.EBADF
+	withFd(source, func(from int) {
+		link, err := os.Readlink(procPath(from))
+		if err != nil {
+			return
+		}
+		fd, errno = openAt(atFdcwd, filepath.Dir(link), oTmpfile|syscall.O_EXCL|syscall.O_RDWR|syscall.O_NOFOLLOW, 0)
+		if errno != 0 {
+			return
+		}
+		const ficlone = 0x40049409
+		for errno = syscall.EINTR; errno == syscall.EINTR; {
+			_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ficlone, uintptr(from))
+		}
+		if errno != 0 {
+			syscall.Close(fd)
+		}
+	})
+	if errno != 0 {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), path)
+}
+
+// allMemory is how many bytes of memory and swap space the machine has.
+func allMemory() int64 {
+	var s syscall.Sysinfo_t
+	if syscall.Sysinfo(&s) != nil || s.Unit == 0 {
+		return math.MaxInt64
+	}
+	if all := float64(s.Totalram+s.Totalswap) * float64(s.Unit); all < math.MaxInt64/2 {
+		return int64(all)
+	}
+	return math.MaxInt64
+}

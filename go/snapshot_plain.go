@@ -1,0 +1,16 @@
+//go:build !unix
+
+package sigward
+
+import (
+	"os"
+	"syscall"
+)
+
+func steadyLook(f *os.File) (steady, syscall.Errno) {
+	info, err := f.Stat()
+	if err != nil {
+		return steady{}, errnoIn(err)
+	}
+	return steady{info.Size(), info.ModTime()}, 0
+}

@@ -1,0 +1,160 @@
+//! Snapshots: a map that nobody can change.
+
+use super::handle::open_handle;
+use super::mapping::sigward_map;
+use crate::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::mem::size_of;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The snapshot is in blocks of the disk that are shared with the file until that is changed. No memory is held.
+pub const SIGWARD_SNAPSHOT_CLONE: u32 = 1;
+/// The snapshot is in memory that nobody can write to.
+pub const SIGWARD_SNAPSHOT_MEMORY: u32 = 2;
+
+/// Is told the bytes done and the bytes in all; anything but 0 ends the copy.
+pub type sigward_progress =
+    Option<unsafe extern "C" fn(context: *mut c_void, done: u64, total: u64) -> c_int>;
+
+/// Options of a snapshot. Set all to zero, then size.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct sigward_snapshot_options {
+    /// sizeof(sigward_snapshot_options): a library that does not know the size says so (-EINVAL).
+    pub size: usize,
+    /// A file of more bytes is refused (-EFBIG); 0: of whatever size.
+    pub limit: u64,
+    /// 1: copied into memory also where the file system could clone.
+    pub memory_only: u32,
+    /// 1: every page of a clone is read at once, so that a disk that fails now is an error of this call.
+    pub populate: u32,
+    /// NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone once. It must return.
+    pub progress: sigward_progress,
+    /// Its first argument.
+    pub context: *mut c_void,
+}
+
+/// What a snapshot costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct sigward_snapshot_report {
+    /// Bytes of memory that it holds until it is closed: its length in whole pages, or 0 for a clone.
+    pub memory: u64,
+    /// SIGWARD_SNAPSHOT_CLONE or SIGWARD_SNAPSHOT_MEMORY.
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
+/// bytes stay. Where the file system can, its blocks are shared (xfs, btrfs; no memory), else they are copied into memory that is sealed. All
+/// sigward_map_* functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file of /proc is read to its
+/// end.
+///
+/// No page of a copy in memory can be lost; of a clone only when the disk fails, and then sigward_map_status and the poison word tell,
+/// as for every map. sigward_map_verify says 0 as long as nothing is lost, whatever the file is now; sigward_map_refresh does nothing
+/// then, and after a loss reads the clone again.
+///
+/// A clone is the file at one moment. A copy is taken again when the file's length or times have moved meanwhile; stores through a shared
+/// map move them only now and then.
+///
+/// Thread-safe; works in a forked child; not for signal handlers.
+///
+/// Returns 0, with *out the map; else *out is NULL and nothing is kept: -ESTALE: the file was written to during each of ten attempts.
+/// -ENOMEM: no memory. -EFBIG: beyond RLIMIT_FSIZE, which counts for copies in memory. -EISDIR, -ENODEV: a directory; a pipe, socket
+/// or device. -EINVAL: a NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as sigward_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_snapshot(path: *const c_char, out: *mut *mut sigward_map) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_snapshot_with(path, std::ptr::null(), out, std::ptr::null_mut()) }
+}
+
+/// As sigward_snapshot, with options (NULL: all zero), and what it costs in *report (may be NULL).
+///
+/// Returns as sigward_snapshot; -EFBIG also if the file is larger than options->limit; -ECANCELED: options->progress has ended it; -EIO,
+/// -EFAULT: with populate, the disk could not give a page. -EINVAL: options of an unknown size or value.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_snapshot_with(
+    path: *const c_char,
+    options: *const sigward_snapshot_options,
+    out: *mut *mut sigward_map,
+    report: *mut sigward_snapshot_report,
+) -> c_int {
+    // SAFETY: null, or room for one struct, by the header's contract.
+    if let Some(report) = unsafe { report.as_mut() } {
+        *report = sigward_snapshot_report::default();
+    }
+    let taken = if path.is_null() || out.is_null() {
+        Err(Error::Invalid("no path, or nowhere to put the handle"))
+    } else {
+        // SAFETY: NUL-terminated by the header's contract.
+        let path = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()));
+        // SAFETY: null, or begins with the number of its bytes.
+        unsafe { take(path, options) }
+    };
+    let map = taken.and_then(|snapshot| {
+        let cost = cost(&snapshot);
+        let map = into_map(snapshot)?;
+        // SAFETY: as above.
+        if let Some(report) = unsafe { report.as_mut() } {
+            *report = cost;
+        }
+        Ok(map)
+    });
+    let lost = if let Err(error @ Error::Lost(_)) = &map { error.errno_of_cause() } else { 0 };
+    // SAFETY: null, or room for a pointer.
+    let status = unsafe { open_handle(out, map, sigward_map) };
+    if lost == 0 { status } else { -lost }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn into_map(snapshot: Snapshot) -> Result<crate::mapping::Map, Error> {
+    Ok(snapshot.into_map())
+}
+
+/// There is no sealed memory to map.
+#[cfg(not(target_os = "linux"))]
+fn into_map(_snapshot: Snapshot) -> Result<crate::mapping::Map, Error> {
+    Err(Error::File(crate::file::Error::NoPromise))
+}
+
+fn cost(snapshot: &Snapshot) -> sigward_snapshot_report {
+    let kind = match snapshot.kind() {
+        SnapshotKind::Clone => SIGWARD_SNAPSHOT_CLONE,
+        SnapshotKind::Memory => SIGWARD_SNAPSHOT_MEMORY,
+    };
+    sigward_snapshot_report { memory: snapshot.memory(), kind, reserved: 0 }
+}
+
+/// # Safety
+/// `options` is null, or begins with the number of its bytes.
+unsafe fn take(path: &Path, options: *const sigward_snapshot_options) -> Result<Snapshot, Error> {
+    if options.is_null() {
+        return SnapshotOptions::new().take(path);
+    }
+    // SAFETY: by this function's contract.
+    if unsafe { options.cast::<usize>().read_unaligned() } != size_of::<sigward_snapshot_options>() {
+        return Err(Error::Invalid("options of an unknown size"));
+    }
+    // SAFETY: the size says that it is this struct.
+    let given = unsafe { options.read_unaligned() };
+    if given.memory_only > 1 || given.populate > 1 {
+        return Err(Error::Invalid("options of an unknown value"));
+    }
+    let mut wanted = SnapshotOptions::new().memory_only(given.memory_only == 1).populate(given.populate == 1);
+    if given.limit != 0 {
+        wanted = wanted.limit(given.limit);
+    }
+    let mut tell = |done, total| match given.progress {
+        // SAFETY: the caller's function, with the argument that it wants.
+        Some(progress) if unsafe { progress(given.context, done, total) } != 0 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    if given.progress.is_some() {
+        wanted = wanted.progress(&mut tell);
+    }
+    wanted.take(path)
+}

@@ -1,0 +1,32 @@
+//! Blocks shared with the source, in a file that never has a name.
+
+use super::super::linux::{Hold, quietly};
+use super::super::sys::{again, magic_path, open_at};
+use std::ffi::{CString, c_int};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const FICLONE: u64 = 0x4004_9409;
+
+/// None where that cannot be had, for whatever reason: the file system shares no blocks, the folder is not ours to write in, is
+/// mounted read-only or on a full disk. A copy in memory needs none of it.
+pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
+    // What is asked first costs a try nothing where no blocks are shared.
+    let folder = folder_of(source)?;
+    let nameless = libc::O_TMPFILE | libc::O_EXCL | libc::O_RDWR | libc::O_NOFOLLOW;
+    // Nobody may open it again by way of /proc; O_EXCL: nobody can give it a name.
+    let file = open_at(None, &folder, nameless, 0).ok()?;
+    let (to, from): (c_int, c_int) = (file.as_fd().as_raw_fd(), source.as_raw_fd());
+    // SAFETY: a descriptor is the whole argument.
+    let clone = || again(|| unsafe { libc::ioctl(to, FICLONE as _, from) }.into());
+    // It counts as a write, which RLIMIT_FSIZE answers with SIGXFSZ.
+    quietly(Hold::SizeLimit, clone).ok().map(|_| file)
+}
+
+/// The folder of the file itself, which may not be that of the link that was named.
+fn folder_of(source: BorrowedFd<'_>) -> Option<CString> {
+    let link = magic_path(source);
+    let path = std::fs::read_link(Path::new(std::ffi::OsStr::from_bytes(link.as_bytes()))).ok()?;
+    CString::new(path.parent()?.as_os_str().as_bytes()).ok()
+}

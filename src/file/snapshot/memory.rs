@@ -1,0 +1,92 @@
+//! A copy in a memfd, sealed: nobody can write to it, cut it or make it longer, we neither.
+
+use super::super::error::Error;
+use super::super::linux::{Hold, over_size_limit, quietly};
+use super::super::sys::{again, named};
+use super::{CHUNK, Request};
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `MFD_NOEXEC_SEAL`, since Linux 6.3 (include/uapi/linux/memfd.h).
+const NO_EXEC_SEAL: libc::c_uint = 0x0008;
+
+/// Copies up to where the source ends, which for a file of /proc is not what its length says.
+pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u64) -> Result<OwnedFd, Error> {
+    if length > all_memory() {
+        return Err(Error::system("memfd_create", libc::ENOMEM)); // rather than wake the kernel's killer
+    }
+    let file = create()?;
+    let mut buffer = vec![0_u8; CHUNK];
+    let mut done = 0;
+    request.tell(0, length)?;
+    loop {
+        let (into, room) = (buffer.as_mut_ptr().cast(), buffer.len());
+        // SAFETY: that much room.
+        let got =
+            named("read", || unsafe { libc::pread64(source.as_raw_fd(), into, room, done as i64) as i64 })?;
+        let Some(bytes) = buffer.get(..got as usize).filter(|bytes| !bytes.is_empty()) else { break };
+        request.allow(done + bytes.len() as u64)?;
+        // Holes, too: reading one in a memfd would take memory then, and die where there is none.
+        put(file.as_fd(), bytes, done)?;
+        done += bytes.len() as u64;
+        request.tell(done, length.max(done))?;
+    }
+    seal(file.as_fd())?;
+    Ok(file)
+}
+
+fn create() -> Result<OwnedFd, Error> {
+    let plain = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let create = |flags| {
+        // SAFETY: a NUL-terminated name.
+        again(|| unsafe { libc::memfd_create(c"sigward-snapshot".as_ptr(), flags) }.into())
+    };
+    let made = match create(plain | NO_EXEC_SEAL) {
+        Err(libc::EINVAL) => create(plain), // an older kernel
+        other => other,
+    };
+    let file = made.map_err(|errno| Error::system("memfd_create", errno))?;
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(file as c_int) })
+}
+
+fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
+    let mut rest = bytes;
+    let mut at = offset;
+    while !rest.is_empty() {
+        let (from, len) = (rest.as_ptr().cast(), rest.len());
+        // SAFETY: as many bytes, which are only read.
+        let write = || again(|| unsafe { libc::pwrite64(to.as_raw_fd(), from, len, at as i64) } as i64);
+        // RLIMIT_FSIZE is for memory files as well.
+        match quietly(Hold::SizeLimit, write) {
+            Ok(0) => return Err(Error::system("write", libc::ENOSPC)),
+            Ok(count) => {
+                rest = rest.get(count as usize..).unwrap_or_default();
+                at += count as u64;
+            }
+            Err(errno) => return Err(over_size_limit(errno, at + len as u64, "write")),
+        }
+    }
+    Ok(())
+}
+
+fn seal(file: BorrowedFd<'_>) -> Result<(), Error> {
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: no pointers.
+    named("fcntl", || unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into()).map(drop)
+}
+
+/// Bytes of memory and swap space that the machine has at all.
+fn all_memory() -> u64 {
+    let mut all = MaybeUninit::<libc::sysinfo>::zeroed();
+    // SAFETY: room for one struct.
+    if unsafe { libc::sysinfo(all.as_mut_ptr()) } != 0 {
+        return u64::MAX;
+    }
+    // SAFETY: zeroed, and filled by the call.
+    let all = unsafe { all.assume_init_ref() };
+    #[allow(clippy::cast_lossless, clippy::unnecessary_cast, reason = "the types differ between C libraries")]
+    let (memory, swap, unit) = (all.totalram as u64, all.totalswap as u64, all.mem_unit as u64);
+    memory.saturating_add(swap).saturating_mul(unit.max(1))
+}

@@ -1,0 +1,69 @@
+//! Whether a file held still while it was copied, and doing it again where it did not.
+//!
+//! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file systems that have not
+//! followed, it moves once in a tick of the clock (1 to 10 ms): a second change in the same tick shows nothing. So a copy begins
+//! in a later tick than the file's last change.
+
+use super::super::error::Error;
+use super::super::sys::status;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How often a file that is being written is copied again, with longer and longer pauses: about 0.3 s of them in all.
+pub(super) struct Tries(u32);
+
+const MOST: u32 = 10;
+
+impl Tries {
+    pub(super) const fn new() -> Self {
+        Self(0)
+    }
+
+    pub(super) fn again(&mut self) -> Result<(), Error> {
+        self.0 += 1;
+        if self.0 == MOST {
+            return Err(Error::SourceChanged);
+        }
+        sleep(Duration::from_millis(1 << self.0.min(6)));
+        Ok(())
+    }
+}
+
+pub(super) fn same(before: &libc::stat, after: &libc::stat) -> bool {
+    let look = |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
+    look(before) == look(after)
+}
+
+#[allow(clippy::useless_conversion, reason = "the types differ between systems")]
+fn changed(status: &libc::stat) -> (i64, i64) {
+    (i64::from(status.st_ctime), i64::from(status.st_ctime_nsec))
+}
+
+/// What the file is, in a later tick than the one of its last change.
+pub(super) fn settled(file: &File) -> Result<libc::stat, Error> {
+    let mut now = status(file.as_fd())?;
+    // A server's clock may be ahead of ours for ever.
+    for _ in 0..20 {
+        if changed(&now) < tick() {
+            break;
+        }
+        sleep(Duration::from_millis(1));
+        now = status(file.as_fd())?;
+    }
+    Ok(now)
+}
+
+/// The time that a change would be stamped with now.
+#[allow(clippy::useless_conversion, reason = "the types differ between systems")]
+fn tick() -> (i64, i64) {
+    #[cfg(target_os = "linux")]
+    const CLOCK: libc::clockid_t = libc::CLOCK_REALTIME_COARSE;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: libc::clockid_t = libc::CLOCK_REALTIME;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for one time; where the call fails it is long ago, and that is waited for a little.
+    unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
+    (i64::from(time.tv_sec), i64::from(time.tv_nsec))
+}
