@@ -24,7 +24,11 @@ impl Watch {
         match *self {}
     }
 
-    pub(super) fn read(&self) -> News {
+    pub(super) fn read(&mut self) -> News {
+        match *self {}
+    }
+
+    pub(super) fn take(&mut self) -> News {
         match *self {}
     }
 }

@@ -4,7 +4,7 @@ use super::Reloading;
 use super::bell::Bell;
 use super::problem::{Problem, Reason};
 use super::shared::{Callback, Event, Shared};
-use super::take::{Outcome, Taker};
+use super::take::{Outcome, PACE, Taker, errno_of};
 use super::version::{Contents, Version};
 use super::watch::Watch;
 use super::watcher::{REST, Watcher};
@@ -121,8 +121,8 @@ impl<T: Send + Sync + 'static> Options<T> {
     {
         let path = path.as_ref();
         let failed = |reason| Problem::new(path, reason, None, 0);
-        let path = std::path::absolute(path)
-            .map_err(|error| failed(Reason::Open { errno: error.raw_os_error().unwrap_or(libc::EINVAL) }))?;
+        let path =
+            std::path::absolute(path).map_err(|error| failed(Reason::Open { errno: errno_of(&error) }))?;
         let bell = Bell::new().map_err(|errno| failed(Reason::NoWatcher { errno }))?;
         let mut watch = Watch::new();
         let mut taker = Taker {
@@ -134,6 +134,7 @@ impl<T: Send + Sync + 'static> Options<T> {
             concluded: None,
             digest: None,
             hasher: RandomState::new(),
+            pace: PACE,
             settling: None,
         };
         let first = first(&mut taker, &mut watch, &bell, self.first)?;
@@ -158,7 +159,7 @@ fn first<T>(
         if let Some(watch) = watch.as_mut() {
             watch.renew(&taker.path);
         }
-        let outcome = taker.look(force, &mut || watch.as_ref().is_some_and(|watch| watch.read().written));
+        let outcome = taker.look(force, &mut || watch.as_mut().is_some_and(|watch| watch.read().written));
         let again = match outcome {
             Outcome::Taken { value, seen, length } => {
                 return Ok(Version { value, number: 1, length, identity: seen, loaded: SystemTime::now() });
@@ -180,10 +181,9 @@ fn first<T>(
         }
         bell.wait(None, REST.min(left));
         bell.wait(watch.as_ref().map(std::os::fd::AsFd::as_fd), again.min(left));
-        force = watch.as_ref().is_some_and(|watch| watch.read().written);
-        if force {
-            taker.settling = None;
-        }
+        let news = watch.as_mut().map(Watch::take).unwrap_or_default();
+        taker.told(news);
+        force = news.written;
     }
 }
 

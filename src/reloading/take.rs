@@ -3,15 +3,18 @@
 
 use super::problem::Reason;
 use super::version::Contents;
+use super::watch::News;
 use super::writers;
+use crate::mapping::snapshot;
 use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::ffi::c_int;
 use std::fs::{File, Metadata};
 use std::hash::BuildHasher;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,9 +70,15 @@ pub(super) struct Taker<T> {
     /// Of the bytes that are served.
     pub(super) digest: Option<u64>,
     pub(super) hasher: RandomState,
+    /// Until the next look at a file that has a writer.
+    pub(super) pace: Duration,
     /// Where leases are refused: what is there, and since when.
     pub(super) settling: Option<(Seen, Instant)>,
 }
+
+/// The kernel tells that a writer has closed the file a moment before it counts one writer less. So after such an event a look that still
+/// meets a writer is soon followed by others, less and less often.
+pub(super) const PACE: Duration = Duration::from_millis(5);
 
 /// Before a copy that met a writer is tried again.
 const SOON: Duration = Duration::from_millis(20);
@@ -78,6 +87,14 @@ impl<T> Taker<T> {
     /// Looks at the path. `force`: also if nothing seems to have changed. `disturbed` is asked, after the copy, whether somebody was
     /// seen writing meanwhile.
     pub(super) fn look(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
+        let outcome = self.attempt(force, disturbed);
+        if matches!(outcome, Outcome::NotYet(..)) {
+            self.concluded = None; // also if the file stays as it is: then the trouble is over
+        }
+        outcome
+    }
+
+    fn attempt(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
         let found = std::fs::metadata(&self.path);
         let found = found.map(|status| Seen::of(&status)).map_err(|error| errno_of(&error));
         if !force && self.concluded == Some(found) {
@@ -99,6 +116,16 @@ impl<T> Taker<T> {
             return Outcome::NotYet(reason, Some(seen.length), again);
         }
         self.copy(&file, seen, disturbed)
+    }
+
+    /// What happens to the file is told.
+    pub(super) fn told(&mut self, news: News) {
+        if news.written {
+            self.settling = None;
+        }
+        if news.concluded {
+            self.pace = PACE;
+        }
     }
 
     /// Opens a regular file without waiting for anybody: the other side of a pipe, or the holder of a lease.
@@ -125,7 +152,11 @@ impl<T> Taker<T> {
     /// Whether nobody is in the midst of writing it; if not, why and when to look again.
     fn is_finished(&mut self, file: &File, seen: Seen) -> Result<(), (Reason, Duration)> {
         match writers::are_there(file) {
-            Some(true) => return Err((Reason::Writing, self.tick)),
+            Some(true) => {
+                let again = self.pace;
+                self.pace = (self.pace * 2).min(self.tick);
+                return Err((Reason::Writing, again));
+            }
             Some(false) => return Ok(()),
             None => {}
         }
@@ -149,9 +180,9 @@ impl<T> Taker<T> {
             self.concluded = Some(Ok(seen));
             return Outcome::Kept(Reason::Empty, length);
         }
-        let contents = match freeze(file, seen.length) {
-            Ok(contents) => contents,
-            Err(crate::mapping::Error::Changed { .. }) => {
+        let contents = match freeze(file, &self.path) {
+            Ok(contents) if contents.len() as u64 == seen.length => contents,
+            Ok(_) | Err(crate::mapping::Error::File(crate::file::Error::SourceChanged)) => {
                 return Outcome::NotYet(Reason::Changed, length, SOON);
             }
             // No memory, no descriptor: may pass.
@@ -166,7 +197,11 @@ impl<T> Taker<T> {
         if self.digest == Some(digest) {
             return Outcome::Same;
         }
+        let whole = contents.clone();
         let parsed = std::panic::catch_unwind(AssertUnwindSafe(|| (self.parse)(contents)));
+        if let Err(error) = whole.snapshot().check() {
+            return Outcome::NotYet(Reason::Copy(Arc::new(error)), length, self.tick);
+        }
         match parsed {
             Ok(Ok(value)) => {
                 self.digest = Some(digest);
@@ -183,14 +218,19 @@ impl<T> Taker<T> {
     }
 }
 
-/// A copy of the file that nobody else can change.
-fn freeze(file: &File, length: u64) -> Result<Contents, crate::mapping::Error> {
-    use std::os::unix::fs::FileExt;
-    let mut bytes = vec![0; length as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(|_| crate::mapping::Error::Changed { replaced: false })?;
-    Ok(Contents::new(bytes))
+/// A copy of the open file, whatever its path names by now. Without /proc that cannot be said, and it is the path's; the caller compares
+/// the lengths.
+fn freeze(file: &File, path: &Path) -> Result<Contents, crate::mapping::Error> {
+    let magic = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let taken = match snapshot(magic) {
+        Err(error) if error.errno() == libc::ENOENT => snapshot(path),
+        taken => taken,
+    };
+    taken.map(Contents::new)
 }
 
-fn errno_of(error: &std::io::Error) -> c_int {
-    error.raw_os_error().unwrap_or(libc::EIO)
+/// std finds a NUL byte in a path by itself.
+pub(super) fn errno_of(error: &std::io::Error) -> c_int {
+    let own = if error.kind() == std::io::ErrorKind::InvalidInput { libc::EINVAL } else { libc::EIO };
+    error.raw_os_error().unwrap_or(own)
 }

@@ -1,5 +1,6 @@
 //! One version of a file: its bytes, which nobody can change any more, and what the parser made of them.
 
+use crate::mapping::Snapshot;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,11 +12,17 @@ use std::time::SystemTime;
 ///
 /// It is `AsRef<[u8]>`, which libraries such as maxminddb take as their source.
 #[derive(Clone)]
-pub struct Contents(Arc<dyn Deref<Target = [u8]> + Send + Sync>);
+pub struct Contents(Arc<Snapshot>);
 
 impl Contents {
-    pub(super) fn new(bytes: impl Deref<Target = [u8]> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(bytes))
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(snapshot))
+    }
+
+    /// Where the bytes are, what memory they take, and whether a disk has failed under them.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.0
     }
 }
 

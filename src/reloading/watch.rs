@@ -31,6 +31,8 @@ pub(super) struct Watch {
     names: HashMap<c_int, BTreeSet<OsString>>,
     /// Every place has its watch.
     complete: bool,
+    /// What was read and not yet taken.
+    news: News,
 }
 
 const SELF: u32 = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
@@ -49,7 +51,13 @@ impl Watch {
         }
         // SAFETY: a new descriptor that nobody else has.
         let queue = unsafe { OwnedFd::from_raw_fd(queue) };
-        Some(Self { queue, chain: Chain::new(), names: HashMap::new(), complete: false })
+        Some(Self {
+            queue,
+            chain: Chain::new(),
+            names: HashMap::new(),
+            complete: false,
+            news: News::default(),
+        })
     }
 
     /// Watches the way to `path` as it is now. What changes after this call is told.
@@ -109,21 +117,26 @@ impl Watch {
         (number >= 0).then_some(number)
     }
 
-    /// What has happened since the last time. Does not wait.
-    pub(super) fn read(&self) -> News {
-        let mut news = News::default();
+    /// What has happened since the last [`take`](Self::take). Does not wait.
+    pub(super) fn read(&mut self) -> News {
         let mut buffer = [0_u8; 4096];
         loop {
             // SAFETY: our own descriptor and room for as many bytes as are said.
             let count =
                 unsafe { libc::read(self.queue.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-            let Ok(count @ 1..) = usize::try_from(count) else { return news };
-            self.judge(&buffer[..count], &mut news);
+            let Ok(count @ 1..) = usize::try_from(count) else { return self.news };
+            self.judge(&buffer[..count]);
         }
     }
 
+    /// The same, and is told once only.
+    pub(super) fn take(&mut self) -> News {
+        self.read();
+        std::mem::take(&mut self.news)
+    }
+
     /// The events of one read: number, mask, cookie, length of the name, name.
-    fn judge(&self, mut events: &[u8], news: &mut News) {
+    fn judge(&mut self, mut events: &[u8]) {
         while let Some((header, rest)) = events.split_first_chunk::<16>() {
             let word =
                 |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -131,16 +144,23 @@ impl Watch {
             events = next;
             let (number, mask) = (word(0) as c_int, word(4));
             if mask & libc::IN_Q_OVERFLOW != 0 {
-                (news.written, news.concluded) = (true, true);
+                self.news = News { written: true, concluded: true };
                 continue;
             }
             let Some(names) = self.names.get(&number) else { continue };
+            if mask & libc::IN_IGNORED != 0 {
+                // What it watched is gone, and something else may have got its number: everything is watched anew.
+                self.names.remove(&number);
+                self.chain.clear();
+                self.news.concluded = true;
+                continue;
+            }
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
             let name = OsStr::from_bytes(&name[..end]);
             if mask & libc::IN_MODIFY != 0 {
-                news.written = true;
+                self.news.written = true;
             } else if name.is_empty() || names.contains(name) {
-                news.concluded = true;
+                self.news.concluded = true;
             }
         }
     }

@@ -55,8 +55,8 @@ impl<T: Send + Sync + 'static> Watcher<T> {
 
     /// Looks once, and returns how long to wait for events after that.
     fn look(&mut self, force: bool) -> Duration {
-        let watch = self.watch.as_ref();
-        let mut disturbed = || watch.is_some_and(|watch| watch.read().written);
+        let watch = &mut self.watch;
+        let mut disturbed = || watch.as_mut().is_some_and(|watch| watch.read().written);
         match self.taker.look(force, &mut disturbed) {
             Outcome::Nothing => {}
             Outcome::Same => self.shared.same(),
@@ -82,18 +82,15 @@ impl<T: Send + Sync + 'static> Watcher<T> {
     /// Waits for a reason to look again. Says whether the file was written to: then it is another one, whatever its times say.
     fn wait(&mut self, limit: Duration) -> bool {
         self.shared.bell.wait(None, REST);
-        if self.is_called() {
-            return self.read().written;
+        if !self.is_called() && self.read() == News::default() {
+            self.shared.bell.wait(self.watch.as_ref().map(AsFd::as_fd), limit);
         }
-        self.shared.bell.wait(self.watch.as_ref().map(AsFd::as_fd), limit);
-        let mut news = self.read();
+        let news = self.read();
         if news.written && !news.concluded && !self.is_called() {
             self.shared.bell.wait(None, REST);
-            news.written |= self.read().written;
         }
-        if news.written {
-            self.taker.settling = None;
-        }
+        let news = self.watch.as_mut().map(Watch::take).unwrap_or_default();
+        self.taker.told(news);
         news.written
     }
 
@@ -103,8 +100,8 @@ impl<T: Send + Sync + 'static> Watcher<T> {
         book.asked > book.done || self.shared.stopping.load(Ordering::Acquire)
     }
 
-    fn read(&self) -> News {
-        self.watch.as_ref().map(Watch::read).unwrap_or_default()
+    fn read(&mut self) -> News {
+        self.watch.as_mut().map(Watch::read).unwrap_or_default()
     }
 }
 
