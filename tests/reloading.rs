@@ -274,8 +274,8 @@ fn a_config_map_is_followed() {
             write(name, text);
             symlink(name, folder.join("..data_tmp")).unwrap();
             fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+            becomes(&file, text); // while the old folder is still there, so that nothing has happened to the old file
             fs::remove_dir_all(folder.join(&before)).unwrap();
-            becomes(&file, text);
             before = name.into();
         }
         assert!(file.status().watching);
