@@ -50,6 +50,14 @@ func (e *fileError) Error() string {
 		return "the source was changed while it was copied; try again when it is whole"
 	case e.kind == ErrUnsynced:
 		return "the file is replaced, but its folder is not on the disk: " + e.errno.Error()
+	case e.kind == ErrBeingWritten:
+		return "somebody has it open for writing; it is taken when they close it"
+	case e.kind == errSettling:
+		return "whether somebody writes it cannot be told; it is taken when it does not change for a while"
+	case e.kind == errChanged:
+		return "it was changed while it was copied; that is tried again"
+	case e.kind == ErrEmpty:
+		return "it is empty"
 	case e.errno == syscall.ENOSPC:
 		return e.errno.Error() + "; make room, nothing has changed"
 	case e.errno == syscall.EFBIG:
