@@ -29,7 +29,7 @@ type orders struct {
 
 func (o *orders) start(api string) {
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
-	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: patience}
 	o.running.Add(clients)
 	for n := 0; n < clients; n++ {
 		go func() {
@@ -133,7 +133,7 @@ func hangUp(ctx context.Context, downloads string) error {
 
 // download is a client that waits; it returns how much it got.
 func download(downloads string) (int64, error) {
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: patience}
 	response, err := client.Get("http://" + downloads + "/export")
 	if err != nil {
 		return 0, err

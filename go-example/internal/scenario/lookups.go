@@ -39,7 +39,7 @@ type lookups struct {
 
 func (l *lookups) start(api string) {
 	l.seen = map[uint32]int{}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: askers}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: askers}, Timeout: patience}
 	l.running.Add(askers)
 	for n := 0; n < askers; n++ {
 		random := rand.New(rand.NewSource(int64(n)))
@@ -119,4 +119,11 @@ func (l *lookups) count() int {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	return l.right
+}
+
+// unanswered is for how many addresses there was no answer.
+func (l *lookups) unanswered() int {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return l.errors
 }

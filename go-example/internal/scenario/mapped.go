@@ -15,10 +15,11 @@ type MapFailure struct {
 	run  func(ctx context.Context, o Options, b build) (Report, error)
 }
 
-// MapFailures are two of a GeoIP database that Go has mapped, and two of a journal that the Rust half has.
+// MapFailures are three of a GeoIP database that Go reads, and two of a journal that the Rust half has mapped.
 var MapFailures = []MapFailure{
-	{"GeoIP data overwritten by cp", "maxminddb-golang, 23 MB mapped", runOverwritten},
-	{"GeoIP data replaced by rename", "maxminddb-golang, 23 MB mapped", runReplaced},
+	{"GeoIP data overwritten by cp", "maxminddb-golang, 23 MB", runOverwritten},
+	{"GeoIP data replaced by rename", "maxminddb-golang, 23 MB", runReplaced},
+	{"GeoIP map overwritten by cp", "maxminddb-golang on the map itself", runMapOverwritten},
 	{"journal grown until the disk is full", "Rust thread, ftruncate on tmpfs", runFull},
 	{"journal opened with O_TRUNC by Go", "Rust thread, mapped for writing", runReopened},
 }
@@ -83,13 +84,17 @@ func (w *world) lived(r *Report) bool {
 	}
 	r.line("%s", r.Status)
 	r.expect(false, "the service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
-		r.Status, last(w.service.errors.String(), 400))
+		r.Status, last(w.service.errors.String(), 2000))
 	return false
 }
 
 // until waits for something, and says whether it came before the service died or patience ended.
 func (w *world) until(ctx context.Context, happened func() bool) bool {
-	for start := time.Now(); time.Since(start) < patience; {
+	return w.untilWithin(ctx, patience, happened)
+}
+
+func (w *world) untilWithin(ctx context.Context, limit time.Duration, happened func() bool) bool {
+	for start := time.Now(); time.Since(start) < limit; {
 		if happened() {
 			return true
 		}
@@ -109,10 +114,10 @@ func (w *world) counter(name string) int {
 	return int(metrics[name])
 }
 
-// logged are the lines of the service's log that contain all of the texts, without the time.
+// logged are the whole lines of the service's log that contain all of the texts, without the time.
 func (w *world) logged(texts ...string) (lines []string) {
 next:
-	for _, line := range strings.Split(w.service.errors.String(), "\n") {
+	for _, line := range w.service.errors.lines() {
 		for _, text := range texts {
 			if !strings.Contains(line, text) {
 				continue next

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -73,19 +74,44 @@ func (s Status) String() string {
 	}
 }
 
+// A transcript is what a child writes while it is read here.
+type transcript struct {
+	lock sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) Write(p []byte) (int, error) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	return t.text.Write(p)
+}
+
+// String is all of it; the last line may be half there while the child lives.
+func (t *transcript) String() string {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	return t.text.String()
+}
+
+// lines are the whole lines.
+func (t *transcript) lines() []string {
+	lines := strings.Split(t.String(), "\n")
+	return lines[:len(lines)-1] // what comes after the last newline is nothing, or half a line
+}
+
 // A process is a child with its first line of output read: it is ready.
 type process struct {
 	command *exec.Cmd
 	ready   string
-	errors  *bytes.Buffer
-	done    chan struct{} // closed at the end; then ended, status and errors may be read
+	errors  transcript
+	done    chan struct{} // closed at the end; then ended and status may be read
 	ended   time.Time
 	status  Status
 }
 
 func startProcess(ctx context.Context, name string, args ...string) (*process, error) {
-	p := &process{command: exec.Command(name, args...), errors: new(bytes.Buffer), done: make(chan struct{})}
-	p.command.Stderr = p.errors
+	p := &process{command: exec.Command(name, args...), done: make(chan struct{})}
+	p.command.Stderr = &p.errors
 	output, input, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -104,14 +130,14 @@ func startProcess(ctx context.Context, name string, args ...string) (*process, e
 		p.status = Status{Ended: true, Wait: wait}
 		close(p.done)
 	}()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	if limit, ok := ctx.Deadline(); ok && limit.Before(deadline) {
 		deadline = limit
 	}
 	_ = output.SetReadDeadline(deadline)
 	if p.ready, err = firstLine(output); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%s does not start (%s): %w: %s", name, p.status, err, p.errors)
+		return nil, fmt.Errorf("%s does not start (%s): %w: %s", name, p.status, err, p.errors.String())
 	}
 	return p, nil
 }
@@ -136,7 +162,7 @@ func (p *process) stop(signal syscall.Signal) {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		_ = p.command.Process.Kill()
 		<-p.done
 	}
@@ -179,9 +205,21 @@ func startService(ctx context.Context, command ...string) (*service, error) {
 	return s, nil
 }
 
-// metrics are the counters of /metrics by name.
-func (s *service) metrics() (map[string]uint64, error) {
-	response, err := http.Get("http://" + s.addresses.API + "/metrics")
+// metrics are the counters of /metrics by name. One request may fail on a machine with much else to do; a service that has ended
+// answers none.
+func (s *service) metrics() (metrics map[string]uint64, err error) {
+	for try := 0; try < 5; try++ {
+		if metrics, err = s.metricsOnce(); err == nil || s.exitedWithin(context.Background(), 100*time.Millisecond) {
+			break
+		}
+	}
+	return metrics, err
+}
+
+var metricsClient = &http.Client{Timeout: patience}
+
+func (s *service) metricsOnce() (map[string]uint64, error) {
+	response, err := metricsClient.Get("http://" + s.addresses.API + "/metrics")
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func Quick(bin string) Options {
 const (
 	clients  = 8                      // that send orders at the same time
 	interval = 250 * time.Millisecond // between two upgrades
-	patience = 12 * time.Second       // for a bare service to die, or a warded one to settle
+	patience = 30 * time.Second       // for whatever must come: a start, an answer, a death
 )
 
 // A world is the processes and files of one run.
