@@ -73,6 +73,7 @@ fn anything(contents: Contents) -> Result<Contents, String> {
     Ok(contents)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a parser")]
 fn text(contents: Contents) -> Result<String, std::str::Utf8Error> {
     std::str::from_utf8(&contents).map(String::from)
 }
@@ -164,7 +165,7 @@ fn load(folder: &Path) {
                     let version = file.get();
                     let number = number_of(&version.value).expect("a mixture");
                     assert!(
-                        number >= last && version.length == version.value.value_len(),
+                        number >= last && version.length == version.value.len() as u64,
                         "{number} after {last}"
                     );
                     last = number;
@@ -187,16 +188,6 @@ fn load(folder: &Path) {
     let status = file.status();
     assert!(looks.load(Ordering::Relaxed) > UPDATES && status.watching, "{status:?}");
     assert!(status.version > UPDATES && status.problem.is_none() && status.refused == 0, "{status:?}");
-}
-
-trait ValueLength {
-    fn value_len(&self) -> u64;
-}
-
-impl ValueLength for Contents {
-    fn value_len(&self) -> u64 {
-        self.len() as u64
-    }
 }
 
 #[test]
@@ -471,7 +462,7 @@ fn a_file_that_may_not_be_read_is_kept() {
         // SAFETY: numbers only.
         unsafe { libc::seteuid(65534) };
         let file = hourly().open(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         problem(&file, |reason| matches!(reason, Reason::Open { errno: libc::EACCES }));
         assert_eq!(file.get().value, "1");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -690,8 +681,7 @@ fn the_callback_may_do_the_wrong_thing() {
     lives("the_callback_may_do_the_wrong_thing", |folder| {
         let path = folder.join("file");
         fs::write(&path, "1").unwrap();
-        type Slot = Arc<Mutex<Option<Reloading<String>>>>;
-        let slot = Slot::default();
+        let slot: Arc<Mutex<Option<Reloading<String>>>> = Arc::default();
         let within = slot.clone();
         let (send, answer) = std::sync::mpsc::channel();
         let send = Mutex::new(send);
