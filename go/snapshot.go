@@ -34,7 +34,7 @@ type SnapshotKind int
 
 const (
 	// SnapshotClone: blocks of the disk that are shared with the file until it is changed (xfs, btrfs), in a file without a name
-	// that nobody else can open. It takes no memory until Bytes is called. The file system cannot be mounted read-only meanwhile.
+	// that nobody else can open. inotify(7) tells of it, under the name "#" and its inode number. It takes no memory until Bytes is called. The file system cannot be mounted read-only meanwhile.
 	SnapshotClone SnapshotKind = 1
 	// SnapshotMemory: a copy in Go's memory.
 	SnapshotMemory SnapshotKind = 2
@@ -89,7 +89,7 @@ const snapshotChunk = 1 << 18
 // Snapshot takes the bytes of a file as they are now: as a clone where the file system can, and we may write in the file's folder; else
 // as a copy in memory. A symbolic link is followed. A file of /proc, whose length is 0, is read to its end.
 //
-// A clone is the file at one moment. A copy is taken again when the file's length or times have moved meanwhile. Stores through a
+// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or times have moved meanwhile. Stores through a
 // shared map move them only now and then: a file that is written so has to hold still.
 //
 // It fails with an *os.PathError. errors.Is sees ErrSourceChanged (the file was written to during each of ten attempts) and the errno:
@@ -144,6 +144,7 @@ func (t *taking) once() (*Frozen, error) {
 				return nil, errno
 			}
 		}
+		waitForWriters(t.source)
 		if err := t.allow(before.size); err != nil {
 			return nil, err
 		}
@@ -151,6 +152,9 @@ func (t *taking) once() (*Frozen, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if frozen.kind == SnapshotClone && clonesAtOneMoment(frozen.clone) {
+		return frozen, nil
 	}
 	after, errno := steadyLook(t.source)
 	if errno != 0 || !after.equal(before) {
@@ -240,7 +244,11 @@ func (t *taking) readAll(from *os.File, size int64) ([]byte, error) {
 	if err := t.tell(0, size); err != nil {
 		return nil, err
 	}
-	whole := make([]byte, 0, size+1) // one more, to meet the end
+	room := size + 1 // to meet the end
+	if size == 0 {
+		room = 1 << 16
+	}
+	whole := make([]byte, 0, room)
 	for {
 		if len(whole) == cap(whole) {
 			whole = append(whole, 0)[:len(whole)]
@@ -261,6 +269,9 @@ func (t *taking) readAll(from *os.File, size int64) ([]byte, error) {
 			}
 		}
 		if err == io.EOF {
+			if size == 0 {
+				whole = append([]byte{}, whole...)
+			}
 			return whole[:done:done], nil
 		}
 	}

@@ -99,6 +99,14 @@ public:
         check(sigward_map_adopt(address, size, fd, file_offset, &adopted));
         return map(adopted);
     }
+    // The bytes of the file at `path` as they are now, whatever happens to it later; `report` hears what that costs.
+    static map snapshot(const std::string &path, sigward_snapshot_options options = {},
+                        sigward_snapshot_report *report = nullptr) {
+        sigward_map *taken = nullptr;
+        options.size = sizeof options;
+        check(sigward_snapshot_with(path.c_str(), &options, &taken, report));
+        return map(taken);
+    }
     map(map &&other) noexcept : map_(std::exchange(other.map_, nullptr)) {}
     map &operator=(map &&other) noexcept {
         std::swap(map_, other.map_);

@@ -57,8 +57,8 @@ pub struct sigward_snapshot_report {
 /// as for every map. sigward_map_verify says 0 as long as nothing is lost, whatever the file is now; sigward_map_refresh does nothing
 /// then, and after a loss reads the clone again.
 ///
-/// A clone is the file at one moment. A copy is taken again when the file's length or times have moved meanwhile; stores through a shared
-/// map move them only now and then.
+/// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or times have moved meanwhile; stores
+/// through a shared map move them only now and then. inotify(7) on the folder tells of a clone, under the name "#" and its inode number.
 ///
 /// Thread-safe; works in a forked child; not for signal handlers.
 ///

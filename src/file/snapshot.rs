@@ -8,9 +8,14 @@
 //! Neither can be changed, cut or named by anybody: a memfd because it is sealed, a clone because nobody has it open. What a clone's
 //! disk does with its blocks is the disk's affair: reading them may fail.
 //!
-//! A clone is made at one moment: nobody writes meanwhile (the file systems keep writers away). A copy takes time, so the file's
-//! length and times are compared before and after, and it is done again if they differ. Stores through a shared map move the
-//! times only when a clean page is first written (on tmpfs never): a file that is written so has to be cloned, or to hold still.
+//! xfs and btrfs clone at one moment: they keep writers and faults of shared maps away meanwhile, so that a snapshot has all of a write(2)
+//! or none of it, also of a file that is written all the time. Elsewhere, and whenever a copy is made, the file's length and times are
+//! compared before and after, and it is done again if they differ. Stores through a shared map move the times only when a clean page
+//! is first written (on tmpfs never): a file that is written so has to be cloned, or to hold still. What belongs together in several
+//! writes nobody but the writer knows: a snapshot between two of them is one of a half-written file, and so [`super::replace_file`]
+//! is the habit for writers.
+//!
+//! inotify(7) on the folder tells of the clone, under the name "#" and its inode number: opened, modified, closed.
 
 #[cfg(target_os = "linux")]
 mod clone;
@@ -81,7 +86,7 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
         let before = status(source.as_fd())?;
         request.allow(before.st_size as u64)?;
         if let Some(frozen) = clone(&source, request, before.st_size as u64)? {
-            if steady::same(&before, &status(source.as_fd())?) {
+            if clones_at_one_moment(&source) || steady::same(&before, &status(source.as_fd())?) {
                 return Ok(frozen);
             }
         } else {
@@ -94,6 +99,16 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
         }
         tries.again()?;
     }
+}
+
+#[cfg(target_os = "linux")]
+fn clones_at_one_moment(source: &File) -> bool {
+    clone::is_at_one_moment(source.as_fd())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clones_at_one_moment(_source: &File) -> bool {
+    false
 }
 
 #[cfg(target_os = "linux")]

@@ -102,6 +102,11 @@ static void maps() {
     other = sigward::map(fd);
     CHECK(static_cast<unsigned char *>(theirs)[10] == 2 && munmap(theirs, 4096) == 0);
     close(fd);
+    // A snapshot knows nothing of what becomes of the file.
+    sigward_snapshot_report report;
+    other = sigward::map::snapshot("/proc/version", {}, &report);
+    CHECK(other.size() > 10 && std::memcmp(other.data(), "Linux", 5) == 0 && report.memory > 0 && other.is_intact());
+    CHECK(thrown([] { sigward::map::snapshot("/missing"); }) == std::errc::no_such_file_or_directory);
 }
 #endif
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A run of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(in crate::file) struct Extent {
     /// In bytes from the start of the file.
     pub(super) range: Range<u64>,
     /// Nothing was ever written there: it reads as zeros.
@@ -51,7 +51,11 @@ const UNWRITTEN: u32 = 0x800;
 
 /// The extents that touch `range`, cut to it, in order. With `settled`, what was written through page cache and maps is on the
 /// disk first. `EOPNOTSUPP` or `ENOTTY` where the file system has no such list.
-pub(super) fn extents(file: BorrowedFd<'_>, range: &Range<u64>, settled: bool) -> Result<Vec<Extent>, c_int> {
+pub(in crate::file) fn extents(
+    file: BorrowedFd<'_>,
+    range: &Range<u64>,
+    settled: bool,
+) -> Result<Vec<Extent>, c_int> {
     let mut found = Vec::new();
     let mut request = Request {
         start: range.start,

@@ -8,4 +8,5 @@ mod slowly;
 mod undo;
 
 pub(super) use allocate::{Reservation, over_size_limit};
+pub(super) use extents::extents;
 pub(super) use quiet::{Hold, quietly};

@@ -3,16 +3,20 @@
 use super::super::linux::{Hold, quietly};
 use super::super::sys::{again, magic_path, open_at};
 use std::ffi::{CString, c_int};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 const FICLONE: u64 = 0x4004_9409;
 
+/// Magic numbers of statfs(2).
+const XFS: u64 = 0x5846_5342;
+const BTRFS: u64 = 0x9123_683e;
+
 /// None where that cannot be had, for whatever reason: the file system shares no blocks, the folder is not ours to write in, is
 /// mounted read-only or on a full disk. A copy in memory needs none of it.
 pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
-    // What is asked first costs a try nothing where no blocks are shared.
     let folder = folder_of(source)?;
     let nameless = libc::O_TMPFILE | libc::O_EXCL | libc::O_RDWR | libc::O_NOFOLLOW;
     // Nobody may open it again by way of /proc; O_EXCL: nobody can give it a name.
@@ -22,6 +26,17 @@ pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
     let clone = || again(|| unsafe { libc::ioctl(to, FICLONE as _, from) }.into());
     // It counts as a write, which RLIMIT_FSIZE answers with SIGXFSZ.
     quietly(Hold::SizeLimit, clone).ok().map(|_| file)
+}
+
+/// Whether a clone has all of a write or none of it: xfs and btrfs lock both files, and their maps, for as long as it takes
+/// (`xfs_reflink_remap_prep`, `btrfs_remap_file_range` in the kernel's fs).
+pub(super) fn is_at_one_moment(file: BorrowedFd<'_>) -> bool {
+    let mut system = MaybeUninit::<libc::statfs64>::zeroed();
+    // SAFETY: room for one struct.
+    let done = unsafe { libc::fstatfs64(file.as_raw_fd(), system.as_mut_ptr()) } == 0;
+    // SAFETY: zeroed, and filled if the call succeeded.
+    let kind = unsafe { system.assume_init_ref() }.f_type as u64 & 0xffff_ffff;
+    done && (kind == XFS || kind == BTRFS)
 }
 
 /// The folder of the file itself, which may not be that of the link that was named.

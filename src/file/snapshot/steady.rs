@@ -3,11 +3,22 @@
 //! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file systems that have not
 //! followed, it moves once in a tick of the clock (1 to 10 ms): a second change in the same tick shows nothing. So a copy begins
 //! in a later tick than the file's last change.
+//!
+//! And it moves when a write begins, not when it ends: a long write(2) that is at work all the time while we copy would be half in the
+//! copy and show nothing. So between the first look and the copy comes a call that waits for the lock that a write holds:
+//! lseek(2) for holes (tmpfs, ext4, btrfs, overlay, FUSE) and the list of extents (ext2); xfs takes it for each read. A write that was at
+//! work at the first look is done after that, and one that begins later moves the time.
 
 use super::super::error::Error;
+#[cfg(target_os = "linux")]
+use super::super::linux::extents;
+#[cfg(target_os = "linux")]
+use super::super::sys::again;
 use super::super::sys::status;
 use std::fs::File;
 use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -52,8 +63,20 @@ pub(super) fn settled(file: &File) -> Result<libc::stat, Error> {
         sleep(Duration::from_millis(1));
         now = status(file.as_fd())?;
     }
+    wait_for_writers(file);
     Ok(now)
 }
+
+#[cfg(target_os = "linux")]
+fn wait_for_writers(file: &File) {
+    // Neither answer matters. The position is ours alone and not used.
+    // SAFETY: no pointers.
+    let _ = again(|| unsafe { libc::lseek64(file.as_raw_fd(), 0, libc::SEEK_HOLE) });
+    let _ = extents(file.as_fd(), &(0..1), false);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_writers(_file: &File) {}
 
 /// The time that a change would be stamped with now.
 #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
