@@ -100,18 +100,15 @@ func OpenReloading[T any](path string, parse func(data []byte) (T, error)) (*Rel
 // from a clone without memory where the file system can share blocks. The parser may keep it; nobody has to close it.
 func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o ReloadOptions) (*Reloading[T], error) {
 	r := &Reloading[T]{changed: make(chan struct{})}
-	r.loop = newReloadLoop(path, o, func(f *Frozen) (err error) {
+	r.loop = newReloadLoop(path, o, func(f *Frozen) (publish func(), err error) {
 		defer func() {
 			if reason := recover(); reason != nil {
 				err = fmt.Errorf("it panicked: %v", reason)
 			}
 		}()
 		value, err := parse(f)
-		if err != nil {
-			return err
-		}
-		r.publish(value, int64(f.Len()))
-		return nil
+		size := int64(f.Len())
+		return func() { r.publish(value, size) }, err
 	})
 	if err := r.loop.start(); err != nil {
 		return nil, err

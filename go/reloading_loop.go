@@ -23,8 +23,8 @@ const reloadPace = 5 * time.Millisecond
 type reloadLoop struct {
 	path   string
 	o      ReloadOptions
-	accept func(*Frozen) error // parses and publishes
-	watch  *pathWatch          // nil where there is none
+	accept func(*Frozen) (publish func(), err error) // parses
+	watch  *pathWatch                                // nil where there is none
 
 	asks    chan chan<- struct{} // somebody wants a look, and be told when it is done
 	closing chan struct{}
@@ -67,7 +67,7 @@ func seenAt(path string) *reloadSeen {
 	return &reloadSeen{info: info, state: steadyOf(info)}
 }
 
-func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen) error) *reloadLoop {
+func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen) (func(), error)) *reloadLoop {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
@@ -274,13 +274,14 @@ func (l *reloadLoop) parse(frozen *Frozen, size int64) (int64, time.Duration, er
 		l.good(func() { l.told.Unchanged++ })
 		return size, 0, nil, false
 	}
-	if err := l.accept(frozen); err != nil {
+	publish, err := l.accept(frozen)
+	if err != nil {
 		frozen.Close()
 		return size, 0, err, true
 	}
 	l.digest = hash.Sum64()
 	l.version++
-	l.good(func() {})
+	l.good(publish) // at once: who has the new version does not find the trouble of before in Err
 	if l.version > 1 && l.o.OnChange != nil {
 		l.o.OnChange(l.version)
 	}

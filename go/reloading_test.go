@@ -24,21 +24,21 @@ import (
 
 const reloadPatience = 30 * time.Second // for what comes at once, on a machine with much else to do
 
-// generation is its number, again and again: a mixture of two is seen at once.
-func generation(number uint64) []byte {
+// reloadGeneration is its number, again and again: a mixture of two is seen at once.
+func reloadGeneration(number uint64) []byte {
 	words := 100_000 + int(number/2%3)*20_000
 	var word [8]byte
 	binary.LittleEndian.PutUint64(word[:], number)
 	return bytes.Repeat(word[:], words)
 }
 
-// generationOf is 0 for what is none, or not whole.
-func generationOf(data []byte) uint64 {
+// wholeGeneration is 0 for what is none, or not whole.
+func wholeGeneration(data []byte) uint64 {
 	if len(data) < 8 {
 		return 0
 	}
 	number := binary.LittleEndian.Uint64(data)
-	if !bytes.Equal(data, generation(number)) {
+	if !bytes.Equal(data, reloadGeneration(number)) {
 		return 0
 	}
 	return number
@@ -49,7 +49,7 @@ func parseAnything(data []byte) ([]byte, error) { return data, nil }
 func parseText(data []byte) (string, error) { return string(data), nil }
 
 func parseWhole(data []byte) ([]byte, error) {
-	if generationOf(data) == 0 {
+	if wholeGeneration(data) == 0 {
 		return nil, fmt.Errorf("%d bytes of no generation", len(data))
 	}
 	return data, nil
@@ -123,7 +123,7 @@ func writeOver(t *testing.T, path string, data []byte, piece int, pause time.Dur
 // update brings the next generation, in all the ways in which that is done, by turns.
 func update(t *testing.T, live string, number uint64) {
 	t.Helper()
-	data, beside := generation(number), live+".next"
+	data, beside := reloadGeneration(number), live+".next"
 	switch number % 6 {
 	case 0:
 		writeFile(t, beside, data)
@@ -148,7 +148,7 @@ func update(t *testing.T, live string, number uint64) {
 
 func TestReloadingUnderLoad(t *testing.T) {
 	live := filepath.Join(t.TempDir(), "live")
-	writeFile(t, live, generation(1))
+	writeFile(t, live, reloadGeneration(1))
 	r := openHourly(t, live, parseAnything)
 	var over atomic.Bool
 	var looks atomic.Uint64
@@ -159,7 +159,7 @@ func TestReloadingUnderLoad(t *testing.T) {
 			defer readers.Done()
 			for last := uint64(0); !over.Load(); looks.Add(1) {
 				version := r.Get()
-				number := generationOf(version.Value)
+				number := wholeGeneration(version.Value)
 				if number == 0 || number < last || version.Size != int64(len(version.Value)) {
 					t.Errorf("generation %d after %d, %d bytes", number, last, version.Size)
 					return
@@ -178,7 +178,7 @@ func TestReloadingUnderLoad(t *testing.T) {
 			over.Store(true)
 			t.Fatalf("generation %d: nothing changed: %v, %+v", number, r.Err(), r.Stats())
 		}
-		until(t, fmt.Sprint("generation ", number), func() bool { return generationOf(r.Get().Value) == number })
+		until(t, fmt.Sprint("generation ", number), func() bool { return wholeGeneration(r.Get().Value) == number })
 	}
 	over.Store(true)
 	readers.Wait()
@@ -195,7 +195,7 @@ func TestReloadingBareTwin(t *testing.T) {
 		live := os.Getenv("SIGWARD_TEST_TWIN")
 		file, err := os.Open(live)
 		must(t, err)
-		data, err := syscall.Mmap(int(file.Fd()), 0, len(generation(1)), syscall.PROT_READ, syscall.MAP_SHARED)
+		data, err := syscall.Mmap(int(file.Fd()), 0, len(reloadGeneration(1)), syscall.PROT_READ, syscall.MAP_SHARED)
 		must(t, err)
 		go func() {
 			for {
@@ -210,7 +210,7 @@ func TestReloadingBareTwin(t *testing.T) {
 		return
 	}
 	live := filepath.Join(t.TempDir(), "live")
-	writeFile(t, live, generation(1))
+	writeFile(t, live, reloadGeneration(1))
 	own := exec.Command(os.Args[0], "-test.run=^TestReloadingBareTwin$", "-test.count=1")
 	own.Env = append(os.Environ(), "SIGWARD_TEST_TWIN="+live)
 	output, err := own.CombinedOutput()
@@ -281,11 +281,11 @@ func TestReloadingWhateverLeadsThere(t *testing.T) {
 
 func TestReloadingKeepsTheOldVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	writeFile(t, path, generation(1))
+	writeFile(t, path, reloadGeneration(1))
 	r := openHourly(t, path, parseWhole)
 	kept := func(number uint64) {
 		t.Helper()
-		if have := generationOf(r.Get().Value); have != number {
+		if have := wholeGeneration(r.Get().Value); have != number {
 			t.Fatalf("generation %d, not %d", have, number)
 		}
 	}
@@ -312,7 +312,7 @@ func TestReloadingKeepsTheOldVersion(t *testing.T) {
 	troubled(t, r, syscall.ENODEV)
 	kept(1)
 	must(t, os.Remove(path))
-	writeFile(t, path, generation(2))
+	writeFile(t, path, reloadGeneration(2))
 	until(t, "the second", func() bool { return r.Get().Number == 2 })
 	kept(2)
 
@@ -330,7 +330,7 @@ func TestReloadingKeepsTheOldVersion(t *testing.T) {
 	must(t, writer.Process.Kill())
 	writer.Wait()
 	troubled(t, r, ErrRefused)
-	writeFile(t, path, generation(3))
+	writeFile(t, path, reloadGeneration(3))
 	until(t, "the third", func() bool { return r.Get().Number == 3 && r.Err() == nil })
 
 	// Opened for writing, and nothing was written.
@@ -343,7 +343,7 @@ func TestReloadingKeepsTheOldVersion(t *testing.T) {
 	until(t, "no trouble", func() bool { return r.Err() == nil })
 	// Written again, the same: no new version.
 	before := r.Stats().Unchanged
-	writeFile(t, path, generation(3))
+	writeFile(t, path, reloadGeneration(3))
 	until(t, "a look", func() bool { return r.Stats().Unchanged > before })
 	must(t, r.Refresh())
 	if n := r.Get().Number; n != 3 {
@@ -401,7 +401,7 @@ func TestReloadingFirstVersion(t *testing.T) {
 	go func() {
 		os.Mkdir(filepath.Dir(path), 0o755)
 		os.WriteFile(path, []byte("broken"), 0o644)
-		os.WriteFile(path, generation(1), 0o644)
+		os.WriteFile(path, reloadGeneration(1), 0o644)
 	}()
 	r, err := OpenReloadingWith(path, func(f *Frozen) ([]byte, error) {
 		data, err := f.Bytes()
@@ -409,7 +409,7 @@ func TestReloadingFirstVersion(t *testing.T) {
 		return parseWhole(data)
 	}, ReloadOptions{Tick: time.Hour, WaitFirst: reloadPatience})
 	must(t, err)
-	if v := r.Get(); generationOf(v.Value) != 1 || v.Number != 1 {
+	if v := r.Get(); wholeGeneration(v.Value) != 1 || v.Number != 1 {
 		t.Errorf("version %d", v.Number)
 	}
 	must(t, r.Close())
@@ -460,12 +460,12 @@ func TestReloadingLeavesNothing(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "file")
 	round := func(number uint64) {
-		writeFile(t, path, generation(number))
+		writeFile(t, path, reloadGeneration(number))
 		r := openHourly(t, path, parseWhole)
 		writeFile(t, path, []byte("broken"))
 		troubled(t, r, ErrRefused)
 		update(t, path, number+1)
-		until(t, "the next", func() bool { return generationOf(r.Get().Value) == number+1 })
+		until(t, "the next", func() bool { return wholeGeneration(r.Get().Value) == number+1 })
 		must(t, r.Close())
 		if _, err := OpenReloading(folder, parseText); err == nil {
 			t.Error("a directory")
@@ -546,7 +546,7 @@ func TestReloadingSettles(t *testing.T) {
 		defer os.RemoveAll(folder)
 		path := filepath.Join(folder, "file")
 		must(t, os.Chmod(folder, 0o755), exec.Command("cp", os.Args[0], filepath.Join(folder, "test")).Run())
-		writeFile(t, path, generation(1))
+		writeFile(t, path, reloadGeneration(1))
 		must(t, os.Mkdir(filepath.Join(folder, "tell"), 0o755), os.Chmod(filepath.Join(folder, "tell"), 0o777))
 		over := make(chan struct{})
 		go func() {
@@ -558,7 +558,7 @@ func TestReloadingSettles(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			for number := uint64(2); number < 5; number++ {
-				writeOver(t, path, generation(number), 64<<10, time.Millisecond)
+				writeOver(t, path, reloadGeneration(number), 64<<10, time.Millisecond)
 			}
 		}()
 		again(t, func(own *exec.Cmd) {
@@ -578,7 +578,7 @@ func TestReloadingSettles(t *testing.T) {
 	must(t, err)
 	defer r.Close()
 	writeFile(t, filepath.Join(folder, "tell", "ready"), nil)
-	until(t, "the last", func() bool { return generationOf(r.Get().Value) == 4 && r.Err() == nil })
+	until(t, "the last", func() bool { return wholeGeneration(r.Get().Value) == 4 && r.Err() == nil })
 	if r.Stats().NotYet == 0 {
 		t.Error("it was taken at once")
 	}

@@ -86,8 +86,9 @@ impl<T> Shared<T> {
     pub(super) fn publish(&self, version: Version<T>) {
         let number = version.number;
         let version = Arc::new(version);
-        self.current.store(version.clone());
+        // Under the lock: who has the new version does not find the trouble of before in the status.
         let mut book = self.book();
+        self.current.store(version.clone());
         book.status.version = number;
         book.status.problem = None;
         drop(book);
