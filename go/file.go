@@ -65,6 +65,14 @@ func (e *fileError) Error() string {
 		return "no leases here (the file system, or /proc/sys/fs/leases-enable); read through a guarded map"
 	case e.kind == ErrBroken:
 		return "the lease was broken by force, so the file may have changed while it was read; read it again"
+	case e.kind == ErrBeingWritten:
+		return "somebody has it open for writing; it is taken when they close it"
+	case e.kind == errSettling:
+		return "whether somebody writes it cannot be told; it is taken when it does not change for a while"
+	case e.kind == errChanged:
+		return "it was changed while it was copied; that is tried again"
+	case e.kind == ErrEmpty:
+		return "it is empty"
 	case e.errno == syscall.ENOSPC:
 		return e.errno.Error() + "; make room, nothing has changed"
 	case e.errno == syscall.EFBIG:

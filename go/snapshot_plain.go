@@ -12,5 +12,7 @@ func steadyLook(f *os.File) (steady, syscall.Errno) {
 	if err != nil {
 		return steady{}, errnoIn(err)
 	}
-	return steady{info.Size(), info.ModTime()}, 0
+	return steadyOf(info), 0
 }
+
+func steadyOf(info os.FileInfo) steady { return steady{info.Size(), info.ModTime()} }

@@ -14,9 +14,12 @@ func steadyLook(f *os.File) (steady, syscall.Errno) {
 	if err != nil {
 		return steady{}, errnoIn(err)
 	}
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return steady{info.Size(), info.ModTime()}, 0
+	return steadyOf(info), 0
+}
+
+func steadyOf(info os.FileInfo) steady {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return steady{info.Size(), time.Unix(changeTime(s))}
 	}
-	return steady{info.Size(), time.Unix(changeTime(s))}, 0
+	return steady{info.Size(), info.ModTime()}
 }

@@ -26,6 +26,7 @@
 //! | [`mapping`] | mapped files whose loss is an error: [`mapping::Map`], guarding others' maps, the checked copy |
 //! | [`file`] | the habits that need no guard: reserved blocks, files replaced at once |
 //! | [`log`] | an append log: a full disk, a dead process, a torn tail are answers |
+//! | [`reloading`] | the newest good version of a file that others update: [`reloading::Reloading`] |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
 //! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
 //! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
@@ -51,6 +52,7 @@ pub mod io;
 pub mod log;
 pub mod mapping;
 pub mod observe;
+pub mod reloading;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
 pub mod sigpipe;

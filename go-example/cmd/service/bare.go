@@ -15,14 +15,14 @@ func watch(*slog.Logger) (stop func()) { return func() {} }
 
 func writeSignalMetrics(io.Writer) {}
 
-// A database is what maxminddb.Open makes of a file: its own map of it.
-type database struct{ reader *maxminddb.Reader }
+// A plainDatabase is what maxminddb.Open makes of a file: its own map of it.
+type plainDatabase struct{ reader *maxminddb.Reader }
 
-func openDatabase(path string, _ *slog.Logger) (*database, error) {
+func openDatabase(path string, _ bool, _ *slog.Logger) (database, error) {
 	reader, err := maxminddb.Open(path)
-	return &database{reader}, err
+	return &plainDatabase{reader}, err
 }
 
-func (d *database) use(use func(*maxminddb.Reader) error) error { return use(d.reader) }
+func (d *plainDatabase) use(use func(*maxminddb.Reader) error) error { return use(d.reader) }
 
-func (d *database) writeMetrics(io.Writer) {}
+func (d *plainDatabase) writeMetrics(io.Writer) {}

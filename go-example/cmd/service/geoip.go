@@ -1,133 +1,49 @@
 //go:build !bare
 
-// The GeoIP database of the warded build. Strict: whoever updates the file should replace it, but may as well overwrite
-// it, and an answer must come from one generation and not from two.
+// The GeoIP database of the warded build. Whoever updates the file may replace it or write over it, at once or for an hour: each look-up is
+// answered, out of one generation, and out of the newest as soon as that is whole.
 
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/oschwald/maxminddb-golang"
 
 	sigward "github.com/sigward/sigward/go"
 )
 
-// A database is a guarded map and a reader on it, which go together: they are exchanged while nobody uses them.
-type database struct {
-	logger *slog.Logger
-
-	using  sync.RWMutex
-	file   *sigward.Map
-	reader *maxminddb.Reader // nil while the file is no database
-
-	troubled atomic.Bool // it was logged that look-ups have no answer, and that is not over
-
-	lost, stale, renewed, noticed atomic.Uint64
+type reloadedDatabase struct {
+	newest *sigward.Reloading[*maxminddb.Reader]
 }
 
-func openDatabase(path string, logger *slog.Logger) (*database, error) {
-	file, err := sigward.OpenWith(path, sigward.Options{Strict: true})
-	if err != nil {
-		return nil, err
+func openDatabase(path string, mapped bool, logger *slog.Logger) (database, error) {
+	if mapped {
+		return openMapped(path, logger)
 	}
-	d := &database{logger: logger, file: file}
-	if err := d.read(); err != nil {
-		return nil, err
-	}
-	go d.notice()
-	return d, nil
-}
-
-// use lets someone look things up. What they found counts only if the map was what it was mapped from all the time.
-// If not, the file is mapped anew and they try once more.
-func (d *database) use(use func(*maxminddb.Reader) error) error {
-	err := d.try(use)
-	if err == nil {
-		return nil
-	}
-	d.count(err)
-	var loss *sigward.MapError // and not what the reader made of the zeros
-	if errors.As(err, &loss) && d.troubled.CompareAndSwap(false, true) {
-		d.logger.Warn("GeoIP data", "error", loss)
-	}
-	if err := d.renew(); err != nil {
-		return err
-	}
-	return d.try(use)
-}
-
-var errNoDatabase = errors.New("the file is no database just now")
-
-func (d *database) try(use func(*maxminddb.Reader) error) error {
-	d.using.RLock()
-	defer d.using.RUnlock()
-	if d.reader == nil {
-		return errNoDatabase
-	}
-	return d.file.Do(func([]byte) error { return use(d.reader) })
-}
-
-// renew maps what the path names now. In the midst of a copy there is nothing that could be read; then the next
-// look-up tries again.
-func (d *database) renew() error {
-	d.using.Lock()
-	defer d.using.Unlock()
-	if d.reader != nil && d.file.Verify() == nil {
-		return nil // somebody else was faster
-	}
-	d.reader = nil
-	if err := d.file.Refresh(); err != nil {
-		return err
-	}
-	return d.read()
-}
-
-func (d *database) read() error {
-	err := d.file.Do(func(data []byte) (err error) {
-		// It keeps data, which Do lends for this call only: good until the next Refresh, and then there is a new reader.
-		d.reader, err = maxminddb.FromBytes(data)
-		return err
+	newest, err := sigward.OpenReloadingWith(path, func(file *sigward.Frozen) (*maxminddb.Reader, error) {
+		data, err := file.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		return maxminddb.FromBytes(data)
+	}, sigward.ReloadOptions{
+		OnChange:  func(number uint64) { logger.Info("GeoIP data", "file", path, "version", number) },
+		OnProblem: func(problem *sigward.ReloadError) { logger.Warn("GeoIP data", "error", problem) },
 	})
 	if err != nil {
-		d.reader = nil
-		return fmt.Errorf("%w: %w", errNoDatabase, err)
+		return nil, err
 	}
-	d.renewed.Add(1)
-	if d.troubled.CompareAndSwap(true, false) {
-		d.logger.Info("GeoIP data mapped anew", "bytes", d.file.Len())
-	}
-	return nil
+	return &reloadedDatabase{newest}, nil
 }
 
-// notice looks for a new file also while nobody asks anything.
-func (d *database) notice() {
-	for range time.Tick(100 * time.Millisecond) {
-		d.using.RLock()
-		err := d.file.Verify()
-		d.using.RUnlock()
-		if err != nil && d.renew() == nil {
-			d.noticed.Add(1)
-		}
-	}
+func (d *reloadedDatabase) use(use func(*maxminddb.Reader) error) error {
+	return use(d.newest.Get().Value)
 }
 
-func (d *database) count(err error) {
-	switch {
-	case errors.Is(err, sigward.ErrLost):
-		d.lost.Add(1)
-	case errors.Is(err, sigward.ErrStale):
-		d.stale.Add(1)
-	}
-}
-
-func (d *database) writeMetrics(w io.Writer) {
-	fmt.Fprintf(w, "database_lost_total %d\ndatabase_stale_total %d\ndatabase_renewed_total %d\ndatabase_noticed_total %d\n",
-		d.lost.Load(), d.stale.Load(), d.renewed.Load(), d.noticed.Load())
+func (d *reloadedDatabase) writeMetrics(w io.Writer) {
+	s := d.newest.Stats()
+	fmt.Fprintf(w, "database_version %d\ndatabase_refused_total %d\ndatabase_not_yet_total %d\n", s.Version, s.Refused, s.NotYet)
 }

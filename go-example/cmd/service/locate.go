@@ -15,10 +15,17 @@ import (
 	"github.com/sigward/sigward/go-example/internal/geoip"
 )
 
+// A database is a reader of a file that changes.
+type database interface {
+	// use lends the reader for one batch of look-ups, all of one generation. It is called again when they came to nothing.
+	use(func(*maxminddb.Reader) error) error
+	writeMetrics(io.Writer)
+}
+
 // A locator answers where addresses are, out of a GeoIP database that somebody updates while it runs.
-// The database is opened in ward.go or bare.go.
+// The database is opened in geoip.go or bare.go.
 type locator struct {
-	database *database
+	database database
 	lookups  atomic.Uint64
 	failures atomic.Uint64 // batches without an answer
 }

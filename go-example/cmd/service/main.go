@@ -7,7 +7,7 @@
 //	GET  /metrics  Go    counters of both halves, and of sigward
 //	GET  /export   Rust  8 MiB, on a port of its own
 //
-// It is built twice from this one source. The default build imports sigward (ward.go, geoip.go); with -tags bare nothing
+// It is built twice from this one source. The default build imports sigward (ward.go, geoip.go, geoip_mapped.go); with -tags bare nothing
 // of sigward is linked (bare.go), and the first broken peer of the Rust half, or the first byte of a mapped file that is
 // no longer there, ends the whole process.
 //
@@ -43,17 +43,18 @@ func main() {
 	certificate := flag.String("certificate", "", "PEM `file`: speak TLS, and trust this certificate only")
 	listen := flag.String("listen", "127.0.0.1:0", "`IP:PORT` of the API")
 	database := flag.String("geoip", "", "MMDB `file` for /locate")
+	mapped := flag.Bool("geoip-mapped", false, "look up in a map of the MMDB file itself, and not in a copy of its newest version")
 	journal := flag.String("journal", "", "`file` that the Rust half maps and writes each order to")
 	flag.Parse()
 
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := run(logger, *collector, *certificate, *listen, *database, *journal); err != nil {
+	if err := run(logger, *collector, *certificate, *listen, *database, *mapped, *journal); err != nil {
 		logger.Error("service stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(logger *slog.Logger, collector, certificate, listen, database, journal string) error {
+func run(logger *slog.Logger, collector, certificate, listen, database string, mapped bool, journal string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
@@ -68,7 +69,7 @@ func run(logger *slog.Logger, collector, certificate, listen, database, journal 
 		}
 	}
 	if database != "" {
-		opened, err := openDatabase(database, logger)
+		opened, err := openDatabase(database, mapped, logger)
 		if err != nil {
 			return err
 		}

@@ -120,3 +120,10 @@ func (l *lookups) count() int {
 	defer l.lock.Unlock()
 	return l.right
 }
+
+// unanswered is for how many addresses there was no answer.
+func (l *lookups) unanswered() int {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return l.errors
+}

@@ -1,0 +1,361 @@
+package sigward
+
+import (
+	"errors"
+	"hash/maphash"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// reloadRest is between two looks at least, and from a write to the look that follows: a writer of many small pieces wakes nobody
+// for each.
+const reloadRest = 10 * time.Millisecond
+
+// reloadPace is from a look that met a writer to the next. The kernel tells that a writer has closed the file a moment before it
+// counts one writer less, so that look has to be soon, and the ones after it less and less often.
+const reloadPace = 5 * time.Millisecond
+
+// reloadLoop looks, and looks again. It knows nothing of what the parser makes of the file.
+type reloadLoop struct {
+	path   string
+	o      ReloadOptions
+	accept func(*Frozen) (publish func(), err error) // parses
+	watch  *pathWatch                                // nil where there is none
+
+	asks    chan chan<- struct{} // somebody wants a look, and be told when it is done
+	closing chan struct{}
+	ended   chan struct{}
+	once    sync.Once
+
+	// Of the goroutine that looks.
+	concluded *reloadSeen // what was there when the last look came to an end: nothing is to be done while it stays
+	settling  *reloadSeen // where leases are refused: what is there, and since when
+	since     time.Time
+	pace      time.Duration
+	seed      maphash.Seed
+	digest    uint64
+	version   uint64
+
+	lock  sync.Mutex
+	told  ReloadStats
+	wrong *ReloadError
+}
+
+// reloadSeen is what tells one state of a file from another; errno if there is none.
+type reloadSeen struct {
+	info  os.FileInfo
+	state steady
+	errno syscall.Errno
+}
+
+func (s *reloadSeen) equal(other *reloadSeen) bool {
+	if s == nil || other == nil || s.errno != other.errno {
+		return false
+	}
+	return s.errno != 0 || os.SameFile(s.info, other.info) && s.state.equal(other.state)
+}
+
+func seenAt(path string) *reloadSeen {
+	info, err := os.Stat(path)
+	if err != nil {
+		return &reloadSeen{errno: errnoIn(err)}
+	}
+	return &reloadSeen{info: info, state: steadyOf(info)}
+}
+
+func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen) (func(), error)) *reloadLoop {
+	if o.Tick == 0 {
+		o.Tick = time.Second
+	}
+	if o.Settle == 0 {
+		o.Settle = 500 * time.Millisecond
+	}
+	o.Tick = max(o.Tick, reloadRest)
+	return &reloadLoop{path: path, o: o, accept: accept, pace: reloadPace, seed: maphash.MakeSeed(),
+		asks: make(chan chan<- struct{}), closing: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// start takes the first version, and watches from then on.
+func (l *reloadLoop) start() error {
+	if l.path != "" && !filepath.IsAbs(l.path) {
+		folder, err := os.Getwd()
+		if err != nil {
+			return l.notTaken(-1, err, false)
+		}
+		l.path = folder + string(filepath.Separator) + l.path // not cleaned: a link may come before a ".."
+	}
+	l.watch = newPathWatch()
+	if err := l.first(); err != nil {
+		l.watch.close()
+		return err
+	}
+	go l.run()
+	return nil
+}
+
+func (l *reloadLoop) first() error {
+	began, force := time.Now(), false
+	for {
+		l.watch.renew(l.path)
+		again := l.look(force)
+		problem := l.problem()
+		if l.version > 0 {
+			return nil
+		}
+		patience := l.o.WaitFirst
+		if problem.passing() {
+			patience = max(patience, 10*time.Second)
+		}
+		left := patience - time.Since(began)
+		if left <= 0 {
+			return problem
+		}
+		force = l.wait(min(again, left), nil)
+	}
+}
+
+func (l *reloadLoop) run() {
+	defer close(l.ended)
+	defer l.watch.close()
+	var waiting []chan<- struct{}
+	force := false
+	for {
+		watching := l.watch.renew(l.path)
+		l.lock.Lock()
+		l.told.Watching = watching
+		l.lock.Unlock()
+		again := l.look(force || len(waiting) > 0)
+		for _, done := range waiting {
+			close(done)
+		}
+		waiting = nil
+		force = l.wait(again, &waiting)
+		select {
+		case <-l.closing:
+			return
+		default:
+		}
+	}
+}
+
+// wait waits for a reason to look again, and tells whether the file was written to: then it is another one, whatever its times say.
+func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (written bool) {
+	asked := l.pause(reloadRest, nil, waiting)
+	if !asked && l.watch.read() == (fileNews{}) {
+		asked = l.pause(limit, l.watch.bell(), waiting)
+	}
+	if news := l.watch.read(); news.written && !news.concluded && !asked {
+		l.pause(reloadRest, nil, waiting)
+	}
+	news := l.watch.take()
+	if news.written {
+		l.settling = nil
+	}
+	if news.concluded {
+		l.pace = reloadPace
+	}
+	return news.written
+}
+
+// pause ends early when the bell rings, somebody asks for a look, or at the end; the latter two it tells.
+func (l *reloadLoop) pause(limit time.Duration, bell <-chan struct{}, waiting *[]chan<- struct{}) (called bool) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	asks := l.asks
+	if waiting == nil {
+		asks = nil
+	}
+	select {
+	case <-timer.C:
+	case <-bell:
+	case <-l.closing:
+		return true
+	case done := <-asks:
+		*waiting = append(*waiting, done)
+		return true
+	}
+	return false
+}
+
+// look looks once, and returns how long to wait for news after that.
+func (l *reloadLoop) look(force bool) time.Duration {
+	seen := seenAt(l.path)
+	if !force && seen.equal(l.concluded) {
+		return l.o.Tick
+	}
+	size, again, err, refused := l.attempt(&seen)
+	l.concluded = seen
+	switch {
+	case err == nil:
+		return l.o.Tick
+	case again > 0:
+		l.concluded = nil // to be looked at again, also if it stays as it is
+	}
+	problem := l.notTaken(size, err, refused)
+	l.lock.Lock()
+	if refused {
+		l.told.Refused++
+	} else {
+		l.told.NotYet++
+	}
+	known := problem.same(l.wrong)
+	if known {
+		problem.Since, problem.Count = l.wrong.Since, l.wrong.Count+1
+	}
+	l.wrong = problem
+	l.lock.Unlock()
+	if !known && l.o.OnProblem != nil && l.version > 0 {
+		l.o.OnProblem(problem)
+	}
+	if again > 0 {
+		return min(again, l.o.Tick)
+	}
+	return l.o.Tick
+}
+
+// attempt takes what is there. again: it is to be tried after that time, though nothing may change until then.
+func (l *reloadLoop) attempt(seen **reloadSeen) (size int64, again time.Duration, err error, refused bool) {
+	file, errno := openSource(l.path)
+	if errno != 0 {
+		size = -1
+		if now := seenAt(l.path); now.errno == 0 {
+			*seen, size = now, now.state.size
+		} else {
+			*seen = now
+		}
+		if errno == syscall.EMFILE || errno == syscall.ENFILE || errno == syscall.ENOMEM {
+			again = l.o.Tick
+		}
+		return size, again, reloadReason(errno, nil), false
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return -1, l.o.Tick, reloadReason(errnoIn(err), nil), false
+	}
+	now := &reloadSeen{info: info, state: steadyOf(info)}
+	*seen, size = now, now.state.size
+	if again, err := l.unfinished(file, now); err != nil {
+		return size, again, err, false
+	}
+	if size == 0 && !l.o.AcceptEmpty {
+		return size, 0, reloadReason(errEmpty, ErrEmpty), false
+	}
+	frozen, err := Snapshot(l.path)
+	if err != nil {
+		if errors.Is(err, ErrSourceChanged) {
+			err = reloadReason(syscall.ESTALE, errChanged)
+		}
+		return size, l.o.Tick, err, false
+	}
+	// What was copied is the file that was looked at, and nobody has written to it meanwhile.
+	after, errno := steadyLook(file)
+	writing, _ := isBeingWritten(file)
+	if errno != 0 || writing || !after.equal(now.state) || !seenAt(l.path).equal(now) || int64(frozen.Len()) != size || l.watch.read().written {
+		frozen.Close()
+		return size, reloadRest, reloadReason(syscall.ESTALE, errChanged), false
+	}
+	return l.parse(frozen, size)
+}
+
+func (l *reloadLoop) parse(frozen *Frozen, size int64) (int64, time.Duration, error, bool) {
+	var hash maphash.Hash
+	hash.SetSeed(l.seed)
+	if _, err := io.Copy(&hash, io.NewSectionReader(frozen, 0, size)); err != nil {
+		frozen.Close()
+		return size, l.o.Tick, err, false
+	}
+	if l.version > 0 && hash.Sum64() == l.digest {
+		frozen.Close()
+		l.good(func() { l.told.Unchanged++ })
+		return size, 0, nil, false
+	}
+	publish, err := l.accept(frozen)
+	if err != nil {
+		frozen.Close()
+		return size, 0, err, true
+	}
+	l.digest = hash.Sum64()
+	l.version++
+	l.good(publish) // at once: who has the new version does not find the trouble of before in Err
+	if l.version > 1 && l.o.OnChange != nil {
+		l.o.OnChange(l.version)
+	}
+	return size, 0, nil, false
+}
+
+// good notes that what is served is what the path names.
+func (l *reloadLoop) good(note func()) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	l.wrong = nil
+	note()
+}
+
+// unfinished tells why the file may be in the midst of being written, and when to look again.
+func (l *reloadLoop) unfinished(file *os.File, now *reloadSeen) (time.Duration, error) {
+	switch writing, known := isBeingWritten(file); {
+	case writing:
+		again := l.pace
+		l.pace = min(2*l.pace, l.o.Tick)
+		return again, reloadReason(syscall.EBUSY, ErrBeingWritten)
+	case known:
+		return 0, nil
+	}
+	if !now.equal(l.settling) {
+		l.settling, l.since = now, time.Now()
+	}
+	if left := l.o.Settle - time.Since(l.since); left > 0 {
+		return left, reloadReason(syscall.EBUSY, errSettling)
+	}
+	return 0, nil
+}
+
+func (l *reloadLoop) notTaken(size int64, err error, refused bool) *ReloadError {
+	now := time.Now()
+	return &ReloadError{Path: l.path, Size: size, Kept: l.version, Since: now, Last: now, Count: 1, Err: err, refused: refused}
+}
+
+func (l *reloadLoop) problem() *ReloadError {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return l.wrong
+}
+
+func (l *reloadLoop) stats() ReloadStats {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return l.told
+}
+
+func (l *reloadLoop) refresh() error {
+	done := make(chan struct{})
+	select {
+	case l.asks <- done:
+	case <-l.ended:
+		return closedError("refresh", l.path)
+	}
+	select {
+	case <-done:
+	case <-l.ended:
+		return closedError("refresh", l.path)
+	}
+	if err := l.problem(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (l *reloadLoop) close() error {
+	err := closedError("close", l.path)
+	l.once.Do(func() {
+		close(l.closing)
+		err = nil
+	})
+	<-l.ended
+	return err
+}

@@ -1,0 +1,585 @@
+//go:build linux
+
+package sigward
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Nearly all of these have a tick of an hour: what they see, an event has told.
+
+const reloadPatience = 30 * time.Second // for what comes at once, on a machine with much else to do
+
+// reloadGeneration is its number, again and again: a mixture of two is seen at once.
+func reloadGeneration(number uint64) []byte {
+	words := 100_000 + int(number/2%3)*20_000
+	var word [8]byte
+	binary.LittleEndian.PutUint64(word[:], number)
+	return bytes.Repeat(word[:], words)
+}
+
+// wholeGeneration is 0 for what is none, or not whole.
+func wholeGeneration(data []byte) uint64 {
+	if len(data) < 8 {
+		return 0
+	}
+	number := binary.LittleEndian.Uint64(data)
+	if !bytes.Equal(data, reloadGeneration(number)) {
+		return 0
+	}
+	return number
+}
+
+func parseAnything(data []byte) ([]byte, error) { return data, nil }
+
+func parseText(data []byte) (string, error) { return string(data), nil }
+
+func parseWhole(data []byte) ([]byte, error) {
+	if wholeGeneration(data) == 0 {
+		return nil, fmt.Errorf("%d bytes of no generation", len(data))
+	}
+	return data, nil
+}
+
+func openHourly[T any](t *testing.T, path string, parse func([]byte) (T, error)) *Reloading[T] {
+	t.Helper()
+	r, err := OpenReloadingWith(path, func(f *Frozen) (value T, err error) {
+		data, err := f.Bytes()
+		if err != nil {
+			return value, err
+		}
+		return parse(data)
+	}, ReloadOptions{Tick: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for began := time.Now(); !so(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > reloadPatience {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func becomes(t *testing.T, r *Reloading[string], want string) {
+	t.Helper()
+	until(t, want, func() bool { return r.Get().Value == want && r.Err() == nil })
+}
+
+func troubled[T any](t *testing.T, r *Reloading[T], want error) *ReloadError {
+	t.Helper()
+	until(t, want.Error(), func() bool { return errors.Is(r.Err(), want) })
+	var found *ReloadError
+	if !errors.As(r.Err(), &found) {
+		t.Fatalf("%T", r.Err())
+	}
+	return found
+}
+
+// must is for what the tests themselves do to files.
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	must(t, os.WriteFile(path, data, 0o644))
+}
+
+func writeOver(t *testing.T, path string, data []byte, piece int, pause time.Duration) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	must(t, err)
+	for ; len(data) > 0; data = data[min(piece, len(data)):] {
+		_, err := file.Write(data[:min(piece, len(data))])
+		must(t, err)
+		time.Sleep(pause)
+	}
+	must(t, file.Close())
+}
+
+// update brings the next generation, in all the ways in which that is done, by turns.
+func update(t *testing.T, live string, number uint64) {
+	t.Helper()
+	data, beside := reloadGeneration(number), live+".next"
+	switch number % 6 {
+	case 0:
+		writeFile(t, beside, data)
+		must(t, exec.Command("cp", beside, live).Run())
+	case 1:
+		writeFile(t, beside, data)
+		must(t, os.Rename(beside, live))
+	case 2:
+		writeOver(t, live, data, 64<<10, time.Millisecond)
+	case 3: // stays at the half for a while
+		writeOver(t, live, data, len(data)/2+1, 60*time.Millisecond)
+	case 4: // no cut: over the old bytes, and then to its length
+		file, err := os.OpenFile(live, os.O_WRONLY, 0)
+		must(t, err)
+		_, err = file.Write(data)
+		must(t, err, file.Truncate(int64(len(data))), file.Close())
+	case 5:
+		writeFile(t, beside, data)
+		must(t, ReplaceFile(beside, live))
+	}
+}
+
+func TestReloadingUnderLoad(t *testing.T) {
+	live := filepath.Join(t.TempDir(), "live")
+	writeFile(t, live, reloadGeneration(1))
+	r := openHourly(t, live, parseAnything)
+	var over atomic.Bool
+	var looks atomic.Uint64
+	var readers sync.WaitGroup
+	for n := 0; n < 4; n++ {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for last := uint64(0); !over.Load(); looks.Add(1) {
+				version := r.Get()
+				number := wholeGeneration(version.Value)
+				if number == 0 || number < last || version.Size != int64(len(version.Value)) {
+					t.Errorf("generation %d after %d, %d bytes", number, last, version.Size)
+					return
+				}
+				last = number
+			}
+		}()
+	}
+	const updates = 18
+	for number := uint64(2); number < 2+updates; number++ {
+		changed := r.Changed()
+		update(t, live, number)
+		select {
+		case <-changed:
+		case <-time.After(reloadPatience):
+			over.Store(true)
+			t.Fatalf("generation %d: nothing changed: %v, %+v", number, r.Err(), r.Stats())
+		}
+		until(t, fmt.Sprint("generation ", number), func() bool { return wholeGeneration(r.Get().Value) == number })
+	}
+	over.Store(true)
+	readers.Wait()
+	if s := r.Stats(); s.Version < updates || s.Refused != 0 || !s.Watching || r.Err() != nil || looks.Load() < updates {
+		t.Errorf("%+v, %v, %d looks", s, r.Err(), looks.Load())
+	}
+}
+
+var twinSum atomic.Uint64
+
+// The same updates, under a map as every program has one.
+func TestReloadingBareTwin(t *testing.T) {
+	if os.Getenv("SIGWARD_TEST_TWIN") != "" {
+		live := os.Getenv("SIGWARD_TEST_TWIN")
+		file, err := os.Open(live)
+		must(t, err)
+		data, err := syscall.Mmap(int(file.Fd()), 0, len(reloadGeneration(1)), syscall.PROT_READ, syscall.MAP_SHARED)
+		must(t, err)
+		go func() {
+			for {
+				for at := 0; at < len(data); at += 4096 {
+					twinSum.Add(uint64(data[at])) // so that it is really read
+				}
+			}
+		}()
+		for number := uint64(2); number < 600; number += 6 {
+			update(t, live, number)
+		}
+		return
+	}
+	live := filepath.Join(t.TempDir(), "live")
+	writeFile(t, live, reloadGeneration(1))
+	own := exec.Command(os.Args[0], "-test.run=^TestReloadingBareTwin$", "-test.count=1")
+	own.Env = append(os.Environ(), "SIGWARD_TEST_TWIN="+live)
+	output, err := own.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(output, []byte("[signal SIGBUS")) {
+		t.Errorf("it must die of SIGBUS: %v\n%.500s", err, output)
+	}
+}
+
+// As kubelet does it: one link for each key, one link for all keys, a folder for each generation.
+func TestReloadingConfigMap(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	write := func(name, text string) {
+		must(t, os.Mkdir(at(name), 0o755))
+		writeFile(t, at(name+"/key"), []byte(text))
+	}
+	write("..0", "0")
+	must(t, os.Symlink("..0", at("..data")), os.Symlink("..data/key", at("key")))
+	r := openHourly(t, at("key"), parseText)
+	becomes(t, r, "0")
+	for n := 1; n < 5; n++ {
+		name, text := fmt.Sprint("..", n), fmt.Sprint(n)
+		write(name, text)
+		must(t, os.Symlink(name, at("..data_tmp")), os.Rename(at("..data_tmp"), at("..data")))
+		becomes(t, r, text) // while the old folder is still there, so that nothing has happened to the old file
+		must(t, os.RemoveAll(at(fmt.Sprint("..", n-1))))
+	}
+	if !r.Stats().Watching {
+		t.Error("not everything is watched")
+	}
+}
+
+func TestReloadingWhateverLeadsThere(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	for _, name := range []string{"a", "a/b", "c", "d", "d/b"} {
+		must(t, os.Mkdir(at(name), 0o755))
+	}
+	writeFile(t, at("a/b/file"), []byte("1"))
+	must(t, os.Symlink("../a/b/file", at("c/relative")), os.Symlink(at("c/relative"), at("absolute")))
+	r := openHourly(t, at("absolute"), parseText)
+	becomes(t, r, "1")
+	// Its folder's folder in the place of another.
+	writeFile(t, at("d/b/file"), []byte("2"))
+	must(t, os.Rename(at("a"), at("old")))
+	troubled(t, r, fs.ErrNotExist)
+	must(t, os.Rename(at("d"), at("a")))
+	becomes(t, r, "2")
+	writeFile(t, at("a/b/file"), []byte("3"))
+	becomes(t, r, "3")
+	// A link in the midst.
+	writeFile(t, at("other"), []byte("4"))
+	must(t, os.Symlink("../other", at("c/next")), os.Rename(at("c/next"), at("c/relative")))
+	becomes(t, r, "4")
+	// A link that leads nowhere, until it does.
+	must(t, os.Remove(at("absolute")), os.Symlink("nowhere/file", at("absolute")))
+	troubled(t, r, fs.ErrNotExist)
+	must(t, os.Mkdir(at("nowhere"), 0o755))
+	writeFile(t, at("nowhere/file"), []byte("5"))
+	becomes(t, r, "5")
+	must(t, os.Symlink("circle", at("circle")), os.Rename(at("circle"), at("absolute")))
+	until(t, "a circle", func() bool { return r.Err() != nil })
+	must(t, os.Remove(at("absolute")))
+	writeFile(t, at("absolute"), []byte("6"))
+	becomes(t, r, "6")
+}
+
+func TestReloadingKeepsTheOldVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	writeFile(t, path, reloadGeneration(1))
+	r := openHourly(t, path, parseWhole)
+	kept := func(number uint64) {
+		t.Helper()
+		if have := wholeGeneration(r.Get().Value); have != number {
+			t.Fatalf("generation %d, not %d", have, number)
+		}
+	}
+	must(t, os.Remove(path))
+	if e := troubled(t, r, fs.ErrNotExist); e.Path != path || e.Size != -1 || e.Kept != 1 || e.Count < 1 {
+		t.Errorf("%+v", e)
+	}
+	kept(1)
+	writeFile(t, path, nil)
+	if e := troubled(t, r, ErrEmpty); e.Size != 0 || !strings.HasSuffix(e.Error(), "it is empty; version 1 stays") {
+		t.Error(e)
+	}
+	writeFile(t, path, []byte("broken"))
+	if e := troubled(t, r, ErrRefused); e.Size != 6 || !strings.Contains(e.Error(), "6 bytes of no generation") {
+		t.Error(e)
+	}
+	if err := r.Refresh(); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	kept(1)
+	must(t, os.Remove(path), os.Mkdir(path, 0o755))
+	troubled(t, r, syscall.EISDIR)
+	must(t, os.Remove(path), syscall.Mkfifo(path, 0o644))
+	troubled(t, r, syscall.ENODEV)
+	kept(1)
+	must(t, os.Remove(path))
+	writeFile(t, path, reloadGeneration(2))
+	until(t, "the second", func() bool { return r.Get().Number == 2 })
+	kept(2)
+
+	// A writer who never comes to an end, and one who dies before.
+	writer := exec.Command("sh", "-c", `head -c 9999 /dev/zero > "$0"; exec sleep 60 >> "$0"`, path)
+	must(t, writer.Start())
+	until(t, "a writer", func() bool {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", writer.Process.Pid))
+		return string(name) == "sleep\n"
+	})
+	if err := r.Refresh(); !errors.Is(err, ErrBeingWritten) || !errors.Is(err, syscall.EBUSY) {
+		t.Error(err)
+	}
+	kept(2)
+	must(t, writer.Process.Kill())
+	writer.Wait()
+	troubled(t, r, ErrRefused)
+	writeFile(t, path, reloadGeneration(3))
+	until(t, "the third", func() bool { return r.Get().Number == 3 && r.Err() == nil })
+
+	// Opened for writing, and nothing was written.
+	opened, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	if err := r.Refresh(); !errors.Is(err, ErrBeingWritten) {
+		t.Error(err)
+	}
+	must(t, opened.Close())
+	until(t, "no trouble", func() bool { return r.Err() == nil })
+	// Written again, the same: no new version.
+	before := r.Stats().Unchanged
+	writeFile(t, path, reloadGeneration(3))
+	until(t, "a look", func() bool { return r.Stats().Unchanged > before })
+	must(t, r.Refresh())
+	if n := r.Get().Number; n != 3 {
+		t.Error(n)
+	}
+}
+
+func TestReloadingTells(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	writeFile(t, path, []byte("1"))
+	told := make(chan string, 100)
+	r, err := OpenReloadingWith(path, func(f *Frozen) (*Frozen, error) {
+		var first [1]byte
+		_, err := f.ReadAt(first[:], 0)
+		if first[0] == '2' {
+			panic("a two")
+		}
+		return f, err // kept: read by offsets, without memory where blocks can be shared
+	}, ReloadOptions{Tick: time.Hour, OnChange: func(n uint64) { told <- fmt.Sprint("version ", n) },
+		OnProblem: func(e *ReloadError) { told <- e.Error() }})
+	must(t, err)
+	defer r.Close()
+	tells := func(text string) {
+		t.Helper()
+		for limit := time.After(reloadPatience); ; {
+			select {
+			case line := <-told:
+				if strings.Contains(line, text) {
+					return
+				}
+			case <-limit:
+				t.Fatalf("never told: %s", text)
+			}
+		}
+	}
+	first := r.Get()
+	writeFile(t, path, []byte("2"))
+	tells("it panicked: a two; version 1 stays")
+	writeFile(t, path, []byte("3"))
+	tells("version 2")
+	runtime.GC()
+	for want, version := range map[string]*Version[*Frozen]{"1": first, "3": r.Get()} {
+		if data, err := version.Value.Bytes(); err != nil || string(data) != want {
+			t.Errorf("%q, %v", data, err)
+		}
+	}
+}
+
+func TestReloadingFirstVersion(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "later", "file")
+	if _, err := OpenReloading(path, parseText); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	go func() {
+		os.Mkdir(filepath.Dir(path), 0o755)
+		os.WriteFile(path, []byte("broken"), 0o644)
+		os.WriteFile(path, reloadGeneration(1), 0o644)
+	}()
+	r, err := OpenReloadingWith(path, func(f *Frozen) ([]byte, error) {
+		data, err := f.Bytes()
+		must(t, err)
+		return parseWhole(data)
+	}, ReloadOptions{Tick: time.Hour, WaitFirst: reloadPatience})
+	must(t, err)
+	if v := r.Get(); wholeGeneration(v.Value) != 1 || v.Number != 1 {
+		t.Errorf("version %d", v.Number)
+	}
+	must(t, r.Close())
+
+	bad := map[string]error{folder: syscall.EISDIR, "/dev/null": syscall.ENODEV, "": fs.ErrNotExist, "a\x00b": syscall.EINVAL,
+		filepath.Join(path, "below"): syscall.ENOTDIR, filepath.Join(folder, "empty"): ErrEmpty}
+	writeFile(t, filepath.Join(folder, "empty"), nil)
+	for path, want := range bad {
+		if _, err := OpenReloading(path, parseText); !errors.Is(err, want) {
+			t.Errorf("%q: %v, not %v", path, err, want)
+		}
+	}
+	empty, err := OpenReloadingWith(filepath.Join(folder, "empty"), func(f *Frozen) (int, error) { return f.Len(), nil }, ReloadOptions{AcceptEmpty: true})
+	must(t, err)
+	must(t, empty.Close())
+}
+
+func TestReloadingClose(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	writeFile(t, path, []byte("1"))
+	r := openHourly(t, path, parseText)
+	var callers sync.WaitGroup
+	for n := 0; n < 8; n++ {
+		callers.Add(1)
+		go func() {
+			defer callers.Done()
+			for r.Get().Value == "1" {
+				if err := r.Refresh(); errors.Is(err, os.ErrClosed) {
+					return
+				} else if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	time.Sleep(10 * time.Millisecond)
+	must(t, r.Close())
+	callers.Wait()
+	if err := r.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+	if r.Get().Value != "1" {
+		t.Error("the version is gone")
+	}
+}
+
+func TestReloadingLeavesNothing(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "file")
+	round := func(number uint64) {
+		writeFile(t, path, reloadGeneration(number))
+		r := openHourly(t, path, parseWhole)
+		writeFile(t, path, []byte("broken"))
+		troubled(t, r, ErrRefused)
+		update(t, path, number+1)
+		until(t, "the next", func() bool { return wholeGeneration(r.Get().Value) == number+1 })
+		must(t, r.Close())
+		if _, err := OpenReloading(folder, parseText); err == nil {
+			t.Error("a directory")
+		}
+	}
+	measure := func() (fds, goroutines int) {
+		runtime.GC() // files of copies that were kept
+		entries, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(entries), runtime.NumGoroutine()
+	}
+	round(1)
+	fds, goroutines := measure()
+	for number := uint64(2); number < 12; number++ {
+		round(2 * number)
+	}
+	until(t, "as before", func() bool {
+		f, g := measure()
+		return f <= fds && g <= goroutines
+	})
+}
+
+// again runs a test in a process of its own, by way of a command.
+func again(t *testing.T, setUp func(*exec.Cmd), command ...string) {
+	t.Helper()
+	own := exec.Command(command[0], append(command[1:], "-test.run=^"+t.Name()+"$", "-test.count=1")...)
+	own.Env = append(os.Environ(), "SIGWARD_TEST_AGAIN=1")
+	setUp(own)
+	output, err := own.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 77 {
+		if os.Getenv("SIGWARD_REQUIRE_ALL") == "1" {
+			t.Fatalf("not to be had: %s", output)
+		}
+		t.Skipf("not to be had: %s", output)
+	}
+	if err != nil || !bytes.Contains(output, []byte("PASS")) {
+		t.Errorf("%v\n%s", err, output)
+	}
+}
+
+// Without events the tick finds everything. A user namespace has limits of its own.
+func TestReloadingWithoutEvents(t *testing.T) {
+	if os.Getenv("SIGWARD_TEST_AGAIN") == "" {
+		script := `unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_inotify_instances' || exit 77
+			exec unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"' sh "$@"`
+		again(t, func(*exec.Cmd) {}, "sh", "-c", script, "sh", os.Args[0])
+		return
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	writeFile(t, path, []byte("1"))
+	r, err := OpenReloadingWith(path, func(f *Frozen) (string, error) {
+		data, err := f.Bytes()
+		return string(data), err
+	}, ReloadOptions{Tick: 20 * time.Millisecond})
+	must(t, err)
+	defer r.Close()
+	for _, text := range []string{"2", "3", "4"} {
+		writeFile(t, path+".next", []byte(text))
+		must(t, os.Rename(path+".next", path))
+		becomes(t, r, text)
+		writeFile(t, path, []byte(text+text))
+		becomes(t, r, text+text)
+	}
+	if r.Stats().Watching {
+		t.Error("it watches")
+	}
+}
+
+// The files of others: no lease tells whether they are being written.
+func TestReloadingSettles(t *testing.T) {
+	if os.Getenv("SIGWARD_TEST_AGAIN") == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("needs root")
+		}
+		folder, err := os.MkdirTemp("", "sigward-settles-")
+		must(t, err)
+		defer os.RemoveAll(folder)
+		path := filepath.Join(folder, "file")
+		must(t, os.Chmod(folder, 0o755), exec.Command("cp", os.Args[0], filepath.Join(folder, "test")).Run())
+		writeFile(t, path, reloadGeneration(1))
+		must(t, os.Mkdir(filepath.Join(folder, "tell"), 0o755), os.Chmod(filepath.Join(folder, "tell"), 0o777))
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for {
+				if _, err := os.Stat(filepath.Join(folder, "tell", "ready")); err == nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			for number := uint64(2); number < 5; number++ {
+				writeOver(t, path, reloadGeneration(number), 64<<10, time.Millisecond)
+			}
+		}()
+		again(t, func(own *exec.Cmd) {
+			own.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			own.Env = append(own.Env, "SIGWARD_TEST_FOLDER="+folder)
+			own.Dir = folder
+		}, filepath.Join(folder, "test"))
+		<-over
+		return
+	}
+	folder := os.Getenv("SIGWARD_TEST_FOLDER")
+	r, err := OpenReloadingWith(filepath.Join(folder, "file"), func(f *Frozen) ([]byte, error) {
+		data, err := f.Bytes()
+		must(t, err)
+		return parseWhole(data)
+	}, ReloadOptions{Tick: time.Hour, Settle: 100 * time.Millisecond})
+	must(t, err)
+	defer r.Close()
+	writeFile(t, filepath.Join(folder, "tell", "ready"), nil)
+	until(t, "the last", func() bool { return wholeGeneration(r.Get().Value) == 4 && r.Err() == nil })
+	if r.Stats().NotYet == 0 {
+		t.Error("it was taken at once")
+	}
+}
