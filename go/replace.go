@@ -33,15 +33,16 @@ func ReplaceFile(source, destination string) error {
 		}
 		r.attributes.bestEffort = true
 	}
-	before, err := from.Stat()
-	if err == nil {
-		err = copyContents(r.file, from, before.Size())
+	before, errno := steadyLook(from)
+	if errno == 0 && !cloneContents(r.file, from) {
+		if before, errno = settled(from); errno == 0 {
+			errno = errnoIn(copyContents(r.file, from, before.size))
+		}
 	}
-	if err != nil {
-		return pathError("replace", destination, errnoIn(err), nil)
+	if errno != 0 {
+		return pathError("replace", destination, errno, nil)
 	}
-	after, err := from.Stat()
-	if err != nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+	if after, errno := steadyLook(from); errno != 0 || !after.equal(before) {
 		return pathError("replace", source, syscall.ESTALE, ErrSourceChanged)
 	}
 	return r.Commit()

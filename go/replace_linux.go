@@ -216,19 +216,21 @@ func openSource(path string) (*os.File, syscall.Errno) {
 	return os.NewFile(uintptr(fd), path), 0
 }
 
-// copyContents shares the blocks where the file system can; else holes stay holes.
-func copyContents(to, from *os.File, length int64) error {
-	const ficlone, seekData, seekHole = 0x40049409, 3, 4
-	cloned := false
+// cloneContents shares the blocks, where the file system can. A failure has done nothing.
+func cloneContents(to, from *os.File) (cloned bool) {
+	const ficlone = 0x40049409
 	withFd(to, func(target int) {
 		withFd(from, func(source int) {
 			_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone, uintptr(source))
 			cloned = errno == 0
 		})
 	})
-	if cloned {
-		return nil
-	}
+	return cloned
+}
+
+// copyContents leaves holes holes.
+func copyContents(to, from *os.File, length int64) error {
+	const seekData, seekHole = 3, 4
 	at := int64(0)
 	for at < length {
 		start, end := at, length

@@ -138,13 +138,9 @@ func (t *taking) once() (*Frozen, error) {
 	}
 	frozen, err := t.cloned(before.size)
 	if frozen == nil && err == nil {
-		for wait := 0; wait < 20 && time.Since(before.changed) < longestTick; wait++ {
-			time.Sleep(time.Millisecond)
-			if before, errno = steadyLook(t.source); errno != 0 {
-				return nil, errno
-			}
+		if before, errno = settled(t.source); errno != 0 {
+			return nil, errno
 		}
-		waitForWriters(t.source)
 		if err := t.allow(before.size); err != nil {
 			return nil, err
 		}
@@ -165,20 +161,6 @@ func (t *taking) once() (*Frozen, error) {
 		return nil, nil
 	}
 	return frozen, nil
-}
-
-// longestTick: before Linux 6.13, and on file systems that have not followed, the change time moves once in a tick of the clock, and a
-// second change in the same tick shows nothing. So a copy begins in a later one than the file's last change.
-const longestTick = 10 * time.Millisecond
-
-// steady is what tells that a file held still.
-type steady struct {
-	size    int64
-	changed time.Time
-}
-
-func (s steady) equal(other steady) bool {
-	return s.size == other.size && s.changed.Equal(other.changed)
 }
 
 func (t *taking) allow(size int64) error {

@@ -179,6 +179,11 @@ fn a_source_that_changes_meanwhile_is_told() {
 }
 
 #[test]
+fn never_half_of_a_write_that_is_at_work() {
+    each(|file_system| println!("{}: {}", file_system.name, warded(file_system, "generations").trim()));
+}
+
+#[test]
 fn without_permission_nothing_happens() {
     // SAFETY: geteuid(2) cannot fail.
     if unsafe { libc::geteuid() } != 0 {

@@ -37,6 +37,7 @@ mod linux;
 mod replace;
 mod reserve;
 mod snapshot;
+mod steady;
 mod sys;
 
 pub use error::Error;

@@ -21,10 +21,10 @@
 mod clone;
 #[cfg(target_os = "linux")]
 mod memory;
-mod steady;
 
 use super::error::Error;
 use super::replace::contents;
+use super::steady;
 use super::sys::status;
 use std::fs::File;
 use std::ops::ControlFlow;

@@ -1,7 +1,9 @@
 /* New contents as a new file. The first argument is a folder. Bare: what `cp` does. */
 #include "disk.h"
 #include <dirent.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #ifdef BARE
@@ -346,9 +348,41 @@ static void changing(void) {
     CHECK(leftovers() == 0);
     SAY("%s\n", refused ? "told" : "not told");
 }
+
+/* Somebody writes all the time, each generation in one write(2): what is published is one of them, or it is an error. */
+static void generations(void) {
+    enum { SIZE = 1 << 20, ROUNDS = 50 };
+    static unsigned char block[SIZE];
+    unsigned published = 0;
+    int fd = open(path_of("new"), O_RDWR | O_CREAT, 0644);
+    CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
+    pid_t writer = fork();
+    if (writer == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (unsigned generation = 0;; generation++) {
+            memset(block, (int)generation, SIZE);
+            CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
+            if (generation % 8 == 0) usleep(generation % 7 * 2000);
+        }
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        int status = sigward_replace_file(path_of("new"), path_of("live"));
+        CHECK(status == 0 || status == -ESTALE);
+        if (status != 0) continue;
+        published++;
+        int live = open(path_of("live"), O_RDONLY);
+        CHECK(read(live, block, SIZE) == SIZE);
+        close(live);
+        for (size_t at = 0; at < SIZE; at++) CHECK(block[at] == block[0]);
+    }
+    CHECK(kill(writer, SIGKILL) == 0 && waitpid(writer, NULL, 0) == writer);
+    CHECK(leftovers() == 0);
+    SAY("%u published\n", published);
+}
 #define WARDED_ONLY                                                                                          \
     , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links}, {"sources", sources},   \
-        {"not_permitted", not_permitted}, {"mounts", mounts}, {"changing", changing}
+        {"not_permitted", not_permitted}, {"mounts", mounts}, {"changing", changing}, \
+        {"generations", generations}
 #else
 #define WARDED_ONLY
 #endif

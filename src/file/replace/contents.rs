@@ -1,6 +1,7 @@
 //! Contents: copied as cheaply as the file systems allow, or written by the caller.
 
 use super::super::error::Error;
+use super::super::steady;
 use super::super::sys::{self, again, named, open_at, status};
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -33,8 +34,9 @@ pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
 
 /// Copies everything into an empty file; the source may not change meanwhile.
 pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
-    let before = status(from.as_fd())?;
+    let mut before = status(from.as_fd())?;
     if !clone(from.as_fd(), to.as_fd()) {
+        before = steady::settled(from)?;
         let length = before.st_size as u64;
         let mut at = 0;
         while let Some((start, end)) = data(from.as_fd(), at, length)? {
@@ -50,9 +52,7 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
         }
     }
     let after = status(from.as_fd())?;
-    let same = (before.st_size, before.st_mtime, before.st_mtime_nsec)
-        == (after.st_size, after.st_mtime, after.st_mtime_nsec);
-    if same { Ok(()) } else { Err(Error::SourceChanged) }
+    if steady::same(&before, &after) { Ok(()) } else { Err(Error::SourceChanged) }
 }
 
 /// One write(2), without SIGXFSZ.

@@ -9,12 +9,12 @@
 //! lseek(2) for holes (tmpfs, ext4, btrfs, overlay, FUSE) and the list of extents (ext2); xfs takes it for each read. A write that was at
 //! work at the first look is done after that, and one that begins later moves the time.
 
-use super::super::error::Error;
+use super::error::Error;
 #[cfg(target_os = "linux")]
-use super::super::linux::extents;
+use super::linux::extents;
 #[cfg(target_os = "linux")]
-use super::super::sys::again;
-use super::super::sys::status;
+use super::sys::again;
+use super::sys::status;
 use std::fs::File;
 use std::os::fd::AsFd;
 #[cfg(target_os = "linux")]
