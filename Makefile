@@ -157,6 +157,7 @@ soak: tools $(archive)
 lint: $(archive)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy -p sigward --lib -- -D warnings
 	test -z "$$(gofmt -l go go-example tests benches)"
 
 .PHONY: bench

@@ -7,6 +7,8 @@
 
 #![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
 
+mod table;
+
 use sigward::mapping::{self, Map};
 use std::ffi::c_int;
 use std::hint::black_box;
@@ -14,6 +16,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
+use table::row;
 
 const MANY: usize = 100_000;
 const PAGE: usize = 4096;
@@ -159,25 +162,4 @@ fn pin_to_core() {
     if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one) } != 0 {
         eprintln!("lookup: not pinned to a core, figures will scatter");
     }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Prints a row: name, unit, ours, peer, ratio, its 95 % interval, target.
-fn row(name: &str, pairs: &[(f64, f64)], target: &str) {
-    let mut ours: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
-    let mut peer: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
-    let mut ratios: Vec<f64> = pairs.iter().map(|pair| pair.0 / pair.1).collect();
-    let ratio = median(&mut ratios);
-    // The order statistics around the median that hold it with 95 % probability.
-    let reach = (ratios.len() as f64).sqrt() as usize;
-    let (low, high) = (ratios[ratios.len() / 2 - reach], ratios[ratios.len() / 2 + reach]);
-    println!(
-        "{name}\tns\t{:.1}\t{:.1}\t{ratio}\t{low}\t{high}\t{target}",
-        median(&mut ours),
-        median(&mut peer)
-    );
 }

@@ -203,6 +203,7 @@ pub(crate) unsafe fn sendto(
 
 /// # Safety
 /// A whole message at `message`.
+#[cfg(feature = "capi")]
 #[inline]
 pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize {
     // SAFETY: by this function's contract.
@@ -211,7 +212,7 @@ pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
 
 /// # Safety
 /// `count` whole messages at `messages`.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "capi"))]
 #[inline]
 pub(crate) unsafe fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int) -> isize {
     // SAFETY: by this function's contract. musl takes the flags unsigned.

@@ -386,6 +386,7 @@ impl Map {
 
     /// This map is `larger` from now on, which shows the same file. What it was stays readable until it is closed, so other threads
     /// may be reading meanwhile. Only under the lock for growing.
+    #[cfg(feature = "capi")]
     pub(super) fn move_to(&self, larger: Self) {
         let larger = std::mem::ManuallyDrop::new(larger);
         let before = Self {
