@@ -84,14 +84,11 @@ typedef struct sigward_adopted sigward_adopted;
 // A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also in this process, waits until the
 // lease is released, at most /proc/sys/fs/lease-break-time seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
 //
-//     sigward_lease *lease;
-//     if (sigward_lease_take(path, &lease) == 0) {
-//         read or map sigward_lease_file(lease); look at sigward_lease_is_wanted(lease) now and then: then finish, or copy
-//         if (sigward_lease_release(lease) == 0) { all that was read is as it was when the lease was taken }
-//     }
+// Read or map sigward_lease_file, and look at sigward_lease_is_wanted now and then: as soon as it is, finish or copy. If
+// sigward_lease_release returns 0, all that was read is as it was when the lease was taken.
 //
-// The kernel's notices go to a thread of the library's own that all leases share, "sigward-leases"; it ends with the last lease. No signal handler, disposition or
-// mask of anybody's is touched. Replacing a file (rename(2)) and removing it are no concern of a lease: who has it open keeps it.
+// The kernel's notices go to a thread of the library's own that all leases share, "sigward-leases"; it ends with the last lease. No
+// signal handler, disposition or mask of anybody's is touched. Replacing a file (rename(2)) and removing it are no concern of a lease: who has it open keeps it.
 //
 // A thread that opens the file for writing while it holds the lease waits for itself: use O_NONBLOCK (EWOULDBLOCK), or release first.
 // In a forked child a handle is the parent's lease: releasing it there only closes the child's descriptors.

@@ -7,8 +7,9 @@ import (
 )
 
 // longestTick: before Linux 6.13, and on file systems that have not followed, the change time moves once in a tick of the clock, and a
-// second change in the same tick shows nothing. So a copy begins in a later one than the file's last change.
-const longestTick = 10 * time.Millisecond
+// second change in the same tick shows nothing. So a copy begins in a later one than the file's last change. Where times are whole
+// seconds, or two, that is a wait of up to two seconds, of a file that has just been changed.
+const longestTick, longestCoarseTick = 10 * time.Millisecond, 2 * time.Second
 
 // steady is what tells that a file held still.
 type steady struct {
@@ -24,8 +25,12 @@ func (s steady) equal(other steady) bool {
 // is made after it is of one moment if the file looks the same then.
 func settled(f *os.File) (steady, syscall.Errno) {
 	now, errno := steadyLook(f)
-	for wait := 0; errno == 0 && wait < 20 && time.Since(now.changed) < longestTick; wait++ {
-		time.Sleep(time.Millisecond)
+	tick, pause, most := longestTick, time.Millisecond, 20 // a server's clock may be ahead of ours for ever
+	if errno == 0 && now.changed.Nanosecond() == 0 {
+		tick, pause, most = longestCoarseTick, 50*time.Millisecond, 42
+	}
+	for wait := 0; errno == 0 && wait < most && time.Since(now.changed) < tick; wait++ {
+		time.Sleep(pause)
 		now, errno = steadyLook(f)
 	}
 	if errno == 0 {

@@ -123,6 +123,61 @@ fn replacements() {
     }
 }
 
+#[test]
+fn growing() {
+    each(|file_system| {
+        for scenario in ["readers", "size_limit", "others", "bad", "leaks"] {
+            says(file_system, "map_grow", scenario, Link::Archive);
+        }
+    });
+    // Growth was promised, and the daemon looks for free blocks all the same when the pages come: not lost in silence.
+    if FUSE2FS.is_here() {
+        let run = FUSE2FS.host("map_grow", "full", Link::Archive);
+        assert!(run.err.contains("sigward_map_flush(map) == 0 (errno No space left"), "{run:#?}");
+    }
+}
+
+#[test]
+fn logs() {
+    each(|file_system| {
+        file_system.host("log", "cut", Link::Bare).died_of(SIGBUS);
+        assert_eq!(says(file_system, "log", "cut", Link::Archive), "told\n");
+        assert_eq!(says(file_system, "log", "full", Link::Bare), "Success\n", "the naive log says nothing");
+    });
+    if BINDFS.is_here() {
+        assert_eq!(says(&BINDFS, "log", "full", Link::Archive), "No space left on device\n"); // with zeros, slowly
+    }
+    if FUSE2FS.is_here() {
+        let run = FUSE2FS.host("log", "full", Link::Archive);
+        assert!(run.err.contains("sigward_log_flush(log, NULL) == 0 (errno No space left"), "{run:#?}");
+    }
+}
+
+#[test]
+fn leases() {
+    each(|file_system| {
+        for cutter in 0..3 {
+            let script = format!(r#"exec "$1" in_time "$M" {cutter}"#);
+            file_system.shell(&script, &prepared("lease", Link::Bare)).died_of(SIGBUS);
+            file_system.shell(&script, &prepared("lease", Link::Archive)).lived();
+        }
+    });
+}
+
+#[test]
+fn snapshots() {
+    each(|file_system| {
+        file_system.host("snapshot", "kept", Link::Bare).died_of(SIGBUS);
+        // The times of fuse2fs are whole seconds: one change too many in the same second would not be seen.
+        for scenario in ["kept", "limits", "changes", "full", "bad"] {
+            says(file_system, "snapshot", scenario, Link::Archive);
+        }
+    });
+    if BINDFS.is_here() {
+        says(&BINDFS, "snapshot", "generations", Link::Archive);
+    }
+}
+
 /// Where the process that is to be killed says who its daemon and its host are.
 const HELD: &str = "SIGWARD_TEST_HELD";
 

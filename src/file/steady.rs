@@ -2,7 +2,8 @@
 //!
 //! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file systems that have not
 //! followed, it moves once in a tick of the clock (1 to 10 ms): a second change in the same tick shows nothing. So a copy begins
-//! in a later tick than the file's last change.
+//! in a later tick than the file's last change. Some file systems have times of whole seconds, or of two (ext2 with small inodes, FAT,
+//! daemons in user space): there that is a wait of up to two seconds, of a file that has just been changed.
 //!
 //! And it moves when a write begins, not when it ends: a long write(2) that is at work all the time while we copy would be half in the
 //! copy and show nothing. So between the first look and the copy comes a call that waits for the lock that a write holds:
@@ -56,15 +57,27 @@ fn changed(status: &libc::stat) -> (i64, i64) {
 pub(super) fn settled(file: &File) -> Result<libc::stat, Error> {
     let mut now = status(file.as_fd())?;
     // A server's clock may be ahead of ours for ever.
-    for _ in 0..20 {
-        if changed(&now) < tick() {
+    let (pause, most) = if is_coarse(&now) { (50, 42) } else { (1, 20) };
+    for _ in 0..most {
+        if is_past(&now) {
             break;
         }
-        sleep(Duration::from_millis(1));
+        sleep(Duration::from_millis(pause));
         now = status(file.as_fd())?;
     }
     wait_for_writers(file);
     Ok(now)
+}
+
+/// Whether a change now would be stamped with another time than the last one.
+fn is_past(status: &libc::stat) -> bool {
+    let (last, now) = (changed(status), tick());
+    if is_coarse(status) { last.0.saturating_add(2) <= now.0 } else { last < now }
+}
+
+/// Times of whole seconds. Else one change in some hundreds has such a time, and is only waited for longer.
+fn is_coarse(status: &libc::stat) -> bool {
+    changed(status).1 == 0
 }
 
 #[cfg(target_os = "linux")]
