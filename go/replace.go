@@ -35,7 +35,7 @@ func ReplaceFile(source, destination string) error {
 	}
 	before, errno := steadyLook(from)
 	if errno == 0 && !cloneContents(r.file, from) {
-		if before, errno = settled(from); errno == 0 {
+		if before, errno = settled(from, false); errno == 0 {
 			errno = errnoIn(copyContents(r.file, from, before.size))
 		}
 	}

@@ -138,7 +138,7 @@ func (t *taking) once() (*Frozen, error) {
 	}
 	frozen, err := t.cloned(before.size)
 	if frozen == nil && err == nil {
-		if before, errno = settled(t.source); errno != 0 {
+		if before, errno = settled(t.source, true); errno != 0 {
 			return nil, errno
 		}
 		if err := t.allow(before.size); err != nil {

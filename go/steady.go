@@ -22,11 +22,11 @@ func (s steady) equal(other steady) bool {
 }
 
 // settled looks at a file, in a later tick than the one of its last change, and waits for a write that had begun before. So a copy that
-// is made after it is of one moment if the file looks the same then.
-func settled(f *os.File) (steady, syscall.Errno) {
+// is made after it is of one moment if the file looks the same then. Where times are whole seconds it waits for those only if told to.
+func settled(f *os.File, waitForSeconds bool) (steady, syscall.Errno) {
 	now, errno := steadyLook(f)
 	tick, pause, most := longestTick, time.Millisecond, 20 // a server's clock may be ahead of ours for ever
-	if errno == 0 && now.changed.Nanosecond() == 0 {
+	if errno == 0 && waitForSeconds && now.changed.Nanosecond() == 0 {
 		tick, pause, most = longestCoarseTick, 50*time.Millisecond, 42
 	}
 	for wait := 0; errno == 0 && wait < most && time.Since(now.changed) < tick; wait++ {

@@ -90,7 +90,7 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
                 return Ok(frozen);
             }
         } else {
-            let before = steady::settled(&source)?;
+            let before = steady::settled(&source, true)?;
             request.allow(before.st_size as u64)?;
             let frozen = copy(&source, request, before.st_size as u64)?;
             if steady::same(&before, &status(source.as_fd())?) {

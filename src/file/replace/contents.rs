@@ -36,7 +36,7 @@ pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
 pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
     let mut before = status(from.as_fd())?;
     if !clone(from.as_fd(), to.as_fd()) {
-        before = steady::settled(from)?;
+        before = steady::settled(from, false)?;
         let length = before.st_size as u64;
         let mut at = 0;
         while let Some((start, end)) = data(from.as_fd(), at, length)? {
