@@ -231,16 +231,18 @@ fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<
 /// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They are on the disk before
 /// anything is appended.
 fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
+    const CHUNK: usize = 1 << 16;
     let Some(range) = written(map, file, end)? else { return Ok(None) };
+    let zeros = vec![0; CHUNK];
     let mut at = range.start;
     while let Some(data) = disk::next_data(file, at..range.end) {
         at = data.start;
         while at < data.end {
-            let part = at..(at + ZEROS.len() as u64).min(data.end);
+            let part = at..(at + CHUNK as u64).min(data.end);
             if let Some(dirty) = scan::not_zero(&**map, part.clone())? {
                 let count = (dirty.end - dirty.start) as usize;
                 // SAFETY: writable; this is the only writer, and nobody reads what is behind the log's end.
-                let written = unsafe { map.write_shared(dirty.start, &ZEROS[..count]) }?;
+                let written = unsafe { map.write_shared(dirty.start, &zeros[..count]) }?;
                 if written < count {
                     map.check(0..map.len())?;
                 }
@@ -251,8 +253,6 @@ fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
     disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
     Ok(Some(Torn { offset: end, bytes: range.end - end }))
 }
-
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 impl Source for Map {
     fn len(&self) -> u64 {

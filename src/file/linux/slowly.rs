@@ -11,8 +11,8 @@ use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// In the library file as they are: no more than what one call may as well write.
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+/// What one call writes at most.
+const CHUNK: usize = 1 << 16;
 
 impl Reservation<'_> {
     pub(in crate::file) fn make_slowly(&self) -> Result<Promise, Error> {
@@ -64,12 +64,13 @@ impl Reservation<'_> {
 
     /// Appends, so that what somebody else has appended meanwhile is not written over.
     fn extend(&self) -> Result<(), Error> {
+        let zeros = vec![0; CHUNK];
         loop {
             let length = status(self.file)?.st_size as u64;
             if length >= self.end {
                 return Ok(());
             }
-            let part = zeros(self.end - length);
+            let part = first(&zeros, self.end - length);
             let vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
             let written = quietly(Hold::SizeLimit, || {
                 // SAFETY: one part, which is only read.
@@ -98,8 +99,8 @@ impl Reservation<'_> {
             self.cut();
         }
         for hole in holes {
-            for at in hole.clone().step_by(ZEROS.len()) {
-                let part = at..hole.end.min(at + ZEROS.len() as u64);
+            for at in hole.clone().step_by(CHUNK) {
+                let part = at..hole.end.min(at + CHUNK as u64);
                 if self.is_zero(&part) {
                     // The last block of a file is given back whole or not at all.
                     let last = part.end == self.before.st_size as u64;
@@ -123,9 +124,10 @@ impl Reservation<'_> {
 }
 
 fn fill_hole(file: BorrowedFd<'_>, hole: &Range<u64>) -> Result<(), c_int> {
+    let zeros = vec![0; CHUNK];
     let mut at = hole.start;
     while at < hole.end {
-        let part = zeros(hole.end - at);
+        let part = first(&zeros, hole.end - at);
         let (from, len) = (part.as_ptr().cast(), part.len());
         // SAFETY: as many bytes, which are only read.
         let write = || again(|| unsafe { libc::pwrite64(file.as_raw_fd(), from, len, at as i64) } as i64);
@@ -137,7 +139,6 @@ fn fill_hole(file: BorrowedFd<'_>, hole: &Range<u64>) -> Result<(), c_int> {
     Ok(())
 }
 
-fn zeros(wanted: u64) -> &'static [u8] {
-    let len = usize::try_from(wanted).unwrap_or(usize::MAX).min(ZEROS.len());
-    ZEROS.get(..len).unwrap_or(&ZEROS)
+fn first(zeros: &[u8], wanted: u64) -> &[u8] {
+    zeros.get(..usize::try_from(wanted).unwrap_or(usize::MAX)).unwrap_or(zeros)
 }
