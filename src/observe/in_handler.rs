@@ -68,10 +68,20 @@ fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
     let first = libc::iovec { iov_base: from as *mut _, iov_len: in_page };
     let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: local.iov_len - in_page };
     let remote = [first, rest];
+    let process = std::process::id();
+    // As wide as a register each: of a narrower one that is passed on the stack the upper half is whatever lay there.
+    let (pieces, flags) = (remote.len(), 0_usize);
     // SAFETY: one whole piece of ours, two addresses that are only looked at; a raw system call.
     unsafe {
-        let process = std::process::id();
-        libc::syscall(libc::SYS_process_vm_readv, process, &raw const local, 1, remote.as_ptr(), 2, 0);
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            process,
+            &raw const local,
+            1_usize,
+            remote.as_ptr(),
+            pieces,
+            flags,
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 /* Right or unknown: who made the call, which one, on what. Under a storm of lower signals too. Warded only. */
 #include "host.h"
+#include <alloca.h>
 #include <dlfcn.h>
 
 static long (*caller)(const char *, int);
@@ -63,6 +64,20 @@ static void check(const char *call, const char *kind, int rounds) {
     close(fd);
 }
 
+/* What lies below the stack pointer may make no difference either: a handler finds it in its frame. */
+static __attribute__((noinline)) void leave_something(void) {
+    volatile char room[32768];
+    memset((char *)room, 0x7f, sizeof room);
+}
+
+/* Where in its page the stack pointer is may make no difference. */
+static __attribute__((noinline)) void at_depth(size_t depth, const char *call, const char *kind) {
+    volatile char *room = alloca(depth + 1);
+    room[depth] = 1;
+    leave_something();
+    check(call, kind, 1);
+}
+
 int main(int argc, char **argv) {
     static const char *const pipe_calls[] = {"write", "writev", "pwritev2", "sendfile", "splice", "tee", "vmsplice", "own system call"};
     static const char *const socket_calls[] = {"write", "writev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice", "own system call"};
@@ -83,6 +98,10 @@ int main(int argc, char **argv) {
         check(socket_calls[i], "unix", rounds);
         /* splice to it says so before it looks: an error without a signal. */
         if (strcmp(socket_calls[i], "splice") != 0) check(socket_calls[i], "shut", rounds);
+    }
+    for (size_t depth = 0; depth < 4096 && rounds == 1; depth += 16) {
+        at_depth(depth, "sendfile", "pipe");
+        at_depth(depth, "write", "unix");
     }
     if (rounds > 1) {
         storm = 0;
