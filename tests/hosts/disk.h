@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -124,6 +125,18 @@ static inline void same(const struct look *before, const struct look *after) {
     CHECK(memcmp(before->blocks, after->blocks, before->extents * 2 * sizeof(uint64_t)) == 0);
     /* Some of the file system's own notes about the extents may stay. */
     CHECK(b->st_blocks <= a->st_blocks + 16);
+}
+
+/* A process that writes the file over and over, each generation of one byte in one write(2), until it is killed. */
+static inline pid_t write_generations(int fd, unsigned char *block, size_t size) {
+    pid_t writer = fork();
+    if (writer != 0) return writer;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (unsigned generation = 0;; generation++) {
+        memset(block, (int)generation, size);
+        CHECK(pwrite(fd, block, size, 0) == (ssize_t)size);
+        if (generation % 8 == 0) usleep(generation % 7 * 2000);
+    }
 }
 
 #endif

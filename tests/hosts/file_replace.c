@@ -1,9 +1,7 @@
 /* New contents as a new file. The first argument is a folder. Bare: what `cp` does. */
 #include "disk.h"
 #include <dirent.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #ifdef BARE
@@ -357,15 +355,7 @@ static void generations(void) {
     unsigned published = 0;
     int fd = open(path_of("new"), O_RDWR | O_CREAT, 0644);
     CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-    pid_t writer = fork();
-    if (writer == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (unsigned generation = 0;; generation++) {
-            memset(block, (int)generation, SIZE);
-            CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-            if (generation % 8 == 0) usleep(generation % 7 * 2000);
-        }
-    }
+    pid_t writer = write_generations(fd, block, SIZE);
     for (unsigned round = 0; round < ROUNDS; round++) {
         int status = sigward_replace_file(path_of("new"), path_of("live"));
         CHECK(status == 0 || status == -ESTALE);

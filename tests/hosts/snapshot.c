@@ -329,15 +329,7 @@ static void generations(void) {
     unsigned whole[3] = {0}, changed = 0, distinct = 0;
     int fd = open(path_of("source"), O_RDWR | O_CREAT, 0644);
     CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-    pid_t writer = fork();
-    if (writer == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (unsigned generation = 0;; generation++) {
-            memset(block, (int)generation, SIZE);
-            CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-            if (generation % 8 == 0) usleep(generation % 7 * 2000);
-        }
-    }
+    pid_t writer = write_generations(fd, block, SIZE);
     for (unsigned round = 0, last = 256; round < ROUNDS; round++) {
         sigward_map *map;
         sigward_snapshot_report report;
