@@ -46,8 +46,12 @@ mod kernel;
 
 #[cfg(not(target_os = "linux"))]
 use elsewhere::Held;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::has_writer;
 #[cfg(target_os = "linux")]
 use held::Held;
+#[cfg(target_os = "linux")]
+pub(crate) use kernel::has_writer;
 
 /// What the holder of a lease is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,7 @@ mod steady;
 mod sys;
 
 pub use error::Error;
+pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub(crate) use reserve::grow;
@@ -49,3 +50,4 @@ pub use reserve::{Promise, reserve, reserve_slowly};
 pub use snapshot::SnapshotKind;
 
 pub(crate) use snapshot::{Frozen, Request, freeze};
+pub(crate) use sys::data_in;

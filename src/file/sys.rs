@@ -3,6 +3,7 @@
 use super::error::Error;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub(super) fn last_errno() -> c_int {
@@ -67,4 +68,23 @@ pub(super) fn magic_path(file: BorrowedFd<'_>) -> std::ffi::CString {
 /// What the standard library says a call has failed with.
 pub(super) fn error(call: &'static str, error: &std::io::Error) -> Error {
     Error::system(call, error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// The first part of `range` that may hold data; none if there is nothing but holes. Moves the descriptor's position.
+#[cfg(target_os = "linux")]
+pub(crate) fn data_in(file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u64>> {
+    // SAFETY: no pointers.
+    let seek = |from: u64, what| again(|| unsafe { libc::lseek64(file.as_raw_fd(), from as i64, what) });
+    let start = match seek(range.start, libc::SEEK_DATA) {
+        Ok(start) => start as u64,
+        Err(libc::ENXIO) => return None, // a hole up to the end
+        Err(_) => range.start,
+    };
+    let end = seek(start, libc::SEEK_HOLE).map_or(range.end, |end| range.end.min(end as u64));
+    (start < end).then_some(start..end)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn data_in(_file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u64>> {
+    (!range.is_empty()).then_some(range)
 }

@@ -3,7 +3,6 @@
 use super::error::Error;
 use super::process;
 use std::fs::File;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -139,28 +138,6 @@ pub(super) fn write_in_place(file: &File) {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn write_in_place(_file: &File) {}
-
-/// The next part of `range` in which something may be written; none if there is nothing but holes.
-#[cfg(target_os = "linux")]
-pub(super) fn next_data(file: &File, range: Range<u64>) -> Option<Range<u64>> {
-    let seek = |from: u64, whence| {
-        // SAFETY: no pointers. The descriptor's position is nobody's business.
-        let at = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, whence) };
-        u64::try_from(at).map_err(|_| errno())
-    };
-    let start = match seek(range.start, libc::SEEK_DATA) {
-        Ok(start) => start,
-        Err(libc::ENXIO) => return None,
-        Err(_) => range.start,
-    };
-    let end = seek(start, libc::SEEK_HOLE).unwrap_or(range.end).min(range.end);
-    (start < end).then_some(start..end)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn next_data(_file: &File, range: Range<u64>) -> Option<Range<u64>> {
-    (!range.is_empty()).then_some(range)
-}
 
 /// Gives the blocks from `offset` on back; length and contents stay, and nobody who has the file mapped dies of it, as of a cut.
 /// Where it is not possible the blocks stay.

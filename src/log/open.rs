@@ -6,10 +6,11 @@ use super::format::{self, FIRST, Header, NoHeader};
 use super::scan::{self, Source};
 use super::space::Growth;
 use super::writer::{Log, Opened};
-use crate::file::{Error as SpaceError, reserve, reserve_slowly};
+use crate::file::{Error as SpaceError, data_in, reserve, reserve_slowly};
 use crate::mapping::{self, Map, MapMut, MapOptions};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -219,7 +220,7 @@ fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<
     let length = map.len() as u64;
     let mut found: Option<std::ops::Range<u64>> = None;
     let mut at = start;
-    while let Some(data) = disk::next_data(file, at..length) {
+    while let Some(data) = data_in(file.as_fd(), at..length) {
         at = data.end;
         if let Some(part) = scan::not_zero(map, data)? {
             found = Some(found.map_or(part.start, |found| found.start)..part.end);
@@ -235,7 +236,7 @@ fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
     let Some(range) = written(map, file, end)? else { return Ok(None) };
     let zeros = vec![0; CHUNK];
     let mut at = range.start;
-    while let Some(data) = disk::next_data(file, at..range.end) {
+    while let Some(data) = data_in(file.as_fd(), at..range.end) {
         at = data.start;
         while at < data.end {
             let part = at..(at + CHUNK as u64).min(data.end);

@@ -101,13 +101,14 @@ impl Map {
     pub fn refresh(&mut self) -> Result<(), Error> {
         if self.facts().adopted {
             super::adopt::heal(self)?;
-            *self.unwritten.get_mut() = 0;
-            return Ok(());
+        } else if self.verify().is_err() {
+            self.map_anew()?;
         }
-        if self.verify().is_ok() {
-            *self.unwritten.get_mut() = 0;
-            return Ok(());
-        }
+        *self.unwritten.get_mut() = 0;
+        Ok(())
+    }
+
+    fn map_anew(&mut self) -> Result<(), Error> {
         let write = self.facts().protection & libc::PROT_WRITE != 0;
         let path = self.path().map(CStr::to_owned);
         let (file, identity) = match &path {

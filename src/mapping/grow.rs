@@ -22,12 +22,17 @@
 use super::error::Error;
 use super::identity::{self, Identity};
 use super::map::Map;
+#[cfg(feature = "capi")]
+use super::map::held;
 use super::map_mut::MapMut;
 use super::registry::Slot;
 use super::registry::wiped::GrowLock;
 use crate::file;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+#[cfg(feature = "capi")]
+use std::sync::atomic::{AtomicI32, AtomicPtr};
 
 /// Room that is asked for at least when a map moves: many small steps later it is still in place.
 const ROOM: u64 = 64 << 20;
@@ -136,6 +141,35 @@ impl Map {
         let larger = self.grow_elsewhere(slot, new_len)?;
         self.move_to(larger);
         Ok(())
+    }
+
+    /// What the map was before its last move.
+    pub(super) fn older(&self) -> Option<&Self> {
+        // SAFETY: null, or a box that this map has until it is dropped.
+        unsafe { self.older.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(super) fn take_older(&self) -> Option<Box<Self>> {
+        let older = self.older.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: made by `Box::into_raw`, and nobody else's from now on.
+        (!older.is_null()).then(|| unsafe { Box::from_raw(older) })
+    }
+
+    /// This map is `larger` from now on, which shows the same file. What it was stays readable until it is closed, so other threads
+    /// may be reading meanwhile. Only under the lock for growing.
+    #[cfg(feature = "capi")]
+    fn move_to(&self, larger: Self) {
+        let larger = std::mem::ManuallyDrop::new(larger);
+        let before = Self {
+            slot: held(self.slot()),
+            options: self.options,
+            unwritten: AtomicI32::new(self.unwritten.load(Ordering::Acquire)),
+            older: AtomicPtr::new(self.older.load(Ordering::Acquire)),
+        };
+        let before = Box::into_raw(Box::new(before));
+        // A child that is forked in between has at worst a mapping too many.
+        self.slot.store(larger.slot.load(Ordering::Relaxed), Ordering::Release);
+        self.older.store(before, Ordering::Release);
     }
 
     /// The slot that the map has now, and its lock: a grower before us may have moved the map.

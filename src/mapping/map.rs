@@ -47,12 +47,12 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 /// ```
 pub struct Map {
     /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes and poison word belong together.
-    slot: AtomicPtr<Slot>,
-    options: MapOptions,
+    pub(super) slot: AtomicPtr<Slot>,
+    pub(super) options: MapOptions,
     /// The errno of a flush that failed; 0 if none has.
     pub(super) unwritten: AtomicI32,
     /// What C had before moves, newest first: whoever has a pointer into it may go on (`grow.rs`).
-    older: AtomicPtr<Map>,
+    pub(super) older: AtomicPtr<Map>,
 }
 
 impl Map {
@@ -371,35 +371,6 @@ impl Map {
         let slot = self.slot();
         (slot.data(), slot.length(), slot.poison().word())
     }
-
-    /// What the map was before its last move.
-    fn older(&self) -> Option<&Self> {
-        // SAFETY: null, or a box that this map has until it is dropped.
-        unsafe { self.older.load(Ordering::Acquire).as_ref() }
-    }
-
-    fn take_older(&self) -> Option<Box<Self>> {
-        let older = self.older.swap(std::ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: made by `Box::into_raw`, and nobody else's from now on.
-        (!older.is_null()).then(|| unsafe { Box::from_raw(older) })
-    }
-
-    /// This map is `larger` from now on, which shows the same file. What it was stays readable until it is closed, so other threads
-    /// may be reading meanwhile. Only under the lock for growing.
-    #[cfg(feature = "capi")]
-    pub(super) fn move_to(&self, larger: Self) {
-        let larger = std::mem::ManuallyDrop::new(larger);
-        let before = Self {
-            slot: held(self.slot()),
-            options: self.options,
-            unwritten: AtomicI32::new(self.unwritten.load(Ordering::Acquire)),
-            older: AtomicPtr::new(self.older.load(Ordering::Acquire)),
-        };
-        let before = Box::into_raw(Box::new(before));
-        // A child that is forked in between has at worst a mapping too many.
-        self.slot.store(larger.slot.load(Ordering::Relaxed), Ordering::Release);
-        self.older.store(before, Ordering::Release);
-    }
 }
 
 impl std::fmt::Debug for Map {
@@ -448,7 +419,7 @@ fn touch(slot: &Slot, pages: Range<usize>, write: bool) {
     }
 }
 
-fn held(slot: &'static Slot) -> AtomicPtr<Slot> {
+pub(super) fn held(slot: &'static Slot) -> AtomicPtr<Slot> {
     AtomicPtr::new(std::ptr::from_ref(slot).cast_mut())
 }
 

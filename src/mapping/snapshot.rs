@@ -90,8 +90,8 @@ impl<'a> SnapshotOptions<'a> {
     /// Takes the bytes of the file at `path` as they are now. A symbolic link is followed. A file of /proc, whose length is 0, is read to
     /// its end.
     ///
-    /// Thread-safe; works in a forked child; not for signal handlers. It may wait for the disk, and some milliseconds for a file that
-    /// was changed just now.
+    /// Thread-safe; works in a forked child; not for signal handlers. It may wait for the disk, and for a file that was changed just
+    /// now: some milliseconds, and where times are whole seconds (FAT, some daemons in user space) up to two of those.
     ///
     /// # Errors
     /// Nothing is kept then. [`Error::File`] with [`TooLarge`](crate::file::Error::TooLarge), [`Cancelled`](crate::file::Error::Cancelled),

@@ -68,21 +68,23 @@ fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
     let first = libc::iovec { iov_base: from as *mut _, iov_len: in_page };
     let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: local.iov_len - in_page };
     let remote = [first, rest];
-    let process = std::process::id();
-    // As wide as a register each: of a narrower one that is passed on the stack the upper half is whatever lay there.
-    let (pieces, flags) = (remote.len(), 0_usize);
-    // SAFETY: one whole piece of ours, two addresses that are only looked at; a raw system call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_process_vm_readv,
-            process,
-            &raw const local,
-            1_usize,
-            remote.as_ptr(),
-            pieces,
-            flags,
-        );
-    }
+    // SAFETY: one whole piece of ours.
+    unsafe { read_own_memory(&local, &remote) };
+}
+
+/// process_vm_readv(2) of this process: copies what is there, and nothing faults. Bytes, or -1. Signal-safe.
+///
+/// All arguments are as wide as a register: syscall(2) passes the last one on the stack, where the upper half of a narrower one would be
+/// whatever lay there.
+///
+/// # Safety
+/// Room for as many bytes at `to`; what `from` names is only looked at.
+#[cfg(target_os = "linux")]
+pub(crate) unsafe fn read_own_memory(to: &libc::iovec, from: &[libc::iovec]) -> libc::c_long {
+    let (process, one, flags) = (std::process::id() as usize, 1_usize, 0_usize);
+    let (to, count, from) = (std::ptr::from_ref(to), from.len(), from.as_ptr());
+    // SAFETY: by this function's contract.
+    unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, one, from, count, flags) }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -53,7 +53,6 @@ mod watch;
 #[path = "no_watch.rs"]
 mod watch;
 mod watcher;
-mod writers;
 
 pub use options::Options;
 pub use problem::{Problem, Reason};

@@ -4,14 +4,14 @@
 use super::problem::Reason;
 use super::version::Contents;
 use super::watch::News;
-use super::writers;
+use crate::file::has_writer;
 use crate::mapping::snapshot;
 use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::ffi::c_int;
 use std::fs::{File, Metadata};
 use std::hash::BuildHasher;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ impl<T> Taker<T> {
 
     /// Whether nobody is in the midst of writing it; if not, why and when to look again.
     fn is_finished(&mut self, file: &File, seen: Seen) -> Result<(), (Reason, Duration)> {
-        match writers::are_there(file) {
+        match has_writer(file.as_fd()) {
             Some(true) => {
                 let again = self.pace;
                 self.pace = (self.pace * 2).min(self.tick);
@@ -189,7 +189,7 @@ impl<T> Taker<T> {
             Err(error) => return Outcome::NotYet(Reason::Copy(Arc::new(error)), length, self.tick),
         };
         let after = file.metadata().map(|status| Seen::of(&status)).ok();
-        if after != Some(seen) || writers::are_there(file) == Some(true) || disturbed() {
+        if after != Some(seen) || has_writer(file.as_fd()) == Some(true) || disturbed() {
             return Outcome::NotYet(Reason::Changed, length, SOON);
         }
         self.concluded = Some(Ok(seen));

@@ -54,18 +54,27 @@ func runOverwritten(ctx context.Context, o Options, b build) (r Report, err erro
 	if b == bareBuild {
 		return d.killedByCopy(ctx)
 	}
-	fresh := 0
 	met := func() bool { return d.counter("database_not_yet_total") > 0 } // a look came in the midst of a copy
-	for d.updater.updates < o.Updates || !met() && d.updater.updates < 10*o.Updates {
+	fresh, err := d.overwriteUntil(ctx, o.Updates, met)
+	if err != nil {
+		return r, err
+	}
+	return d.reloaded(&r, fresh, "copy", "copies")
+}
+
+// overwriteUntil copies as often as asked, and up to ten times as often until the service has met what the run is about. It ends early when
+// the service does, or has no fresh data. It says how often there was fresh data.
+func (d *database) overwriteUntil(ctx context.Context, updates int, met func() bool) (fresh int, err error) {
+	for d.updater.updates < updates || !met() && d.updater.updates < 10*updates {
 		if err := d.updater.overwrite(ctx, &d.lookups); err != nil {
-			return r, err
+			return fresh, err
 		}
 		if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
 			break
 		}
 		fresh++
 	}
-	return d.reloaded(&r, fresh, "copy", "copies")
+	return fresh, nil
 }
 
 // reloaded concludes a run in which the service had a copy of the newest version.
@@ -107,18 +116,12 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 	if b == bareBuild {
 		return d.killedByCopy(ctx)
 	}
-	fresh := 0
 	met := func() bool { // there are updates that no look-up meets
 		return d.counter("sigbus_caught_total") > 0 && d.counter("database_stale_total") > 0
 	}
-	for d.updater.updates < o.Updates || !met() && d.updater.updates < 10*o.Updates {
-		if err := d.updater.overwrite(ctx, &d.lookups); err != nil {
-			return r, err
-		}
-		if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
-			break
-		}
-		fresh++
+	fresh, err := d.overwriteUntil(ctx, o.Updates, met)
+	if err != nil {
+		return r, err
 	}
 	// And it sees a file that was replaced, of which no byte is lost.
 	copies, errorsBefore := d.updater.updates, d.lookups.unanswered()

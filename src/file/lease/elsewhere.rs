@@ -6,6 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Cannot be asked.
+pub(crate) fn has_writer(_file: BorrowedFd<'_>) -> Option<bool> {
+    None
+}
+
 pub(super) enum Held {}
 
 impl Held {

@@ -58,13 +58,33 @@ const SIGNAL: c_int = 7;
 
 /// Takes the lease; its notices go to this thread.
 pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Error> {
+    take_with(file, thread, SIGNAL)
+}
+
+/// Whether somebody has the file open for writing, or only mapped so: a lease is taken and given back at once. Nothing where there are
+/// no leases, or not for us.
+///
+/// A writer who opens the file in the microseconds in between waits for them, and the kernel sends this thread a signal: SIGURG, which is
+/// ignored by default.
+pub(crate) fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
+    match take_with(file, this_thread(), libc::SIGURG) {
+        Ok(()) => {
+            give_up(file);
+            Some(false)
+        }
+        Err(Error::HasWriter) => Some(true),
+        Err(_) => None,
+    }
+}
+
+fn take_with(file: BorrowedFd<'_>, thread: libc::pid_t, signal: c_int) -> Result<(), Error> {
     let owner = Owner { kind: F_OWNER_TID, id: thread };
     // Before the lease, which makes the process its owner where there is none, and would tell it by SIGIO.
     // SAFETY: the struct that this command reads.
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }))
         .map_err(|errno| Error::system("fcntl(F_SETOWN_EX)", errno))?;
     // SAFETY: a command with a number.
-    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, SIGNAL) }))
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, signal) }))
         .map_err(|errno| Error::system("fcntl(F_SETSIG)", errno))?;
     // SAFETY: as above.
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })).map_err(

@@ -39,9 +39,9 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
         before = steady::settled(from, false)?;
         let length = before.st_size as u64;
         let mut at = 0;
-        while let Some((start, end)) = data(from.as_fd(), at, length)? {
-            at = copy_part(from.as_fd(), to.as_fd(), start, end)?;
-            if at < end {
+        while let Some(data) = sys::data_in(from.as_fd(), at..length) {
+            at = copy_part(from.as_fd(), to.as_fd(), data.start, data.end)?;
+            if at < data.end {
                 break;
             }
         }
@@ -74,9 +74,10 @@ fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
     work()
 }
 
-/// Shares the blocks, where the file system can. A failure has done nothing.
+/// Shares the blocks, where the file system can. A failure has done nothing. It counts as a write, which RLIMIT_FSIZE answers with
+/// SIGXFSZ.
 #[cfg(target_os = "linux")]
-fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+pub(in crate::file) fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     const FICLONE: u64 = 0x4004_9409;
     // SAFETY: a descriptor is the whole argument.
     quiet(|| again(|| unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into())).is_ok()
@@ -85,30 +86,6 @@ fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn clone(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>) -> bool {
     false
-}
-
-/// The next part from `at` on that is no hole. Moves the position of `from`, which is ours.
-#[cfg(target_os = "linux")]
-fn data(from: BorrowedFd<'_>, at: u64, length: u64) -> Result<Option<(u64, u64)>, Error> {
-    if at >= length {
-        return Ok(None);
-    }
-    // SAFETY: no pointers.
-    let seek = |to: u64, what| again(|| unsafe { libc::lseek64(from.as_raw_fd(), to as i64, what) });
-    match seek(at, libc::SEEK_DATA) {
-        Ok(start) => {
-            let end = seek(start as u64, libc::SEEK_HOLE).map_err(|errno| Error::system("lseek", errno))?;
-            Ok(Some((start as u64, (end as u64).min(length))).filter(|(start, end)| start < end))
-        }
-        Err(libc::ENXIO) => Ok(None), // a hole up to the end
-        Err(_) => Ok(Some((at, length))),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-#[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
-fn data(_from: BorrowedFd<'_>, at: u64, length: u64) -> Result<Option<(u64, u64)>, Error> {
-    Ok((at < length).then_some((at, length)))
 }
 
 /// Returns how far it came: to `end`, or to the end of the file.

@@ -1,14 +1,12 @@
 //! Blocks shared with the source, in a file that never has a name.
 
-use super::super::linux::{Hold, quietly};
-use super::super::sys::{again, magic_path, open_at};
-use std::ffi::{CString, c_int};
+use super::super::replace::contents;
+use super::super::sys::{magic_path, open_at};
+use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-const FICLONE: u64 = 0x4004_9409;
 
 /// Magic numbers of statfs(2).
 const XFS: u64 = 0x5846_5342;
@@ -21,11 +19,7 @@ pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
     let nameless = libc::O_TMPFILE | libc::O_EXCL | libc::O_RDWR | libc::O_NOFOLLOW;
     // Nobody may open it again by way of /proc; O_EXCL: nobody can give it a name.
     let file = open_at(None, &folder, nameless, 0).ok()?;
-    let (to, from): (c_int, c_int) = (file.as_fd().as_raw_fd(), source.as_raw_fd());
-    // SAFETY: a descriptor is the whole argument.
-    let clone = || again(|| unsafe { libc::ioctl(to, FICLONE as _, from) }.into());
-    // It counts as a write, which RLIMIT_FSIZE answers with SIGXFSZ.
-    quietly(Hold::SizeLimit, clone).ok().map(|_| file)
+    contents::clone(source, file.as_fd()).then_some(file)
 }
 
 /// Whether a clone has all of a write or none of it: xfs and btrfs lock both files, and their maps, for as long as it takes

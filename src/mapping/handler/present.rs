@@ -51,21 +51,8 @@ fn can_be_read(address: usize) -> bool {
     let mut byte = 0_u8;
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: address as *mut _, iov_len: 1 };
-    let process = std::process::id();
-    // As wide as a register each: of a narrower one that is passed on the stack the upper half is whatever lay there.
-    let (one, flags) = (1_usize, 0_usize);
-    // SAFETY: room for one byte, and an address that is only looked at.
-    let read = unsafe {
-        libc::syscall(
-            libc::SYS_process_vm_readv,
-            process,
-            &raw const local,
-            one,
-            &raw const remote,
-            one,
-            flags,
-        )
-    };
+    // SAFETY: room for one byte.
+    let read = unsafe { crate::observe::in_handler::read_own_memory(&local, &[remote]) };
     read == 1 || errno() != libc::EFAULT
 }
 
