@@ -3,8 +3,8 @@
 //! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file systems that have not
 //! followed, it moves once in a tick of the clock (1 to 10 ms): a second change in the same tick shows nothing. So a copy begins
 //! in a later tick than the file's last change. Some file systems have times of whole seconds, or of two (ext2 with small inodes, FAT,
-//! daemons in user space): there that is a wait of up to two seconds, of a file that has just been changed. A snapshot waits so long. A replacement does not: its
-//! source is mostly a file that the caller has just written, and nobody else knows.
+//! daemons in user space): there that is a wait of up to two seconds, of a file that has just been changed. A snapshot waits so long. A
+//! replacement does not: its source is mostly a file that the caller has just written, and nobody else knows.
 //!
 //! And it moves when a write begins, not when it ends: a long write(2) that is at work all the time while we copy would be half in the
 //! copy and show nothing. So between the first look and the copy comes a call that waits for the lock that a write holds:
