@@ -42,8 +42,8 @@ type Lease struct {
 // TakeLease opens the file for reading, following symbolic links, and takes a lease on it. It waits for nobody, and needs two
 // descriptors.
 //
-// errors.Is sees ErrHasWriter (also a writer in this process, or a writable map), ErrNotOwner, ErrNoLeases, and the errno: EISDIR,
-// ENODEV (a pipe, socket or device), ENOENT, EACCES, EMFILE.
+// errors.Is sees ErrHasWriter (also a writer in this process, a writable map, or a child between fork and exec, which has what this
+// process had open), ErrNotOwner, ErrNoLeases, and the errno: EISDIR, ENODEV (a pipe, socket or device), ENOENT, EACCES, EMFILE.
 func TakeLease(path string) (*Lease, error) {
 	held, errno, kind := takeLease(path)
 	if errno != 0 {

@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use support::file_systems::{ALL, OVERLAY};
-use support::{Link, Run, Scratch, prepared, run, skip};
+use support::{Link, Run, Scratch, lives, prepared, run, skip};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -189,68 +189,74 @@ fn cutter(path: &Path) -> Child {
     Command::new("cp").arg("/dev/null").arg(path).spawn().expect("coreutils are installed")
 }
 
-fn file_with(scratch: &Scratch, contents: &[u8]) -> PathBuf {
-    let path = scratch.path().join("file");
+/// In a process of its own.
+fn in_rust(test: &str, case: fn(&Path)) {
+    let _as_they_are = settings();
+    lives(test, case);
+}
+
+fn file_in(folder: &Path, contents: &[u8]) -> PathBuf {
+    let path = folder.join("file");
     std::fs::write(&path, contents).expect("our own folder is writable");
     path
 }
 
 #[test]
-fn in_rust() {
-    let _as_they_are = settings();
-    let scratch = Scratch::new("lease-rust");
-    let path = file_with(&scratch, &vec![7; 100_000]);
-    let lease = Lease::take(&path).expect("nobody writes");
-    assert_eq!(lease.wait(Some(Duration::ZERO)), Ok(None));
-    assert!(!lease.is_wanted() && lease.is_held() && lease.deadline().is_none(), "{lease:?}");
-    let mut child = cutter(&path);
-    assert_eq!(lease.wait(None), Ok(Some(Notice::Wanted)));
-    assert_eq!(lease.wait(Some(Duration::MAX)), Ok(Some(Notice::Wanted)));
-    assert!(lease.is_wanted() && lease.is_held());
-    assert!(lease.deadline().is_some_and(|deadline| deadline > Instant::now()));
-    assert!(lease.time_left().is_some_and(|left| left <= Duration::from_secs(45)));
-    let mut bytes = Vec::new();
-    let file = lease.file().try_clone_to_owned().expect("a descriptor is left");
-    std::fs::File::from(file).read_to_end(&mut bytes).expect("an open file");
-    assert!(bytes == vec![7; 100_000]);
-    assert_eq!(child.try_wait().expect("a child of ours"), None);
-    assert_eq!(lease.release(), Ok(()));
-    assert!(child.wait().expect("a child of ours").success());
-    assert_eq!(std::fs::metadata(&path).map(|file| file.len()).ok(), Some(0));
+fn it_is_told_waits_and_lets_go() {
+    in_rust("it_is_told_waits_and_lets_go", |folder| {
+        let path = file_in(folder, &vec![7; 100_000]);
+        let lease = Lease::take(&path).expect("nobody writes");
+        assert_eq!(lease.wait(Some(Duration::ZERO)), Ok(None));
+        assert!(!lease.is_wanted() && lease.is_held() && lease.deadline().is_none(), "{lease:?}");
+        let mut child = cutter(&path);
+        assert_eq!(lease.wait(None), Ok(Some(Notice::Wanted)));
+        assert_eq!(lease.wait(Some(Duration::MAX)), Ok(Some(Notice::Wanted)));
+        assert!(lease.is_wanted() && lease.is_held());
+        assert!(lease.deadline().is_some_and(|deadline| deadline > Instant::now()));
+        assert!(lease.time_left().is_some_and(|left| left <= Duration::from_secs(45)));
+        let mut bytes = Vec::new();
+        let file = lease.file().try_clone_to_owned().expect("a descriptor is left");
+        std::fs::File::from(file).read_to_end(&mut bytes).expect("an open file");
+        assert!(bytes == vec![7; 100_000]);
+        assert_eq!(child.try_wait().expect("a child of ours"), None);
+        assert_eq!(lease.release(), Ok(()));
+        assert!(child.wait().expect("a child of ours").success());
+        assert_eq!(std::fs::metadata(&path).map(|file| file.len()).ok(), Some(0));
+    });
 }
 
 #[test]
 fn a_dropped_lease_is_released() {
-    let _as_they_are = settings();
-    let scratch = Scratch::new("lease-dropped");
-    let path = file_with(&scratch, b"short");
-    drop(Lease::take(&path).expect("nobody writes"));
-    drop(Lease::of(std::fs::File::open(&path).expect("ours")).expect("nobody writes"));
-    let writer = std::fs::File::options().write(true).open(&path).expect("nobody holds it");
-    assert_eq!(Lease::take(&path).err(), Some(Error::HasWriter));
-    assert_eq!(Lease::of(&writer).err(), Some(Error::HasWriter));
-    assert_eq!(Lease::take(scratch.path()).err(), Some(Error::NotAFile { errno: libc::EISDIR }));
-    assert_eq!(Lease::take("/dev/null").err(), Some(Error::NotAFile { errno: libc::ENODEV }));
-    assert!(matches!(Lease::take("a\0b"), Err(Error::Invalid(_))));
-    let missing = Lease::take(scratch.path().join("none")).expect_err("there is none");
-    assert_eq!(missing.errno(), libc::ENOENT);
+    in_rust("a_dropped_lease_is_released", |folder| {
+        let path = file_in(folder, b"short");
+        drop(Lease::take(&path).expect("nobody writes"));
+        drop(Lease::of(std::fs::File::open(&path).expect("ours")).expect("nobody writes"));
+        let writer = std::fs::File::options().write(true).open(&path).expect("nobody holds it");
+        assert_eq!(Lease::take(&path).err(), Some(Error::HasWriter));
+        assert_eq!(Lease::of(&writer).err(), Some(Error::HasWriter));
+        assert_eq!(Lease::take(folder).err(), Some(Error::NotAFile { errno: libc::EISDIR }));
+        assert_eq!(Lease::take("/dev/null").err(), Some(Error::NotAFile { errno: libc::ENODEV }));
+        assert!(matches!(Lease::take("a\0b"), Err(Error::Invalid(_))));
+        let missing = Lease::take(folder.join("none")).expect_err("there is none");
+        assert_eq!(missing.errno(), libc::ENOENT);
+    });
 }
 
-#[tokio::test]
-async fn tokio_waits_for_it() {
-    let scratch = Scratch::new("lease-tokio");
-    let path = file_with(&scratch, b"short");
-    let lease = {
-        let _as_they_are = settings();
-        Lease::take(&path).expect("nobody writes")
-    };
-    // SAFETY: a lease answers with the same open descriptor until it is dropped.
-    let lease = unsafe { AsyncFd::register_with_interest(lease, Interest::READABLE) };
-    let lease = lease.map_err(|_| "no runtime").expect("there is one");
-    let mut child = cutter(&path);
-    drop(lease.readable().await.expect("an event"));
-    assert!(lease.get_ref().is_wanted());
-    // Broken if another test has made the kernel impatient meanwhile.
-    let _ = lease.into_inner().release();
-    assert!(child.wait().expect("a child of ours").success());
+#[test]
+fn tokio_waits_for_it() {
+    in_rust("tokio_waits_for_it", |folder| {
+        let path = file_in(folder, b"short");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let lease = Lease::take(&path).expect("nobody writes");
+            // SAFETY: a lease answers with the same open descriptor until it is dropped.
+            let lease = unsafe { AsyncFd::register_with_interest(lease, Interest::READABLE) };
+            let lease = lease.map_err(|_| "no runtime").expect("there is one");
+            let mut child = cutter(&path);
+            drop(lease.readable().await.expect("an event"));
+            assert!(lease.get_ref().is_wanted());
+            assert_eq!(lease.into_inner().release(), Ok(()));
+            assert!(child.wait().expect("a child of ours").success());
+        });
+    });
 }

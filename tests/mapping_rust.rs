@@ -11,33 +11,11 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::Scratch;
+use support::{apart, lives};
 
 const PAGE: usize = 4096;
 const LENGTH: usize = 16 * PAGE + 123;
-
-// ---- a process for each case ----
-
-/// Runs `case` in a process of its own, in a folder of its own.
-fn apart(test: &str, case: fn(&Path)) -> ExitStatus {
-    const NAME: &str = "SIGWARD_TEST_APART";
-    if std::env::var(NAME).is_ok_and(|name| name == test) {
-        case(Path::new(&std::env::var("SIGWARD_TEST_FOLDER").unwrap()));
-        std::process::exit(0);
-    }
-    let scratch = Scratch::new(test);
-    let mut own = Command::new(std::env::current_exe().unwrap());
-    own.args([test, "--exact", "--nocapture"]).env(NAME, test).env("SIGWARD_TEST_FOLDER", scratch.path());
-    own.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap()
-}
-
-#[track_caller]
-fn lives(test: &str, case: fn(&Path)) {
-    let status = apart(test, case);
-    assert_eq!(status.code(), Some(0), "{test}: {status}");
-}
 
 // ---- files ----
 

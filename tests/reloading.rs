@@ -11,40 +11,15 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::Scratch;
+use support::{APART, FOLDER, Scratch, apart, if_apart, lives, own};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// For what comes at once, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-// ---- a process for each case ----
-
-fn own(test: &str, folder: &Path) -> Command {
-    let mut own = Command::new(std::env::current_exe().unwrap());
-    own.args([test, "--exact", "--nocapture"]).env("SIGWARD_TEST_APART", test);
-    own.env("SIGWARD_TEST_FOLDER", folder).stdin(Stdio::null()).stdout(Stdio::null());
-    own
-}
-
-/// Runs `case` in a process of its own, in a folder of its own.
-fn apart(test: &str, case: fn(&Path)) -> ExitStatus {
-    if std::env::var("SIGWARD_TEST_APART").is_ok_and(|name| name == test) {
-        case(Path::new(&std::env::var("SIGWARD_TEST_FOLDER").unwrap()));
-        std::process::exit(0);
-    }
-    let scratch = Scratch::new(test);
-    own(test, scratch.path()).status().unwrap()
-}
-
-#[track_caller]
-fn lives(test: &str, case: fn(&Path)) {
-    let status = apart(test, case);
-    assert_eq!(status.code(), Some(0), "{test}: {status}");
-}
 
 // ---- files ----
 
@@ -198,15 +173,10 @@ fn readers_get_whole_versions_only() {
 #[test]
 fn on_every_file_system_readers_get_whole_versions_only() {
     const NAME: &str = "on_every_file_system_readers_get_whole_versions_only";
-    if std::env::var("SIGWARD_TEST_APART").is_ok_and(|name| name == NAME) {
-        load(Path::new(&std::env::var("SIGWARD_TEST_FOLDER").unwrap()));
-        std::process::exit(0);
-    }
+    if_apart(NAME, load);
     let mut tested = 0;
     for system in support::file_systems::ALL.iter().filter(|system| system.is_here()) {
-        let script = format!(
-            r#"SIGWARD_TEST_APART={NAME} SIGWARD_TEST_FOLDER="$M" exec "$1" {NAME} --exact --nocapture"#
-        );
+        let script = format!(r#"{APART}={NAME} {FOLDER}="$M" exec "$1" {NAME} --exact --nocapture"#);
         let run = system.shell(&script, &std::env::current_exe().unwrap());
         assert_eq!(run.status.code(), Some(0), "{}: {run:#?}", system.name);
         tested += 1;
@@ -528,9 +498,7 @@ fn the_tick_does_without_events() {
         problem(&file, |reason| matches!(reason, Reason::Open { .. }));
         assert!(!file.status().watching);
     }
-    if std::env::var("SIGWARD_TEST_APART").is_ok() {
-        lives(NAME, case);
-    }
+    if_apart(NAME, case);
     let scratch = Scratch::new(NAME);
     let own = own(NAME, scratch.path());
     // A user namespace has limits of its own.

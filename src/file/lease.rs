@@ -13,6 +13,7 @@
 //! | what can go wrong | and then |
 //! |---|---|
 //! | somebody has the file open for writing already | [`Error::HasWriter`]: nothing can be promised, read it otherwise (a guarded map, a snapshot) |
+//! | a thread forked while another had the file open for writing | [`Error::HasWriter`] until the child calls exec, also after that other has closed it: `O_CLOEXEC` is no help, ask once more |
 //! | the file is somebody else's | [`Error::NotOwner`]: only its owner and processes with `CAP_LEASE` may hold others back |
 //! | the file system knows no leases (some network ones), or `/proc/sys/fs/leases-enable` is 0 | [`Error::NoLeases`] |
 //! | the holder takes longer than `/proc/sys/fs/lease-break-time` (45 s) | the kernel breaks the lease by force: [`Notice::Broken`], and `release` says it |
@@ -98,8 +99,8 @@ impl Lease {
     /// Opens the file at `path` for reading, and takes a lease on it. Symbolic links are followed. Waits for nobody.
     ///
     /// # Errors
-    /// [`Error::HasWriter`]: somebody has the file open for writing (also this process, also by a writable map), waits to open it
-    /// so, or holds a write lease on it. [`Error::NotOwner`], [`Error::NoLeases`]. [`Error::NotAFile`]: a directory, pipe, socket or
+    /// [`Error::HasWriter`]: somebody has the file open for writing (also this process, by a writable map too, and a child of it
+    /// between fork and exec), waits to open it so, or holds a write lease on it. [`Error::NotOwner`], [`Error::NoLeases`]. [`Error::NotAFile`]: a directory, pipe, socket or
     /// device. [`Error::System`] with `ENOENT`, `EACCES` (of open), `EMFILE`, `EAGAIN` of `pthread_create`, …
     pub fn take(path: impl AsRef<Path>) -> Result<Self, Error> {
         Held::take(path.as_ref()).map(Self)

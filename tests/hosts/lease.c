@@ -259,6 +259,21 @@ static void writers(void) {
     CHECK(sigward_lease_take(path, &lease) == -EAGAIN && lease == NULL);
     CHECK(munmap(map, PAGE) == 0);
     CHECK(sigward_lease_release(taken(path)) == 0);
+    /* A child has its parent's descriptors until it calls exec, those with O_CLOEXEC as well. */
+    int go_on[2];
+    CHECK(pipe(go_on) == 0 && (fd = open(path, O_RDWR | O_CLOEXEC)) >= 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char none;
+        close(go_on[1]);
+        CHECK(read(go_on[0], &none, 1) == 0);
+        execlp("true", "true", (char *)NULL);
+        _exit(1);
+    }
+    CHECK(close(fd) == 0 && sigward_lease_take(path, &lease) == -EAGAIN && lease == NULL);
+    CHECK(close(go_on[1]) == 0 && close(go_on[0]) == 0);
+    went_well(child);
+    CHECK(sigward_lease_release(taken(path)) == 0);
     /* One that waits for another reader's lease is a writer, too; and so is a lease for writing. */
     sigward_lease *first = taken(path);
     pid_t cutter = elsewhere(cut, path);

@@ -125,6 +125,39 @@ impl Drop for Scratch {
     }
 }
 
+pub const APART: &str = "SIGWARD_TEST_APART";
+pub const FOLDER: &str = "SIGWARD_TEST_FOLDER";
+
+/// The test of this name, to be started as a process of its own: handlers, counters and limits are of a whole process, and in
+/// nobody's child between fork and exec is a file that it wrote still open for writing.
+pub fn own(test: &str, folder: &Path) -> Command {
+    let mut own = Command::new(std::env::current_exe().expect("a test has a path"));
+    own.args([test, "--exact", "--nocapture"]).env(APART, test).env(FOLDER, folder);
+    own.stdin(Stdio::null()).stdout(Stdio::null());
+    own
+}
+
+/// Runs `case` to the end if this is the process made for it.
+pub fn if_apart(test: &str, case: impl FnOnce(&Path)) {
+    if std::env::var(APART).is_ok_and(|name| name == test) {
+        case(Path::new(&std::env::var_os(FOLDER).expect("set with the name")));
+        std::process::exit(0);
+    }
+}
+
+/// Runs `case` in a process of its own, in a folder of its own.
+pub fn apart(test: &str, case: fn(&Path)) -> ExitStatus {
+    if_apart(test, case);
+    let scratch = Scratch::new(test);
+    own(test, scratch.path()).status().expect("a test can be started again")
+}
+
+#[track_caller]
+pub fn lives(test: &str, case: fn(&Path)) {
+    let status = apart(test, case);
+    assert_eq!(status.code(), Some(0), "{test}: {status}");
+}
+
 /// What cannot be tested here is named in the output; with `SIGWARD_REQUIRE_ALL=1` the test fails.
 pub fn skip(what: &str) {
     println!("SKIPPED: {what}");
