@@ -44,7 +44,8 @@ const waitingLimit = 256
 // open makes a mapping of what the path names now.
 func (m *Map) open(op string) (*mapping, error) {
 	c, errno := newMapping(m.path, m.options)
-	if (errno == syscall.EMFILE || errno == syscall.ENFILE || errno == syscall.ENOMEM) && reclaim() {
+	// Again and again, as what was given back may have been taken by now, also by this goroutine's last call.
+	for try := 0; try < 100 && isShortage(errno) && reclaim(); try++ {
 		c, errno = newMapping(m.path, m.options)
 	}
 	if errno != 0 {
@@ -60,6 +61,11 @@ func (m *Map) open(op string) (*mapping, error) {
 	}
 	runtime.SetFinalizer(c.ground, (*ground).release)
 	return c, nil
+}
+
+// isShortage tells the errors that giving something back may cure.
+func isShortage(errno syscall.Errno) bool {
+	return errno == syscall.EMFILE || errno == syscall.ENFILE || errno == syscall.ENOMEM
 }
 
 // reclaim waits a moment for mappings that were left to be given back, if there are any.

@@ -227,7 +227,7 @@ func (l *reloadLoop) attempt(seen **reloadSeen) (size int64, again time.Duration
 		} else {
 			*seen = now
 		}
-		if errno == syscall.EMFILE || errno == syscall.ENFILE || errno == syscall.ENOMEM {
+		if isShortage(errno) {
 			again = l.o.Tick
 		}
 		return size, again, reloadReason(errno, nil), false
