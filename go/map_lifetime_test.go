@@ -235,8 +235,8 @@ func fewDescriptors(t *testing.T) {
 	limit(1024)
 }
 
-// closeAfterAnother closes m, whose descriptor is given back one collection later than nothing at all is: so it looks to one who waits
-// for it, and was quick enough to take the one that had just been closed.
+// closeAfterAnother closes m so that something is given back that frees no descriptor, and m's own only in the collection after
+// that one. A waiter sees the same when its last call took the descriptor that a finalizer had just closed.
 func closeAfterAnother(m *Map) {
 	later := m.current.Load().ground
 	m.Close()
