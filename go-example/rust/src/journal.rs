@@ -6,7 +6,7 @@
 //! the line is written again, until it is in the file.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -136,15 +136,20 @@ impl Writer {
                 let counter =
                     if loss.cut_to.is_some() { &COUNTERS.journal_cut } else { &COUNTERS.journal_no_space };
                 counter.fetch_add(1, Relaxed);
-                eprintln!("journal {path}: {loss}; {waiting} more wait");
+                tell(&format!("journal {path}: {loss}; {waiting} more wait"));
             }
-            Trouble::Growing(error) => eprintln!("journal {path}: {error}; {waiting} more wait"),
+            Trouble::Growing(error) => tell(&format!("journal {path}: {error}; {waiting} more wait")),
         }
     }
 
     fn report_end(&mut self) {
         if self.lost.take().is_some() {
-            eprintln!("journal {}: goes on at offset {}", self.path.display(), self.end);
+            tell(&format!("journal {}: goes on at offset {}", self.path.display(), self.end));
         }
     }
+}
+
+/// A line on stderr in one write(2): `eprintln!` makes one for each piece of it, and Go's lines come in between.
+fn tell(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
