@@ -121,8 +121,10 @@ func (l *lookups) count() int {
 	return l.right
 }
 
-// unanswered is for how many addresses there was no answer.
+// unanswered is for how many addresses there was no answer, of all that were asked for until now.
 func (l *lookups) unanswered() int {
+	l.asking.Lock() // once each request that is on its way has come back
+	defer l.asking.Unlock()
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	return l.errors
