@@ -8,7 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use support::{Run, library, root, target};
+use support::{Run, library, root, slowed, target};
 
 const PARTS: [&str; 4] = ["soak", "soak_oracle", "soak_views", "soak_others"];
 
@@ -57,6 +57,7 @@ fn soak(program: &Path, name: &str, seconds: f64) -> Run {
     let folders = Folders::new(name);
     let seed = std::env::var("SIGWARD_SOAK_SEED").unwrap_or_else(|_| std::process::id().to_string());
     let mut command = Command::new(program);
+    slowed(&mut command);
     let output =
         command.arg(seconds.to_string()).arg(&seed).args(&folders.0).output().expect("the soak starts");
     let run = Run {

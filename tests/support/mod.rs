@@ -134,6 +134,7 @@ pub fn own(test: &str, folder: &Path) -> Command {
     let mut own = Command::new(std::env::current_exe().expect("a test has a path"));
     own.args([test, "--exact", "--nocapture"]).env(APART, test).env(FOLDER, folder);
     own.stdin(Stdio::null()).stdout(Stdio::null());
+    slowed(&mut own);
     own
 }
 
@@ -209,7 +210,15 @@ pub fn run(program: &Path, arguments: &[&str]) -> Run {
     run_command(command)
 }
 
+/// Preloads what `SIGWARD_SLOW` names (`tests/hosts/slow.c`): `make soak` runs hosts so.
+pub fn slowed(command: &mut Command) {
+    if let Some(library) = std::env::var_os("SIGWARD_SLOW") {
+        command.env("LD_PRELOAD", library);
+    }
+}
+
 pub fn run_command(mut command: Command) -> Run {
+    slowed(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the host starts");
     let deadline = Instant::now() + Duration::from_secs(60);
