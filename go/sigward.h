@@ -809,10 +809,10 @@ int sigward_replacement_abort(struct sigward_replacement *replacement);
 //
 // Thread-safe; works in a forked child; not for signal handlers.
 //
-// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map too, and a child of it between fork and exec), or waits to. -EACCES: no
-// permission to read it, or it is somebody else's: leases are for the owner, and with CAP_LEASE. -EOPNOTSUPP: no leases on this file
-// system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device. -EINVAL: a NULL pointer. -ENOENT, -EMFILE,
-// … as open(2).
+// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map too, and a child of it between
+// fork and exec), or waits to. -EACCES: no permission to read it, or it is somebody else's: leases are for the owner, and with
+// CAP_LEASE. -EOPNOTSUPP: no leases on this file system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device.
+// -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
 int sigward_lease_take(const char *path,
                        struct sigward_lease **out);
 

@@ -27,10 +27,10 @@ pub struct sigward_lease(Lease);
 ///
 /// Thread-safe; works in a forked child; not for signal handlers.
 ///
-/// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map too, and a child of it between fork and exec), or waits to. -EACCES: no
-/// permission to read it, or it is somebody else's: leases are for the owner, and with CAP_LEASE. -EOPNOTSUPP: no leases on this file
-/// system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device. -EINVAL: a NULL pointer. -ENOENT, -EMFILE,
-/// … as open(2).
+/// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map too, and a child of it between
+/// fork and exec), or waits to. -EACCES: no permission to read it, or it is somebody else's: leases are for the owner, and with
+/// CAP_LEASE. -EOPNOTSUPP: no leases on this file system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device.
+/// -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut sigward_lease) -> c_int {
     let made = if path.is_null() {

@@ -100,8 +100,9 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::HasWriter`]: somebody has the file open for writing (also this process, by a writable map too, and a child of it
-    /// between fork and exec), waits to open it so, or holds a write lease on it. [`Error::NotOwner`], [`Error::NoLeases`]. [`Error::NotAFile`]: a directory, pipe, socket or
-    /// device. [`Error::System`] with `ENOENT`, `EACCES` (of open), `EMFILE`, `EAGAIN` of `pthread_create`, …
+    /// between fork and exec), waits to open it so, or holds a write lease on it. [`Error::NotOwner`], [`Error::NoLeases`].
+    /// [`Error::NotAFile`]: a directory, pipe, socket or device. [`Error::System`] with `ENOENT`, `EACCES` (of open), `EMFILE`,
+    /// `EAGAIN` of `pthread_create`, …
     pub fn take(path: impl AsRef<Path>) -> Result<Self, Error> {
         Held::take(path.as_ref()).map(Self)
     }

@@ -138,8 +138,17 @@ pub fn own(test: &str, folder: &Path) -> Command {
     own
 }
 
-/// Runs `case` to the end if this is the process made for it.
+/// Runs `case` to the end if this is the process made for it. `test` is the test that calls: of another name nothing would run, and
+/// that would look like success.
+#[track_caller]
 pub fn if_apart(test: &str, case: impl FnOnce(&Path)) {
+    let thread = std::thread::current();
+    // With one thread for all tests it is the main one, without their names.
+    assert!(
+        thread.name().is_some_and(|name| name == test || name == "main"),
+        "{test} is {:?}",
+        thread.name()
+    );
     if std::env::var(APART).is_ok_and(|name| name == test) {
         case(Path::new(&std::env::var_os(FOLDER).expect("set with the name")));
         std::process::exit(0);
@@ -147,6 +156,7 @@ pub fn if_apart(test: &str, case: impl FnOnce(&Path)) {
 }
 
 /// Runs `case` in a process of its own, in a folder of its own.
+#[track_caller]
 pub fn apart(test: &str, case: fn(&Path)) -> ExitStatus {
     if_apart(test, case);
     let scratch = Scratch::new(test);
