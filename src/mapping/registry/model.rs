@@ -6,27 +6,24 @@
 use super::pin::{is_quiet, pin};
 use super::poison::Poison;
 use super::wiped::Wiped;
+use crate::mapping::sync::fence;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use loom::thread;
 
-/// One entry of the table, one slot, one page.
+mod slots;
+
+/// One entry of the table, one slot, one page. `slots` has two of each.
 struct Model {
     registered: AtomicBool,
     wiped: Wiped,
-    poison: Poison,
     page: UnsafeCell<u32>,
 }
 
 impl Model {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
-            registered: AtomicBool::new(true),
-            wiped: Wiped::new(),
-            poison: Poison::intact(),
-            page: UnsafeCell::new(1),
-        })
+        Arc::new(Self { registered: AtomicBool::new(true), wiped: Wiped::new(), page: UnsafeCell::new(1) })
     }
 
     fn find(&self) -> Option<&Self> {
@@ -134,6 +131,39 @@ fn a_zero_is_told_of() {
 #[should_panic(expected = "a zero that nobody tells of")]
 fn poison_after_the_page_is_found_out() {
     reading(false);
+}
+
+/// A writer beside a handler: a store that went into the patch is never acknowledged.
+///
+/// The store may reach memory after the load of the word that follows it in the program. Replacing a page is a system call: a
+/// store that has reached the file's page by then is kept there, a later one lands in the patch.
+fn writing(after: fn(&Poison) -> u64) {
+    loom::model(move || {
+        let model = Arc::new((Poison::intact(), AtomicU32::new(0)));
+        let handler = {
+            let model = model.clone();
+            thread::spawn(move || {
+                model.0.publish(0);
+                fence(Ordering::SeqCst);
+                model.1.load(Ordering::Relaxed) == 1
+            })
+        };
+        model.1.store(1, Ordering::Relaxed);
+        let poison = after(&model.0);
+        let kept = handler.join().unwrap();
+        assert!(kept || poison == 0, "a store into the patch that nobody tells of");
+    });
+}
+
+#[test]
+fn a_store_into_the_patch_is_told_of() {
+    writing(Poison::after_writing);
+}
+
+#[test]
+#[should_panic(expected = "a store into the patch that nobody tells of")]
+fn a_writer_that_looks_as_a_reader_does_is_found_out() {
+    writing(Poison::after_reading);
 }
 
 /// Two handlers for one page, and a writer that has already written to the patch: it is not replaced again.
