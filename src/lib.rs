@@ -56,6 +56,7 @@ pub mod reloading;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
 pub mod sigpipe;
+mod sys;
 
 pub use error::Error;
 pub use observe::{Counters, Event, read_events};

@@ -1,44 +1,41 @@
-//! One lock around every change of seats. Handlers never take it.
+//! One lock around every change of seats. Handlers of ours never take it.
 //!
-//! It is taken by constructors, by foreign threads, perhaps inside a signal handler and perhaps in a
-//! forked child whose parent held it; so it is a word that names its holder, and no std lock.
+//! It is taken by constructors, by foreign threads, perhaps inside somebody's signal handler and perhaps in
+//! a forked child whose parent held it; so it is a word that names its holder, in memory that fork wipes
+//! ([`crate::sys::wiped`]), and no std lock. In a child it is free: each step under it leaves the seats whole.
 
 use crate::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// 0, or the process id of the holder above its thread id.
-static HOLDER: AtomicU64 = AtomicU64::new(0);
+use crate::sys::wiped;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Held while seats change.
-pub(crate) struct Lock(());
+pub(crate) struct Lock {
+    word: &'static AtomicU32,
+    me: u32,
+}
 
 /// Waits for the lock.
 ///
 /// # Errors
 /// [`Error::Reentered`] if this very thread holds it: we are in a handler that interrupted the holder.
+/// [`Error::System`] (ENOMEM) if the kernel has no memory for the word.
 pub(crate) fn lock() -> Result<Lock, Error> {
-    let process = u64::from(std::process::id());
-    let me = process << 32 | u64::from(thread_id());
-    let mut seen = 0;
+    let word = &wiped::words().ok_or(Error::System(libc::ENOMEM))?.seats;
+    let me = thread_id();
     loop {
         // Acquire pairs with the Release of `drop`: what the last holder wrote is seen.
-        match HOLDER.compare_exchange(seen, me, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => return Ok(Lock(())),
+        match word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Ok(Lock { word, me }),
             Err(holder) if holder == me => return Err(Error::Reentered),
-            // The holder was a thread of the process that forked us: it is not here to let go. Each
-            // step under the lock leaves the seats whole, so taking it over is safe.
-            Err(holder) if holder >> 32 != process => seen = holder,
-            Err(_) => {
-                seen = 0;
-                std::thread::sleep(std::time::Duration::from_micros(20));
-            }
+            Err(_) => std::thread::sleep(std::time::Duration::from_micros(20)),
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        HOLDER.store(0, Ordering::Release);
+        // In a child that was forked in between, the word is 0, or somebody else's by now.
+        let _ = self.word.compare_exchange(self.me, 0, Ordering::Release, Ordering::Relaxed);
     }
 }
 

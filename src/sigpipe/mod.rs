@@ -19,7 +19,6 @@
 mod elf;
 mod guard;
 mod handler;
-mod own_process;
 mod policy;
 pub(crate) mod runtime;
 

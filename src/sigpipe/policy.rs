@@ -1,6 +1,6 @@
 //! Setting the policy, asking for it, taking it back. Nothing here runs in a handler.
 
-use super::{handler, own_process, runtime};
+use super::{handler, runtime};
 use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
 use crate::error::Error;
 use crate::observe::counters;
@@ -100,7 +100,7 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
-    own_process::remember(held);
+    crate::sys::wiped::remember_process();
     let top = Disposition::read(SIGPIPE)?;
     if let Standing::OnTop { predecessor } = chain::standing_below(&WATCH, &top) {
         POLICY.store(FILTER, Ordering::Relaxed);

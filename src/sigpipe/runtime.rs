@@ -6,7 +6,7 @@
 use crate::chain::Lock;
 #[cfg(feature = "capi")]
 use crate::error::Error;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How many Go runtimes one process can hold: an executable and its c-shared libraries.
 const RUNTIMES: usize = 16;
@@ -85,12 +85,14 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
 /// A forked child believes what its parent saw: another thread of the parent may have held the dynamic
 /// loader's lock, and in the child nobody lets it go.
 pub(super) fn look_for_go(_held: &Lock) {
-    static LOOKED: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id();
-    if ![0, process].contains(&LOOKED.load(Ordering::Relaxed)) {
+    static LOOKED: AtomicBool = AtomicBool::new(false);
+    let Some(words) = crate::sys::wiped::words() else { return };
+    let here = words.looked.load(Ordering::Relaxed) != 0;
+    if LOOKED.load(Ordering::Relaxed) && !here {
         return;
     }
-    LOOKED.store(process, Ordering::Relaxed);
+    LOOKED.store(true, Ordering::Relaxed);
+    words.looked.store(1, Ordering::Relaxed);
     // Elsewhere there is no filter that would have to know.
     #[cfg(target_os = "linux")]
     super::elf::each_go_object(|low, high| {

@@ -3,9 +3,10 @@
 mod describe;
 mod echo;
 
-use super::{own_process, runtime};
+use super::runtime;
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring};
+use crate::sys::wiped;
 use echo::Echo;
 
 /// Whether this system's contexts show the system call that a SIGPIPE came from.
@@ -40,7 +41,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     let (code, sender) = (delivery.code()?, delivery.sender()?);
-    if code != echo::SI_USER || !own_process::is_own(sender) {
+    if code != echo::SI_USER || !wiped::is_own_process(sender) {
         return None;
     }
     echo::find(&delivery.registers()?, describe::is_broken, describe::can_break, describe::is_ring)

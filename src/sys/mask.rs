@@ -1,0 +1,132 @@
+//! The calling thread's signal mask, as the kernel has it.
+//!
+//! glibc's sigfillset(3) and pthread_sigmask(3) leave out signals 32 and 33, which it keeps for
+//! cancellation and for setuid(2) on all threads. A handler of theirs in the middle of ours is as bad as
+//! any other, so on Linux the mask goes to rt_sigprocmask(2) as 64 bits. Everything here is signal-safe.
+
+use std::ffi::c_int;
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask(Set);
+
+#[cfg(target_os = "linux")]
+type Set = u64;
+#[cfg(not(target_os = "linux"))]
+type Set = libc::sigset_t;
+
+impl Mask {
+    /// Blocks every signal in this thread and returns the mask before. SIGKILL, SIGSTOP and faults of this
+    /// very thread cannot be held back.
+    pub(crate) fn block_all() -> Self {
+        Self(exchange(libc::SIG_SETMASK, Some(full())))
+    }
+
+    /// Blocks one signal in this thread and returns the mask before.
+    pub(crate) fn block(signal: c_int) -> Self {
+        Self(exchange(libc::SIG_BLOCK, Some(only(signal))))
+    }
+
+    /// Lets one signal in.
+    pub(crate) fn unblock(signal: c_int) {
+        exchange(libc::SIG_UNBLOCK, Some(only(signal)));
+    }
+
+    /// The mask now.
+    pub(crate) fn now() -> Self {
+        Self(exchange(libc::SIG_BLOCK, None))
+    }
+
+    /// Makes this the thread's mask.
+    pub(crate) fn restore(self) {
+        exchange(libc::SIG_SETMASK, Some(self.0));
+    }
+
+    pub(crate) fn holds(self, signal: c_int) -> bool {
+        holds(self.0, signal)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn full() -> Set {
+    u64::MAX
+}
+
+#[cfg(target_os = "linux")]
+fn only(signal: c_int) -> Set {
+    u32::try_from(signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0)
+}
+
+#[cfg(target_os = "linux")]
+fn holds(set: Set, signal: c_int) -> bool {
+    set & only(signal) != 0
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(how: c_int, new: Option<Set>) -> Set {
+    let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut before: Set = 0;
+    // SAFETY: null or one set of the kernel's size, and room for another. The call changes nothing else.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, new, &raw mut before, size_of::<Set>()) };
+    before
+}
+
+#[cfg(not(target_os = "linux"))]
+fn empty() -> Set {
+    let mut set = std::mem::MaybeUninit::<Set>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: zeroed and emptied: a set of numbers.
+    unsafe { set.assume_init() }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn full() -> Set {
+    let mut set = empty();
+    // SAFETY: an initialised set.
+    unsafe { libc::sigfillset(&raw mut set) };
+    set
+}
+
+#[cfg(not(target_os = "linux"))]
+fn only(signal: c_int) -> Set {
+    let mut set = empty();
+    // SAFETY: an initialised set; a number that is no signal changes nothing.
+    unsafe { libc::sigaddset(&raw mut set, signal) };
+    set
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holds(set: Set, signal: c_int) -> bool {
+    // SAFETY: an initialised set.
+    unsafe { libc::sigismember(&raw const set, signal) == 1 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(how: c_int, new: Option<Set>) -> Set {
+    let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut before = empty();
+    // SAFETY: null or a set, and room for another.
+    unsafe { libc::pthread_sigmask(how, new, &raw mut before) };
+    before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_blocked_is_seen_and_goes_again() {
+        let before = Mask::block_all();
+        let now = Mask::now();
+        assert!(now.holds(libc::SIGPIPE) && now.holds(libc::SIGTERM));
+        #[cfg(target_os = "linux")]
+        assert!(now.holds(32) && now.holds(33), "the C library's own signals");
+        before.restore();
+        assert_eq!(Mask::now().holds(libc::SIGTERM), before.holds(libc::SIGTERM));
+        let before = Mask::block(libc::SIGUSR1);
+        assert!(Mask::now().holds(libc::SIGUSR1) && !before.holds(libc::SIGUSR1));
+        Mask::unblock(libc::SIGUSR1);
+        assert!(!Mask::now().holds(libc::SIGUSR1));
+    }
+}
