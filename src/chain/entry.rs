@@ -5,6 +5,7 @@
 //! handler may hold the address for ever. They are used again only over the same predecessor.
 
 use super::disposition::Disposition;
+#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
 use super::handler::deliver;
 use super::seat::Watch;
 use std::cell::UnsafeCell;
@@ -112,6 +113,7 @@ impl Entry {
 
 static ENTRIES: [Entry; ENTRY_POINTS] = [const { Entry::free() }; ENTRY_POINTS];
 
+#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
 macro_rules! functions {
     ($($index:literal)*) => {
         [$({
@@ -119,6 +121,29 @@ macro_rules! functions {
                 // SAFETY: the kernel, or a handler that stands above and passes on what it got, calls
                 // with the arguments of an SA_SIGINFO handler.
                 unsafe { deliver($index, signal, info, context) }
+            }
+            entry as Function
+        }),*]
+    };
+}
+
+/// Where the second and the third argument are not to be believed before SP, x29 and x30 have been looked at.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+macro_rules! functions {
+    ($($index:literal)*) => {
+        [$({
+            #[unsafe(naked)]
+            unsafe extern "C" fn entry(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+                std::arch::naked_asm!(
+                    "hint #34", // bti c
+                    "mov x3, sp",
+                    "mov x4, x30",
+                    "mov x5, x29",
+                    "mov x6, #{index}",
+                    "b {arrive}",
+                    index = const $index,
+                    arrive = sym super::handler::arrive,
+                )
             }
             entry as Function
         }),*]

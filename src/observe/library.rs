@@ -42,8 +42,24 @@ impl Name {
 
 #[cfg(target_os = "linux")]
 pub(super) fn caller(event: &Event) -> Option<Name> {
-    let addresses = std::iter::once(event.pc).chain(event.stack);
+    let addresses = std::iter::once(event.pc).chain(event.stack).map(without_signature);
     addresses.filter_map(|address| object_with_code_at(address as usize)).find(|name| !name.is_plumbing())
+}
+
+/// The address without the bits that prove where it came from: functions that were built with branch protection sign the
+/// address that they return to, and keep it so in x30 and on the stack. Other words change, too, and mean nothing before and after.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+fn without_signature(mut address: u64) -> u64 {
+    // SAFETY: `xpaclri`, which does nothing on processors that do not know it: changes x30 only.
+    unsafe {
+        std::arch::asm!("hint #7", inout("x30") address, options(pure, nomem, nostack, preserves_flags));
+    }
+    address
+}
+
+#[cfg(all(target_os = "linux", not(target_arch = "aarch64")))]
+fn without_signature(address: u64) -> u64 {
+    address
 }
 
 #[cfg(not(target_os = "linux"))]

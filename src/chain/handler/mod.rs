@@ -7,6 +7,10 @@
 
 mod default_action;
 mod fault;
+#[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
+mod first_argument;
+#[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
+mod frame;
 mod nesting;
 mod predecessor;
 mod registers;
@@ -17,6 +21,8 @@ use super::entry::entry;
 use crate::observe::counters;
 pub use fault::Fault;
 pub(crate) use fault::General;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+pub(super) use frame::arrive;
 use predecessor::{base_action, run};
 pub use registers::Registers;
 use std::ffi::{c_int, c_void};
@@ -75,6 +81,14 @@ impl Delivery<'_> {
     pub fn registers(&self) -> Option<Registers> {
         // SAFETY: null, or the context of this delivery.
         unsafe { Registers::of(self.context) }
+    }
+
+    /// The first argument of the system call that [`Self::registers`] shows, where the processor has overwritten it and it
+    /// is certain that it still is in some other place; 32 bits of it. Signal-safe.
+    #[must_use]
+    pub fn first_argument(&self) -> Option<u32> {
+        // SAFETY: null, or the context of this delivery.
+        unsafe { Registers::first_argument(self.context) }
     }
 
     /// Tells copies of this library further down the line that the delivery may be swallowed. Signal-safe.

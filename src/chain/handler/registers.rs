@@ -41,16 +41,27 @@ impl Registers {
     /// `context` is null or points to the context of a delivery that is under way on this thread.
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub(super) unsafe fn of(context: *const c_void) -> Option<Self> {
-        let mut context = context.cast::<libc::ucontext_t>();
-        for _ in 0..FRAMES {
-            // SAFETY: by this function's contract, or a frame that the kernel has just stacked.
-            let machine = unsafe { &context.as_ref()?.uc_mcontext };
-            if let Some(outer) = processor::stacked_frame(machine) {
-                context = outer;
-                continue;
-            }
-            return processor::after_system_call(machine);
-        }
+        // SAFETY: by this function's contract.
+        processor::after_system_call(unsafe { innermost(context) }?)
+    }
+
+    /// The first argument of that system call, 32 bits of it, where [`Self::arguments`] are not known and the code before
+    /// the call shows that it still is in some other place (aarch64).
+    ///
+    /// # Safety
+    /// As for [`Self::of`], which must have found something.
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    pub(super) unsafe fn first_argument(context: *const c_void) -> Option<u32> {
+        // SAFETY: by this function's contract.
+        processor::first_argument(unsafe { innermost(context) }?)
+    }
+
+    /// Elsewhere it is known or unknown for good.
+    ///
+    /// # Safety
+    /// None needed here.
+    #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
+    pub(super) unsafe fn first_argument(_context: *const c_void) -> Option<u32> {
         None
     }
 
@@ -62,6 +73,24 @@ impl Registers {
     pub(super) unsafe fn of(_context: *const c_void) -> Option<Self> {
         None
     }
+}
+
+/// The registers of the code that was interrupted first, beneath the frames of handlers that have not run yet.
+///
+/// # Safety
+/// As for [`Registers::of`].
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn innermost<'a>(context: *const c_void) -> Option<&'a libc::mcontext_t> {
+    let mut context = context.cast::<libc::ucontext_t>();
+    for _ in 0..FRAMES {
+        // SAFETY: by this function's contract, or a frame that the kernel has just stacked.
+        let machine = unsafe { &context.as_ref()?.uc_mcontext };
+        match processor::stacked_frame(machine) {
+            Some(outer) => context = outer,
+            None => return Some(machine),
+        }
+    }
+    None
 }
 
 /// x86-64: `syscall` leaves the return address in RCX and the flags in R11, the result in RAX.
@@ -125,27 +154,29 @@ mod processor {
 /// aarch64: `svc` leaves its number in x8; the result takes the place of the first argument in x0.
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod processor {
+    use super::super::first_argument::{self, Place};
+    use super::super::frame::{CONTEXT, Entered, Own};
     use super::Registers;
+    use crate::observe::in_handler::read_own_memory;
 
-    /// `struct rt_sigframe`: siginfo (128), ucontext (arch/arm64/kernel/signal.c). At the entry of a handler
-    /// SP and x1 point to the siginfo and x2 to the ucontext.
+    /// The context that a handler has been entered with, whatever the flags of its disposition.
     pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
-        let [signal, info, context] = [0, 1, 2].map(|number| machine.regs[number]);
-        let entry = info == machine.sp && context == info.wrapping_add(128) && (1..=64).contains(&signal);
-        entry.then_some(context as *const libc::ucontext_t)
+        let [signal, info, context, record, back_to] = [0, 1, 2, 29, 30].map(|number| machine.regs[number]);
+        let entered = Entered {
+            signal,
+            info: info as usize,
+            context: context as usize,
+            stack: machine.sp as usize,
+            record: record as usize,
+            back_to: back_to as usize,
+        };
+        entered.frame(&Own).map(|_| (entered.stack + CONTEXT) as *const libc::ucontext_t)
     }
 
     pub(super) fn after_system_call(machine: &libc::mcontext_t) -> Option<Registers> {
         /// `svc #0`
         const SVC: u32 = 0xd400_0001;
-        let before = machine.pc.checked_sub(4)?;
-        // The page of `pc` is mapped; the page before it need not be.
-        if machine.pc % 4096 == 0 {
-            return None;
-        }
-        // SAFETY: the four bytes before `pc` lie in the page that is being executed.
-        let instruction = unsafe { (before as *const u32).read_volatile() };
-        (instruction == SVC).then(|| Registers {
+        (instruction_before(machine.pc as usize)? == SVC).then(|| Registers {
             pc: machine.pc as usize,
             result: machine.regs[0] as i64,
             arguments: None,
@@ -154,5 +185,34 @@ mod processor {
             stack: machine.sp as usize,
             link: Some(machine.regs[30] as usize),
         })
+    }
+
+    /// One `svc` in 1,024 is the last word of its page. That page is mapped if `svc` was there, and the kernel is asked: code
+    /// that was jumped to at the beginning of its page may have nothing before it.
+    fn instruction_before(pc: usize) -> Option<u32> {
+        let before = pc.checked_sub(4)?;
+        if pc % 4096 != 0 {
+            // SAFETY: the four bytes before `pc` lie in the page that is being executed.
+            return Some(unsafe { (before as *const u32).read_volatile() });
+        }
+        let mut instruction = 0_u32;
+        let to = libc::iovec { iov_base: (&raw mut instruction).cast(), iov_len: 4 };
+        let from = libc::iovec { iov_base: before as *mut _, iov_len: 4 };
+        // SAFETY: room for as many bytes.
+        (unsafe { read_own_memory(&to, &[from]) } == 4).then_some(instruction)
+    }
+
+    /// The lower half of the first argument of the system call that ended before `pc`, if it is certain where it still is.
+    pub(super) fn first_argument(machine: &libc::mcontext_t) -> Option<u32> {
+        let svc = (machine.pc as usize).checked_sub(4)?;
+        match first_argument::place(svc)? {
+            Place::Register(number) => machine.regs.get(number).map(|register| *register as u32),
+            Place::Constant(value) => Some(u32::from(value)),
+            Place::Stack(offset) => {
+                let slot = (machine.sp as usize).checked_add(offset)?;
+                // SAFETY: the interrupted code has just read the same slot of its stack.
+                Some(unsafe { (slot as *const u32).read_volatile() })
+            }
+        }
     }
 }

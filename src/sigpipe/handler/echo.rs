@@ -97,6 +97,16 @@ fn descriptor(register: u64) -> Option<c_int> {
     (register <= 0x7fff_ffff).then_some(register as c_int)
 }
 
+/// The descriptor that was written to, where the first argument is not among the registers: `first` looks for it in
+/// other places, and says none where it is not certain.
+pub(super) fn hidden_descriptor(registers: &Registers, first: impl Fn() -> Option<u32>) -> Option<c_int> {
+    let register = match registers.number.and_then(target)? {
+        0 => u64::from(first()?),
+        later => *registers.rest.get(later - 1)?,
+    };
+    descriptor(register)
+}
+
 /// Which argument of a system call that can raise SIGPIPE is the descriptor that is written to; none for all
 /// other calls.
 fn target(number: u64) -> Option<usize> {
@@ -258,6 +268,20 @@ mod tests {
         assert_eq!(ring(&x86(1, [6, 1, 1])), None);
         assert_eq!(ring(&x86(-22, [5, 1, 1])), None);
         assert_eq!(ring(&aarch64(1, libc::SYS_io_uring_enter)), Some(None));
+    }
+
+    #[test]
+    fn on_aarch64_the_descriptor_is_where_it_still_is_or_unknown() {
+        let hidden = |number: libc::c_long, first: Option<u32>| {
+            let registers = Registers { rest: [8, 9, 0, 0, 0], ..aarch64(EPIPE, number) };
+            hidden_descriptor(&registers, || first)
+        };
+        assert_eq!(hidden(libc::SYS_write, Some(7)), Some(7));
+        assert_eq!(hidden(libc::SYS_write, Some(u32::MAX)), None);
+        assert_eq!(hidden(libc::SYS_sendfile, None), None);
+        assert_eq!(hidden(libc::SYS_tee, None), Some(8));
+        assert_eq!(hidden(libc::SYS_splice, Some(7)), Some(9));
+        assert_eq!(hidden(libc::SYS_kill, Some(7)), None);
     }
 
     #[test]

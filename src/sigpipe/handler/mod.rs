@@ -44,7 +44,13 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     if code != echo::SI_USER || !wiped::is_own_process(sender) {
         return None;
     }
-    echo::find(&delivery.registers()?, describe::is_broken, describe::can_break, describe::is_ring)
+    let registers = delivery.registers()?;
+    let mut echo = echo::find(&registers, describe::is_broken, describe::can_break, describe::is_ring)?;
+    if registers.arguments.is_none() {
+        let hidden = echo::hidden_descriptor(&registers, || delivery.first_argument());
+        echo.fd = hidden.filter(|fd| describe::can_break(*fd));
+    }
+    Some(echo)
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
