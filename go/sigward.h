@@ -157,8 +157,11 @@ typedef struct sigward_counters {
     uint64_t healed;
     // Guarded maps there are now.
     uint64_t maps;
+    // Maps that were closed while a handler was at work on them and did not end within a second: their addresses, descriptor and
+    // slot stay taken for ever.
+    uint64_t leaked;
     // Zero; room for later counters.
-    uint64_t reserved[4];
+    uint64_t reserved[3];
 } sigward_counters;
 
 // One swallowed SIGPIPE, or one loss in a guarded map. Field for field `sigward_event` in C.
@@ -641,6 +644,10 @@ int sigward_map_flush(struct sigward_map *map);
 
 // Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
 // closed map is the caller's defect; a debug build of the library says so and aborts.
+//
+// Waits for faults that are being dealt with, at most a second. If one still is then (its file system does not answer, or its
+// thread was killed in a process that shares our memory), the map's addresses and descriptor are never given back: leaked
+// in sigward_counters.
 //
 // Returns 0.
 int sigward_map_close(struct sigward_map *map);

@@ -370,6 +370,10 @@ pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
 /// Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
 /// closed map is the caller's defect; a debug build of the library says so and aborts.
 ///
+/// Waits for faults that are being dealt with, at most a second. If one still is then (its file system does not answer, or its
+/// thread was killed in a process that shares our memory), the map's addresses and descriptor are never given back: leaked
+/// in sigward_counters.
+///
 /// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_close(map: *mut sigward_map) -> c_int {

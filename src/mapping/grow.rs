@@ -126,14 +126,14 @@ impl Map {
     }
 
     pub(super) fn grow_in_place(&self, new_len: u64) -> Result<(), Error> {
-        let (slot, held) = self.lock_to_grow();
+        let (slot, held) = self.lock_to_grow()?;
         self.lengthen(slot, new_len, &held)
     }
 
     /// For C: in place, or else elsewhere, with other threads reading all the time.
     #[cfg(feature = "capi")]
     pub(crate) fn grow(&self, new_len: u64) -> Result<(), Error> {
-        let (slot, held) = self.lock_to_grow();
+        let (slot, held) = self.lock_to_grow()?;
         match self.lengthen(slot, new_len, &held) {
             Err(Error::Capacity { .. }) => {}
             done => return done,
@@ -173,12 +173,12 @@ impl Map {
     }
 
     /// The slot that the map has now, and its lock: a grower before us may have moved the map.
-    fn lock_to_grow(&self) -> (&'static Slot, GrowLock<'static>) {
+    fn lock_to_grow(&self) -> Result<(&'static Slot, GrowLock<'static>), Error> {
         loop {
             let slot = self.slot();
-            let held = slot.wiped().wait_to_grow();
+            let held = slot.wiped().lock_to_grow().ok_or(Error::Signal(crate::Error::Reentered))?;
             if std::ptr::eq(slot, self.slot()) {
-                return (slot, held);
+                return Ok((slot, held));
             }
         }
     }

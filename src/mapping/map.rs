@@ -145,6 +145,7 @@ impl Map {
         Err(match refused {
             Refused::Overlap => Error::Overlap,
             Refused::NoMemory => Error::System { call: "mmap", errno: libc::ENOMEM },
+            Refused::Reentered => Error::Signal(crate::Error::Reentered),
             Refused::OutOfReach => Error::System { call: "mmap", errno: libc::ENOTSUP },
         })
     }
@@ -389,11 +390,21 @@ const BEYOND: Error = Error::Invalid("the range is not within the map");
 impl Drop for Map {
     fn drop(&mut self) {
         drop(self.take_older());
-        registry::withdraw(self.slot());
+        let quiet = registry::withdraw(self.slot());
         let facts = self.facts();
+        let (start, length) = (facts.pages.start as *mut _, facts.pages.len());
+        if !quiet {
+            // A handler is at work on the map and may put zeros there yet: nobody else may ever have the addresses. The file goes.
+            if !facts.adopted {
+                let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
+                // SAFETY: pages of this map, which no borrow is left of.
+                unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
+            }
+            return;
+        }
         if !facts.adopted {
             // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
-            unsafe { libc::munmap(facts.pages.start as *mut _, facts.pages.len()) };
+            unsafe { libc::munmap(start, length) };
         }
         give_back(facts);
         registry::release(self.slot());

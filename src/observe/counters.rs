@@ -39,6 +39,7 @@ pub(crate) static MAPS: Counter = Counter::zero();
 pub(crate) static FAULTS: Counter = Counter::zero();
 pub(crate) static PATCHES: Counter = Counter::zero();
 pub(crate) static HEALED: Counter = Counter::zero();
+pub(crate) static LEAKED: Counter = Counter::zero();
 
 /// All counters at about one moment: each is exact, their sum may be one delivery apart.
 ///
@@ -70,8 +71,11 @@ pub struct Counters {
     pub healed: u64,
     /// Guarded maps there are now.
     pub maps: u64,
+    /// Maps that were closed while a handler was at work on them and did not end within a second: their addresses, descriptor and
+    /// slot stay taken for ever.
+    pub leaked: u64,
     /// Zero; room for later counters.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
 }
 
 impl Counters {
@@ -96,7 +100,8 @@ impl Counters {
             patches: PATCHES.get(),
             healed: HEALED.get(),
             maps: MAPS.get(),
-            reserved: [0; 4],
+            leaked: LEAKED.get(),
+            reserved: [0; 3],
         }
     }
 }

@@ -14,6 +14,9 @@ use std::ops::Range;
 pub(super) enum Finding {
     /// The page can be had again, as it was: nothing is lost.
     Healed,
+    /// The file has all of it, and the system has no page of this size for a private copy: the writer's death, as without us. A patch
+    /// would throw away what is there.
+    NoRoom,
     /// Bytes are lost.
     Lost {
         /// Cause and errno.
@@ -75,6 +78,9 @@ fn in_file(
             return Finding::Healed;
         }
     } else if are_there(&page, needs_space) {
+        if write && !needs_space && !are_there(&page, true) {
+            return Finding::NoRoom;
+        }
         // What is written through the map itself moves the time of change: then that is no sign.
         let as_mapped = facts.is_written_through() || file.changed == facts.identity.changed;
         if is_long && as_mapped {
@@ -103,6 +109,12 @@ fn without_descriptor(facts: &Facts, delivered: &Delivered, page: Range<usize>) 
 
 fn lost(cause: Cause, errno: c_int, from: usize, pages: Range<usize>) -> Finding {
     Finding::Lost { fault: Fault::of(cause, errno), from, pages }
+}
+
+/// A page that looks as if it were there, and is not.
+pub(super) fn unknown(facts: &Facts, address: usize) -> Finding {
+    let page = page_of(facts, address);
+    lost(Cause::Unknown, libc::EFAULT, page.start, page)
 }
 
 /// The page, or huge page, of an address.

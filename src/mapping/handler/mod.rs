@@ -12,14 +12,16 @@ mod cause;
 mod describe;
 mod patch;
 pub(super) mod present;
+mod progress;
 
+use super::registry::lock::thread_id;
 use super::registry::pin::pin;
 use super::registry::{Slot, find};
 use super::{copy, spare};
 use crate::chain::{Delivery, Fault, Verdict};
 use crate::observe::counters;
+use progress::is_stuck;
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 
 /// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news that can wait.
 const ADDRESS: c_int = 2;
@@ -33,7 +35,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     let Some(fault) = delivery.fault().filter(|_| delivery.active) else {
         return Verdict::PassOn;
     };
-    let ours = copy::fixup(delivery, &fault) || settle(&fault);
+    let ours = copy::fixup(delivery, &fault) || settle(delivery, &fault);
     if !ours {
         return Verdict::PassOn;
     }
@@ -42,35 +44,58 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 }
 
 /// Makes the faulting instruction go on, if a guarded map lost what it wants.
-fn settle(fault: &Fault) -> bool {
-    if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) {
+///
+/// All signals are blocked before the map is pinned and let in after the pin is given back. So no handler that stands above ours,
+/// or interrupts it, can end this thread, jump out of it, fork or meet the same map while there is something to give back.
+fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
+    if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || find(fault.address).is_none() {
         return false;
-    }
-    let Some(pinned) = pin(|| find(fault.address), Slot::wiped) else {
-        return false;
-    };
-    let slot = pinned.slot;
-    if slot.facts().retired {
-        // Since this fault zeros have come there.
-        return true;
     }
     let signals = AllSignals::block();
-    let settled = match slot.wiped().try_lock() {
-        Some(lock) => patch::settle(slot, fault, &lock),
-        // Another thread is at it. Running the instruction again either finds its patch or comes back here.
-        None => give_way(),
-    };
+    let settled = pin(|| find(fault.address), Slot::wiped)
+        .is_some_and(|pinned| settle_pinned(pinned.slot, &Met::new(delivery, fault)));
     signals.restore();
     settled
+}
+
+fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
+    if slot.facts().retired {
+        // Since this fault zeros have come there.
+        return !is_stuck(met);
+    }
+    match slot.wiped().wait_to_patch(met.thread) {
+        Some(lock) => patch::settle(slot, met, &lock),
+        // Another thread has been at it for long: its file system does not answer. Running the instruction again either finds its
+        // patch or comes back here.
+        None => true,
+    }
+}
+
+/// A fault, and who met it.
+struct Met<'a> {
+    fault: &'a Fault,
+    /// The thread's id.
+    thread: u32,
+    /// Of the interrupted code's registers.
+    sum: u64,
+}
+
+impl<'a> Met<'a> {
+    fn new(delivery: &Delivery<'_>, fault: &'a Fault) -> Self {
+        let registers = delivery.general().map(|general| general.map(|register| register as u64));
+        let add = |sum: u64, register: &u64| sum.rotate_left(7).wrapping_mul(31) ^ register;
+        let sum = registers.iter().flatten().fold(fault.pc as u64, add);
+        Self { fault, thread: thread_id(), sum }
+    }
 }
 
 /// Runs `work` on a slot while no handler is at work on it. Not for handlers.
 pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> T {
     let signals = AllSignals::block();
+    let me = thread_id();
     let lock = loop {
-        match slot.wiped().try_lock() {
-            Some(lock) => break lock,
-            None => std::thread::yield_now(),
+        if let Some(lock) = slot.wiped().wait_to_patch(me) {
+            break lock;
         }
     };
     let done = work();
@@ -79,25 +104,38 @@ pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// All signals blocked, 32 and 33 as well, which the C library's own sets leave out: the first cancels threads.
 #[cfg(target_os = "linux")]
-fn give_way() -> bool {
-    // SAFETY: no arguments.
-    unsafe { libc::syscall(libc::SYS_sched_yield) };
-    true
+struct AllSignals(u64);
+
+#[cfg(target_os = "linux")]
+impl AllSignals {
+    fn block() -> Self {
+        let mut before = 0_u64;
+        Self::exchange(u64::MAX, &raw mut before);
+        Self(before)
+    }
+
+    fn restore(self) {
+        Self::exchange(self.0, std::ptr::null_mut());
+    }
+
+    /// The kernel's sets are 64 bits on every processor but MIPS.
+    fn exchange(mask: u64, before: *mut u64) {
+        let (size, how) = (size_of::<u64>(), libc::SIG_SETMASK);
+        // SAFETY: a set of the kernel's size, and null or room for another.
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const mask, before, size) };
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_way() -> bool {
-    true
-}
-
-/// All signals blocked: a handler that interrupted this one and met the same map would wait for its lock for ever.
 struct AllSignals(libc::sigset_t);
 
+#[cfg(not(target_os = "linux"))]
 impl AllSignals {
     fn block() -> Self {
-        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: room for a set.
         unsafe { libc::sigfillset(all.as_mut_ptr()) };
         // SAFETY: a filled set, and room for the old one.

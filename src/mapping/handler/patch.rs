@@ -6,30 +6,38 @@
 use super::area::{Reach, reach};
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
-use super::{Fault as Delivered, backing, describe, spare};
-use crate::mapping::registry::Slot;
+use super::{Met, backing, cause, describe, is_stuck, spare};
 use crate::mapping::registry::wiped::PatchLock;
+use crate::mapping::registry::{self, Slot};
 use crate::observe::counters;
 use std::ffi::c_int;
 use std::ops::Range;
 
 /// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
-pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -> bool {
+pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
+    let delivered = met.fault;
     let Some(reach) = reach(slot, delivered.address) else { return false };
     if slot.is_patched(delivered.address) {
-        return is_over(slot, delivered, &reach, held);
+        return is_over(slot, met, &reach, held);
     }
     let offset = delivered.address.saturating_sub(slot.facts().data) as u64;
-    if slot.is_scattered() && slot.poison().lowest() <= offset && is_there(slot, delivered) {
+    if slot.is_scattered() && slot.poison().lowest() <= offset && is_there(slot, met) {
         // A patch that nobody remembers.
         return true;
     }
-    match find(slot, delivered) {
+    let finding = match find(slot, delivered) {
+        Finding::Healed if is_stuck(met) => cause::unknown(slot.facts(), delivered.address),
+        finding => finding,
+    };
+    match finding {
         Finding::Healed => counters::HEALED.add(),
+        Finding::NoRoom => return false,
         Finding::Lost { mut fault, from, pages } => {
             fault.offset = from.saturating_sub(slot.facts().data) as u64;
             describe::complete(&mut fault, delivered);
             slot.publish(&fault);
+            let stuck = pages.is_empty() && is_stuck(met);
+            let pages = if stuck { page_of(slot.facts(), delivered.address) } else { pages };
             let pages = pages.start.max(reach.pages.start)..pages.end.min(reach.pages.end);
             if !replace(slot, delivered.address, &pages, held) {
                 return false;
@@ -42,13 +50,15 @@ pub(super) fn settle(slot: &Slot, delivered: &Delivered, held: &PatchLock<'_>) -
 
 /// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or the page is lost anew (the
 /// patch's memory is damaged, an adopted map's owner has mapped the file there again), and then it is replaced once more.
-fn is_over(slot: &Slot, delivered: &Delivered, reach: &Reach, held: &PatchLock<'_>) -> bool {
-    let page = page_of(slot.facts(), delivered.address);
-    is_there(slot, delivered) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, held)
+fn is_over(slot: &Slot, met: &Met<'_>, reach: &Reach, held: &PatchLock<'_>) -> bool {
+    let page = page_of(slot.facts(), met.fault.address);
+    is_there(slot, met) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, held)
 }
 
-fn is_there(slot: &Slot, delivered: &Delivered) -> bool {
-    are_there(&page_of(slot.facts(), delivered.address), delivered.write.unwrap_or(false))
+/// Whether the kernel says that the page can be had, and is believed.
+fn is_there(slot: &Slot, met: &Met<'_>) -> bool {
+    let page = page_of(slot.facts(), met.fault.address);
+    are_there(&page, met.fault.write.unwrap_or(false)) && !is_stuck(met)
 }
 
 /// Replaces the pages that are not patches yet; at least the one that `address` is in.
@@ -98,6 +108,12 @@ fn share_huge_zeros(protection: c_int, pages: &Range<usize>) {
 #[cfg(not(target_os = "linux"))]
 fn share_huge_zeros(_protection: c_int, _pages: &Range<usize>) {}
 
+/// Whether the map's addresses still lead to it. They do while it is pinned, but for one that was closed by somebody who had waited
+/// for this handler longer than the bound allows: its own pages stay unused for ever then, an adopted map's may be anybody's.
+fn is_registered(slot: &Slot, pages: &Range<usize>) -> bool {
+    registry::find(pages.start).is_some_and(|found| std::ptr::eq(found, slot))
+}
+
 fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
     let kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
@@ -108,6 +124,10 @@ fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
     };
     let address = pages.start as *mut libc::c_void;
     for _ in 0..ATTEMPTS {
+        if !is_registered(slot, pages) {
+            // Closing has waited for us for too long, and has gone on.
+            return true;
+        }
         // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
         let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, offset) };
         if patch != libc::MAP_FAILED {

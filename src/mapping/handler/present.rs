@@ -58,7 +58,7 @@ fn can_be_read(address: usize) -> bool {
 
 /// The errno of the system call before. Signal-safe: the handler's entry saves and restores it.
 #[cfg(target_os = "linux")]
-pub(super) fn errno() -> c_int {
+pub(crate) fn errno() -> c_int {
     // SAFETY: no arguments; the address is this thread's errno.
     let location = unsafe { libc::__errno_location() };
     // SAFETY: as above.

@@ -1,5 +1,6 @@
 //! Which addresses are guarded: registering a map, finding it from an address, taking it away.
 
+pub(crate) mod lock;
 mod memory;
 #[cfg(all(test, sigward_loom))]
 mod model;
@@ -13,10 +14,11 @@ pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
 use super::handler::area::{keep_no_longer, keep_open};
-use crate::observe::counters::MAPS;
+use crate::observe::counters::{LEAKED, MAPS};
+use lock::{Lock, Locked};
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wiped::Wiped;
 
 /// Maps of others among those that are registered.
@@ -24,7 +26,7 @@ static ADOPTED: AtomicU32 = AtomicU32::new(0);
 /// Slots that nobody uses.
 static FREE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// A lock in a page that fork clears: see [`wiped`].
-static LOCK: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+static LOCK: AtomicPtr<Lock> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Why a range cannot be registered.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum Refused {
     NoMemory,
     /// The addresses are beyond what the table reaches.
     OutOfReach,
+    /// This thread is in the middle of another change: it was interrupted by a signal whose handler came here.
+    Reentered,
 }
 
 /// How many maps are registered.
@@ -49,7 +53,7 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
     if range.end > table::REACH {
         return Err(Refused::OutOfReach);
     }
-    let held = Held::new().ok_or(Refused::NoMemory)?;
+    let held = hold()?;
     let inner = over.map_or(range.end..range.end, |over| over.facts().pages.clone());
     let sides = [range.start..inner.start, inner.end..range.end];
     // The kernel has given no two mappings the same address: only one of others can stand there, after its time.
@@ -77,48 +81,65 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
 
 /// Takes a map out of the registry and waits until no handler is at work on it. Then the caller may do with the memory what
 /// it likes, and calls [`release`].
-pub(crate) fn withdraw(slot: &'static Slot) {
-    forget(slot, &slot.facts().pages);
-    wait_until_quiet(slot);
+///
+/// False if a handler still is after a second: its file system does not answer, or it was killed in a process that shares our memory.
+/// Then all that the slot knows must stay as long as the process: the descriptor, and, of a map of our own, the addresses.
+pub(crate) fn withdraw(slot: &'static Slot) -> bool {
+    let quiet = forget(slot, &slot.facts().pages) && wait_until_quiet(slot);
     MAPS.subtract();
+    quiet
 }
 
-fn wait_until_quiet(slot: &Slot) {
-    let mut spins = 0_u32;
-    while !pin::is_quiet(slot.wiped()) {
-        spins += 1;
-        if spins < 100 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
+/// Waits, at most for a second: see [`withdraw`].
+fn wait_until_quiet(slot: &Slot) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const SPINS: usize = 100;
+    for _ in 0..SPINS {
+        if pin::is_quiet(slot.wiped()) {
+            return true;
+        }
+        std::hint::spin_loop();
     }
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_micros(20));
+        if pin::is_quiet(slot.wiped()) {
+            return true;
+        }
+    }
+    LEAKED.add();
+    false
 }
 
 /// The first address in the range that is guarded.
 pub(crate) fn guarded_in(range: &Range<usize>) -> Option<usize> {
-    let _held = Held::new()?;
+    let _held = hold().ok()?;
     table::any_in(range).map(|(address, _)| address)
 }
 
 /// The first address in the range that is not guarded.
 pub(crate) fn gap_in(range: &Range<usize>) -> Option<usize> {
-    let _held = Held::new()?;
+    let _held = hold().ok()?;
     table::gap_in(range)
 }
 
-/// Takes a part of a map that is still registered out of the table: faults there are not caught any more.
-pub(crate) fn forget(slot: &'static Slot, part: &Range<usize>) {
-    if let Some(_held) = Held::new()
-        && !table::remove(part, slot)
-    {
+/// Takes a part of a map that is still registered out of the table: faults there are not caught any more. False if the registry is
+/// in the middle of a change of this very thread's.
+pub(crate) fn forget(slot: &'static Slot, part: &Range<usize>) -> bool {
+    let Ok(_held) = hold() else { return false };
+    if !table::remove(part, slot) {
         table::remove(&slot.facts().pages, slot);
     }
+    true
 }
 
 /// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up there later, and runs again.
-/// False if the registry has no memory: then the map stays registered.
+/// False if the registry has no memory: then the map stays registered; or if a handler is at work on it for ever, as in [`withdraw`].
 pub(crate) fn retire(slot: &'static Slot) -> bool {
     static RETIRED: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
     let range = slot.facts().pages.clone();
     {
-        let Some(held) = Held::new() else { return false };
+        let Ok(held) = hold() else { return false };
         if RETIRED.load(Ordering::Acquire).is_null() {
             let Some(new) = take_slot(&held) else { return false };
             let facts =
@@ -132,14 +153,15 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
             return false;
         }
     }
-    wait_until_quiet(slot);
     MAPS.subtract();
-    true
+    wait_until_quiet(slot)
 }
 
-/// Gives a withdrawn slot back. Nobody may use it any more.
+/// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays as it is for ever.
 pub(crate) fn release(slot: &'static Slot) {
-    if let Some(held) = Held::new() {
+    if let Ok(held) = hold()
+        && pin::is_quiet(slot.wiped())
+    {
         if slot.facts().adopted && ADOPTED.fetch_sub(1, Ordering::Relaxed) == 1 {
             keep_no_longer();
         }
@@ -183,24 +205,11 @@ fn more_slots(held: &Held) -> Option<()> {
 }
 
 /// The lock of the registry. No handler takes it.
-struct Held(&'static AtomicU32);
+struct Held(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>);
 
-impl Held {
-    fn new() -> Option<Self> {
-        let lock = lock_word()?;
-        let mut spins = 0_u32;
-        while lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            spins += 1;
-            if spins < 100 { std::hint::spin_loop() } else { std::thread::sleep(Duration::from_micros(20)) }
-        }
-        Some(Self(lock))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
-    }
+fn hold() -> Result<Held, Refused> {
+    let lock = lock_word().ok_or(Refused::NoMemory)?;
+    lock.lock().map(Held).ok_or(Refused::Reentered)
 }
 
 /// A word of its own that is 0 again in a forked child; null if the kernel has no memory.
@@ -210,14 +219,14 @@ pub(crate) fn word_wiped_on_fork() -> *mut AtomicU32 {
 }
 
 /// Where the lock is: made by whoever comes first.
-fn lock_word() -> Option<&'static AtomicU32> {
+fn lock_word() -> Option<&'static Lock> {
     if LOCK.load(Ordering::Acquire).is_null() {
-        let made = memory::wiped_on_fork::<AtomicU32>(1);
+        let made = memory::wiped_on_fork::<Lock>(1);
         let lost =
             LOCK.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_err();
         if lost && !made.is_null() {
             // SAFETY: ours alone: nobody has seen it.
-            unsafe { libc::munmap(made.cast(), size_of::<AtomicU32>()) };
+            unsafe { libc::munmap(made.cast(), size_of::<Lock>()) };
         }
     }
     // SAFETY: null, or zeroed memory that lives for ever.

@@ -80,7 +80,7 @@ fn closing_waits_for_all() {
         let model = Model::new();
         let lock_and_fault = |model: &Model| {
             if let Some(pinned) = pin(|| model.find(), |model| &model.wiped) {
-                if let Some(_lock) = pinned.slot.wiped.try_lock() {
+                if let Some(_lock) = pinned.slot.wiped.try_lock(1) {
                     // SAFETY: loom checks that nobody else is at the page.
                     pinned.slot.page.with_mut(|page| unsafe { *page = 0 });
                 }
@@ -172,7 +172,7 @@ fn patching(look: bool) {
         let model = Arc::new((Wiped::new(), UnsafeCell::new((false, 1_u32))));
         let settle = move |model: &(Wiped, UnsafeCell<(bool, u32)>), write: u32| {
             loop {
-                let Some(lock) = model.0.try_lock() else {
+                let Some(lock) = model.0.try_lock(1) else {
                     thread::yield_now();
                     continue;
                 };

@@ -191,7 +191,8 @@ fn new_node(level: usize) -> Option<*mut Entry> {
     const PIECE: usize = 1 << 13;
     static SPARE: AtomicPtr<Entry> = AtomicPtr::new(std::ptr::null_mut());
     static LEFT: AtomicUsize = AtomicUsize::new(0);
-    // Only under the lock, so plain loads and stores do; a forked child that took the lock over may lose a node.
+    // Only under the lock, so plain loads and stores do. A child that is forked between two of these stores has none left, and
+    // makes a piece of its own: with the old place and the new count, or the other way round, it would write beyond the piece.
     let count = 1 << BITS[level];
     let left = LEFT.load(Ordering::Relaxed);
     let (node, left) =
@@ -199,8 +200,9 @@ fn new_node(level: usize) -> Option<*mut Entry> {
     if node.is_null() {
         return None;
     }
-    LEFT.store(left - count, Ordering::Relaxed);
-    SPARE.store(node.wrapping_add(count), Ordering::Relaxed);
+    LEFT.store(0, Ordering::Release);
+    SPARE.store(node.wrapping_add(count), Ordering::Release);
+    LEFT.store(left - count, Ordering::Release);
     Some(node)
 }
 

@@ -143,7 +143,7 @@ fn fork(wiped: bool) {
             thread::spawn(move || {
                 let (words, poison, page) = &*parent;
                 let pinned = pin(|| Some(words), |words| words);
-                let lock = pinned.as_ref().and_then(|pinned| pinned.slot.try_lock());
+                let lock = pinned.as_ref().and_then(|pinned| pinned.slot.try_lock(1));
                 poison.publish(0);
                 page.store(0, Ordering::Release);
                 drop(lock);
@@ -156,7 +156,7 @@ fn fork(wiped: bool) {
         let child = if wiped { &fresh } else { words };
         assert!(page == OURS || poison == 0, "the child has a zero that nobody tells of");
         assert!(is_quiet(child), "the child waits for a handler that it does not have");
-        assert!(child.try_lock().is_some(), "the child finds the patch lock taken for ever");
+        assert!(child.try_lock(1).is_some(), "the child finds the patch lock taken for ever");
         handler.join().unwrap();
     });
 }

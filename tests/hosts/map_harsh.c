@@ -1,0 +1,240 @@
+/* What badly behaved hosts do to a thread in the middle of our handler: a handler of theirs above ours, with an open mask, that
+ * jumps, forks, ends its thread; an asynchronous cancellation; a child that shares our memory and is killed; real-time priorities.
+ * The handler is held at the mmap(2) that puts zeros over the lost pages by a supervisor (seccomp_unotify(2)). Bare dies: there is
+ * nothing to be in the middle of. */
+#include "maps.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+static int listener = -1;
+static sigward_map *map;
+static const char *path;
+
+/* Of this thread alone each mmap(2) waits. */
+static void wait_at_mmap(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    int made = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    CHECK(made >= 0);
+    __atomic_store_n(&listener, made, __ATOMIC_RELEASE);
+}
+
+static struct seccomp_notif held;
+
+static void wait_for_handler(void) {
+    while (__atomic_load_n(&listener, __ATOMIC_ACQUIRE) < 0) usleep(100);
+    CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &held) == 0);
+}
+
+static void let_go(void) {
+    struct seccomp_notif_resp answer = {.id = held.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0);
+}
+
+static void lose_map(void) {
+    path = new_file("harsh", LOST_LENGTH);
+    map = open_map(path, NULL);
+    CHECK(truncate(path, PAGE) == 0);
+}
+
+/* Others still read, open, fault, close, in this process and in children. */
+static void all_is_well(void) {
+    survives(map);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(10);
+        survives(map);
+        sigward_map *own = lose();
+        survives(own);
+        CHECK(sigward_map_close(own) == 0 && sigward_map_close(map) == 0);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(sigward_map_close(map) == 0);
+    WARD_CHECK(counters().maps == 0);
+}
+
+/* ---- what a signal handler does in the middle ---- */
+
+enum { JUMP, FORK, EXIT, END, CANCEL };
+enum { ABOVE = 8 };
+
+static int how;
+static sigjmp_buf before;
+static struct sigaction below;
+static volatile int came;
+static volatile pid_t child = -1;
+
+static void above(int number, siginfo_t *info, void *context) {
+    if (WARDED) below.sa_sigaction(number, info, context);
+    else signal(number, SIG_DFL);
+}
+
+static void in_the_middle(int signal) {
+    (void)signal;
+    came = 1;
+    if (how == JUMP) siglongjmp(before, 1);
+    if (how == FORK) child = fork();
+    if (how == EXIT) pthread_exit(NULL);
+    if (how == END) syscall(SYS_exit, 0);
+}
+
+static void *nothing(void *unused) {
+    (void)unused;
+    pthread_exit(NULL);
+}
+
+static void *reader(void *unused) {
+    (void)unused;
+    if (how == CANCEL) CHECK(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &(int){0}) == 0);
+    wait_at_mmap();
+    if (how == JUMP && sigsetjmp(before, 1) != 0) return NULL;
+    touch(map, 3 * PAGE);
+    if (child == 0) {
+        alarm(10);
+        _exit(sigward_map_close(map) == 0 ? 0 : 1); /* (this thread's mmap(2) would wait for nobody) */
+    }
+    if (how == CANCEL) for (;;) pthread_testcancel();
+    return NULL;
+}
+
+static void interrupted(long with) {
+    pthread_t thread, first;
+    how = (int)with & 7;
+    /* The C library loads its unwinder now, not with the thread's mmap(2) held. */
+    CHECK(pthread_create(&first, NULL, nothing, NULL) == 0 && pthread_join(first, NULL) == 0);
+    lose_map();
+    if (with & ABOVE) {
+        struct sigaction action = {.sa_sigaction = above, .sa_flags = SA_SIGINFO};
+        CHECK(sigaction(SIGBUS, &action, &below) == 0);
+    }
+    signal(SIGUSR1, in_the_middle);
+    CHECK(pthread_create(&thread, NULL, reader, NULL) == 0);
+    wait_for_handler();
+    CHECK(how == CANCEL ? pthread_cancel(thread) == 0 : pthread_kill(thread, SIGUSR1) == 0);
+    CHECK(!came);
+    let_go();
+    if (how == END) {
+        while (!came) usleep(100);
+        while (syscall(SYS_tgkill, getpid(), (pid_t)held.pid, 0) == 0) usleep(100);
+    } else {
+        void *end;
+        CHECK(pthread_join(thread, &end) == 0 && (how != CANCEL || end == PTHREAD_CANCELED));
+    }
+    if (how == FORK) {
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+    all_is_well();
+}
+
+/* ---- a child that shares our memory is killed in the middle ---- */
+
+static int reads_in_our_memory(void *unused) {
+    (void)unused;
+    wait_at_mmap();
+    return bytes(map)[3 * PAGE];
+}
+
+static void killed(long unused) {
+    (void)unused;
+    lose_map();
+    const unsigned char *data = sigward_map_data(map);
+    char *stack = mmap(NULL, 1 << 18, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pid_t pid = clone(reads_in_our_memory, stack + (1 << 18), CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+    CHECK(pid > 0);
+    if (!WARDED) {
+        int status;
+        CHECK(waitpid(pid, &status, 0) == pid);
+        raise(WTERMSIG(status));
+    }
+    wait_for_handler();
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+    /* It held the lock: others get through. It held a pin: closing comes back, and the addresses are nobody's. */
+    all_is_well();
+#ifndef BARE
+    CHECK(counters().leaked == 1);
+#endif
+    for (int i = 0; i < 200; i++) {
+        unsigned char *other = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(other != MAP_FAILED && (other < data || other >= data + LOST_LENGTH));
+    }
+    sigward_map *next = lose();
+    survives(next);
+    CHECK(sigward_map_close(next) == 0);
+}
+
+/* ---- a real-time reader waits for an ordinary one that has no other processor ---- */
+
+static volatile int ran_for; /* milliseconds of processor time */
+
+static void *real_time(void *unused) {
+    struct sched_param priority = {.sched_priority = 50};
+    struct timespec used;
+    (void)unused;
+    CHECK(pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0);
+    touch(map, 4 * PAGE);
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+    ran_for = (int)(used.tv_sec * 1000 + used.tv_nsec / 1000000);
+    return NULL;
+}
+
+static void *held_reader(void *unused) {
+    (void)unused;
+    wait_at_mmap();
+    touch(map, 3 * PAGE);
+    return NULL;
+}
+
+static void sched_fifo(long unused) {
+    pthread_t threads[2];
+    pthread_attr_t attributes;
+    cpu_set_t first;
+    (void)unused;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setaffinity_np(&attributes, sizeof first, &first) == 0);
+    lose_map();
+    CHECK(pthread_create(&threads[0], &attributes, held_reader, NULL) == 0);
+    wait_for_handler();
+    CHECK(pthread_create(&threads[1], &attributes, real_time, NULL) == 0);
+    usleep(100000); /* it waits by now, or had no processor yet: then it proves nothing, and nothing fails */
+    let_go();
+    for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(ran_for < 50);
+    all_is_well();
+}
+
+static void middle(void) {
+    static const struct row rows[] = {
+        {"jumps", interrupted, JUMP}, {"forks", interrupted, FORK}, {"exits its thread", interrupted, EXIT},
+        {"ends its thread", interrupted, END}, {"is cancelled", interrupted, CANCEL},
+        {"above ours, jumps", interrupted, ABOVE | JUMP}, {"above ours, forks", interrupted, ABOVE | FORK},
+        {"above ours, exits its thread", interrupted, ABOVE | EXIT},
+        {"above ours, ends its thread", interrupted, ABOVE | END},
+        {"above ours, is cancelled", interrupted, ABOVE | CANCEL},
+        {"killed", killed, 0},
+    };
+    ROWS(rows);
+}
+
+static void real_time_row(void) {
+    static const struct row rows[] = {{"real time", sched_fifo, 0}};
+    ROWS(rows);
+}
+
+SCENARIOS({"middle", middle}, {"real_time", real_time_row})
