@@ -19,8 +19,8 @@ fn header() {
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in [
-        "policy", "observe", "io", "mapping", "adopted", "copy", "file", "lease", "log", "snapshot", "text",
-        "runtime",
+        "policy", "rows", "observe", "io", "mapping", "adopted", "copy", "file", "lease", "log", "snapshot",
+        "text", "runtime",
     ] {
         builder = builder.with_src(format!("{root}/src/ffi/{source}.rs"));
     }

@@ -129,6 +129,12 @@ typedef struct sigward_sigpipe_report {
     size_t previous;
 } sigward_sigpipe_report;
 
+// The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the library's.
+typedef struct sigward_rows {
+    // Not yours.
+    uint64_t opaque[200];
+} sigward_rows;
+
 // All counters at about one moment: each is exact, their sum may be one delivery apart.
 //
 // Field for field `sigward_counters` in C.
@@ -399,6 +405,29 @@ int sigward_sigpipe_status(struct sigward_sigpipe_report *out);
 // Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
 // -EINVAL for a number that is no signal; else as sigward_init.
 int sigward_repair(int signal);
+
+// sigward_repair for every signal. After a library has been loaded or started that installs handlers of its own.
+//
+// Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no SA_ONSTACK and have it
+// now, or as sigward_repair; handlers of lower signals have been repaired then.
+int sigward_repair_all(void);
+
+// Notes the disposition of every signal. Together with sigward_rows_restore it goes around a dlopen(3), or the start and the
+// stop of a library that installs handlers and leaves them behind: a profiler inside Go, whose SIGPROF is Go's again
+// afterwards; a plug-in that puts SIG_DFL where the host had a handler.
+//
+// Signal-safe, thread-safe, the same in a forked child; changes nothing. Signals that the C library keeps for itself (32
+// and 33 with glibc) are left out. Returns 0. -EINVAL: rows is NULL.
+int sigward_rows_save(struct sigward_rows *rows);
+
+// Puts back every disposition that differs from what sigward_rows_save noted: handler, flags and mask. Seats of ours that were
+// taken since then stay. A row that somebody else changes at this very moment is left to them. The handlers that stood
+// there must still be loaded.
+//
+// Thread-safe, works in a forked child; not for signal handlers. May be called more than once with the same rows. Returns 0.
+// -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a handler that interrupted this library. Else
+// the kernel's errno; signals of lower numbers have been put back then.
+int sigward_rows_restore(const struct sigward_rows *rows);
 
 // Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
 //

@@ -30,12 +30,16 @@ mod entry;
 pub(crate) mod handler;
 mod lock;
 mod repair;
+mod rows;
 mod seat;
 
 pub use disposition::{Disposition, Kind};
 pub use entry::ENTRY_POINTS;
 pub use handler::{Delivery, Fault, Registers, Verdict};
-pub use repair::{Repair, repair};
+pub use repair::{Repair, repair, repair_all};
+pub use rows::Rows;
+#[cfg(feature = "capi")]
+pub(crate) use rows::SIGNALS;
 pub use seat::{Standing, Watch};
 
 pub(crate) use disposition::interposed;

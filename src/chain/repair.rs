@@ -58,3 +58,28 @@ pub fn repair(signal: c_int) -> Result<Repair, Error> {
     }
     Err(Error::Contended)
 }
+
+/// [`repair`] for every signal: how many handlers had no SA_ONSTACK and have it now. After a library has been
+/// loaded or started that installs handlers of its own.
+///
+/// Thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// As [`repair`], for signals that exist; handlers of lower signals have been repaired then.
+///
+/// ```
+/// assert_eq!(sigward::chain::repair_all()?, 0); // Rust's own handlers have SA_ONSTACK
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn repair_all() -> Result<usize, Error> {
+    let mut repaired = 0;
+    for signal in 1..=super::rows::SIGNALS as c_int {
+        match repair(signal) {
+            Ok(found) => repaired += usize::from(found == Repair::Repaired),
+            // The C library keeps it for itself, or this system has fewer.
+            Err(Error::System(libc::EINVAL)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(repaired)
+}

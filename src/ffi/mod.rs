@@ -19,6 +19,7 @@ mod log;
 mod mapping;
 mod observe;
 mod policy;
+mod rows;
 mod runtime;
 mod snapshot;
 mod text;
@@ -36,10 +37,11 @@ pub use observe::{
 };
 pub use policy::{
     SIGWARD_LOG_STDERR, SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE,
-    sigward_ensure_on_top, sigward_init, sigward_options, sigward_outcome, sigward_repair, sigward_seat,
-    sigward_sigpipe_filter, sigward_sigpipe_ignore, sigward_sigpipe_report, sigward_sigpipe_restore,
-    sigward_sigpipe_status,
+    sigward_ensure_on_top, sigward_init, sigward_options, sigward_outcome, sigward_repair,
+    sigward_repair_all, sigward_seat, sigward_sigpipe_filter, sigward_sigpipe_ignore, sigward_sigpipe_report,
+    sigward_sigpipe_restore, sigward_sigpipe_status,
 };
+pub use rows::*;
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
 pub use snapshot::*;
 pub use text::{sigward_strerror, sigward_version};

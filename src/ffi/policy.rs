@@ -190,3 +190,15 @@ pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
         Err(error) => code(Err(error)),
     }
 }
+
+/// sigward_repair for every signal. After a library has been loaded or started that installs handlers of its own.
+///
+/// Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no SA_ONSTACK and have it
+/// now, or as sigward_repair; handlers of lower signals have been repaired then.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_repair_all() -> c_int {
+    match crate::chain::repair_all() {
+        Ok(repaired) => code(Ok(())) + c_int::try_from(repaired).unwrap_or(c_int::MAX),
+        Err(error) => code(Err(error)),
+    }
+}
