@@ -6,6 +6,10 @@
 static long (*caller)(const char *, int);
 static volatile int storm = 1, lower;
 static uint64_t cursor;
+#ifndef __x86_64__
+/* Whether the kernel (an emulator's does not) copies memory that may not be there: with what lies behind the end of a page. */
+static int copies;
+#endif
 
 static void on_lower(int signal) { (void)signal, lower++; }
 
@@ -54,7 +58,7 @@ static void check(const char *call, const char *kind, int rounds) {
 #else
         /* The result is in the descriptor's register. Most of the C library's wrappers have it in another one still; of
            the others it is unknown, never wrong. */
-        int lost = strcmp(call, "sendfile") == 0 || own;
+        int lost = strcmp(call, "sendfile") == 0 || own || !copies;
         int right = (known || (lost && event.fd == -1)) && strcmp(operation, wanted) == 0 && strcmp(library, "libcaller.so") == 0;
 #endif
         if (!right) {
@@ -89,6 +93,10 @@ int main(int argc, char **argv) {
     *(void **)&caller = dlsym(library, "caller");
     CHECK(caller && ward() == 0);
     int rounds = atoi(argv[2]);
+#ifndef __x86_64__
+    struct iovec here = {&rounds, sizeof rounds}, there = {&copies, sizeof copies};
+    copies = process_vm_readv(getpid(), &there, 1, &here, 1, 0) > 0;
+#endif
     pthread_t self = pthread_self(), thread;
     if (rounds > 1) {
         signal(SIGUSR1, on_lower);
