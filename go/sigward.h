@@ -9,6 +9,13 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+// Cancellation (pthread_cancel(3)): no function here is a cancellation point but the writers (sigward_write and its like, which say so).
+// A request that is pending, or comes meanwhile, takes effect at the caller's next cancellation point; a thread of asynchronous
+// type ends when the function has done its work, just before it would return: what the function made (a handle in *out) is
+// there then, and the caller's to close. Exceptions, for threads of deferred type only: sigward_map_read_at, sigward_map_write_at,
+// sigward_try_copy, sigward_log_append, and what only answers from memory, which hold nothing that another thread waits for but
+// sigward_log_append.
+
 struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
 // Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.

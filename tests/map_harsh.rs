@@ -28,3 +28,10 @@ fn a_real_time_reader_lets_an_ordinary_one_finish() {
     scenario("map_harsh", "real_time", Link::Bare).every_row("signal 7");
     scenario("map_harsh", "real_time", Link::Archive).every_row("exit 0");
 }
+
+#[test]
+fn a_cancelled_thread_leaves_nothing_locked() {
+    scenario("map_cancel", "deferred", Link::Archive).every_row("exit 0");
+    scenario("map_cancel", "deferred", Link::DebugArchive).every_row("exit 0");
+    scenario("map_cancel", "any_moment", Link::Archive).every_row("exit 0");
+}

@@ -3,6 +3,7 @@
 use super::handle::{close, open_handle, opened, opened_mut};
 use super::{code, map_code};
 use crate::mapping::{Adopted, Error, Fault, adopt_path};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, c_char, c_int};
 
 /// Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
@@ -17,6 +18,7 @@ pub struct sigward_adopted(Adopted);
 /// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; else as sigward_map_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut sigward_adopted) -> c_int {
+    let _whole = Uncancelled::enter();
     let adopted = if path.is_null() {
         Err(Error::Invalid("no path"))
     } else {
@@ -32,6 +34,7 @@ pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut 
 /// Returns the number of mappings guarded now; -EINVAL if adopted is NULL; else as sigward_adopt_file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_rescan(adopted: *mut sigward_adopted) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody else uses meanwhile.
     let adopted = unsafe { opened_mut(adopted) }.ok_or(Error::Invalid("no handle"));
     match adopted.and_then(|adopted| adopted.0.rescan()) {
@@ -55,6 +58,7 @@ pub unsafe extern "C" fn sigward_adopted_count(adopted: *const sigward_adopted) 
 /// Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_status(adopted: *const sigward_adopted, out: *mut Fault) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle.
     let Some(adopted) = (unsafe { opened(adopted) }) else {
         return code(Err(crate::Error::InvalidArgument));
@@ -73,6 +77,7 @@ pub unsafe extern "C" fn sigward_adopted_status(adopted: *const sigward_adopted,
 /// Returns 0; -EINVAL if adopted is NULL; else what mmap(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_heal(adopted: *mut sigward_adopted) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody else uses meanwhile.
     map_code(
         unsafe { opened_mut(adopted) }
@@ -84,6 +89,7 @@ pub unsafe extern "C" fn sigward_adopted_heal(adopted: *mut sigward_adopted) -> 
 /// Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_close(adopted: *mut sigward_adopted) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle by the header's contract.
     drop(unsafe { close(adopted) });
     code(Ok(()))

@@ -2,6 +2,7 @@
 
 use super::code;
 use crate::mapping;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{c_int, c_void};
 
 /// Copies len bytes from src to dst as memcpy does, and returns how many came over: all, or as many as there are before
@@ -36,5 +37,6 @@ pub unsafe extern "C" fn sigward_try_copy(dst: *mut c_void, src: *const c_void, 
 /// cannot be taken: then nothing has changed.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_try_copy_segv() -> c_int {
+    let _whole = Uncancelled::enter();
     code(mapping::try_copy_segv())
 }

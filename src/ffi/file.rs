@@ -4,6 +4,7 @@ use super::handle::{close, open_handle, opened, opened_mut};
 use super::{code, map_code};
 use crate::file::{self, Error, Promise, ReplaceOptions, Replacement};
 use crate::mapping;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::io::Write;
 use std::mem::size_of;
@@ -29,6 +30,7 @@ use std::path::Path;
 /// -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
+    let _whole = Uncancelled::enter();
     promised(fd, |file| file::reserve(file, offset, len))
 }
 
@@ -39,6 +41,7 @@ pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
 /// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), or holes cannot be told.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve_slowly(fd: c_int, offset: u64, len: u64) -> c_int {
+    let _whole = Uncancelled::enter();
     promised(fd, |file| file::reserve_slowly(file, offset, len))
 }
 
@@ -72,6 +75,7 @@ fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Erro
 /// when the last step, fsync(2) of the folder, fails (-EIO), destination is replaced already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination: *const c_char) -> c_int {
+    let _whole = Uncancelled::enter();
     code(Ok(()));
     // SAFETY: NULL or NUL-terminated by the header's contract.
     let source = unsafe { path(&source) };
@@ -118,6 +122,7 @@ pub unsafe extern "C" fn sigward_replacement_open(
     options: *const sigward_replacement_options,
     out: *mut *mut sigward_replacement,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL or NUL-terminated by the header's contract.
     let path = unsafe { self::path(&path) };
     // SAFETY: NULL or a struct that begins with its size, by the header's contract.
@@ -140,6 +145,7 @@ pub unsafe extern "C" fn sigward_replacement_write(
     buf: *const c_void,
     len: usize,
 ) -> libc::ssize_t {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody else uses meanwhile.
     let Some(sigward_replacement(replacement)) = (unsafe { opened_mut(replacement) }) else {
         return -(libc::EINVAL as isize);
@@ -179,6 +185,7 @@ pub unsafe extern "C" fn sigward_replacement_fd(replacement: *const sigward_repl
 /// Returns 0 or an error as sigward_replace_file; -EINVAL if replacement is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replacement_commit(replacement: *mut sigward_replacement) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody uses any more.
     match unsafe { close(replacement) } {
         Some(sigward_replacement(replacement)) => {
@@ -191,6 +198,7 @@ pub unsafe extern "C" fn sigward_replacement_commit(replacement: *mut sigward_re
 /// Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replacement_abort(replacement: *mut sigward_replacement) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody uses any more.
     let replacement = unsafe { close(replacement) };
     map_code(replacement.map(drop).ok_or(mapping::Error::Invalid("no handle")))

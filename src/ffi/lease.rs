@@ -4,6 +4,7 @@ use super::code;
 use super::handle::{close, open_handle, opened};
 use crate::file::{Error, Lease, Notice};
 use crate::mapping;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +34,7 @@ pub struct sigward_lease(Lease);
 /// -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut sigward_lease) -> c_int {
+    let _whole = Uncancelled::enter();
     let made = if path.is_null() {
         Err(Error::Invalid("no path"))
     } else {
@@ -49,6 +51,7 @@ pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut 
 /// Returns as sigward_lease_take; -EBADF: fd is not open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_of(fd: c_int, out: *mut *mut sigward_lease) -> c_int {
+    let _whole = Uncancelled::enter();
     let made = if fd < 0 {
         Err(Error::System { call: "fstat", errno: libc::EBADF })
     } else {
@@ -94,6 +97,7 @@ pub unsafe extern "C" fn sigward_lease_is_wanted(lease: *const sigward_lease) ->
 /// the lease by force, so that the file may have changed; -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_wait(lease: *const sigward_lease, timeout_ms: c_int) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle by the header's contract.
     let Some(sigward_lease(lease)) = (unsafe { opened(lease) }) else {
         return -libc::EINVAL;
@@ -112,6 +116,7 @@ pub unsafe extern "C" fn sigward_lease_wait(lease: *const sigward_lease, timeout
 /// Returns 0 if it has, -ESTALE if the kernel has broken it; -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_check(lease: *const sigward_lease) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle by the header's contract.
     match unsafe { opened(lease) } {
         Some(sigward_lease(lease)) if lease.is_held() => 0,
@@ -139,6 +144,7 @@ pub unsafe extern "C" fn sigward_lease_time_left_ms(lease: *const sigward_lease)
 /// so what was read last may be of another file, or of none. The handle is gone in both cases.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_release(lease: *mut sigward_lease) -> c_int {
+    let _whole = Uncancelled::enter();
     code(Ok(()));
     // SAFETY: null, or an open handle that nobody uses any more.
     match unsafe { close(lease) } {

@@ -4,6 +4,7 @@ use super::code;
 use super::handle::{close, open_handle, opened, opened_mut};
 use crate::log::{Error, Log, LogOptions, Reader};
 use crate::mapping;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::os::unix::ffi::OsStrExt;
@@ -66,6 +67,7 @@ pub unsafe extern "C" fn sigward_log_open(
     recovery: *mut sigward_log_recovery,
     out: *mut *mut sigward_log,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL or NUL-terminated by the header's contract.
     let path = unsafe { self::path(&path) };
     // SAFETY: NULL, or a struct that begins with its size, by the header's contract.
@@ -126,6 +128,7 @@ pub unsafe extern "C" fn sigward_log_append(
 /// file. -EPERM: a forked child. -EINVAL if log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log by the header's contract.
     let Some(log) = (unsafe { opened(log) }) else { return -libc::EINVAL };
     // SAFETY: NULL, or room for a number.
@@ -138,6 +141,7 @@ pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mu
 /// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log that nobody uses any more.
     drop(unsafe { close(log) });
     code(Ok(()))
@@ -154,6 +158,7 @@ pub unsafe extern "C" fn sigward_log_reader_open(
     path: *const c_char,
     out: *mut *mut sigward_log_reader,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL or NUL-terminated by the header's contract.
     let made = match unsafe { self::path(&path) } {
         Some(path) if !out.is_null() => Reader::open(path),
@@ -175,6 +180,7 @@ pub unsafe extern "C" fn sigward_log_reader_next(
     len: usize,
     position: *mut u64,
 ) -> libc::ssize_t {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
     let reader = unsafe { opened_mut(reader) };
     let (Some(reader), true) = (reader, !buf.is_null() || len == 0) else {
@@ -210,6 +216,7 @@ const AGAIN: Error = Error::System { call: "read", errno: libc::EAGAIN };
 /// Returns 0; -EINVAL: reader is NULL, or no record can begin there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader, position: u64) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
     match unsafe { opened_mut(reader) } {
         Some(reader) => reader.0.seek(position).map_or_else(|error| -error.errno(), |()| 0),
@@ -220,6 +227,7 @@ pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader
 /// Takes the reader away. NULL is nothing to do. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_close(reader: *mut sigward_log_reader) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open reader that nobody uses any more.
     drop(unsafe { close(reader) });
     code(Ok(()))

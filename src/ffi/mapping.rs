@@ -3,6 +3,7 @@
 use super::handle::{close, open_handle, opened, opened_mut};
 use super::{code, map_code};
 use crate::mapping::{self, Error, Fault, Map, MapOptions};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 
@@ -73,6 +74,7 @@ pub unsafe extern "C" fn sigward_map_open(
     options: *const sigward_map_options,
     out: *mut *mut sigward_map,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
     let Some((options, write)) = (unsafe { read_options(options) }) else {
         // SAFETY: as above.
@@ -98,6 +100,7 @@ pub unsafe extern "C" fn sigward_map_fd(
     options: *const sigward_map_options,
     out: *mut *mut sigward_map,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
     let map = match unsafe { read_options(options) } {
         None => Err(Error::Invalid("unknown options")),
@@ -123,6 +126,7 @@ pub unsafe extern "C" fn sigward_map_adopt(
     file_offset: libc::off_t,
     out: *mut *mut sigward_map,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: not -1; if it is not open, the duplicate says so.
     let file = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) });
     let map = match u64::try_from(file_offset) {
@@ -226,6 +230,7 @@ pub unsafe extern "C" fn sigward_map_write_at(
 /// the loss at the lowest offset. -EINVAL if map is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_status(map: *const sigward_map, out: *mut Fault) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     let Some(map) = (unsafe { opened(map) }) else {
         return code(Err(crate::Error::InvalidArgument));
@@ -251,6 +256,7 @@ unsafe fn answer(fault: Option<Fault>, out: *mut Fault) -> c_int {
 /// changed in place, or its path names another file, or none. -EINVAL, or what fstat(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.verify()))
 }
@@ -261,6 +267,7 @@ pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
 /// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map that nobody else uses meanwhile, by the header's contract.
     map_code(unsafe { opened_mut(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.refresh()))
 }
@@ -271,6 +278,7 @@ pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
 /// within the map; else what madvise(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u64, len: u64) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     let Some(map) = (unsafe { opened(map) }) else {
         return code(Err(crate::Error::InvalidArgument));
@@ -302,6 +310,7 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// adopted). -EOVERFLOW: too large.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.grow(new_len)))
 }
@@ -313,6 +322,7 @@ pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -
 /// fstat(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_follow(map: *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.follow().map(drop)))
 }
@@ -360,6 +370,7 @@ pub unsafe extern "C" fn sigward_map_look(map: *const sigward_map, out: *mut sig
 /// file systems a full disk is first met here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     let Some(map) = (unsafe { opened(map) }) else {
         return code(Err(crate::Error::InvalidArgument));
@@ -377,6 +388,7 @@ pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
 /// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_close(map: *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     drop(unsafe { close(map) });
     code(Ok(()))
@@ -388,6 +400,7 @@ pub unsafe extern "C" fn sigward_map_close(map: *mut sigward_map) -> c_int {
 /// Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_retire(map: *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     if let Some(map) = unsafe { close(map) } {
         map.0.retire();
@@ -402,6 +415,7 @@ pub unsafe extern "C" fn sigward_map_retire(map: *mut sigward_map) -> c_int {
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigbus_guard() -> c_int {
+    let _whole = Uncancelled::enter();
     code(mapping::guard())
 }
 
@@ -410,6 +424,7 @@ pub extern "C" fn sigward_sigbus_guard() -> c_int {
 /// Returns 0; -EBUSY while maps are registered; else as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigbus_restore() -> c_int {
+    let _whole = Uncancelled::enter();
     map_code(mapping::restore())
 }
 

@@ -3,6 +3,7 @@
 use super::handle::open_handle;
 use super::mapping::sigward_map;
 use crate::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::ops::ControlFlow;
@@ -67,6 +68,7 @@ pub struct sigward_snapshot_report {
 /// or device. -EINVAL: a NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as sigward_init.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_snapshot(path: *const c_char, out: *mut *mut sigward_map) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
     unsafe { sigward_snapshot_with(path, std::ptr::null(), out, std::ptr::null_mut()) }
 }
@@ -82,6 +84,7 @@ pub unsafe extern "C" fn sigward_snapshot_with(
     out: *mut *mut sigward_map,
     report: *mut sigward_snapshot_report,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or room for one struct, by the header's contract.
     if let Some(report) = unsafe { report.as_mut() } {
         *report = sigward_snapshot_report::default();

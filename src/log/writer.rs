@@ -19,6 +19,7 @@ use super::reader::Reader;
 use super::space::Growth;
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
 use crate::mapping::{self, Cause, Fault, MapMut};
+use crate::sys::cancel::Uncancelled;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -172,6 +173,8 @@ impl Log {
     /// Makes room up to `needed` at least.
     #[cold]
     fn grow(&self, tail: &mut Tail, needed: u64) -> Result<(), Error> {
+        // Others wait for the tail, and what follows has cancellation points.
+        let _whole = Uncancelled::enter();
         // Growing a file that somebody has cut would hide what is gone.
         self.check_length(tail.reserved)?;
         let mut refusal = None;

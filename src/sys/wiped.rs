@@ -22,7 +22,7 @@ pub(crate) struct Words {
     process: AtomicI32,
     /// The holder of the chain's lock, by its thread id.
     pub(crate) seats: AtomicU32,
-    /// The registry's lock: 1 while somebody holds it.
+    /// The registry's lock: its holder's thread id (`mapping/registry/lock.rs`).
     pub(crate) registry: AtomicU32,
     /// 1 once this process has looked through its loaded objects itself.
     pub(crate) looked: AtomicU32,

@@ -103,6 +103,7 @@ pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize
 #[cold]
 #[inline(never)]
 fn prepare() -> Result<usize, Error> {
+    let _whole = crate::sys::cancel::Uncancelled::enter();
     let way = processor::way();
     if way == 0 {
         return Err(Error::Unsupported);

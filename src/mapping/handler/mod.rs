@@ -20,6 +20,7 @@ use super::registry::{Slot, find};
 use super::{copy, spare};
 use crate::chain::{Delivery, Fault, Verdict};
 use crate::observe::counters;
+use crate::sys::mask::Mask;
 use progress::is_stuck;
 use std::ffi::c_int;
 
@@ -51,7 +52,7 @@ fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || find(fault.address).is_none() {
         return false;
     }
-    let signals = AllSignals::block();
+    let signals = Mask::block_all();
     let settled = pin(|| find(fault.address), Slot::wiped)
         .is_some_and(|pinned| settle_pinned(pinned.slot, &Met::new(delivery, fault)));
     signals.restore();
@@ -91,7 +92,7 @@ impl<'a> Met<'a> {
 
 /// Runs `work` on a slot while no handler is at work on it. Not for handlers.
 pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> T {
-    let signals = AllSignals::block();
+    let signals = Mask::block_all();
     let me = thread_id();
     let lock = loop {
         if let Some(lock) = slot.wiped().wait_to_patch(me) {
@@ -102,50 +103,4 @@ pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> T {
     drop(lock);
     signals.restore();
     done
-}
-
-/// All signals blocked, 32 and 33 as well, which the C library's own sets leave out: the first cancels threads.
-#[cfg(target_os = "linux")]
-struct AllSignals(u64);
-
-#[cfg(target_os = "linux")]
-impl AllSignals {
-    fn block() -> Self {
-        let mut before = 0_u64;
-        Self::exchange(u64::MAX, &raw mut before);
-        Self(before)
-    }
-
-    fn restore(self) {
-        Self::exchange(self.0, std::ptr::null_mut());
-    }
-
-    /// The kernel's sets are 64 bits on every processor but MIPS.
-    fn exchange(mask: u64, before: *mut u64) {
-        let (size, how) = (size_of::<u64>(), libc::SIG_SETMASK);
-        // SAFETY: a set of the kernel's size, and null or room for another.
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const mask, before, size) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-struct AllSignals(libc::sigset_t);
-
-#[cfg(not(target_os = "linux"))]
-impl AllSignals {
-    fn block() -> Self {
-        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: room for a set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: a filled set, and room for the old one.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-        // SAFETY: zeroed, then filled by the call.
-        Self(unsafe { before.assume_init() })
-    }
-
-    fn restore(self) {
-        // SAFETY: the set came from `pthread_sigmask`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
-    }
 }

@@ -21,6 +21,13 @@ const WAITED_FOR: u32 = 1 << 31;
 pub(crate) struct Locked<'a>(&'a Lock);
 
 impl Lock {
+    /// A word as a lock.
+    #[cfg(not(sigward_loom))]
+    pub(super) fn of(word: &'static AtomicU32) -> &'static Self {
+        // SAFETY: the struct is transparent.
+        unsafe { &*std::ptr::from_ref(word).cast() }
+    }
+
     #[cfg(all(test, sigward_loom))]
     pub(super) fn new() -> Self {
         Self(AtomicU32::new(0))

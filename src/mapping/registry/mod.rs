@@ -25,8 +25,6 @@ use wiped::Wiped;
 static ADOPTED: AtomicU32 = AtomicU32::new(0);
 /// Slots that nobody uses.
 static FREE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
-/// A lock in a page that fork clears: see [`wiped`].
-static LOCK: AtomicPtr<Lock> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Why a range cannot be registered.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,7 +188,7 @@ fn more_slots(held: &Held) -> Option<()> {
     let batch = BATCH.load(Ordering::Relaxed);
     BATCH.store((batch * 2).min(1 << 14), Ordering::Relaxed);
     let slots = memory::for_ever::<Slot>(batch as usize);
-    let wiped = memory::wiped_on_fork::<Wiped>(batch as usize);
+    let wiped = crate::sys::wiped::array::<Wiped>(batch as usize);
     if slots.is_null() || wiped.is_null() {
         return None;
     }
@@ -215,20 +213,17 @@ fn hold() -> Result<Held, Refused> {
 /// A word of its own that is 0 again in a forked child; null if the kernel has no memory.
 #[cfg(target_os = "linux")]
 pub(crate) fn word_wiped_on_fork() -> *mut AtomicU32 {
-    memory::wiped_on_fork::<AtomicU32>(1)
+    crate::sys::wiped::array::<AtomicU32>(1)
 }
 
-/// Where the lock is: made by whoever comes first.
+/// Where the lock is.
+#[cfg(not(sigward_loom))]
 fn lock_word() -> Option<&'static Lock> {
-    if LOCK.load(Ordering::Acquire).is_null() {
-        let made = memory::wiped_on_fork::<Lock>(1);
-        let lost =
-            LOCK.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_err();
-        if lost && !made.is_null() {
-            // SAFETY: ours alone: nobody has seen it.
-            unsafe { libc::munmap(made.cast(), size_of::<Lock>()) };
-        }
-    }
-    // SAFETY: null, or zeroed memory that lives for ever.
-    unsafe { LOCK.load(Ordering::Acquire).as_ref() }
+    crate::sys::wiped::words().map(|words| Lock::of(&words.registry))
+}
+
+/// The models have locks of their own.
+#[cfg(sigward_loom)]
+fn lock_word() -> Option<&'static Lock> {
+    None
 }
