@@ -9,14 +9,28 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
+
+// Structs may become longer in a later version; programs and libraries of different versions work
+// together all the same.
+//
+// Structs that a program fills (options) begin with their size: set all to zero, then size to sizeof.
+// The library takes every size that a version has had, the missing fields being zero. A longer struct,
+// of a later version, is taken if all that this library does not know is zero, and refused with
+// -E2BIG if not. Any other size, and an unknown value, is -EINVAL.
+//
+// Structs that the library fills need no preparation: the macros at the end of this header pass sizeof
+// along, to functions whose names end in _sized. The field size says how many bytes the library knew;
+// what it did not know is zero. Without the macros (other languages, dlsym(3), a name in parentheses) a
+// function fills the struct as its first version was: all of it as it is here, of sigward_sigpipe_report
+// what is before size. A smaller size is -EINVAL. sigward_bytes and sigward_thread_guard never change.
+//
 // Cancellation (pthread_cancel(3)): no function here is a cancellation point but the writers (sigward_write and its like, which say so).
 // A request that is pending, or comes meanwhile, takes effect at the caller's next cancellation point; a thread of asynchronous
 // type ends when the function has done its work, just before it would return: what the function made (a handle in *out) is
 // there then, and the caller's to close. Exceptions, for threads of deferred type only: sigward_map_read_at, sigward_map_write_at,
 // sigward_try_copy, sigward_log_append, and what only answers from memory, which hold nothing that another thread waits for but
 // sigward_log_append.
-
-struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
 // Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
 #define SIGWARD_SIGPIPE_FILTER 0
@@ -45,6 +59,22 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // The snapshot is in memory that nobody can write to.
 #define SIGWARD_SNAPSHOT_MEMORY 2
 
+// Why bytes of a map are lost.
+typedef enum sigward_cause {
+    // Nothing is lost.
+    SIGWARD_CAUSE_NONE = 0,
+    // The file is shorter now, or was cut and written again: len_now.
+    SIGWARD_CAUSE_TRUNCATED = 1,
+    // The file system has no room, or the user no quota.
+    SIGWARD_CAUSE_NO_SPACE = 2,
+    // Reading or writing the page failed: error.
+    SIGWARD_CAUSE_IO = 3,
+    // The memory itself is damaged.
+    SIGWARD_CAUSE_HARDWARE = 4,
+    // The kernel gave no reason that could be found, or the map keeps no descriptor to ask about.
+    SIGWARD_CAUSE_UNKNOWN = 5,
+} sigward_cause;
+
 // What the last policy call found and did.
 typedef enum sigward_outcome {
     // Nobody has asked for anything, or it was taken back.
@@ -68,22 +98,6 @@ typedef enum sigward_seat {
     // Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top again.
     SIGWARD_SEAT_COVERED = 3,
 } sigward_seat;
-
-// Why bytes of a map are lost.
-typedef enum sigward_cause {
-    // Nothing is lost.
-    SIGWARD_CAUSE_NONE = 0,
-    // The file is shorter now, or was cut and written again: len_now.
-    SIGWARD_CAUSE_TRUNCATED = 1,
-    // The file system has no room, or the user no quota.
-    SIGWARD_CAUSE_NO_SPACE = 2,
-    // Reading or writing the page failed: error.
-    SIGWARD_CAUSE_IO = 3,
-    // The memory itself is damaged.
-    SIGWARD_CAUSE_HARDWARE = 4,
-    // The kernel gave no reason that could be found, or the map keeps no descriptor to ask about.
-    SIGWARD_CAUSE_UNKNOWN = 5,
-} sigward_cause;
 
 // Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
 typedef struct sigward_adopted sigward_adopted;
@@ -118,7 +132,7 @@ typedef struct sigward_replacement sigward_replacement;
 
 // Options of sigward_init. Set all to zero, then size.
 typedef struct sigward_options {
-    // sizeof(sigward_options): a library that does not know the size says so (-EINVAL).
+    // sizeof(sigward_options).
     size_t size;
     // One of SIGWARD_SIGPIPE_*.
     uint32_t sigpipe;
@@ -128,12 +142,14 @@ typedef struct sigward_options {
 
 // How SIGPIPE stands now.
 typedef struct sigward_sigpipe_report {
-    // What the last policy call did.
-    enum sigward_outcome outcome;
-    // Where our seat is at this moment.
-    enum sigward_seat seat;
+    // What the last policy call did: a sigward_outcome.
+    int32_t outcome;
+    // Where our seat is at this moment: a sigward_seat.
+    int32_t seat;
     // With FILTERED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
     size_t previous;
+    // How many bytes of this struct the library knew and has filled.
+    size_t size;
 } sigward_sigpipe_report;
 
 // The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the library's.
@@ -143,8 +159,6 @@ typedef struct sigward_rows {
 } sigward_rows;
 
 // All counters at about one moment: each is exact, their sum may be one delivery apart.
-//
-// Field for field `sigward_counters` in C.
 typedef struct sigward_counters {
     // Signals that came to one of our entry points; twice when a runtime above forwards to ours beneath.
     uint64_t deliveries;
@@ -174,10 +188,12 @@ typedef struct sigward_counters {
     // slot stay taken for ever.
     uint64_t leaked;
     // Zero; room for later counters.
-    uint64_t reserved[3];
+    uint64_t reserved[2];
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
 } sigward_counters;
 
-// One swallowed SIGPIPE, or one loss in a guarded map. Field for field `sigward_event` in C.
+// One swallowed SIGPIPE, or one loss in a guarded map.
 typedef struct sigward_event {
     // 1 for the first of this process, then one more each. A gap is an event that was overwritten or dropped.
     uint64_t number;
@@ -215,8 +231,8 @@ typedef struct sigward_event {
     uint32_t cause;
     // SIGBUS: 1 if it was met by a write.
     uint32_t write;
-    // Zero; room for later fields.
-    uint64_t reserved;
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
 } sigward_event;
 
 // A guard of one thread. Its fields are the library's; it needs no initial value.
@@ -227,7 +243,7 @@ typedef struct sigward_thread_guard {
 
 // Options of a map. Set all to zero, then size.
 typedef struct sigward_map_options {
-    // sizeof(sigward_map_options): a library that does not know the size says so (-EINVAL).
+    // sizeof(sigward_map_options).
     size_t size;
     // Where in the file the map begins, in bytes; any byte will do.
     uint64_t offset;
@@ -252,7 +268,7 @@ typedef struct sigward_map_options {
     uint32_t reserved;
 } sigward_map_options;
 
-// The first loss of a map at its lowest lost offset. Field for field `sigward_fault` in C.
+// The first loss of a map at its lowest lost offset.
 typedef struct sigward_fault {
     // Lowest lost offset in bytes from the start of the map; everything below is intact.
     uint64_t offset;
@@ -273,7 +289,9 @@ typedef struct sigward_fault {
     // That thread's name, NUL-terminated.
     char thread[16];
     // Zero; room for later fields.
-    uint64_t reserved[4];
+    uint64_t reserved[3];
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
 } sigward_fault;
 
 // Where the map's bytes are, how many, and their poison word.
@@ -288,7 +306,7 @@ typedef struct sigward_bytes {
 
 // Options of a replacement. Set all to zero, then size.
 typedef struct sigward_replacement_options {
-    // sizeof(sigward_replacement_options): a library that does not know the size says so (-EINVAL).
+    // sizeof(sigward_replacement_options).
     size_t size;
     // 1: a symbolic link at the path is itself replaced, and what it names stays.
     uint32_t replace_link;
@@ -302,7 +320,7 @@ typedef struct sigward_replacement_options {
 
 // Options of a log. Set all to zero, then size.
 typedef struct sigward_log_options {
-    // sizeof(sigward_log_options): a library that does not know the size says so (-EINVAL).
+    // sizeof(sigward_log_options).
     size_t size;
     // How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is.
     uint64_t capacity;
@@ -326,7 +344,9 @@ typedef struct sigward_log_recovery {
     // after an orderly end.
     uint64_t torn;
     // 0.
-    uint64_t reserved[4];
+    uint64_t reserved[3];
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
 } sigward_log_recovery;
 
 // Is told the bytes done and the bytes in all; anything but 0 ends the copy.
@@ -334,7 +354,7 @@ typedef int (*sigward_progress)(void *context, uint64_t done, uint64_t total);
 
 // Options of a snapshot. Set all to zero, then size.
 typedef struct sigward_snapshot_options {
-    // sizeof(sigward_snapshot_options): a library that does not know the size says so (-EINVAL).
+    // sizeof(sigward_snapshot_options).
     size_t size;
     // A file of more bytes is refused (-EFBIG); 0: of whatever size.
     uint64_t limit;
@@ -354,8 +374,8 @@ typedef struct sigward_snapshot_report {
     uint64_t memory;
     // SIGWARD_SNAPSHOT_CLONE or SIGWARD_SNAPSHOT_MEMORY.
     uint32_t kind;
-    // 0.
-    uint32_t reserved;
+    // How many bytes of this struct the library knew and has filled.
+    uint32_t size;
 } sigward_snapshot_report;
 
 #ifdef __cplusplus
@@ -405,6 +425,11 @@ int sigward_sigpipe_restore(void);
 // Returns 0; -EINVAL if out is NULL.
 int sigward_sigpipe_status(struct sigward_sigpipe_report *out);
 
+// As sigward_sigpipe_status, for a struct of size bytes.
+//
+// Returns as sigward_sigpipe_status; -EINVAL also for a size that no version has.
+int sigward_sigpipe_status_sized(struct sigward_sigpipe_report *out, size_t size);
+
 // Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
 // libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
 // they have registered.
@@ -441,14 +466,26 @@ int sigward_rows_restore(const struct sigward_rows *rows);
 // Returns 0; -EINVAL if out is NULL.
 int sigward_read_counters(struct sigward_counters *out);
 
+// As sigward_read_counters, for a struct of size bytes.
+//
+// Returns as sigward_read_counters; -EINVAL also for a size that no version has.
+int sigward_read_counters_sized(struct sigward_counters *out, size_t size);
+
 // Copies events after number *cursor into out, oldest first, at most capacity of them, and moves *cursor to
 // the last one looked at. Start with a cursor of 0; each reader keeps its own. The library keeps the last
 // 512; a gap in the numbers is an event that was overwritten before it was read.
 //
 // Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the fork.
 //
-// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL.
-ssize_t sigward_read_events(uint64_t *cursor, struct sigward_event *out, size_t capacity);
+// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL or the capacity more than memory can hold.
+ssize_t sigward_read_events(uint64_t *cursor,
+                            struct sigward_event *out,
+                            size_t capacity);
+
+// As sigward_read_events, for structs of size bytes.
+//
+// Returns as sigward_read_events; -EINVAL also for a size that no version has.
+ssize_t sigward_read_events_sized(uint64_t *cursor, struct sigward_event *out, size_t capacity, size_t size);
 
 // Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
 // bytes: system call, calling library, thread, descriptor, peer, result.
@@ -611,6 +648,11 @@ ssize_t sigward_map_write_at(struct sigward_map *map,
 int sigward_map_status(const struct sigward_map *map,
                        struct sigward_fault *out);
 
+// As sigward_map_status, for a struct of size bytes.
+//
+// Returns as sigward_map_status; -EINVAL also for a size that no version has.
+int sigward_map_status_sized(const struct sigward_map *map, struct sigward_fault *out, size_t size);
+
 // Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
 // only the length), and still the one that the path names.
 //
@@ -734,6 +776,13 @@ int sigward_adopted_count(const struct sigward_adopted *adopted);
 // Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 int sigward_adopted_status(const struct sigward_adopted *adopted,
                            struct sigward_fault *out);
+
+// As sigward_adopted_status, for a struct of size bytes.
+//
+// Returns as sigward_adopted_status; -EINVAL also for a size that no version has.
+int sigward_adopted_status_sized(const struct sigward_adopted *adopted,
+                                 struct sigward_fault *out,
+                                 size_t size);
 
 // Maps the file's own pages over the lost ones again: what it has now is seen, and what was written there meanwhile is gone.
 // Nobody may be reading, and the owner has not unmapped any of them without a rescan.
@@ -922,6 +971,15 @@ int sigward_log_open(const char *path,
                      struct sigward_log_recovery *recovery,
                      struct sigward_log **out);
 
+// As sigward_log_open, for a recovery of recovery_size bytes.
+//
+// Returns as sigward_log_open; -EINVAL also for a size that no version has.
+int sigward_log_open_sized(const char *path,
+                           const struct sigward_log_options *options,
+                           struct sigward_log_recovery *recovery,
+                           struct sigward_log **out,
+                           size_t recovery_size);
+
 // Appends a record of len bytes; *position (may be NULL) is where it is: bytes from the start of the file. It survives the process
 // from now on, and the machine from the next sigward_log_flush on.
 //
@@ -1004,6 +1062,15 @@ int sigward_snapshot_with(const char *path,
                           struct sigward_map **out,
                           struct sigward_snapshot_report *report);
 
+// As sigward_snapshot_with, for a report of report_size bytes.
+//
+// Returns as sigward_snapshot_with; -EINVAL also for a size that no version has.
+int sigward_snapshot_with_sized(const char *path,
+                                const struct sigward_snapshot_options *options,
+                                struct sigward_map **out,
+                                struct sigward_snapshot_report *report,
+                                size_t report_size);
+
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //
 // Signal-safe, thread-safe.
@@ -1037,3 +1104,14 @@ int sigward_runtime_give_default(void);
 #endif  // __cplusplus
 
 #endif  /* SIGWARD_H */
+
+// Programs see these functions through macros, which say how long the structs are that they were compiled with.
+#ifndef SIGWARD_NO_MACROS
+#define sigward_sigpipe_status(...) sigward_sigpipe_status_sized(__VA_ARGS__, sizeof(sigward_sigpipe_report))
+#define sigward_read_counters(...) sigward_read_counters_sized(__VA_ARGS__, sizeof(sigward_counters))
+#define sigward_read_events(...) sigward_read_events_sized(__VA_ARGS__, sizeof(sigward_event))
+#define sigward_map_status(...) sigward_map_status_sized(__VA_ARGS__, sizeof(sigward_fault))
+#define sigward_adopted_status(...) sigward_adopted_status_sized(__VA_ARGS__, sizeof(sigward_fault))
+#define sigward_log_open(...) sigward_log_open_sized(__VA_ARGS__, sizeof(sigward_log_recovery))
+#define sigward_snapshot_with(...) sigward_snapshot_with_sized(__VA_ARGS__, sizeof(sigward_snapshot_report))
+#endif

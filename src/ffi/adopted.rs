@@ -1,6 +1,8 @@
 //! Guarding the maps of a library that maps by itself.
 
 use super::handle::{close, open_handle, opened, opened_mut};
+use super::mapping::answer;
+use super::sized::Filled;
 use super::{code, map_code};
 use crate::mapping::{Adopted, Error, Fault, adopt_path};
 use crate::sys::cancel::Uncancelled;
@@ -58,17 +60,26 @@ pub unsafe extern "C" fn sigward_adopted_count(adopted: *const sigward_adopted) 
 /// Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_status(adopted: *const sigward_adopted, out: *mut Fault) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_adopted_status_sized(adopted, out, Fault::FIRST) }
+}
+
+/// As sigward_adopted_status, for a struct of size bytes.
+///
+/// Returns as sigward_adopted_status; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_adopted_status_sized(
+    adopted: *const sigward_adopted,
+    out: *mut Fault,
+    size: usize,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle.
     let Some(adopted) = (unsafe { opened(adopted) }) else {
         return code(Err(crate::Error::InvalidArgument));
     };
-    let fault = adopted.0.status();
-    // SAFETY: null, or room for one struct by the header's contract.
-    if let Some(out) = unsafe { out.as_mut() } {
-        *out = fault.unwrap_or(Fault::NONE);
-    }
-    code(Ok(())) + c_int::from(fault.is_some())
+    // SAFETY: null, or room for one struct of that size by the header's contract.
+    unsafe { answer(adopted.0.status(), out, size) }
 }
 
 /// Maps the file's own pages over the lost ones again: what it has now is seen, and what was written there meanwhile is gone.

@@ -1,13 +1,12 @@
 //! Habits that never need a guard: reserve, replace.
 
 use super::handle::{close, open_handle, opened, opened_mut};
-use super::{code, map_code};
+use super::{code, map_code, sized};
 use crate::file::{self, Error, Promise, ReplaceOptions, Replacement};
 use crate::mapping;
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::io::Write;
-use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -97,7 +96,7 @@ pub struct sigward_replacement(Replacement);
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct sigward_replacement_options {
-    /// sizeof(sigward_replacement_options): a library that does not know the size says so (-EINVAL).
+    /// sizeof(sigward_replacement_options).
     pub size: usize,
     /// 1: a symbolic link at the path is itself replaced, and what it names stays.
     pub replace_link: u32,
@@ -108,6 +107,9 @@ pub struct sigward_replacement_options {
     /// 0.
     pub reserved: u32,
 }
+
+// SAFETY: begins with its size; the rest is numbers.
+unsafe impl sized::Options for sigward_replacement_options {}
 
 /// Begins a new file for path, in the same folder; readers of path see nothing of it until it is committed, and nothing is left of
 /// it if the process dies (at worst, where a file system knows no files without a name, one hidden .sigward-* file). *out is the
@@ -127,10 +129,11 @@ pub unsafe extern "C" fn sigward_replacement_open(
     let path = unsafe { self::path(&path) };
     // SAFETY: NULL or a struct that begins with its size, by the header's contract.
     let made = match (path, unsafe { read_options(options) }) {
-        (Some(path), Some(options)) => options
+        (None, _) => Err(mapping::Error::Invalid("no path")),
+        (_, Err(error)) => Err(error),
+        (Some(path), Ok(options)) => options
             .create(path)
             .map_err(|error| mapping::Error::System { call: "replace", errno: error.errno() }),
-        _ => Err(mapping::Error::Invalid("no path, or unknown options")),
     };
     // SAFETY: null, or room for a pointer.
     unsafe { open_handle(out, made, sigward_replacement) }
@@ -216,19 +219,14 @@ unsafe fn path(text: &*const c_char) -> Option<&Path> {
 
 /// # Safety
 /// NULL, or a struct that begins with its size.
-unsafe fn read_options(options: *const sigward_replacement_options) -> Option<ReplaceOptions> {
-    if options.is_null() {
-        return Some(ReplaceOptions::new());
-    }
-    // SAFETY: every version begins with its size.
-    if unsafe { (*options).size } != size_of::<sigward_replacement_options>() {
-        return None;
-    }
-    // SAFETY: the size says that it is this struct.
-    let given = unsafe { options.read() };
+unsafe fn read_options(
+    options: *const sigward_replacement_options,
+) -> Result<ReplaceOptions, mapping::Error> {
+    // SAFETY: by this function's contract.
+    let given = unsafe { sized::options(options) }?;
     if given.replace_link > 1 || given.any_owner > 1 || given.mode > 0o7777 || given.reserved != 0 {
-        return None;
+        return Err(mapping::Error::Invalid("options of an unknown value"));
     }
     let options = ReplaceOptions::new().replace_link(given.replace_link == 1).any_owner(given.any_owner == 1);
-    Some(if given.mode == 0 { options } else { options.mode(given.mode) })
+    Ok(if given.mode == 0 { options } else { options.mode(given.mode) })
 }

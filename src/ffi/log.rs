@@ -2,11 +2,11 @@
 
 use super::code;
 use super::handle::{close, open_handle, opened, opened_mut};
+use super::sized::{self, Filled};
 use crate::log::{Error, Log, LogOptions, Reader};
 use crate::mapping;
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
-use std::mem::size_of;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct sigward_log_reader(Reader);
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct sigward_log_options {
-    /// sizeof(sigward_log_options): a library that does not know the size says so (-EINVAL).
+    /// sizeof(sigward_log_options).
     pub size: usize,
     /// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is.
     pub capacity: u64,
@@ -33,6 +33,9 @@ pub struct sigward_log_options {
     /// 0.
     pub reserved: u32,
 }
+
+// SAFETY: begins with its size; the rest is numbers.
+unsafe impl sized::Options for sigward_log_options {}
 
 /// What sigward_log_open found.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +51,18 @@ pub struct sigward_log_recovery {
     /// after an orderly end.
     pub torn: u64,
     /// 0.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
+    /// How many bytes of this struct the library knew and has filled.
+    pub size: u64,
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for sigward_log_recovery {
+    const FIRST: usize = 64;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled;
+    }
 }
 
 /// Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
@@ -67,14 +81,32 @@ pub unsafe extern "C" fn sigward_log_open(
     recovery: *mut sigward_log_recovery,
     out: *mut *mut sigward_log,
 ) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_log_open_sized(path, options, recovery, out, sigward_log_recovery::FIRST) }
+}
+
+/// As sigward_log_open, for a recovery of recovery_size bytes.
+///
+/// Returns as sigward_log_open; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_open_sized(
+    path: *const c_char,
+    options: *const sigward_log_options,
+    recovery: *mut sigward_log_recovery,
+    out: *mut *mut sigward_log,
+    recovery_size: usize,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: NULL or NUL-terminated by the header's contract.
     let path = unsafe { self::path(&path) };
     // SAFETY: NULL, or a struct that begins with its size, by the header's contract.
     let options = unsafe { read_options(options) };
+    let fits = sized::fits::<sigward_log_recovery>(recovery_size);
+    let options = fits.and(options);
     let made = match (path, options) {
-        (Some(path), Some(options)) if !out.is_null() => options.open(path),
-        _ => Err(Error::Map(mapping::Error::Invalid("no path, no place for the log, or unknown options"))),
+        (_, Err(error)) => Err(Error::Map(error)),
+        (Some(path), Ok(options)) if !out.is_null() => options.open(path),
+        _ => Err(Error::Map(mapping::Error::Invalid("no path, or no place for the log"))),
     };
     let mut found = sigward_log_recovery::default();
     match &made {
@@ -86,9 +118,9 @@ pub unsafe extern "C" fn sigward_log_open(
         Err(Error::Damaged { offset }) => found.end = *offset,
         Err(_) => {}
     }
-    // SAFETY: NULL, or room for one struct.
-    if let Some(recovery) = unsafe { recovery.as_mut() } {
-        *recovery = found;
+    if !recovery.is_null() && fits.is_ok() {
+        // SAFETY: room for one struct of that size.
+        unsafe { sized::fill(recovery, recovery_size, found) };
     }
     // SAFETY: NULL, or room for a pointer.
     unsafe { handed_out(out, made, sigward_log) }
@@ -268,18 +300,11 @@ unsafe fn path(text: &*const c_char) -> Option<&Path> {
 
 /// # Safety
 /// NULL, or a struct that begins with its size.
-unsafe fn read_options(options: *const sigward_log_options) -> Option<LogOptions> {
-    if options.is_null() {
-        return Some(LogOptions::new());
+unsafe fn read_options(options: *const sigward_log_options) -> Result<LogOptions, mapping::Error> {
+    // SAFETY: by this function's contract.
+    let given = unsafe { sized::options(options) }?;
+    if given.slow_zeros > 1 || given.reserved != 0 {
+        return Err(mapping::Error::Invalid("options of an unknown value"));
     }
-    // SAFETY: every version begins with its size.
-    if unsafe { (*options).size } != size_of::<sigward_log_options>() {
-        return None;
-    }
-    // SAFETY: the size says that it is this struct.
-    let given = unsafe { options.read() };
-    let sensible = given.slow_zeros <= 1 && given.reserved == 0;
-    sensible.then(|| {
-        LogOptions::new().capacity(given.capacity).step(given.step).slow_zeros(given.slow_zeros == 1)
-    })
+    Ok(LogOptions::new().capacity(given.capacity).step(given.step).slow_zeros(given.slow_zeros == 1))
 }

@@ -1,6 +1,7 @@
 //! Guarded maps.
 
 use super::handle::{close, open_handle, opened, opened_mut};
+use super::sized::{self, Filled, fill_one};
 use super::{code, map_code};
 use crate::mapping::{self, Error, Fault, Map, MapOptions};
 use crate::sys::cancel::Uncancelled;
@@ -14,7 +15,7 @@ pub struct sigward_map(pub(super) Map);
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct sigward_map_options {
-    /// sizeof(sigward_map_options): a library that does not know the size says so (-EINVAL).
+    /// sizeof(sigward_map_options).
     pub size: usize,
     /// Where in the file the map begins, in bytes; any byte will do.
     pub offset: u64,
@@ -37,6 +38,11 @@ pub struct sigward_map_options {
     pub reserve_slowly: u32,
     /// 0.
     pub reserved: u32,
+}
+
+// SAFETY: begins with its size; the rest is numbers.
+unsafe impl sized::Options for sigward_map_options {
+    const EARLIER: &'static [usize] = &[std::mem::offset_of!(sigward_map_options, capacity)];
 }
 
 /// Why bytes of a map are lost.
@@ -76,15 +82,11 @@ pub unsafe extern "C" fn sigward_map_open(
 ) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
-    let Some((options, write)) = (unsafe { read_options(options) }) else {
-        // SAFETY: as above.
-        return unsafe { open_handle(out, Err(Error::Invalid("unknown options")), sigward_map) };
-    };
-    let map = if path.is_null() {
-        Err(Error::Invalid("no path"))
-    } else {
+    let map = match unsafe { read_options(options) } {
+        Err(error) => Err(error),
+        Ok(_) if path.is_null() => Err(Error::Invalid("no path")),
         // SAFETY: NUL-terminated by the header's contract.
-        options.open_path(unsafe { CStr::from_ptr(path) }.to_owned(), write)
+        Ok((options, write)) => options.open_path(unsafe { CStr::from_ptr(path) }.to_owned(), write),
     };
     // SAFETY: null, or room for a pointer.
     unsafe { open_handle(out, map, sigward_map) }
@@ -103,10 +105,10 @@ pub unsafe extern "C" fn sigward_map_fd(
     let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
     let map = match unsafe { read_options(options) } {
-        None => Err(Error::Invalid("unknown options")),
-        Some(_) if fd < 0 => Err(Error::System { call: "fstat", errno: libc::EBADF }),
+        Err(error) => Err(error),
+        Ok(_) if fd < 0 => Err(Error::System { call: "fstat", errno: libc::EBADF }),
         // SAFETY: not -1; if it is not open, fstat says so.
-        Some((options, write)) => options.of_descriptor(unsafe { BorrowedFd::borrow_raw(fd) }, write),
+        Ok((options, write)) => options.of_descriptor(unsafe { BorrowedFd::borrow_raw(fd) }, write),
     };
     // SAFETY: null, or room for a pointer.
     unsafe { open_handle(out, map, sigward_map) }
@@ -230,23 +232,48 @@ pub unsafe extern "C" fn sigward_map_write_at(
 /// the loss at the lowest offset. -EINVAL if map is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_status(map: *const sigward_map, out: *mut Fault) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_map_status_sized(map, out, Fault::FIRST) }
+}
+
+/// As sigward_map_status, for a struct of size bytes.
+///
+/// Returns as sigward_map_status; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_map_status_sized(
+    map: *const sigward_map,
+    out: *mut Fault,
+    size: usize,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     let Some(map) = (unsafe { opened(map) }) else {
         return code(Err(crate::Error::InvalidArgument));
     };
-    // SAFETY: null, or room for one struct.
-    unsafe { answer(map.0.status(), out) }
+    // SAFETY: null, or room for one struct of that size.
+    unsafe { answer(map.0.status(), out, size) }
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for Fault {
+    const FIRST: usize = 96;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled;
+    }
 }
 
 /// # Safety
-/// `out` is null or room for one struct.
-unsafe fn answer(fault: Option<Fault>, out: *mut Fault) -> c_int {
-    // SAFETY: by this function's contract.
-    if let Some(out) = unsafe { out.as_mut() } {
-        *out = fault.unwrap_or(Fault::NONE);
-    }
-    code(Ok(())) + c_int::from(fault.is_some())
+/// `out` is null or room for one struct of `size` bytes.
+pub(super) unsafe fn answer(fault: Option<Fault>, out: *mut Fault, size: usize) -> c_int {
+    let filled = if out.is_null() {
+        sized::fits::<Fault>(size)
+    } else {
+        // SAFETY: by this function's contract.
+        unsafe { fill_one(out, size, fault.unwrap_or(Fault::NONE)) }
+    };
+    let status = map_code(filled);
+    if status < 0 { status } else { c_int::from(fault.is_some()) }
 }
 
 /// Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
@@ -448,25 +475,13 @@ pub extern "C" fn sigward_thread_check() -> c_int {
         + bit(found.unguarded, SIGWARD_THREAD_UNGUARDED)
 }
 
-/// The options as Rust has them, and whether the map is for writing. None if they make no sense.
+/// The options as Rust has them, and whether the map is for writing.
 ///
 /// # Safety
 /// `options` is null, or begins with the number of its bytes.
-unsafe fn read_options(options: *const sigward_map_options) -> Option<(MapOptions, bool)> {
-    /// The size of the first version.
-    const FIRST: usize = std::mem::offset_of!(sigward_map_options, capacity);
-    if options.is_null() {
-        return Some((MapOptions::new(), false));
-    }
+unsafe fn read_options(options: *const sigward_map_options) -> Result<(MapOptions, bool), Error> {
     // SAFETY: by this function's contract.
-    let size = unsafe { options.cast::<usize>().read_unaligned() };
-    if size != size_of::<sigward_map_options>() && size != FIRST {
-        return None;
-    }
-    let mut given = sigward_map_options::default();
-    // SAFETY: the caller vouches for `size` bytes, and the struct has room for as many; all of its fields are numbers.
-    unsafe { std::ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut given).cast(), size) };
-    let options = given;
+    let options = unsafe { sized::options(options) }?;
     let switches = [
         options.writable,
         options.copy_on_write,
@@ -474,16 +489,16 @@ unsafe fn read_options(options: *const sigward_map_options) -> Option<(MapOption
         options.no_descriptor,
         options.reserve_slowly,
     ];
-    let sensible = switches.iter().all(|switch| *switch <= 1) && options.reserved == 0;
-    sensible.then(|| {
-        let made = MapOptions::new()
-            .offset(options.offset)
-            .len(options.len)
-            .populate(options.populate == 1)
-            .copy_on_write(options.copy_on_write == 1)
-            .no_descriptor(options.no_descriptor == 1)
-            .capacity(options.capacity)
-            .reserve_slowly(options.reserve_slowly == 1);
-        (made, options.writable == 1)
-    })
+    if switches.iter().any(|switch| *switch > 1) || options.reserved != 0 {
+        return Err(Error::Invalid("options of an unknown value"));
+    }
+    let made = MapOptions::new()
+        .offset(options.offset)
+        .len(options.len)
+        .populate(options.populate == 1)
+        .copy_on_write(options.copy_on_write == 1)
+        .no_descriptor(options.no_descriptor == 1)
+        .capacity(options.capacity)
+        .reserve_slowly(options.reserve_slowly == 1);
+    Ok((made, options.writable == 1))
 }

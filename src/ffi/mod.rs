@@ -21,6 +21,7 @@ mod observe;
 mod policy;
 mod rows;
 mod runtime;
+mod sized;
 mod snapshot;
 mod text;
 
@@ -31,16 +32,8 @@ pub use io::*;
 pub use lease::*;
 pub use log::*;
 pub use mapping::*;
-pub use observe::{
-    sigward_event_format, sigward_event_library, sigward_event_operation, sigward_read_counters,
-    sigward_read_events,
-};
-pub use policy::{
-    SIGWARD_LOG_STDERR, SIGWARD_SIGPIPE_FILTER, SIGWARD_SIGPIPE_IGNORE, SIGWARD_SIGPIPE_LEAVE,
-    sigward_ensure_on_top, sigward_init, sigward_options, sigward_outcome, sigward_repair,
-    sigward_repair_all, sigward_seat, sigward_sigpipe_filter, sigward_sigpipe_ignore, sigward_sigpipe_report,
-    sigward_sigpipe_restore, sigward_sigpipe_status,
-};
+pub use observe::*;
+pub use policy::*;
 pub use rows::*;
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
 pub use snapshot::*;

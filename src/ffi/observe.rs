@@ -1,22 +1,46 @@
 //! Counters and events.
 
-use super::code;
+use super::sized::{self, Filled, fill_one};
+use super::{code, map_code};
 use crate::error::Error;
 use crate::observe::{Counters, Event};
 use std::ffi::{c_char, c_int};
 use std::fmt::Write;
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for Counters {
+    const FIRST: usize = 128;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled;
+    }
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for Event {
+    const FIRST: usize = 352;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled;
+    }
+}
 
 /// Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
 ///
 /// Returns 0; -EINVAL if out is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_read_counters(out: *mut Counters) -> c_int {
-    // SAFETY: null, or room for one struct by the header's contract.
-    let Some(out) = (unsafe { out.as_mut() }) else {
-        return code(Err(Error::InvalidArgument));
-    };
-    *out = Counters::read();
-    code(Ok(()))
+    // SAFETY: as the caller vouches for the pointer.
+    unsafe { sigward_read_counters_sized(out, Counters::FIRST) }
+}
+
+/// As sigward_read_counters, for a struct of size bytes.
+///
+/// Returns as sigward_read_counters; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_read_counters_sized(out: *mut Counters, size: usize) -> c_int {
+    // SAFETY: null, or room for one struct of that size by the header's contract.
+    map_code(unsafe { fill_one(out, size, Counters::read()) })
 }
 
 /// Copies events after number *cursor into out, oldest first, at most capacity of them, and moves *cursor to
@@ -25,23 +49,43 @@ pub unsafe extern "C" fn sigward_read_counters(out: *mut Counters) -> c_int {
 ///
 /// Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the fork.
 ///
-/// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL.
+/// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL or the capacity more than memory can hold.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_read_events(
     cursor: *mut u64,
     out: *mut Event,
     capacity: usize,
 ) -> libc::ssize_t {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_read_events_sized(cursor, out, capacity, Event::FIRST) }
+}
+
+/// As sigward_read_events, for structs of size bytes.
+///
+/// Returns as sigward_read_events; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_read_events_sized(
+    cursor: *mut u64,
+    out: *mut Event,
+    capacity: usize,
+    size: usize,
+) -> libc::ssize_t {
     // SAFETY: null, or a cursor of the caller's by the header's contract.
     let cursor = unsafe { cursor.as_mut() };
-    let most = isize::MAX as usize / size_of::<Event>();
-    let (Some(cursor), false, true) = (cursor, out.is_null(), capacity <= most) else {
+    let fits = sized::fits::<Event>(size).is_ok() && capacity <= isize::MAX as usize / size.max(1);
+    let (Some(cursor), false, true) = (cursor, out.is_null(), fits) else {
         return code(Err(Error::InvalidArgument)) as isize;
     };
-    // SAFETY: the caller vouches for `capacity` structs; every bit pattern of them is a value.
-    let out = unsafe { std::slice::from_raw_parts_mut(out, capacity) };
     code(Ok(()));
-    crate::observe::read_events(cursor, out) as isize
+    let mut one = [Event::default()];
+    let mut count = 0;
+    while count < capacity && crate::observe::read_events(cursor, &mut one) == 1 {
+        let place = out.wrapping_byte_add(count * size);
+        // SAFETY: the caller vouches for `capacity` structs of that size.
+        unsafe { sized::fill(place, size, one[0]) };
+        count += 1;
+    }
+    count as isize
 }
 
 /// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap

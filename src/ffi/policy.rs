@@ -1,6 +1,7 @@
 //! Policy functions.
 
-use super::code;
+use super::sized::{self, Filled, fill_one};
+use super::{code, map_code};
 use crate::error::Error;
 use crate::sigpipe::{self, Outcome, Previous, Seat};
 use std::ffi::c_int;
@@ -19,13 +20,16 @@ pub const SIGWARD_LOG_STDERR: u32 = 1;
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct sigward_options {
-    /// sizeof(sigward_options): a library that does not know the size says so (-EINVAL).
+    /// sizeof(sigward_options).
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
     /// Zero or SIGWARD_LOG_STDERR.
     pub flags: u32,
 }
+
+// SAFETY: begins with its size; the rest is numbers.
+unsafe impl sized::Options for sigward_options {}
 
 /// What the last policy call found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +63,24 @@ pub enum sigward_seat {
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct sigward_sigpipe_report {
-    /// What the last policy call did.
-    pub outcome: sigward_outcome,
-    /// Where our seat is at this moment.
-    pub seat: sigward_seat,
+    /// What the last policy call did: a sigward_outcome.
+    pub outcome: i32,
+    /// Where our seat is at this moment: a sigward_seat.
+    pub seat: i32,
     /// With FILTERED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
     pub previous: usize,
+    /// How many bytes of this struct the library knew and has filled.
+    pub size: usize,
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for sigward_sigpipe_report {
+    /// A function without a size knows a struct that ends before it.
+    const FIRST: usize = std::mem::offset_of!(Self, size);
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled as usize;
+    }
 }
 
 /// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
@@ -80,17 +96,11 @@ pub struct sigward_sigpipe_report {
 /// Else the kernel's errno, for example -EPERM from a seccomp filter. On failure nothing has changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int {
-    if options.is_null() {
-        return code(crate::init().map(drop));
-    }
-    // The size alone may be there: a caller with other options has another struct.
-    // SAFETY: by the header's contract options begin with a size_t.
-    let size = unsafe { options.cast::<usize>().read_unaligned() };
-    if size != size_of::<sigward_options>() {
-        return code(Err(Error::InvalidArgument));
-    }
-    // SAFETY: the caller vouches for `size` bytes.
-    let options = unsafe { options.read_unaligned() };
+    // SAFETY: null, or begins with the number of its bytes, by the header's contract.
+    let options = match unsafe { sized::options(options) } {
+        Ok(options) => options,
+        Err(error) => return map_code(Err(error)),
+    };
     if options.flags & !SIGWARD_LOG_STDERR != 0 {
         return code(Err(Error::InvalidArgument));
     }
@@ -149,11 +159,19 @@ pub extern "C" fn sigward_sigpipe_restore() -> c_int {
 /// Returns 0; -EINVAL if out is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report) -> c_int {
-    // SAFETY: null, or room for one struct by the header's contract.
-    let Some(out) = (unsafe { out.as_mut() }) else {
-        return code(Err(Error::InvalidArgument));
-    };
-    code(sigpipe::status().map(|status| {
+    // SAFETY: as the caller vouches for the pointer.
+    unsafe { sigward_sigpipe_status_sized(out, sigward_sigpipe_report::FIRST) }
+}
+
+/// As sigward_sigpipe_status, for a struct of size bytes.
+///
+/// Returns as sigward_sigpipe_status; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_sigpipe_status_sized(
+    out: *mut sigward_sigpipe_report,
+    size: usize,
+) -> c_int {
+    let report = sigpipe::status().map(|status| {
         let (outcome, previous) = match status.outcome {
             Outcome::Untouched => (sigward_outcome::UNTOUCHED, 0),
             Outcome::AlreadyIgnored => (sigward_outcome::ALREADY_IGNORED, 0),
@@ -173,8 +191,13 @@ pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report
             Seat::Beneath => sigward_seat::BENEATH,
             Seat::Covered => sigward_seat::COVERED,
         };
-        *out = sigward_sigpipe_report { outcome, seat, previous };
-    }))
+        sigward_sigpipe_report { outcome: outcome as i32, seat: seat as i32, previous, size: 0 }
+    });
+    match report {
+        // SAFETY: null, or room for one struct of that size by the header's contract.
+        Ok(report) => map_code(unsafe { fill_one(out, size, report) }),
+        Err(error) => code(Err(error)),
+    }
 }
 
 /// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that

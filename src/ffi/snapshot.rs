@@ -2,10 +2,10 @@
 
 use super::handle::open_handle;
 use super::mapping::sigward_map;
+use super::sized::{self, Filled};
 use crate::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions};
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
-use std::mem::size_of;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub type sigward_progress =
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct sigward_snapshot_options {
-    /// sizeof(sigward_snapshot_options): a library that does not know the size says so (-EINVAL).
+    /// sizeof(sigward_snapshot_options).
     pub size: usize,
     /// A file of more bytes is refused (-EFBIG); 0: of whatever size.
     pub limit: u64,
@@ -37,6 +37,9 @@ pub struct sigward_snapshot_options {
     pub context: *mut c_void,
 }
 
+// SAFETY: begins with its size; the rest is numbers, a pointer, and a function that may be NULL.
+unsafe impl sized::Options for sigward_snapshot_options {}
+
 /// What a snapshot costs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -45,8 +48,17 @@ pub struct sigward_snapshot_report {
     pub memory: u64,
     /// SIGWARD_SNAPSHOT_CLONE or SIGWARD_SNAPSHOT_MEMORY.
     pub kind: u32,
-    /// 0.
-    pub reserved: u32,
+    /// How many bytes of this struct the library knew and has filled.
+    pub size: u32,
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for sigward_snapshot_report {
+    const FIRST: usize = 16;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled as u32;
+    }
 }
 
 /// Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
@@ -84,12 +96,31 @@ pub unsafe extern "C" fn sigward_snapshot_with(
     out: *mut *mut sigward_map,
     report: *mut sigward_snapshot_report,
 ) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_snapshot_with_sized(path, options, out, report, sigward_snapshot_report::FIRST) }
+}
+
+/// As sigward_snapshot_with, for a report of report_size bytes.
+///
+/// Returns as sigward_snapshot_with; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_snapshot_with_sized(
+    path: *const c_char,
+    options: *const sigward_snapshot_options,
+    out: *mut *mut sigward_map,
+    report: *mut sigward_snapshot_report,
+    report_size: usize,
+) -> c_int {
     let _whole = Uncancelled::enter();
-    // SAFETY: null, or room for one struct, by the header's contract.
-    if let Some(report) = unsafe { report.as_mut() } {
-        *report = sigward_snapshot_report::default();
+    let fits = sized::fits::<sigward_snapshot_report>(report_size);
+    let told = !report.is_null() && fits.is_ok();
+    if told {
+        // SAFETY: room for one struct of that size, by the header's contract.
+        unsafe { sized::fill(report, report_size, sigward_snapshot_report::default()) };
     }
-    let taken = if path.is_null() || out.is_null() {
+    let taken = if let Err(error) = fits {
+        Err(error)
+    } else if path.is_null() || out.is_null() {
         Err(Error::Invalid("no path, or nowhere to put the handle"))
     } else {
         // SAFETY: NUL-terminated by the header's contract.
@@ -100,9 +131,9 @@ pub unsafe extern "C" fn sigward_snapshot_with(
     let map = taken.and_then(|snapshot| {
         let cost = cost(&snapshot);
         let map = into_map(snapshot)?;
-        // SAFETY: as above.
-        if let Some(report) = unsafe { report.as_mut() } {
-            *report = cost;
+        if told {
+            // SAFETY: as above.
+            unsafe { sized::fill(report, report_size, cost) };
         }
         Ok(map)
     });
@@ -129,21 +160,14 @@ fn cost(snapshot: &Snapshot) -> sigward_snapshot_report {
         SnapshotKind::Clone => SIGWARD_SNAPSHOT_CLONE,
         SnapshotKind::Memory => SIGWARD_SNAPSHOT_MEMORY,
     };
-    sigward_snapshot_report { memory: snapshot.memory(), kind, reserved: 0 }
+    sigward_snapshot_report { memory: snapshot.memory(), kind, size: 0 }
 }
 
 /// # Safety
 /// `options` is null, or begins with the number of its bytes.
 unsafe fn take(path: &Path, options: *const sigward_snapshot_options) -> Result<Snapshot, Error> {
-    if options.is_null() {
-        return SnapshotOptions::new().take(path);
-    }
     // SAFETY: by this function's contract.
-    if unsafe { options.cast::<usize>().read_unaligned() } != size_of::<sigward_snapshot_options>() {
-        return Err(Error::Invalid("options of an unknown size"));
-    }
-    // SAFETY: the size says that it is this struct.
-    let given = unsafe { options.read_unaligned() };
+    let given = unsafe { sized::options(options) }?;
     if given.memory_only > 1 || given.populate > 1 {
         return Err(Error::Invalid("options of an unknown value"));
     }

@@ -23,6 +23,9 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::EINVAL => {
             c"an argument makes no sense: set size to sizeof the struct, check pointers and constants"
         }
+        libc::E2BIG => {
+            c"an option is set that this library does not know: the program was built for a later version of it"
+        }
         libc::ENOSPC => {
             c"no space: on the disk (a map, a file), or every entry point is in use (handlers are installed anew and again)"
         }

@@ -23,8 +23,9 @@ pub enum Cause {
     Unknown,
 }
 
-/// The first loss of a map at its lowest lost offset. Field for field `sigward_fault` in C.
+/// The first loss of a map at its lowest lost offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(C)]
 pub struct Fault {
     /// Lowest lost offset in bytes from the start of the map; everything below is intact.
@@ -46,7 +47,9 @@ pub struct Fault {
     /// That thread's name, NUL-terminated.
     pub thread: [c_char; 16],
     /// Zero; room for later fields.
-    pub reserved: [u64; 4],
+    pub(crate) reserved: [u64; 3],
+    /// How many bytes of this struct the library knew and has filled.
+    pub(crate) size: u64,
 }
 
 const TRUNCATED: i32 = 1;
@@ -70,7 +73,8 @@ impl Fault {
         tid: 0,
         write: 0,
         thread: [0; 16],
-        reserved: [0; 4],
+        reserved: [0; 3],
+        size: 0,
     };
 
     /// A fault of which only the cause is known yet. Signal-safe.
@@ -92,7 +96,8 @@ impl Fault {
             tid: 0,
             write: 0,
             thread: [0; 16],
-            reserved: [0; 4],
+            reserved: [0; 3],
+            size: 0,
         }
     }
 

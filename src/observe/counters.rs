@@ -42,9 +42,8 @@ pub(crate) static HEALED: Counter = Counter::zero();
 pub(crate) static LEAKED: Counter = Counter::zero();
 
 /// All counters at about one moment: each is exact, their sum may be one delivery apart.
-///
-/// Field for field `sigward_counters` in C.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(C)]
 pub struct Counters {
     /// Signals that came to one of our entry points; twice when a runtime above forwards to ours beneath.
@@ -75,7 +74,9 @@ pub struct Counters {
     /// slot stay taken for ever.
     pub leaked: u64,
     /// Zero; room for later counters.
-    pub reserved: [u64; 3],
+    pub(crate) reserved: [u64; 2],
+    /// How many bytes of this struct the library knew and has filled.
+    pub(crate) size: u64,
 }
 
 impl Counters {
@@ -101,7 +102,8 @@ impl Counters {
             healed: HEALED.get(),
             maps: MAPS.get(),
             leaked: LEAKED.get(),
-            reserved: [0; 3],
+            reserved: [0; 2],
+            size: 0,
         }
     }
 }

@@ -20,8 +20,9 @@ pub enum FdKind {
     Map,
 }
 
-/// One swallowed SIGPIPE, or one loss in a guarded map. Field for field `sigward_event` in C.
+/// One swallowed SIGPIPE, or one loss in a guarded map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(C)]
 pub struct Event {
     /// 1 for the first of this process, then one more each. A gap is an event that was overwritten or dropped.
@@ -60,8 +61,8 @@ pub struct Event {
     pub cause: u32,
     /// SIGBUS: 1 if it was met by a write.
     pub write: u32,
-    /// Zero; room for later fields.
-    pub reserved: u64,
+    /// How many bytes of this struct the library knew and has filled.
+    pub(crate) size: u64,
 }
 
 /// How many 8-byte words an event is.
@@ -92,7 +93,7 @@ impl Event {
             len_now: 0,
             cause: 0,
             write: 0,
-            reserved: 0,
+            size: 0,
         }
     }
 

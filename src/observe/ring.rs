@@ -184,7 +184,7 @@ mod tests {
                     for value in 0..EACH {
                         let mark = writer << 32 | value;
                         let mut event = Event::blank(13);
-                        (event.time_ns, event.inode, event.pc, event.reserved) = (mark, mark, mark, mark);
+                        (event.time_ns, event.inode, event.pc, event.len_now) = (mark, mark, mark, mark);
                         push(&event);
                     }
                 });
@@ -194,7 +194,7 @@ mod tests {
                 let count = read(&mut cursor, &mut events);
                 for event in &events[..count] {
                     let mark = event.time_ns;
-                    assert_eq!((event.inode, event.pc, event.reserved), (mark, mark, mark), "torn");
+                    assert_eq!((event.inode, event.pc, event.len_now), (mark, mark, mark), "torn");
                     assert!(seen.insert(mark), "twice");
                 }
             }

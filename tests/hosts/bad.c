@@ -10,9 +10,9 @@ static int survives(void) { return write(broken_pipe(), "x", 1) == -1 && errno =
 
 static void options(void) {
     sigward_options options = {.size = sizeof options};
-    for (size_t size = 0; size < 64; size++) {
+    for (size_t size = 0; size < sizeof options; size++) {
         options.size = size;
-        CHECK(sigward_init(&options) == (size == sizeof options ? 0 : -EINVAL));
+        CHECK(sigward_init(&options) == -EINVAL);
     }
     options.size = SIZE_MAX;
     CHECK(sigward_init(&options) == -EINVAL);

@@ -96,10 +96,10 @@ static void options(void) {
     REFUSED(sigward_map_open(file, OPTIONS(.len = 2 * PAGE + 6), &out), -ENXIO);
     REFUSED(sigward_map_open(file, OPTIONS(.offset = PAGE, .len = PAGE + 6), &out), -ENXIO);
     sigward_map_options options = {0};
-    for (size_t size = 0; size < 256; size++) {
+    for (size_t size = 0; size < sizeof options; size++) {
         options.size = size;
         /* The first version ended before the capacity. */
-        if (size != sizeof options && size != offsetof(sigward_map_options, capacity)) REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
+        if (size != offsetof(sigward_map_options, capacity)) REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
     }
     options.size = SIZE_MAX;
     REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
