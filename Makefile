@@ -22,7 +22,7 @@ help:
 	@echo 'make bench     one table of ratios against peers measured in the same run'
 	@echo 'make install   header, libsigward.a, libsigward.so, sigward.pc under PREFIX (now $(PREFIX))'
 	@echo 'make archive   the isolated archive that the Go package links'
-	@echo 'make header    make include/sigward.h anew from src/ffi'
+	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
@@ -51,8 +51,8 @@ $(archive): $(target)/release/libsigward.a scripts/isolate-archive
 .PHONY: header
 header:
 	$(CARGO) build --all-features
-	cp "$$(ls -t $(target)/debug/build/sigward-*/out/sigward.h | head -1)" include/sigward.h
-	cp include/sigward.h go/sigward.h
+	cp "$$(dirname "$$(ls -t $(target)/debug/build/sigward-*/out/sigward_go.h | head -1)")"/sigward*.h include/
+	cp include/sigward*.h go/
 
 # ---- install -----------------------------------------------------------------------------------------
 

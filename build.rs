@@ -1,35 +1,58 @@
-//! With the feature `header`: makes the C header from `src/ffi`, for `make header` to install and for
-//! `tests/header.rs` to compare with the committed one. Without it there is nothing to build.
+//! With the feature `header`: makes the C headers from `src/ffi`, for `make header` to install and for
+//! `tests/header.rs` to compare with the committed ones. Without it there is nothing to build.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "header")]
-    header();
+    headers();
 }
 
 #[cfg(feature = "header")]
-fn header() {
+fn headers() {
     for input in ["src/ffi", "src/observe", "src/mapping/fault.rs", "cbindgen.toml"] {
         println!("cargo:rerun-if-changed={input}");
     }
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
-    let out = std::env::var("OUT_DIR").unwrap_or_else(|_| ".".into());
-    let path = std::path::Path::new(&out).join("sigward.h");
     let config =
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
+    let mut own = config.clone();
+    own.include_guard = Some("SIGWARD_GO_H".into());
+    own.sys_includes = vec!["stddef.h".into()];
+    own.after_includes = Some(
+        "\n// What the Go package needs beside sigward.h. Not for applications: it may change at any time."
+            .into(),
+    );
+    own.trailer = None;
+    own.export.include.clear();
+    let public = [
+        "ffi/policy",
+        "ffi/rows",
+        "ffi/observe",
+        "ffi/io",
+        "ffi/mapping",
+        "ffi/adopted",
+        "ffi/copy",
+        "ffi/file",
+        "ffi/lease",
+        "ffi/log",
+        "ffi/snapshot",
+        "ffi/text",
+        "observe/counters",
+        "observe/event",
+        "mapping/fault",
+    ];
+    header("sigward.h", config, &root, &public);
+    header("sigward_go.h", own, &root, &["ffi/runtime"]);
+}
+
+/// Makes one header, beside the other in a folder that `SIGWARD_HEADERS` names.
+#[cfg(feature = "header")]
+fn header(name: &str, config: cbindgen::Config, root: &str, sources: &[&str]) {
+    let out = std::env::var("OUT_DIR").unwrap_or_else(|_| ".".into());
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in [
-        "policy", "rows", "observe", "io", "mapping", "adopted", "copy", "file", "lease", "log", "snapshot",
-        "text", "runtime",
-    ] {
-        builder = builder.with_src(format!("{root}/src/ffi/{source}.rs"));
+    for source in sources {
+        builder = builder.with_src(format!("{root}/src/{source}.rs"));
     }
-    builder
-        .with_src(format!("{root}/src/observe/counters.rs"))
-        .with_src(format!("{root}/src/observe/event.rs"))
-        .with_src(format!("{root}/src/mapping/fault.rs"))
-        .generate()
-        .expect("src/ffi has a C form")
-        .write_to_file(&path);
-    println!("cargo:rustc-env=SIGWARD_HEADER={}", path.display());
+    builder.generate().expect("src/ffi has a C form").write_to_file(std::path::Path::new(&out).join(name));
+    println!("cargo:rustc-env=SIGWARD_HEADERS={out}");
 }

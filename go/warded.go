@@ -3,6 +3,7 @@
 package sigward
 
 // #include "sigward.h"
+// #include "sigward_go.h"
 import "C"
 
 import (

@@ -53,6 +53,10 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // Nobody has taken the seat: sigward_sigbus_guard.
 #define SIGWARD_THREAD_UNGUARDED 4
 
+// An error of this library's own, returned negative: the file is replaced, but whether that survives a power failure is not known,
+// because its folder could not be written to the disk (fsync(2)). No errno has this number.
+#define SIGWARD_EUNSYNCED 4097
+
 // The snapshot is in blocks of the disk that are shared with the file until that is changed. No memory is held.
 #define SIGWARD_SNAPSHOT_CLONE 1
 
@@ -861,8 +865,9 @@ int sigward_reserve_slowly(int fd,
 //
 // Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left behind: -EISDIR, -ENODEV: one of
 // both is a directory, a pipe, socket or device. -EPERM: the owner cannot be kept. -ESTALE: the source was changed while it was
-// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever. Only
-// when the last step, fsync(2) of the folder, fails (-EIO), destination is replaced already.
+// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever.
+//
+// One error is another: -SIGWARD_EUNSYNCED. The new file is there, whole, but after a power failure the old one may be back.
 int sigward_replace_file(const char *source,
                          const char *destination);
 
@@ -1081,23 +1086,6 @@ const char *sigward_version(void);
 //
 // Signal-safe, thread-safe.
 const char *sigward_strerror(int code);
-
-// For the Go package: Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
-// thread-safe.
-//
-// Returns 0; -EINVAL for an empty range; -ENOSPC after 16 runtimes.
-int sigward_runtime_text(size_t low,
-                         size_t high);
-
-// For the Go package: 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL
-// without us, 0 if not.
-int sigward_runtime_default_beneath(void);
-
-// For the Go package, between signal.Ignore and signal.Notify: puts SIG_DFL where Go has just put SIG_IGN,
-// for Go to record.
-//
-// Returns 0 or as sigward_init.
-int sigward_runtime_give_default(void);
 
 #ifdef __cplusplus
 }  // extern "C"

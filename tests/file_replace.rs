@@ -30,6 +30,11 @@ fn who_has_the_old_file_mapped_keeps_it() {
 }
 
 #[test]
+fn what_is_replaced_and_not_yet_on_the_disk_is_an_error_of_its_own() {
+    warded(&TMPFS, "unsynced");
+}
+
+#[test]
 fn a_full_disk_leaves_the_old_file() {
     each(|file_system| {
         let bare = file_system.host("file_replace", "no_space", Link::Bare);

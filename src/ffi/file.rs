@@ -58,6 +58,11 @@ fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Erro
     }
 }
 
+/// An error of this library's own, returned negative: the file is replaced, but whether that survives a power failure is not known,
+/// because its folder could not be written to the disk (fsync(2)). No errno has this number.
+pub const SIGWARD_EUNSYNCED: c_int = 4097;
+const _: () = assert!(SIGWARD_EUNSYNCED == file::UNSYNCED);
+
 /// Copies the contents of source over destination at once: as `cp source destination`, but at every moment, also after a crash,
 /// destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it. source stays. A missing
 /// destination is made.
@@ -70,8 +75,9 @@ fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Erro
 ///
 /// Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left behind: -EISDIR, -ENODEV: one of
 /// both is a directory, a pipe, socket or device. -EPERM: the owner cannot be kept. -ESTALE: the source was changed while it was
-/// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever. Only
-/// when the last step, fsync(2) of the folder, fails (-EIO), destination is replaced already.
+/// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever.
+///
+/// One error is another: -SIGWARD_EUNSYNCED. The new file is there, whole, but after a power failure the old one may be back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination: *const c_char) -> c_int {
     let _whole = Uncancelled::enter();

@@ -4,7 +4,7 @@ use super::code;
 use crate::sigpipe;
 use std::ffi::c_int;
 
-/// For the Go package: Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
+/// Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
 /// thread-safe.
 ///
 /// Returns 0; -EINVAL for an empty range; -ENOSPC after 16 runtimes.
@@ -13,7 +13,7 @@ pub extern "C" fn sigward_runtime_text(low: usize, high: usize) -> c_int {
     code(sigpipe::runtime::add_text(low, high))
 }
 
-/// For the Go package: 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL
+/// 1 if Go has recorded the constructor's handler where it would have recorded SIG_DFL
 /// without us, 0 if not.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_runtime_default_beneath() -> c_int {
@@ -23,7 +23,7 @@ pub extern "C" fn sigward_runtime_default_beneath() -> c_int {
     }
 }
 
-/// For the Go package, between signal.Ignore and signal.Notify: puts SIG_DFL where Go has just put SIG_IGN,
+/// Between signal.Ignore and signal.Notify: puts SIG_DFL where Go has just put SIG_IGN,
 /// for Go to record.
 ///
 /// Returns 0 or as sigward_init.

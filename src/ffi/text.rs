@@ -1,5 +1,6 @@
 //! Version and error texts.
 
+use super::file::SIGWARD_EUNSYNCED;
 use crate::mapping::NO_DATA;
 use std::ffi::{c_char, c_int};
 
@@ -22,6 +23,9 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         0 => c"success",
         libc::EINVAL => {
             c"an argument makes no sense: set size to sizeof the struct, check pointers and constants"
+        }
+        SIGWARD_EUNSYNCED => {
+            c"the file is replaced, but its folder is not on the disk: after a power failure the old one may be back; see the kernel's log"
         }
         libc::E2BIG => {
             c"an option is set that this library does not know: the program was built for a later version of it"

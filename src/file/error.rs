@@ -3,6 +3,9 @@
 use std::ffi::c_int;
 use std::fmt;
 
+/// "Replaced, but not yet on the disk": no errno says so, and errnos end at 4095.
+pub(crate) const UNSYNCED: c_int = 4097;
+
 /// Why nothing was reserved, replaced, taken or leased. Except for [`Error::Unsynced`] and [`Error::Broken`], the file is as it was and
 /// nothing is left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub enum Error {
     },
     /// The source was written to while it was copied: the copy may be half of one and half of the other. C: `-ESTALE`.
     SourceChanged,
-    /// The file **is** replaced, but the folder could not be written to the disk: after a power failure the old file may be
-    /// back. C: `-EIO` or what fsync(2) said.
+    /// The file **is** replaced, but the folder could not be written to the disk: after a power failure
+    /// the old file may be back. C: `-SIGWARD_EUNSYNCED`.
     Unsynced {
         /// What fsync(2) answered.
         errno: c_int,
@@ -79,7 +82,8 @@ impl Error {
             Self::Invalid(_) => libc::EINVAL,
             Self::Owner { .. } => libc::EPERM,
             Self::SourceChanged | Self::Broken => libc::ESTALE,
-            Self::NotAFile { errno } | Self::Unsynced { errno } | Self::System { errno, .. } => *errno,
+            Self::Unsynced { .. } => UNSYNCED,
+            Self::NotAFile { errno } | Self::System { errno, .. } => *errno,
         }
     }
 
@@ -163,7 +167,8 @@ impl std::error::Error for Error {}
 
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
-        let kind = Self::from_raw_os_error(error.errno()).kind();
+        let errno = if let Error::Unsynced { errno } = error { errno } else { error.errno() };
+        let kind = Self::from_raw_os_error(errno).kind();
         Self::new(kind, error)
     }
 }

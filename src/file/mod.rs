@@ -41,6 +41,8 @@ mod steady;
 mod sys;
 
 pub use error::Error;
+#[cfg(feature = "capi")]
+pub(crate) use error::UNSYNCED;
 pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};

@@ -1,5 +1,6 @@
 /* Bad input and bad circumstances: a clear negative errno or a documented no-op. Only built warded. */
 #include "host.h"
+#include "sigward_go.h"
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

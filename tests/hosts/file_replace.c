@@ -370,10 +370,40 @@ static void generations(void) {
     CHECK(leftovers() == 0);
     SAY("%u published\n", published);
 }
+
+/* ---- the folder cannot be written to the disk ---- */
+
+static int folder_error;
+
+/* In place of the C library's: refuses folders. */
+int fsync(int fd) {
+    struct stat about;
+    if (folder_error != 0 && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+        errno = folder_error;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void unsynced(void) {
+    sigward_replacement *new;
+    put("old", 'o', PAGE);
+    put("new", 'n', PAGE);
+    folder_error = EIO;
+    CHECK(sigward_replace_file(path_of("new"), path_of("old")) == -SIGWARD_EUNSYNCED);
+    CHECK(whole(path_of("old"), PAGE) == 'n');
+    CHECK(sigward_replacement_open(path_of("old"), NULL, &new) == 0 && sigward_replacement_write(new, "w", 1) == 1);
+    CHECK(sigward_replacement_commit(new) == -SIGWARD_EUNSYNCED && whole(path_of("old"), 1) == 'w');
+    CHECK(strcmp(sigward_strerror(-SIGWARD_EUNSYNCED), sigward_strerror(SIGWARD_EUNSYNCED)) == 0);
+    CHECK(strstr(sigward_strerror(-SIGWARD_EUNSYNCED), "is replaced") != NULL);
+    /* A file system that has nothing to write there. */
+    folder_error = EINVAL;
+    CHECK(sigward_replace_file(path_of("new"), path_of("old")) == 0 && whole(path_of("old"), PAGE) == 'n');
+}
 #define WARDED_ONLY                                                                                          \
     , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links}, {"sources", sources},   \
         {"not_permitted", not_permitted}, {"mounts", mounts}, {"changing", changing}, \
-        {"generations", generations}
+        {"generations", generations}, {"unsynced", unsynced}
 #else
 #define WARDED_ONLY
 #endif
