@@ -120,7 +120,7 @@ macro_rules! functions {
             unsafe extern "C" fn entry(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
                 // SAFETY: the kernel, or a handler that stands above and passes on what it got, calls
                 // with the arguments of an SA_SIGINFO handler.
-                unsafe { deliver($index, signal, info, context) }
+                unsafe { deliver($index, signal, info, context, true) }
             }
             entry as Function
         }),*]

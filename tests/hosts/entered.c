@@ -81,6 +81,81 @@ static void end_of_page(void) {
     CHECK(placed(2048)(fd, "x", 1) == -EPIPE);
 }
 
+/* ---- a row that has lost its flags ---- */
+
+#ifdef __aarch64__ /* where the second and the third argument of a handler are somebody else's then */
+static unsigned char data[65536];
+
+/* As libraries do that try something once: what signal(3) returned is put back without its flags. */
+static void put_back(int number) {
+    void (*old)(int) = signal(number, SIG_DFL);
+    CHECK(old != SIG_ERR && signal(number, old) == SIG_DFL);
+}
+
+/* The buffer, which would pass for a siginfo, is as before; the row is ours again. */
+static void without_siginfo(unsigned char byte, size_t length) {
+    put_back(SIGPIPE);
+    memset(data, byte, sizeof data);
+    CHECK(write(broken_pipe(), data, length) == -1 && errno == EPIPE);
+    for (size_t i = 0; i < sizeof data; i++) CHECK(data[i] == byte);
+#ifndef BARE
+    struct sigaction now;
+    CHECK(sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_flags & SA_ONSTACK);
+#endif
+}
+
+static void stripped(void) {
+    CHECK(ward() == 0);
+    without_siginfo(0, 1);
+    without_siginfo(0, sizeof data);
+    without_siginfo(0x41, sizeof data);
+    put_back(SIGPIPE);
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && close(ends[1]) == 0);
+    struct iovec piece = {data, 5};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    CHECK(sendmsg(ends[0], &message, 0) == -1 && errno == EPIPE);
+}
+
+/* Nobody says who sent it, but nothing was written. */
+static void stripped_kill(void) {
+    CHECK(ward() == 0);
+    put_back(SIGPIPE);
+    kill(getpid(), SIGPIPE);
+}
+
+static volatile int told;
+
+static void one_argument(int signal) { told += signal; }
+
+static void stripped_above_a_handler(void) {
+    signal(SIGPIPE, one_argument);
+    CHECK(ward() == 0);
+    put_back(SIGPIPE);
+    for (int i = 1; i <= 2; i++) CHECK(write(broken_pipe(), data, 100) == -1 && errno == EPIPE && told == i * SIGPIPE);
+}
+
+#ifndef BARE
+static void stripped_bus(void) {
+    int fd = memfd_create("file", 0);
+    sigward_map *map;
+    CHECK(ftruncate(fd, 8192) == 0 && sigward_map_fd(fd, NULL, &map) == 0);
+    put_back(SIGBUS);
+    CHECK(ftruncate(fd, 0) == 0);
+    char here[16];
+    CHECK(sigward_map_read_at(map, 0, here, sizeof here) < 0);
+    CHECK(*(volatile char *)sigward_map_data(map) == 0);
+}
+#else
+static void stripped_bus(void) { raise(SIGBUS); }
+#endif
+#else
+static void stripped(void) {}
+static void stripped_kill(void) { raise(SIGPIPE); }
+static void stripped_above_a_handler(void) {}
+static void stripped_bus(void) {}
+#endif
+
 /* ---- handlers above ours ---- */
 
 static struct sigaction beneath;
@@ -188,4 +263,5 @@ static void by_hand_descriptors(void) {}
 
 SCENARIOS({"plain_storm", plain_storm}, {"full_storm", full_storm}, {"end_of_page", end_of_page}, {"above_jumping", above_jumping},
           {"above_calling", above_calling}, {"above_far", above_far}, {"above_copying", above_copying},
-          {"by_hand_descriptors", by_hand_descriptors})
+          {"by_hand_descriptors", by_hand_descriptors}, {"stripped", stripped}, {"stripped_kill", stripped_kill},
+          {"stripped_above_a_handler", stripped_above_a_handler}, {"stripped_bus", stripped_bus})

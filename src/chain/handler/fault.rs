@@ -43,6 +43,9 @@ impl Delivery<'_> {
             libc::SIGSEGV => SEGV_MTEAERR,
             _ => return None,
         };
+        if self.is_unsigned() {
+            return self.page_fault();
+        }
         let code = self.code().filter(|code| *code > 0 && *code != asynchronous)?;
         // SAFETY: the siginfo of this delivery: `code` was in it.
         let info = unsafe { self.info.as_ref() }?;
@@ -59,6 +62,33 @@ impl Delivery<'_> {
             fault.write = machine::write(context).filter(|_| fault.shift == 0);
         }
         Some(fault)
+    }
+
+    /// Writes into a siginfo that the kernel has left empty what the registers tell, for whoever comes next.
+    pub(super) fn tell_of_fault(&self) {
+        /// `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
+        const ADDRESS: usize = 16;
+        let Some(fault) = self.fault().filter(|_| self.is_unsigned() && !self.info.is_null()) else {
+            return;
+        };
+        // SAFETY: room for a siginfo in the frame of this delivery.
+        unsafe { (*self.info).si_code = fault.code };
+        let place = self.info.cast::<usize>().wrapping_add(ADDRESS / size_of::<usize>());
+        // SAFETY: inside that room, and aligned as a siginfo is.
+        unsafe { place.write(fault.address) };
+    }
+
+    /// The fault as far as the registers tell of it: where, and that nothing, or nothing of a file, is there.
+    fn page_fault(&self) -> Option<Fault> {
+        /// si_code where nothing is mapped.
+        const SEGV_MAPERR: c_int = 1;
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
+        let address = machine::fault_address(context)?;
+        let code = if self.signal == libc::SIGBUS { libc::BUS_ADRERR } else { SEGV_MAPERR };
+        let (stack, link) = machine::stack_and_link(context);
+        let (pc, write) = (machine::pc(context), machine::write(context));
+        Some(Fault { address, code, pc, write, stack, link, shift: 0 })
     }
 
     /// The general registers of the interrupted code; none without a context, and where they are not known.
@@ -85,7 +115,7 @@ pub(crate) use machine::General;
 /// x86-64: the page fault's error code is kept beside the registers.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 mod machine {
-    use libc::{REG_ERR, REG_RIP, REG_RSP, REG_TRAPNO};
+    use libc::{REG_CR2, REG_ERR, REG_RIP, REG_RSP, REG_TRAPNO};
 
     pub(super) type Context = libc::ucontext_t;
 
@@ -107,6 +137,11 @@ mod machine {
 
     pub(super) fn stack_and_link(context: &Context) -> (usize, usize) {
         (register(context, REG_RSP) as usize, 0)
+    }
+
+    /// Where the last page fault of the thread was, if that was its last exception.
+    pub(super) fn fault_address(context: &Context) -> Option<usize> {
+        (register(context, REG_TRAPNO) == PAGE_FAULT).then(|| register(context, REG_CR2) as usize)
     }
 
     pub(super) fn write(context: &Context) -> Option<bool> {
@@ -153,10 +188,17 @@ mod machine {
         (context.uc_mcontext.sp as usize, context.uc_mcontext.regs[30] as usize)
     }
 
+    /// Exception class, bits 26 and up: `ESR_ELx_EC_DABT_LOW`.
+    const DATA_ABORT: u64 = 0x24;
+
+    /// Where the last data abort of the thread was, if that was its last exception: without the tag in the upper byte.
+    pub(super) fn fault_address(context: &Context) -> Option<usize> {
+        let aborted = syndrome(context)? >> 26 == DATA_ABORT;
+        aborted.then_some(context.uc_mcontext.fault_address as usize & (usize::MAX >> 8))
+    }
+
     /// `WnR` of the syndrome, if it is that of a data abort from user space.
     pub(super) fn write(context: &Context) -> Option<bool> {
-        /// Exception class, bits 26 and up: `ESR_ELx_EC_DABT_LOW`.
-        const DATA_ABORT: u64 = 0x24;
         /// `ESR_ELx_WNR`, and `ESR_ELx_CM`: cache maintenance passes for a write and is none.
         const WRITE: u64 = 1 << 6;
         const MAINTENANCE: u64 = 1 << 8;
@@ -230,6 +272,10 @@ mod machine {
         None
     }
 
+    pub(super) fn fault_address(_context: &Context) -> Option<usize> {
+        None
+    }
+
     pub(super) fn general(_context: &Context) -> Option<General> {
         None
     }
@@ -270,7 +316,7 @@ mod tests {
         info: *mut libc::siginfo_t,
         context: *mut c_void,
     ) -> Delivery<'_> {
-        Delivery { signal, predecessor, active: true, address: 0, info, context }
+        Delivery { signal, predecessor, active: true, address: 0, info, context, filled: true }
     }
 
     /// A siginfo as the kernel fills one for a fault.
@@ -312,6 +358,30 @@ mod tests {
         let bare = delivery(libc::SIGBUS, &last, std::ptr::null_mut(), std::ptr::null_mut());
         assert_eq!(bare.fault(), None);
         assert_eq!(bare.general(), None);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn without_a_siginfo_the_registers_tell_of_a_page_fault() {
+        let last = Disposition::default_action();
+        // SAFETY: numbers only.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: numbers and pointers: zero is a value of each.
+        let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        context.uc_mcontext.gregs[libc::REG_CR2 as usize] = 0x1234_5678;
+        let look = |context: &mut libc::ucontext_t, info: &mut libc::siginfo_t| {
+            let context = std::ptr::from_mut(context).cast();
+            Delivery { filled: false, ..delivery(libc::SIGBUS, &last, info, context) }.fault()
+        };
+        assert_eq!(look(&mut context, &mut info), None);
+        context.uc_mcontext.gregs[libc::REG_TRAPNO as usize] = 14;
+        let fault = look(&mut context, &mut info).map(|fault| (fault.address, fault.code));
+        assert_eq!(fault, Some((0x1234_5678, libc::BUS_ADRERR)));
+        let unsigned = delivery(libc::SIGBUS, &last, &raw mut info, (&raw mut context).cast());
+        Delivery { filled: false, ..unsigned }.tell_of_fault();
+        assert_eq!(info.si_code, libc::BUS_ADRERR);
+        // SAFETY: a field of what has just been written.
+        assert_eq!(unsafe { info.si_addr() } as usize, 0x1234_5678);
     }
 
     #[test]

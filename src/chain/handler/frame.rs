@@ -123,12 +123,17 @@ pub(in crate::chain) unsafe extern "C" fn arrive(
         record,
         back_to,
     };
-    let (info, context) = match entered.frame(&Own) {
-        Some(Frame { filled: false }) => (std::ptr::null_mut(), (stack + CONTEXT) as *mut c_void),
-        _ => (info, context),
-    };
-    // SAFETY: the kernel's frame, or the arguments of a handler above that passes on what it got.
-    unsafe { super::deliver(index, signal, info, context) }
+    if entered.frame(&Own) != Some(Frame { filled: false }) {
+        // SAFETY: the kernel's frame, or the arguments of a handler above that passes on what it got.
+        return unsafe { super::deliver(index, signal, info, context, true) };
+    }
+    let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
+    // SAFETY: the room for a siginfo in the kernel's frame: whatever was there before is in it.
+    unsafe { info.write_bytes(0, 1) };
+    // SAFETY: as above.
+    unsafe { (*info).si_signo = signal };
+    // SAFETY: the kernel's frame.
+    unsafe { super::deliver(index, signal, info, context, false) }
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct Delivery<'a> {
     address: usize,
     info: *mut libc::siginfo_t,
     context: *mut c_void,
+    /// Off when the kernel has written nothing into `info`: our row has lost its `SA_SIGINFO`.
+    filled: bool,
 }
 
 impl Delivery<'_> {
@@ -56,7 +58,7 @@ impl Delivery<'_> {
     #[must_use]
     pub fn code(&self) -> Option<c_int> {
         // SAFETY: null, or the siginfo of this delivery, which lives until the handler returns.
-        unsafe { self.info.as_ref() }.map(|info| info.si_code)
+        unsafe { self.info.as_ref() }.filter(|_| self.filled).map(|info| info.si_code)
     }
 
     /// Whether the kernel made it for the instruction that was interrupted, which runs again on return. Signal-safe.
@@ -64,14 +66,22 @@ impl Delivery<'_> {
     pub fn is_fault(&self) -> bool {
         let synchronous =
             matches!(self.signal, libc::SIGBUS | libc::SIGSEGV | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP);
-        synchronous && self.code().is_some_and(|code| code > 0)
+        let made_by_kernel = self.code().is_some_and(|code| code > 0);
+        synchronous && (made_by_kernel || self.is_unsigned() && self.fault().is_some())
+    }
+
+    /// Whether the kernel called without telling who sent it: a library has put our row back without `SA_SIGINFO`, as
+    /// signal(3) does with what it returned. The registers are as good as ever. Signal-safe.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        !self.filled
     }
 
     /// `si_pid`: the sender, for codes that have one. Signal-safe.
     #[must_use]
     pub fn sender(&self) -> Option<libc::pid_t> {
         // SAFETY: as in `code`.
-        let info = unsafe { self.info.as_ref() }?;
+        let info = unsafe { self.info.as_ref() }.filter(|_| self.filled)?;
         // SAFETY: the field is a number at a fixed place whatever the code; the caller looks at the code.
         Some(unsafe { info.si_pid() })
     }
@@ -112,8 +122,15 @@ impl Delivery<'_> {
 /// What every entry point does.
 ///
 /// # Safety
-/// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null.
-pub(super) unsafe fn deliver(index: usize, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+/// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null. If `info` is not `filled`, it is room for
+/// a siginfo of which nothing but the signal's number is known.
+pub(super) unsafe fn deliver(
+    index: usize,
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+    filled: bool,
+) {
     if signal == libc::SIGBUS {
         end_alignment_checks();
     }
@@ -127,13 +144,28 @@ pub(super) unsafe fn deliver(index: usize, signal: c_int, info: *mut libc::sigin
             address: super::entry::address_of(index),
             info,
             context,
+            filled,
         };
+        if !filled {
+            delivery.tell_of_fault();
+            mend(index, predecessor, &delivery);
+        }
         let verdict = seat.watch().map_or(Verdict::PassOn, |watch| (watch.decide)(&delivery));
         if verdict == Verdict::PassOn {
             pass_on(index, &delivery);
         }
     }
     errno.restore();
+}
+
+/// Writes our row anew where it has lost its `SA_SIGINFO`; a row that is somebody else's by now is left alone.
+fn mend(index: usize, predecessor: &Disposition, delivery: &Delivery<'_>) {
+    let stripped = Disposition::read(delivery.signal)
+        .is_ok_and(|top| top.handler == delivery.address && top.flags & libc::SA_SIGINFO == 0);
+    if stripped {
+        // Refused: then the next delivery comes without a siginfo, too.
+        let _ = super::seat::disposition_of(delivery.signal, index, predecessor).write(delivery.signal);
+    }
 }
 
 /// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to

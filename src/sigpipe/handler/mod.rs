@@ -40,8 +40,9 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 }
 
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let (code, sender) = (delivery.code()?, delivery.sender()?);
-    if code != echo::SI_USER || !wiped::is_own_process(sender) {
+    let own =
+        || delivery.code() == Some(echo::SI_USER) && delivery.sender().is_some_and(wiped::is_own_process);
+    if !delivery.is_unsigned() && !own() {
         return None;
     }
     let registers = delivery.registers()?;
