@@ -25,6 +25,8 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // function fills the struct as its first version was: all of it as it is here, of sigward_sigpipe_report
 // what is before size. A smaller size is -EINVAL. sigward_bytes and sigward_thread_guard never change.
 //
+// The symbols of libsigward.so have the version SIGWARD_0.1, its SONAME is libsigward.so.0.
+//
 // Cancellation (pthread_cancel(3)): no function here is a cancellation point but the writers (sigward_write and its like, which say so).
 // A request that is pending, or comes meanwhile, takes effect at the caller's next cancellation point; a thread of asynchronous
 // type ends when the function has done its work, just before it would return: what the function made (a handle in *out) is
