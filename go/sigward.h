@@ -647,7 +647,12 @@ ssize_t sigward_map_write_at(struct sigward_map *map,
                              const void *buf,
                              size_t len);
 
-// Whether bytes of the map are lost, as far as anybody has met them; out may be NULL.
+// Whether bytes of the map are lost, as far as anybody has met them, or because the file is shorter than the map now: if no loss is
+// known yet, its length is asked for (fstat(2)). out may be NULL.
+//
+// A system call that is given the map's own bytes (write(2) from sigward_map_data) meets a lost page without a signal: it
+// returns a short count or EFAULT, and nobody here knows. Then this call tells of a file that was cut, and sigward_map_populate of
+// the range tells of every other loss; both make the poison word tell it from then on.
 //
 // Signal-safe, thread-safe. Returns 0 while intact, with out->offset UINT64_MAX and the rest 0; 1 if not, with *out filled:
 // the loss at the lowest offset. -EINVAL if map is NULL.
@@ -662,6 +667,11 @@ int sigward_map_status_sized(const struct sigward_map *map, struct sigward_fault
 // Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
 // only the length), and still the one that the path names.
 //
+// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a read-only map this call tells, because
+// the change time is another one, and so does a read that met the file while it was short. Of a writable shared map nothing
+// tells, because its own stores move the time as well: whoever shares such a file with somebody who cuts it has to agree with him on
+// a lock or a generation number. The kept descriptor is used only if it still is ours: if the host has closed it, -EBADF.
+//
 // Thread-safe; one or two system calls. Returns 0. -EFAULT: bytes are lost, or the file is shorter than the map. -ESTALE: it was
 // changed in place, or its path names another file, or none. -EINVAL, or what fstat(2) says.
 int sigward_map_verify(const struct sigward_map *map);
@@ -669,7 +679,8 @@ int sigward_map_verify(const struct sigward_map *map);
 // Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
 // others afterwards: no thread may be using the map meanwhile. An adopted map is mapped anew in its place.
 //
-// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was.
+// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was. -EBADF: the map has no path, and
+// the host has closed the descriptor that the map keeps.
 int sigward_map_refresh(struct sigward_map *map);
 
 // Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up to the map's end.

@@ -35,3 +35,15 @@ fn a_cancelled_thread_leaves_nothing_locked() {
     scenario("map_cancel", "deferred", Link::DebugArchive).every_row("exit 0");
     scenario("map_cancel", "any_moment", Link::Archive).every_row("exit 0");
 }
+
+#[test]
+fn a_descriptor_that_is_no_longer_ours_is_not_used() {
+    let rows = scenario("map_harsh", "descriptors", Link::Bare).every_row("signal 7");
+    assert_eq!(scenario("map_harsh", "descriptors", Link::Archive).every_row("exit 0"), rows);
+}
+
+#[test]
+fn a_loss_that_a_system_call_met_is_told_when_asked() {
+    let rows = scenario("map_harsh", "straight_in", Link::Bare).every_row("signal 7");
+    assert_eq!(scenario("map_harsh", "straight_in", Link::Archive).every_row("exit 0"), rows);
+}

@@ -4,23 +4,27 @@ use super::error::Error;
 use super::fault::{Cause, Fault};
 use super::handler::quietly;
 use super::identity::{self, Identity};
+use super::kept;
 use super::map::Map;
 use super::open;
 use crate::observe::Event;
 use crate::observe::in_handler::describe_moment;
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
 
 impl Map {
     /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that the path names. One or two
     /// system calls. For a writable shared map the change time says nothing; there only length and path are compared. Of a map
     /// with room to grow ([`MapOptions::capacity`](super::MapOptions::capacity)) a file that has become longer is no news either.
     ///
+    /// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a read-only map this tells, because the
+    /// change time is another one, and so does a read that met the file while it was short. Of a writable shared map nothing tells:
+    /// its own stores move the time as well.
+    ///
     /// # Errors
     /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`];
     /// [`Error::Invalid`] if the map has neither path nor descriptor to look at.
     pub fn verify(&self) -> Result<(), Error> {
-        if self.status().is_some() {
+        if self.met().is_some() {
             return Err(self.lost());
         }
         let facts = self.facts();
@@ -29,11 +33,7 @@ impl Map {
         }
         let end = self.end_wanted();
         if facts.descriptor >= 0 {
-            let now = identity::of_mappable(facts.descriptor)?;
-            if !now.is_same_file(&facts.identity) {
-                return Err(identity::NOT_OURS);
-            }
-            self.compare(&now, end)?;
+            self.compare(&kept::identity_of(facts)?, end)?;
         }
         let Some(path) = self.path() else { return Ok(()) };
         match identity::of_path(path) {
@@ -77,10 +77,7 @@ impl Map {
     /// As `check_length`, of the file as it is now.
     pub(super) fn check_length_now(&self) -> Result<(), Error> {
         let end = self.end_wanted();
-        match identity::of_mappable(self.facts().descriptor) {
-            Ok(now) if now.is_same_file(&self.facts().identity) => self.check_length(&now, end),
-            _ => Ok(()),
-        }
+        kept::look(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
     }
 
     /// Makes a loss that nobody has met yet known to all who read.
@@ -89,7 +86,7 @@ impl Map {
         describe_moment(&mut moment);
         (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
         quietly(self.slot(), || self.slot().publish(&fault));
-        self.status().unwrap_or(fault)
+        self.met().unwrap_or(fault)
     }
 
     /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes
@@ -113,21 +110,9 @@ impl Map {
         let path = self.path().map(CStr::to_owned);
         let (file, identity) = match &path {
             Some(path) => open::open(path, write && !self.options().copy_on_write)?,
-            None => self.own_file()?,
+            None => kept::duplicate(self.facts())?,
         };
         *self = self.options().with_room_of(self.facts()).finish(file, identity, write, path)?;
         Ok(())
-    }
-
-    pub(super) fn own_file(&self) -> Result<(OwnedFd, Identity), Error> {
-        let descriptor = self.facts().descriptor;
-        if descriptor < 0 {
-            return Err(Error::Invalid("a map without path and descriptor cannot be mapped anew"));
-        }
-        let identity = identity::of_mappable(descriptor)?;
-        // SAFETY: the map's own descriptor, open as long as the map is.
-        let own = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
-        let copy = own.try_clone_to_owned();
-        copy.map(|copy| (copy, identity)).map_err(|error| Error::of(&error, "fcntl"))
     }
 }

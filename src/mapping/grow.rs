@@ -20,7 +20,8 @@
 //! kernel's (`file/linux/growing.rs`): one that is refused undoes what it did, and must not undo what another one does meanwhile.
 
 use super::error::Error;
-use super::identity::{self, Identity};
+use super::identity::Identity;
+use super::kept;
 use super::map::Map;
 #[cfg(feature = "capi")]
 use super::map::held;
@@ -201,7 +202,7 @@ impl Map {
                 "a map of a part, a private one, or one without descriptor cannot grow",
             ));
         }
-        if self.status().is_some() {
+        if self.met().is_some() {
             return Err(self.lost());
         }
         let end = self.end_wanted();
@@ -233,7 +234,7 @@ impl Map {
         larger.slot().begin_with(slot.length());
         larger.slot().promise(slot.promised());
         larger.grow_in_place(new_len)?;
-        if self.status().is_some() {
+        if self.met().is_some() {
             return Err(self.lost());
         }
         Ok(larger)
@@ -244,7 +245,7 @@ impl Map {
         for room in [plenty, new_len.saturating_add(new_len / 4), new_len] {
             let mut options = self.options();
             options.capacity = room.max(new_len);
-            let (file, identity) = self.own_file()?;
+            let (file, identity) = kept::duplicate(self.facts())?;
             match Self::make(options, file, identity, true, self.path().map(CStr::to_owned)) {
                 Err(Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN }) if room > new_len => {
                 }
@@ -256,11 +257,6 @@ impl Map {
 
     /// The file of the map's descriptor, as it is now.
     fn own_identity(&self) -> Result<Identity, Error> {
-        let facts = self.facts();
-        if facts.descriptor < 0 {
-            return Err(Error::Invalid("the map has no descriptor to ask"));
-        }
-        let now = identity::of_mappable(facts.descriptor)?;
-        if now.is_same_file(&facts.identity) { Ok(now) } else { Err(identity::NOT_OURS) }
+        kept::identity_of(self.facts())
     }
 }

@@ -5,6 +5,7 @@
 //! (some milliseconds) leaves the time as it was.
 
 use super::error::Error;
+use crate::observe::in_handler::status;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -63,15 +64,10 @@ pub(crate) fn of_path(path: &CStr) -> Result<Identity, c_int> {
 
 /// What a descriptor names, if it is something that can be mapped.
 pub(crate) fn of_mappable(descriptor: c_int) -> Result<Identity, Error> {
-    let mut status = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: room for one struct.
-    if unsafe { libc::fstat(descriptor, status.as_mut_ptr()) } != 0 {
-        return Err(Error::system("fstat"));
-    }
-    // SAFETY: the call returned 0, so it filled the struct.
-    let status = unsafe { status.assume_init_ref() };
+    // (The system call itself is three times as quick as what glibc makes of it.)
+    let Some(status) = status(descriptor) else { return Err(Error::system("fstat")) };
     match status.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(Identity::of(status)),
+        libc::S_IFREG => Ok(Identity::of(&status)),
         libc::S_IFDIR => Err(Error::NotAFile { errno: libc::EISDIR }),
         _ => Err(Error::NotAFile { errno: libc::ENODEV }),
     }

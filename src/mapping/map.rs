@@ -4,7 +4,8 @@ use super::error::Error;
 use super::fault::Fault;
 use super::fetch::{fetch_many, fetch_small, is_small};
 use super::handler::present;
-use super::identity::{self, Identity};
+use super::identity::Identity;
+use super::kept;
 use super::options::MapOptions;
 use super::registry::{self, Facts, Refused, Slot};
 use super::view::View;
@@ -13,7 +14,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
@@ -172,11 +173,18 @@ impl Map {
         self.slot().facts()
     }
 
-    /// The lowest lost offset, `u64::MAX` while nothing is lost: to be read after the bytes. It lives as long as the map.
+    /// The lowest lost offset, `u64::MAX` while nothing is lost: of the bytes that were read before. Signal-safe.
     #[must_use]
-    pub fn poison_word(&self) -> &AtomicU64 {
-        // SAFETY: the slot lives for ever; the word is an atomic number.
-        unsafe { &*self.slot().poison().word().cast() }
+    #[inline]
+    pub fn poison(&self) -> u64 {
+        self.slot().poison().after_reading()
+    }
+
+    /// Where that number is, for code that cannot call: to be loaded after the bytes, behind an acquire fence, and never written.
+    /// It is readable for ever; after the map is closed it says nothing.
+    #[must_use]
+    pub fn poison_word(&self) -> *const u64 {
+        self.slot().poison().word()
     }
 
     /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's end, 0 behind it, and fewer
@@ -280,15 +288,28 @@ impl Map {
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 
-    /// What has been lost: none while the map is intact as far as anybody has looked. Signal-safe.
+    /// What has been lost: none while the map is intact as far as anybody has met it, and the file as long as the map. The length is
+    /// asked for (fstat(2)) if no loss is known yet: whoever hands the map's bytes to a system call gets EFAULT from it and no
+    /// signal is raised, so nobody has met the loss. Of a page that is lost for another reason [`Map::populate`] tells then.
+    /// Signal-safe.
     #[must_use]
     pub fn status(&self) -> Option<Fault> {
-        let older = self.older().and_then(Self::status);
+        let met = self.met();
+        if met.is_some() || self.facts().adopted {
+            return met;
+        }
+        self.check_length_now().err()?;
+        self.met()
+    }
+
+    /// What has been lost, as far as anybody has met it. Signal-safe.
+    pub(super) fn met(&self) -> Option<Fault> {
+        let older = self.older().and_then(Self::met);
         self.slot().fault().into_iter().chain(older).min_by_key(|fault| fault.offset)
     }
 
     /// Reads in every page of the range now (for a writable shared map: allocates it), so that a page that cannot be had is
-    /// found here and not later.
+    /// found here and not later; or so that a loss is known after a system call that was given the map's bytes has said EFAULT.
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Invalid`] if the range is not within the map, [`Error::System`].
@@ -332,6 +353,10 @@ impl Map {
         if let Some(older) = self.take_older() {
             older.retire();
         }
+        if self.facts().adopted {
+            // The mapping is somebody else's.
+            return drop(self);
+        }
         let kept = std::mem::ManuallyDrop::new(self);
         let pages = kept.facts().pages.clone();
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
@@ -352,7 +377,7 @@ impl Map {
 
     #[cold]
     pub(super) fn lost(&self) -> Error {
-        self.status().map_or(Error::Invalid("nothing is lost"), Error::Lost)
+        self.met().map_or(Error::Invalid("nothing is lost"), Error::Lost)
     }
 
     pub(super) fn options(&self) -> MapOptions {
@@ -380,7 +405,7 @@ impl std::fmt::Debug for Map {
             .field("path", &self.path())
             .field("data", &self.as_ptr())
             .field("length", &self.len())
-            .field("status", &self.status())
+            .field("status", &self.met())
             .finish_non_exhaustive()
     }
 }
@@ -457,12 +482,7 @@ pub(super) fn intact(offset: u64, count: usize, poison: u64) -> Option<usize> {
 
 /// Closes the descriptor, if it is still the map's file, and frees the path.
 pub(super) fn give_back(facts: &Facts) {
-    let own = facts.descriptor >= 0
-        && identity::of_mappable(facts.descriptor).is_ok_and(|now| now.is_same_file(&facts.identity));
-    if own {
-        // SAFETY: the map's own descriptor, used no more.
-        unsafe { libc::close(facts.descriptor) };
-    }
+    kept::close(facts);
     if !facts.path.is_null() {
         // SAFETY: made by `CString::into_raw` for this map alone.
         drop(unsafe { CString::from_raw(facts.path.cast_mut()) });

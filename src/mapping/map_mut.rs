@@ -156,7 +156,7 @@ impl Map {
         }
         // Pages that were cut off before anybody met it are not on the disk either.
         self.check_length_now()?;
-        if self.status().is_some() {
+        if self.met().is_some() {
             return Err(self.lost());
         }
         match self.unwritten.load(Ordering::Acquire) {

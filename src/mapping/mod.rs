@@ -33,6 +33,7 @@ mod freshness;
 mod grow;
 mod handler;
 mod identity;
+mod kept;
 mod map;
 mod map_mut;
 mod open;

@@ -3,7 +3,7 @@
 //! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for this signal.
 
 use super::error::Error;
-use super::{handler, registry, spare};
+use super::{handler, registry};
 use crate::chain::{self, Disposition, Standing, Watch};
 use crate::observe::counters;
 use libc::SIGBUS;
@@ -42,7 +42,6 @@ pub fn guard() -> Result<(), crate::Error> {
     super::page_size();
     super::fetch::prepare();
     chain::take(&held, &WATCH)?;
-    spare::fill();
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
     Ok(())

@@ -219,6 +219,95 @@ static void sched_fifo(long unused) {
     all_is_well();
 }
 
+/* ---- a daemon that closes all descriptors, whose numbers become others' ---- */
+
+enum { REFRESH, GROW, FOLLOW, FAULT, CLOSE, NOT_OPEN = 8 };
+
+static int strangers[16];
+
+/* A file of somebody else's: none of its bytes, and nothing of its length, is ours. */
+static int stranger(void) {
+    int fd = (int)syscall(SYS_memfd_create, "stranger", 0);
+    CHECK(fd >= 0 && ftruncate(fd, LOST_LENGTH) == 0 && pwrite(fd, "S", 1, 0) == 1);
+    return fd;
+}
+
+static void closed_by_the_host(long with) {
+    int what = (int)with & 7;
+    int fd = nameless(LOST_LENGTH);
+    sigward_map_options options = {.size = sizeof options, .writable = 1};
+#ifndef BARE
+    if (what == GROW || what == FOLLOW) options.capacity = 4 * LOST_LENGTH;
+#endif
+    CHECK(sigward_map_fd(fd, &options, &map) == 0);
+    if (what == FAULT || !WARDED) CHECK(ftruncate(fd, PAGE) == 0);
+    for (int i = 3; i < 32; i++) close(i);
+    if ((with & NOT_OPEN) == 0) for (int i = 0; i < 16; i++) strangers[i] = stranger();
+    if (!WARDED) touch(map, 3 * PAGE);
+#ifndef BARE
+    if (what == REFRESH) CHECK(sigward_map_verify(map) == -EBADF && sigward_map_refresh(map) == -EBADF);
+    if (what == GROW) CHECK(sigward_map_grow(map, 2 * LOST_LENGTH) == -EBADF);
+    if (what == FOLLOW) CHECK(sigward_map_follow(map) == -EBADF);
+    if (what == FAULT) {
+        survives(map);
+        CHECK(status_of(map).cause == SIGWARD_CAUSE_UNKNOWN);
+        holds(map, 0, 0, PAGE);
+    } else {
+        CHECK(sigward_map_status(map, NULL) == 0 && sigward_map_len(map) == LOST_LENGTH);
+        holds(map, 0, 0, LOST_LENGTH);
+    }
+#endif
+    CHECK(sigward_map_close(map) == 0);
+    for (int i = 0; (with & NOT_OPEN) == 0 && i < 16; i++) {
+        char byte;
+        struct stat file;
+        CHECK(pread(strangers[i], &byte, 1, 0) == 1 && byte == 'S');
+        CHECK(fstat(strangers[i], &file) == 0 && file.st_size == LOST_LENGTH);
+    }
+}
+
+/* The very file, opened by the host under the number that ours had. */
+static void same_number(long unused) {
+    (void)unused;
+    lose_map();
+    if (!WARDED) touch(map, 3 * PAGE);
+    for (int i = 3; i < 32; i++) close(i);
+    for (int i = 0; i < 16; i++) CHECK((strangers[i] = open(path, O_RDONLY)) >= 0);
+    CHECK(sigward_map_close(map) == 0);
+    for (int i = 0; i < 16; i++) CHECK(fcntl(strangers[i], F_GETFD) >= 0);
+}
+
+static void descriptors(void) {
+    static const struct row rows[] = {
+        {"refresh", closed_by_the_host, REFRESH}, {"grow", closed_by_the_host, GROW},
+        {"follow", closed_by_the_host, FOLLOW}, {"fault", closed_by_the_host, FAULT},
+        {"close", closed_by_the_host, CLOSE}, {"refresh, none", closed_by_the_host, REFRESH | NOT_OPEN},
+        {"grow, none", closed_by_the_host, GROW | NOT_OPEN}, {"follow, none", closed_by_the_host, FOLLOW | NOT_OPEN},
+        {"fault, none", closed_by_the_host, FAULT | NOT_OPEN}, {"close, none", closed_by_the_host, CLOSE | NOT_OPEN},
+        {"same number", same_number, 0},
+    };
+    ROWS(rows);
+}
+
+/* ---- bytes that go straight into a system call: it says EFAULT, and no signal is raised ---- */
+
+static void straight(long populate) {
+    int to[2];
+    lose_map();
+    if (!WARDED) touch(map, 3 * PAGE);
+    CHECK(pipe(to) == 0 && write(to[1], sigward_map_data(map), PAGE) == PAGE && poison(map) == INTACT);
+    CHECK(write(to[1], (const char *)sigward_map_data(map) + 3 * PAGE, PAGE) == -1 && errno == EFAULT);
+    if (populate) CHECK(sigward_map_populate(map, 3 * PAGE, PAGE) == -EFAULT);
+    else CHECK(sigward_map_status(map, NULL) == 1);
+    CHECK(poison(map) == PAGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED && status_of(map).len_now == PAGE);
+    CHECK(sigward_map_close(map) == 0);
+}
+
+static void straight_in(void) {
+    static const struct row rows[] = {{"status", straight, 0}, {"populate", straight, 1}};
+    ROWS(rows);
+}
+
 static void middle(void) {
     static const struct row rows[] = {
         {"jumps", interrupted, JUMP}, {"forks", interrupted, FORK}, {"exits its thread", interrupted, EXIT},
@@ -237,4 +326,4 @@ static void real_time_row(void) {
     ROWS(rows);
 }
 
-SCENARIOS({"middle", middle}, {"real_time", real_time_row})
+SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors}, {"straight_in", straight_in})

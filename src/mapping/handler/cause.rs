@@ -5,6 +5,7 @@ use super::present::{DAMAGED, are_there};
 use crate::chain::Fault as Delivered;
 use crate::mapping::fault::{Cause, Fault};
 use crate::mapping::identity::Identity;
+use crate::mapping::kept;
 use crate::mapping::registry::{Facts, Slot};
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
@@ -40,15 +41,15 @@ pub(super) fn find(slot: &Slot, delivered: &Delivered) -> Finding {
     }
     // Before the file is looked at: the map may be growing.
     let end_wanted = slot.end_in_file();
-    let file = status(facts.descriptor).map(|status| Identity::of(&status));
-    if file.is_none() && facts.descriptor >= 0 {
+    let file = kept::look(facts);
+    if file.is_none() && facts.descriptor >= 0 && status(facts.descriptor).is_none() {
         // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a server has lost it (ESTALE).
         if let Err(errno) = read_byte(facts, &page) {
             return lost(Cause::Io(errno), errno, page.start, page);
         }
     }
     // A descriptor that somebody closed and that is another file's now says nothing.
-    let Some(file) = file.filter(|file| facts.descriptor >= 0 && file.is_same_file(&facts.identity)) else {
+    let Some(file) = file else {
         return without_descriptor(facts, delivered, page);
     };
     let end = end_of_file(facts, file.length);

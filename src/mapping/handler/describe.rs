@@ -2,6 +2,7 @@
 
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
+use crate::mapping::kept;
 use crate::mapping::registry::Facts;
 use crate::observe::in_handler::{describe_moment, link_of, stack_words};
 use crate::observe::{Event, log, ring};
@@ -23,7 +24,8 @@ pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
     event.time_ns = fault.time_ns;
     event.tid = fault.tid;
     event.thread = fault.thread;
-    event.fd = facts.descriptor;
+    let own = kept::look(facts).is_some();
+    event.fd = if own { facts.descriptor } else { -1 };
     event.fd_kind = Event::MAP;
     event.inode = facts.identity.inode;
     event.result = -i64::from(fault.error);
@@ -38,7 +40,7 @@ pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
     event.len_now = fault.len_now;
     event.cause = fault.cause as u32;
     event.write = fault.write;
-    if facts.path.is_null() && facts.descriptor >= 0 {
+    if facts.path.is_null() && own {
         // Opened by somebody else: the kernel knows the name.
         event.peer_len = link_of(facts.descriptor, &mut event.peer) as u32;
     } else {

@@ -67,7 +67,7 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
     let slot = take_slot(&held).ok_or(Refused::NoMemory)?;
     slot.fill(facts);
     if !table::insert(&range, slot, over) {
-        give_slot(&held, slot);
+        give_slot(slot);
         return Err(Refused::NoMemory);
     }
     MAPS.add();
@@ -83,7 +83,9 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
 /// False if a handler still is after a second: its file system does not answer, or it was killed in a process that shares our memory.
 /// Then all that the slot knows must stay as long as the process: the descriptor, and, of a map of our own, the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
-    let quiet = forget(slot, &slot.facts().pages) && wait_until_quiet(slot);
+    let facts = slot.facts();
+    let out = !facts.adopted && table::remove_own(&facts.pages, slot) || forget(slot, &facts.pages);
+    let quiet = out && wait_until_quiet(slot);
     MAPS.subtract();
     quiet
 }
@@ -157,33 +159,50 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
 
 /// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays as it is for ever.
 pub(crate) fn release(slot: &'static Slot) {
-    if let Ok(held) = hold()
-        && pin::is_quiet(slot.wiped())
-    {
-        if slot.facts().adopted && ADOPTED.fetch_sub(1, Ordering::Relaxed) == 1 {
+    if !pin::is_quiet(slot.wiped()) {
+        return;
+    }
+    if slot.facts().adopted {
+        let Ok(_held) = hold() else { return };
+        if ADOPTED.fetch_sub(1, Ordering::Relaxed) == 1 {
             keep_no_longer();
         }
-        give_slot(&held, slot);
     }
+    give_slot(slot);
 }
 
 fn take_slot(held: &Held) -> Option<&'static Slot> {
     if FREE.load(Ordering::Relaxed).is_null() {
         more_slots(held)?;
     }
-    // SAFETY: null, or a slot that lives for ever.
-    let slot = unsafe { FREE.load(Ordering::Relaxed).as_ref() }?;
-    FREE.store(slot.next_free.load(Ordering::Relaxed), Ordering::Relaxed);
-    Some(slot)
+    loop {
+        let first = FREE.load(Ordering::Acquire);
+        // SAFETY: null, or a slot that lives for ever.
+        let slot = unsafe { first.as_ref() }?;
+        let next = slot.next_free.load(Ordering::Relaxed);
+        // Slots are taken under the lock only, so the first one is still followed by what followed it a moment ago.
+        if FREE.compare_exchange(first, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return Some(slot);
+        }
+    }
 }
 
-fn give_slot(_held: &Held, slot: &'static Slot) {
-    slot.next_free.store(FREE.load(Ordering::Relaxed), Ordering::Relaxed);
-    FREE.store(std::ptr::from_ref(slot).cast_mut(), Ordering::Relaxed);
+/// Needs no lock: see `take_slot`.
+fn give_slot(slot: &'static Slot) {
+    let this = std::ptr::from_ref(slot).cast_mut();
+    let mut first = FREE.load(Ordering::Relaxed);
+    loop {
+        slot.next_free.store(first, Ordering::Relaxed);
+        // Release: whoever takes it finds what was last written in it.
+        match FREE.compare_exchange(first, this, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
 }
 
 /// Makes slots in ever larger batches: 100,000 of them are a dozen areas.
-fn more_slots(held: &Held) -> Option<()> {
+fn more_slots(_held: &Held) -> Option<()> {
     static BATCH: AtomicU32 = AtomicU32::new(32);
     let batch = BATCH.load(Ordering::Relaxed);
     BATCH.store((batch * 2).min(1 << 14), Ordering::Relaxed);
@@ -197,7 +216,7 @@ fn more_slots(held: &Held) -> Option<()> {
         let slot: &'static Slot = unsafe { &*slots.wrapping_add(number) };
         // SAFETY: likewise for the wiped words.
         slot.give_wiped(unsafe { &*wiped.wrapping_add(number) });
-        give_slot(held, slot);
+        give_slot(slot);
     }
     Some(())
 }
