@@ -26,6 +26,7 @@ help:
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
+	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
 
 # ---- what is needed ----------------------------------------------------------------------------------
 
@@ -148,6 +149,12 @@ targets:
 	scripts/check-targets
 	scripts/test-aarch64
 	scripts/test-aarch64-hosts
+
+# Not part of `make test`: what an emulator of programs leaves out.
+.PHONY: arm64
+arm64: $(archive)
+	scripts/setup aarch64
+	scripts/test-arm64-kernel
 
 .PHONY: soak
 soak: tools $(archive)
