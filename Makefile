@@ -147,6 +147,7 @@ test-example: example
 targets:
 	scripts/setup all
 	scripts/check-targets
+	scripts/check-go-targets
 	scripts/test-aarch64
 	scripts/test-aarch64-hosts
 

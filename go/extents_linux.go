@@ -3,7 +3,6 @@
 package sigward
 
 import (
-	"strconv"
 	"syscall"
 	"unsafe"
 )
@@ -73,6 +72,3 @@ func gaps(start, end int64, taken []extent) (free []extent) {
 	}
 	return free
 }
-
-// procPath is the name that proc(5) has for whatever a descriptor is open on.
-func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -3,6 +3,7 @@ package sigward
 import (
 	"errors"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -157,3 +158,13 @@ func reserveFile(f *os.File, offset, length int64, slowly bool) (promise Promise
 	}
 	return promise, pathError("reserve", f.Name(), errno, kind)
 }
+
+// withFd does nothing with a file that is closed.
+func withFd(f *os.File, use func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { use(int(fd)) })
+	}
+}
+
+// procPath is the name that proc(5) has for whatever a descriptor is open on.
+func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

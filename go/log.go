@@ -206,12 +206,18 @@ func (l *Log) Flush() (durable int64, err error) {
 	l.durable = end
 	// That the data is durable is true without it, too; what is missing then is the difference between torn and damaged. It
 	// reaches the disk with the next flush.
-	if sizeLimit() >= firstRecord {
-		if _, err := l.file.WriteAt(newWatermark(l.salt, end), watermarkSlots[l.slot]); err == nil {
-			l.slot = 1 - l.slot
-		}
+	if l.writeAt(newWatermark(l.salt, end), watermarkSlots[l.slot]) == nil {
+		l.slot = 1 - l.slot
 	}
 	return end, nil
+}
+
+func (l *Log) writeAt(p []byte, offset int64) (err error) {
+	withinLimit(func() syscall.Errno {
+		_, err = l.file.WriteAt(p, offset)
+		return errnoIn(err)
+	})
+	return err
 }
 
 func (l *Log) state() (end int64, err error) {

@@ -41,7 +41,7 @@ func OpenLogWith(path string, options LogOptions) (*Log, error) {
 
 // openLocked opens or makes the file, locks it, and looks that it still has the name.
 func openLocked(path string) (file *os.File, made bool, err error) {
-	const flags = os.O_RDWR | syscall.O_NONBLOCK | syscall.O_NOCTTY
+	const flags = os.O_RDWR | waitForNobody
 	for {
 		file, err = os.OpenFile(path, flags, 0)
 		if errors.Is(err, os.ErrNotExist) {
@@ -60,7 +60,7 @@ func openLocked(path string) (file *os.File, made bool, err error) {
 		} else if err == nil && !ours.Mode().IsRegular() {
 			err = &os.PathError{Op: "open", Path: path, Err: syscall.ENODEV}
 		} else if errno := lockFile(file); err == nil && errno != 0 {
-			if errno == syscall.EWOULDBLOCK {
+			if errno == syscall.EAGAIN {
 				errno = syscall.EBUSY
 			}
 			err = logError("open", path, errno, 0)
@@ -90,11 +90,12 @@ func (l *Log) prepare() error {
 		}
 		length = firstRecord
 	}
+	wanted := max(l.options.Capacity, length, firstRecord+recordPrefix)
+	least := wanted
 	if l.options.Capacity == 0 {
-		l.options.Capacity = max(defaultCapacity, 4*length)
+		wanted, least = max(defaultCapacity, 4*length), length+leastCapacity
 	}
-	l.options.Capacity = max(l.options.Capacity, length, firstRecord+recordPrefix)
-	if l.m, err = OpenWith(l.path, Options{Writable: true, Capacity: l.options.Capacity}); err != nil {
+	if l.m, l.options.Capacity, err = openWithRoom(l.path, Options{Writable: true}, wanted, least); err != nil {
 		return err
 	}
 	if ours, err := l.file.Stat(); err != nil {
@@ -132,6 +133,20 @@ func (l *Log) prepare() error {
 	return nil
 }
 
+// leastCapacity will do where more addresses cannot be had.
+const leastCapacity = 1 << 20
+
+// openWithRoom maps with as much room as can be had between the two: RLIMIT_AS may leave little.
+func openWithRoom(path string, o Options, wanted, least int64) (*Map, int64, error) {
+	for o.Capacity = wanted; ; o.Capacity = max(o.Capacity/4, least) {
+		m, err := OpenWith(path, o)
+		none := errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EOVERFLOW)
+		if !none || o.Capacity <= least {
+			return m, o.Capacity, err
+		}
+	}
+}
+
 func (l *Log) length() (int64, error) {
 	s, err := l.file.Stat()
 	if err != nil {
@@ -159,7 +174,7 @@ func (l *Log) begin() (h logHeader, err error) {
 		return h, logError("open", l.path, syscall.EILSEQ, 0)
 	}
 	h = logHeader{salt: randomSalt(), watermark: firstRecord, slot: 1}
-	if _, err := l.file.WriteAt(newLogHeader(h.salt), 0); err != nil {
+	if err := l.writeAt(newLogHeader(h.salt), 0); err != nil {
 		return h, err
 	}
 	if err := syncData(l.file); err != nil {

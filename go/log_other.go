@@ -3,7 +3,6 @@
 package sigward
 
 import (
-	"math"
 	"os"
 	"syscall"
 )
@@ -19,4 +18,3 @@ func writeInPlace(*os.File)                                  {}
 func nextData(_ *os.File, start, end int64) (from, to int64) { return start, end }
 func giveBack(*os.File, int64)                               {}
 func randomSalt() uint32                                     { return 1 }
-func sizeLimit() uint64                                      { return math.MaxUint64 }

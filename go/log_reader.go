@@ -17,7 +17,9 @@ import (
 // writing. It takes no lock. It is for one goroutine at a time.
 type LogReader struct {
 	path     string
+	file     *os.File // it may get another name, and outgrow the map
 	m        *Map
+	capacity int64
 	salt     uint32
 	position int64
 	room     []byte
@@ -26,23 +28,33 @@ type LogReader struct {
 // OpenLogReader opens the log at path for reading, from the first record on. It fails with ErrNotALog, ENODATA where nobody
 // has begun the log, ErrLogDamaged where not even its header can be read, and as Open.
 func OpenLogReader(path string) (*LogReader, error) {
-	s, err := os.Stat(path)
-	if err != nil {
+	r := &LogReader{path: path, position: firstRecord}
+	var err error
+	if r.m, r.capacity, err = mapToRead(path); err != nil {
 		return nil, err
 	}
-	m, err := OpenWith(path, Options{Capacity: s.Size() + defaultCapacity})
-	if err != nil {
+	if r.file, err = os.Open(path); err != nil {
+		r.m.Close()
 		return nil, err
 	}
-	h, errno, err := headerOf(m)
+	h, errno, err := headerOf(r.m)
 	if err == nil && errno != 0 {
 		err = logError("open", path, errno, watermarkSlots[0])
 	}
 	if err != nil {
-		m.Close()
+		r.Close()
 		return nil, err
 	}
-	return &LogReader{path: path, m: m, salt: h.salt, position: firstRecord}, nil
+	r.salt = h.salt
+	return r, nil
+}
+
+func mapToRead(path string) (*Map, int64, error) {
+	s, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return openWithRoom(path, Options{}, s.Size()+defaultCapacity, s.Size()+leastCapacity)
 }
 
 // Next returns the next record, until the next call, and io.EOF if there is none for now: ask again later. It fails with
@@ -110,6 +122,11 @@ func (r *LogReader) reaches(end int64) (bool, error) {
 		return true, nil
 	}
 	n, err := r.m.Follow()
+	if err == nil && int64(n) == r.capacity {
+		if n, err = r.mapAgain(); err == nil {
+			n, err = r.m.Follow()
+		}
+	}
 	switch {
 	case err != nil:
 		return false, err
@@ -117,6 +134,33 @@ func (r *LogReader) reaches(end int64) (bool, error) {
 		return true, nil
 	}
 	return false, io.EOF
+}
+
+// mapAgain maps a log that has outgrown the map, or does nothing. It may have been renamed.
+func (r *LogReader) mapAgain() (int, error) {
+	ours, err := r.file.Stat()
+	if err != nil || ours.Size() <= r.capacity {
+		return r.m.Len(), err
+	}
+	path := r.path
+	if named, err := os.Stat(path); err != nil || !os.SameFile(ours, named) {
+		withFd(r.file, func(fd int) { path = procPath(fd) })
+	}
+	m, capacity, err := mapToRead(path)
+	if err != nil {
+		return 0, err
+	}
+	h, errno, err := headerOf(m)
+	if err == nil && (errno != 0 || h.salt != r.salt) {
+		err = logError("read", r.path, syscall.ESTALE, r.position)
+	}
+	if err != nil {
+		m.Close()
+		return 0, err
+	}
+	r.m.Close()
+	r.m, r.capacity = m, capacity
+	return m.Len(), nil
 }
 
 // bad is the end for now, or damage.
@@ -145,4 +189,7 @@ func (r *LogReader) SeekTo(position int64) error {
 }
 
 // Close ends the use of the reader.
-func (r *LogReader) Close() error { return r.m.Close() }
+func (r *LogReader) Close() error {
+	r.file.Close()
+	return r.m.Close()
+}

@@ -1,4 +1,4 @@
-//go:build !freebsd && !openbsd && !dragonfly
+//go:build !freebsd && !openbsd && !dragonfly && !wasip1
 
 package sigward
 

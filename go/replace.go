@@ -36,7 +36,7 @@ func ReplaceFile(source, destination string) error {
 	before, errno := steadyLook(from)
 	if errno == 0 && !cloneContents(r.file, from) {
 		if before, errno = settled(from, false); errno == 0 {
-			errno = errnoIn(copyContents(r.file, from, before.size))
+			errno = withinLimit(func() syscall.Errno { return errnoIn(copyContents(r.file, from, before.size)) })
 		}
 	}
 	if errno != 0 {
@@ -82,15 +82,20 @@ func CreateReplacement(path string) (*Replacement, error) {
 	return r, nil
 }
 
-// Write writes to the end of what was written.
-func (r *Replacement) Write(p []byte) (int, error) {
+// Write writes to the end of what was written; EFBIG beyond RLIMIT_FSIZE, without SIGXFSZ.
+func (r *Replacement) Write(p []byte) (n int, err error) {
 	if r.file == nil {
 		return 0, closedError("write", r.path)
 	}
-	return r.file.Write(p)
+	withinLimit(func() syscall.Errno {
+		n, err = r.file.Write(p)
+		return errnoIn(err)
+	})
+	return n, err
 }
 
-// File is the new file, for whoever wants to seek, reserve or map. Do not close it.
+// File is the new file, for whoever wants to seek, reserve or map. Do not close it. Writing to it is Go's own writing: beyond
+// RLIMIT_FSIZE it ends the C host of a Go library by SIGXFSZ, which Write does not.
 func (r *Replacement) File() *os.File { return r.file }
 
 // Commit makes the new file take the place of the old one; both it and its folder are on the disk then. The Replacement is at

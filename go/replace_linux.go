@@ -221,8 +221,10 @@ func cloneContents(to, from *os.File) (cloned bool) {
 	const ficlone = 0x40049409
 	withFd(to, func(target int) {
 		withFd(from, func(source int) {
-			_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone, uintptr(source))
-			cloned = errno == 0
+			cloned = 0 == withinLimit(func() syscall.Errno {
+				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone, uintptr(source))
+				return errno
+			})
 		})
 	})
 	return cloned
@@ -288,10 +290,4 @@ func readLink(folder int, name string) (string, syscall.Errno) {
 		return "", errno
 	}
 	return string(text[:n]), 0
-}
-
-func withFd(f *os.File, use func(fd int)) {
-	if raw, err := f.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { use(int(fd)) })
-	}
 }

@@ -28,7 +28,15 @@ type reservation struct {
 }
 
 // reserve does what src/file/linux of the Rust crate does, where each step is explained.
-func reserve(fd int, offset, length int64, slowly bool) (Promise, syscall.Errno) {
+func reserve(fd int, offset, length int64, slowly bool) (promise Promise, errno syscall.Errno) {
+	errno = withinLimit(func() (errno syscall.Errno) {
+		promise, errno = reserveBlocks(fd, offset, length, slowly)
+		return errno
+	})
+	return promise, errno
+}
+
+func reserveBlocks(fd int, offset, length int64, slowly bool) (Promise, syscall.Errno) {
 	r := reservation{fd: fd}
 	if errno := r.prepare(offset, length); errno != 0 {
 		return 0, errno

@@ -185,7 +185,7 @@ func (t *taking) cloned(size int64) (*Frozen, error) {
 	if t.o.MemoryOnly || size == 0 { // an empty file may be one of /proc, with contents all the same
 		return nil, nil
 	}
-	file := cloneNameless(t.source, t.path, size)
+	file := cloneNameless(t.source, t.path)
 	if file == nil {
 		return nil, nil
 	}

@@ -11,10 +11,7 @@ import (
 
 // cloneNameless shares the blocks of a file with one that has no name, in the folder of the file itself; nil where that cannot be had,
 // for whatever reason. src/file/snapshot of the Rust crate explains each step.
-func cloneNameless(source *os.File, path string, size int64) *os.File {
-	if uint64(size) > sizeLimit() {
-		return nil // it counts as a write, and the kernel says it with SIGXFSZ
-	}
+func cloneNameless(source *os.File, path string) *os.File {
 	fd, errno := -1, syscall.EBADF
 	withFd(source, func(from int) {
 		link, err := os.Readlink(procPath(from))
@@ -27,7 +24,10 @@ func cloneNameless(source *os.File, path string, size int64) *os.File {
 		}
 		const ficlone = 0x40049409
 		for errno = syscall.EINTR; errno == syscall.EINTR; {
-			_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ficlone, uintptr(from))
+			errno = withinLimit(func() syscall.Errno { // it counts as a write
+				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ficlone, uintptr(from))
+				return errno
+			})
 		}
 		if errno != 0 {
 			syscall.Close(fd)

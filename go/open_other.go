@@ -1,0 +1,5 @@
+//go:build !unix
+
+package sigward
+
+const waitForNobody = 0

@@ -1,3 +1,0 @@
-package sigward
-
-const sysPwritev2 = 287
