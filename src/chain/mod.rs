@@ -35,7 +35,7 @@ mod seat;
 
 pub use disposition::{Disposition, Kind};
 pub use entry::ENTRY_POINTS;
-pub use handler::{Delivery, Fault, Registers, Verdict};
+pub use handler::{Delivery, Fault, Gate, Registers, Verdict};
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
 #[cfg(feature = "capi")]

@@ -139,6 +139,8 @@ impl Event {
             libc::SYS_splice => Some(c"splice"),
             libc::SYS_tee => Some(c"tee"),
             libc::SYS_vmsplice => Some(c"vmsplice"),
+            libc::SYS_io_submit => Some(c"io_submit"),
+            libc::SYS_io_uring_enter => Some(c"io_uring_enter"),
             _ => None,
         }
         #[cfg(not(target_os = "linux"))]

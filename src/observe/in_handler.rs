@@ -50,8 +50,9 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
     if stack == 0 || stack % 8 != 0 {
         return words;
     }
-    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be.
-    if stack % 4096 <= 4096 - size_of_val(&words) {
+    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be. A stack
+    // pointer at the start of a page may be the end of a stack.
+    if stack % 4096 != 0 && stack % 4096 <= 4096 - size_of_val(&words) {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };
     }
@@ -62,11 +63,12 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
 /// Copies from `from` on as far as the memory is there: the kernel looks, and nothing faults.
 #[cfg(target_os = "linux")]
 fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
-    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: size_of_val(words) };
+    let length = size_of_val(words);
+    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: length };
     // Two pieces, because a piece is copied whole or not at all.
-    let in_page = 4096 - from % 4096;
+    let in_page = (4096 - from % 4096).min(length);
     let first = libc::iovec { iov_base: from as *mut _, iov_len: in_page };
-    let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: local.iov_len - in_page };
+    let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: length - in_page };
     let remote = [first, rest];
     // SAFETY: one whole piece of ours.
     unsafe { read_own_memory(&local, &remote) };

@@ -24,7 +24,7 @@ pub(crate) use fault::General;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 pub(super) use frame::arrive;
 use predecessor::{base_action, run};
-pub use registers::Registers;
+pub use registers::{Gate, Registers};
 use std::ffi::{c_int, c_void};
 use trace::Visit;
 

@@ -7,7 +7,18 @@
 //! of it: the saved registers are then those of the other handler's entry, and the frame that they point to
 //! holds the context of the system call. [`Registers::of`] follows such frames down.
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+use crate::observe::in_handler;
 use std::ffi::c_void;
+
+/// By which door the kernel was entered: system calls have other numbers behind each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// The processor's own instruction: `syscall`, `svc #0`.
+    Native,
+    /// `int 0x80` from 64-bit code: numbers and registers are those of i386.
+    I386,
+}
 
 /// What a system call that has just returned left in the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +27,8 @@ pub struct Registers {
     pub pc: usize,
     /// What the system call returned: a count, or a negative errno.
     pub result: i64,
+    /// How the kernel was entered.
+    pub gate: Gate,
     /// The first three arguments, where the processor keeps them through the call (x86-64).
     pub arguments: Option<[u64; 3]>,
     /// The second to the sixth argument.
@@ -93,12 +106,13 @@ unsafe fn innermost<'a>(context: *const c_void) -> Option<&'a libc::mcontext_t> 
     None
 }
 
-/// x86-64: `syscall` leaves the return address in RCX and the flags in R11, the result in RAX.
+/// x86-64: the result is in RAX, the arguments are where they were. RCX and R11 tell nothing: processors with FRED
+/// leave them alone, so what proves a system call is the instruction before pc.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod processor {
-    use super::Registers;
+    use super::{Gate, Registers, code_before};
     use libc::{
-        REG_EFL, REG_R8, REG_R9, REG_R10, REG_R11, REG_RAX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI,
+        REG_R8, REG_R9, REG_R10, REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI,
         REG_RSP,
     };
 
@@ -118,35 +132,81 @@ mod processor {
         entry.then_some(context as *const libc::ucontext_t)
     }
 
+    #[rustfmt::skip]
+    const NATIVE: [libc::c_int; 6] = [REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9];
+    #[rustfmt::skip]
+    const I386: [libc::c_int; 6] = [REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP];
+
     pub(super) fn after_system_call(machine: &libc::mcontext_t) -> Option<Registers> {
-        // Single-stepping (bit 8) and resuming (bit 16) come and go without the program's doing.
-        const VOLATILE: u64 = 0x1_0100;
-        let [pc, came_back_to, flags, saved_flags] =
-            [REG_RIP, REG_RCX, REG_EFL, REG_R11].map(|number| register(machine, number));
-        let returned = pc == came_back_to && (flags ^ saved_flags) & !VOLATILE == 0;
-        returned.then(|| Registers {
-            pc: pc as usize,
-            result: register(machine, REG_RAX) as i64,
-            arguments: Some([REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number))),
-            rest: [REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9].map(|number| register(machine, number)),
-            number: loaded_number(pc as usize),
+        let pc = register(machine, REG_RIP) as usize;
+        // Where a processor without FRED says so, the system call before pc was just executed.
+        let fell_through = register(machine, REG_RCX) as usize == pc;
+        let code = code_before::<CODE>(pc, 2, fell_through)?;
+        let (gate, places) = match code {
+            [.., 0x0f, 0x05] => (Gate::Native, &NATIVE),
+            [.., 0xcd, 0x80] => (Gate::I386, &I386),
+            _ => return None,
+        };
+        let [first, second, third, rest @ ..] = places.map(|number| register(machine, number));
+        let [fourth, fifth, sixth] = rest;
+        let result = register(machine, REG_RAX) as i64;
+        Some(Registers {
+            pc,
+            // A 32-bit result counts as such, however the kernel has widened it.
+            result: if gate == Gate::I386 { i64::from(result as i32) } else { result },
+            gate,
+            arguments: Some([first, second, third]),
+            rest: [second, third, fourth, fifth, sixth],
+            number: loaded_number(&code),
             stack: register(machine, REG_RSP) as usize,
             link: None,
         })
     }
 
-    /// The number in `mov $number, %eax; syscall`, the two instructions before `pc`.
-    fn loaded_number(pc: usize) -> Option<u64> {
-        const LENGTH: usize = 7;
-        // The page of `pc` is mapped; the page before it need not be.
-        if pc % 4096 < LENGTH {
-            return None;
-        }
-        // SAFETY: the bytes before `pc` lie in the page that is being executed.
-        let code = unsafe { ((pc - LENGTH) as *const [u8; LENGTH]).read_volatile() };
-        match code {
-            [0xb8, a, b, c, d, 0x0f, 0x05] => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
+    /// The system call, the instruction before it, and the byte before that, which may be its prefix.
+    const CODE: usize = 10;
+
+    /// The number that the instruction before the system call put into EAX. `code` holds zeros where nothing could be
+    /// read: no prefix and no instruction that is looked for here.
+    pub(super) fn loaded_number(code: &[u8; CODE]) -> Option<u64> {
+        // The same bytes behind a REX prefix with R or B load another register.
+        let other = |prefix: u8| prefix & 0xf0 == 0x40 && prefix & 0b101 != 0;
+        match *code {
+            // mov $number, %eax
+            [.., prefix, 0xb8, a, b, c, d, _, _] if !other(prefix) => {
+                Some(u64::from(u32::from_le_bytes([a, b, c, d])))
+            }
+            // mov $number, %rax
+            [_, 0x48, 0xc7, 0xc0, a, b, c, d, _, _] => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
+            // xor %eax, %eax
+            [.., prefix, 0x31 | 0x33, 0xc0, _, _] if !other(prefix) => Some(0),
             _ => None,
+        }
+        // x32 has numbers of its own.
+        .filter(|number| *number < 0x4000_0000)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::{CODE, loaded_number};
+
+        fn number(end: &[u8]) -> Option<u64> {
+            let mut code = [0; CODE];
+            code[CODE - 2 - end.len()..CODE - 2].copy_from_slice(end);
+            code[CODE - 2..].copy_from_slice(&[0x0f, 0x05]);
+            loaded_number(&code)
+        }
+
+        #[test]
+        fn only_what_is_loaded_into_the_register_of_the_number_is_one() {
+            assert_eq!(number(&[0xb8, 20, 0, 0, 0]), Some(20));
+            assert_eq!(number(&[0x48, 0xc7, 0xc0, 20, 0, 0, 0]), Some(20));
+            assert_eq!(number(&[0x31, 0xc0]), Some(0));
+            assert_eq!(number(&[0x48, 0x33, 0xc0]), Some(0));
+            assert_eq!(number(&[0x41, 0xb8, 20, 0, 0, 0]), None, "mov $20, %r8d");
+            assert_eq!(number(&[0x45, 0x31, 0xc0]), None, "xor %r8d, %r8d");
+            assert_eq!(number(&[0x90]), None);
+            assert_eq!(number(&[0xb8, 1, 0, 0, 0x40]), None, "write of x32");
         }
     }
 }
@@ -156,8 +216,7 @@ mod processor {
 mod processor {
     use super::super::first_argument::{self, Place};
     use super::super::frame::{CONTEXT, Entered, Own};
-    use super::Registers;
-    use crate::observe::in_handler::read_own_memory;
+    use super::{Gate, Registers, code_before};
 
     /// The context that a handler has been entered with, whatever the flags of its disposition.
     pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
@@ -176,30 +235,18 @@ mod processor {
     pub(super) fn after_system_call(machine: &libc::mcontext_t) -> Option<Registers> {
         /// `svc #0`
         const SVC: u32 = 0xd400_0001;
-        (instruction_before(machine.pc as usize)? == SVC).then(|| Registers {
+        // One `svc` in 1,024 is the last word of its page.
+        let instruction = u32::from_le_bytes(code_before::<4>(machine.pc as usize, 4, false)?);
+        (instruction == SVC).then(|| Registers {
             pc: machine.pc as usize,
             result: machine.regs[0] as i64,
+            gate: Gate::Native,
             arguments: None,
             rest: [1, 2, 3, 4, 5].map(|number| machine.regs[number]),
             number: Some(machine.regs[8]),
             stack: machine.sp as usize,
             link: Some(machine.regs[30] as usize),
         })
-    }
-
-    /// One `svc` in 1,024 is the last word of its page. That page is mapped if `svc` was there, and the kernel is asked: code
-    /// that was jumped to at the beginning of its page may have nothing before it.
-    fn instruction_before(pc: usize) -> Option<u32> {
-        let before = pc.checked_sub(4)?;
-        if pc % 4096 != 0 {
-            // SAFETY: the four bytes before `pc` lie in the page that is being executed.
-            return Some(unsafe { (before as *const u32).read_volatile() });
-        }
-        let mut instruction = 0_u32;
-        let to = libc::iovec { iov_base: (&raw mut instruction).cast(), iov_len: 4 };
-        let from = libc::iovec { iov_base: before as *mut _, iov_len: 4 };
-        // SAFETY: room for as many bytes.
-        (unsafe { read_own_memory(&to, &[from]) } == 4).then_some(instruction)
     }
 
     /// The lower half of the first argument of the system call that ended before `pc`, if it is certain where it still is.
@@ -215,4 +262,39 @@ mod processor {
             }
         }
     }
+}
+
+/// The `N` bytes of code before `pc`, the last `least` of them at least; zeros stand for those that cannot be read.
+///
+/// The page of `pc` is mapped, as it is being executed. The page before it need not be: a jump may have led to the
+/// start of a page. So the kernel copies from there, and nothing faults. `fell_through` says that the instruction
+/// before `pc` is the one that was executed before: then that page is mapped as well, should the kernel not copy.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn code_before<const N: usize>(pc: usize, least: usize, fell_through: bool) -> Option<[u8; N]> {
+    let in_page = pc % 4096;
+    if in_page >= N {
+        // SAFETY: the bytes before `pc` lie in the page that is being executed.
+        return Some(unsafe { ((pc - N) as *const [u8; N]).read_volatile() });
+    }
+    let mut code = [0_u8; N];
+    if code_of_two_pages(pc, &mut code) {
+        return Some(code);
+    }
+    let readable = if fell_through { in_page.max(least) } else { in_page };
+    for (index, place) in code.iter_mut().rev().enumerate().take(readable) {
+        // SAFETY: in the page of `pc`, or part of the instruction that was executed before.
+        *place = unsafe { (pc.wrapping_sub(1 + index) as *const u8).read_volatile() };
+    }
+    (readable >= least).then_some(code)
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cold]
+#[inline(never)]
+fn code_of_two_pages(pc: usize, code: &mut [u8]) -> bool {
+    let Some(from) = pc.checked_sub(code.len()) else { return false };
+    let local = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: code.len() };
+    let remote = [libc::iovec { iov_base: from as *mut _, iov_len: code.len() }];
+    // SAFETY: room for as many bytes in `code`.
+    (unsafe { in_handler::read_own_memory(&local, &remote) }) == code.len() as libc::c_long
 }

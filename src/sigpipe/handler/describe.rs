@@ -1,29 +1,130 @@
 //! What the handler asks the kernel about a descriptor and a thread: signal-safe calls only.
 
-use super::echo::Echo;
+use super::echo::{Echo, Written};
 use crate::observe::Event;
 use crate::observe::in_handler::{self, status};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether `fd` is a pipe whose readers are gone or a socket whose connection is.
 pub(super) fn is_broken(fd: c_int) -> bool {
-    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
-    // SAFETY: one pollfd; a timeout of 0 returns at once. POLLERR and POLLHUP need not be asked for.
-    if unsafe { libc::poll(&raw mut poll, 1, 0) } != 1 {
-        return false;
-    }
-    match status(fd).map(|status| status.st_mode & libc::S_IFMT) {
-        // POLLHUP alone is the read end of a pipe without writers.
-        Some(libc::S_IFIFO) => poll.revents & libc::POLLERR != 0,
-        Some(libc::S_IFSOCK) => poll.revents & (libc::POLLERR | libc::POLLHUP) != 0,
-        _ => false,
+    status(fd).is_some_and(|status| looks_broken(fd, kind(&status)))
+}
+
+/// 1 pipe or FIFO, 2 socket, 3 other.
+fn kind(status: &libc::stat) -> c_int {
+    match status.st_mode & libc::S_IFMT {
+        libc::S_IFIFO => PIPE,
+        libc::S_IFSOCK => SOCKET,
+        _ => 3,
     }
 }
 
-/// Whether `fd` is a pipe or a socket.
-pub(super) fn can_break(fd: c_int) -> bool {
-    status(fd).is_some_and(|status| matches!(status.st_mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFSOCK))
+const PIPE: c_int = 1;
+const SOCKET: c_int = 2;
+
+fn looks_broken(fd: c_int, kind: c_int) -> bool {
+    let signs = match kind {
+        // POLLHUP alone is the read end of a pipe without writers.
+        PIPE => libc::POLLERR,
+        SOCKET => libc::POLLERR | libc::POLLHUP,
+        _ => return false,
+    };
+    // Asked some times in a row: a number that another thread moves to and fro is seen on its way.
+    let mut polls = [libc::pollfd { fd, events: 0, revents: 0 }; 8];
+    let room = polls.len() as libc::nfds_t;
+    // SAFETY: so many pollfds; a timeout of 0 returns at once. POLLERR and POLLHUP need not be asked for.
+    unsafe { libc::poll(polls.as_mut_ptr(), room, 0) };
+    polls.iter().all(|poll| poll.revents & signs != 0)
+}
+
+/// Whether a write to `fd` fails now: its other side is gone, or this side has said that it is done.
+fn refuses_writes(fd: c_int, kind: c_int) -> bool {
+    looks_broken(fd, kind) || kind == SOCKET && has_shut_down(fd)
+}
+
+/// The descriptor that was written to, and what it is; none unless that is certain.
+///
+/// Between the write and this look another thread may have closed the descriptor and its number may be another
+/// file's. That file can most likely be written to. So the descriptor is named if it cannot, and if it was the same
+/// file before, between and after some looks: a thread that moves the number to and fro (dup2(2)) would have to do so
+/// between any two of seven system calls. What is dead for ever need not be looked at again.
+fn certain(written: Written) -> Option<(c_int, libc::stat)> {
+    let fd = match written {
+        Written::To(fd) => fd,
+        Written::OneOf(choice) => only_refusing(choice)?,
+        Written::ToFirst | Written::Unknown => return None,
+    };
+    let found = status(fd)?;
+    let kind = kind(&found);
+    let known = Dead::of(&found);
+    if known.is_known() {
+        return Some((fd, found));
+    }
+    let same = || refuses_writes(fd, kind) && status(fd).is_some_and(|now| Dead::of(&now) == known);
+    if !(same() && same() && same()) {
+        return None;
+    }
+    if kind == SOCKET || is_without_name(fd) {
+        known.remember();
+    }
+    Some((fd, found))
+}
+
+/// Of an unknown number's arguments the only one that cannot be written to.
+#[cold]
+#[inline(never)]
+fn only_refusing(choice: [Option<c_int>; 3]) -> Option<c_int> {
+    let refuses = |fd: &c_int| status(*fd).is_some_and(|status| refuses_writes(*fd, kind(&status)));
+    let mut refusing = choice.into_iter().flatten().filter(refuses);
+    let only = refusing.next()?;
+    refusing.all(|other| other == only).then_some(only)
+}
+
+/// Whether a pipe has no name by which somebody could open its other end again.
+#[cfg(target_os = "linux")]
+fn is_without_name(fd: c_int) -> bool {
+    /// `PIPEFS_MAGIC`, include/uapi/linux/magic.h.
+    const PIPES: u64 = 0x5049_5045;
+    let mut system = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: room for one struct; fstatfs(2) is a plain system call.
+    unsafe { libc::fstatfs(fd, system.as_mut_ptr()) };
+    // SAFETY: zeroed is a valid value, and the call may have filled it.
+    (unsafe { system.assume_init() }).f_type as u64 == PIPES
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_without_name(_fd: c_int) -> bool {
+    false
+}
+
+/// The last pipes without a name and sockets that were found dead, which they are for ever, by device and inode: the
+/// kernel gives no number a second time before it has given four milliards of them.
+static DEAD: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Dead(u64);
+
+impl Dead {
+    fn of(status: &libc::stat) -> Self {
+        // As Fibonacci hashing does: all bits count. An inode is no more than 32 bits here.
+        Self((status.st_ino ^ (status.st_dev as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn place(self) -> Option<&'static AtomicU64> {
+        DEAD.get((self.0 >> 58) as usize)
+    }
+
+    fn is_known(self) -> bool {
+        self.place().is_some_and(|place| place.load(Ordering::Relaxed) == self.0)
+    }
+
+    fn remember(self) {
+        if let Some(place) = self.place() {
+            place.store(self.0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Whether `fd` is an io_uring, as /proc/self/fd says.
@@ -34,6 +135,20 @@ pub(super) fn is_ring(fd: c_int) -> bool {
     let mut link = [0_u8; 32];
     let length = in_handler::link_of(fd, &mut link);
     link.get(..length) == Some(RING)
+}
+
+/// Whether `context` is one of io_setup(2): the kernel keeps a ring there that begins with numbers and a magic one
+/// (`struct aio_ring`, fs/aio.c).
+#[cold]
+#[inline(never)]
+pub(super) fn is_aio_context(context: u64) -> bool {
+    const MAGIC: u32 = 0xa10a_10a1;
+    let mut head = [0_u32; 5];
+    let to = libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: size_of_val(&head) };
+    let from = libc::iovec { iov_base: context as *mut _, iov_len: to.iov_len };
+    // SAFETY: room for as many bytes in `head`.
+    let copied = context % 4096 == 0 && unsafe { in_handler::read_own_memory(&to, &[from]) } > 0;
+    copied && head[4] == MAGIC
 }
 
 /// Everything that can be said of an echo while its thread still stands behind the write.
@@ -49,15 +164,13 @@ pub(super) fn event(echo: &Echo) -> Event {
         event.stack[0] = link as u64;
     }
     in_handler::describe_moment(&mut event);
-    if let Some((fd, status)) = echo.fd.and_then(|fd| Some((fd, status(fd)?))) {
-        event.fd = fd;
-        event.inode = status.st_ino;
-        event.fd_kind = match status.st_mode & libc::S_IFMT {
-            libc::S_IFIFO => 1,
-            libc::S_IFSOCK => 2,
-            _ => 3,
-        };
-        describe_peer(&mut event);
+    let Some((fd, status)) = certain(echo.written) else { return event };
+    (event.fd, event.inode, event.fd_kind) = (fd, status.st_ino, kind(&status));
+    describe_peer(&mut event);
+    // Nobody else's address either.
+    let same = || self::status(fd).is_some_and(|now| now.st_ino == event.inode);
+    if event.peer_len > 0 && !same() {
+        event.peer_len = 0;
     }
     event
 }
@@ -93,14 +206,52 @@ fn describe_peer(event: &mut Event) {
     }
 }
 
+/// Whether this side of a socket has been shut down for writing, which poll(2) does not show.
+#[cfg(target_os = "linux")]
+#[cold]
+#[inline(never)]
+fn has_shut_down(fd: c_int) -> bool {
+    match socket_family(fd) {
+        Some(libc::AF_INET | libc::AF_INET6) => {
+            // `struct tcp_info` begins with the state (include/net/tcp_states.h). Of all, these mean that this side
+            // has said that it is done, or that the connection is no more.
+            const DONE: std::ops::RangeInclusive<u8> = 4..=7;
+            const LAST_ACK: u8 = 9;
+            const CLOSING: u8 = 11;
+            let state = number(fd, libc::IPPROTO_TCP, libc::TCP_INFO).map(|state| state.to_ne_bytes()[0]);
+            state.is_some_and(|state| DONE.contains(&state) || matches!(state, LAST_ACK | CLOSING))
+        }
+        // Nothing is sent, and nothing waits; but the state is looked at first (unix_stream_sendmsg in
+        // net/unix/af_unix.c).
+        Some(libc::AF_UNIX) if number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM) => {
+            let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+            // SAFETY: no bytes; send(2) is signal-safe.
+            (unsafe { libc::send(fd, std::ptr::null(), 0, flags) }) == -1
+                && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPIPE)
+        }
+        _ => false,
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn socket_family(fd: c_int) -> Option<c_int> {
-    let mut family = 0;
+    number(fd, libc::SOL_SOCKET, libc::SO_DOMAIN)
+}
+
+/// An option of a socket that is one number, or begins with one.
+#[cfg(target_os = "linux")]
+fn number(fd: c_int, level: c_int, option: c_int) -> Option<c_int> {
+    let mut value = 0;
     let mut length = size_of::<c_int>() as libc::socklen_t;
-    let place = (&raw mut family).cast();
+    let place = (&raw mut value).cast();
     // SAFETY: room for one number; getsockopt(2) is signal-safe.
-    let status = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, place, &raw mut length) };
-    (status == 0).then_some(family)
+    let status = unsafe { libc::getsockopt(fd, level, option, place, &raw mut length) };
+    (status == 0).then_some(value)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_shut_down(_fd: c_int) -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

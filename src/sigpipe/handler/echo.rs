@@ -2,16 +2,29 @@
 //!
 //! The kernel sends SIGPIPE to the writing thread from inside the call (`send_sig(SIGPIPE, current, 0)` in
 //! fs/pipe.c, net/core/stream.c, net/unix/af_unix.c), with `si_code == SI_USER` and the process's own id.
-//! kill(2) on oneself looks the same in siginfo, but then the registers show no failed write.
+//! kill(2) on oneself looks the same in siginfo, but then the registers show no write.
+//!
+//! | system call before pc | result | echo |
+//! |---|---|---|
+//! | a writer that was asked to be quiet | any | no |
+//! | any other writer | `-EPIPE` or a count | yes |
+//! | io_submit(2), io_uring_enter(2) | how much was submitted | yes |
+//! | any other known call | any | no |
+//! | of unknown number | `-EPIPE` | yes |
+//! | of unknown number | a count | if the first argument is broken, a ring, or a context of io_setup(2) |
+//!
+//! What a descriptor is *now* plays no part for a known number: a write that was cut short leaves a count, and
+//! meanwhile another thread may have shut the socket down, a FIFO's reader may have come back.
 
-use crate::chain::Registers;
+use super::calls::{Call, call};
+use crate::chain::{Gate, Registers};
 use std::ffi::c_int;
 
 /// A SIGPIPE that says nothing but what a write has returned already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Echo {
-    /// The descriptor that was written to, if that is certain.
-    pub fd: Option<c_int>,
+    /// What may be the descriptor that was written to, as the registers say.
+    pub written: Written,
     /// The number of the system call, if that is known.
     pub operation: Option<u32>,
     /// `-EPIPE`, or the bytes of a partial write.
@@ -24,71 +37,99 @@ pub(super) struct Echo {
     pub link: Option<usize>,
 }
 
+/// Where the descriptor is that was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Here.
+    To(c_int),
+    /// To the first argument, which is not among the registers (aarch64).
+    ToFirst,
+    /// One of these, in the order of likelihood: the number of the call is unknown.
+    OneOf([Option<c_int>; 3]),
+    /// The registers do not tell.
+    Unknown,
+}
+
+/// What is asked of the kernel where the number of a system call is unknown.
+pub(super) trait Look {
+    /// Whether a descriptor is a pipe or socket whose other side is gone.
+    fn is_broken(&self, fd: c_int) -> bool;
+    /// Whether it is an io_uring.
+    fn is_ring(&self, fd: c_int) -> bool;
+    /// Whether it is a context of io_setup(2).
+    fn is_aio_context(&self, context: u64) -> bool;
+}
+
 /// Finds out whether a system call that left these registers raised the signal.
-///
-/// `is_broken` says whether a descriptor is a pipe or socket whose other side is gone, `can_break` whether it
-/// is a pipe or socket at all, `is_ring` whether it is an io_uring.
-pub(super) fn find(
-    registers: &Registers,
-    is_broken: impl Fn(c_int) -> bool,
-    can_break: impl Fn(c_int) -> bool,
-    is_ring: impl Fn(c_int) -> bool,
-) -> Option<Echo> {
-    if registers.number.is_some_and(|number| is_quiet(number, &registers.rest)) {
-        // It was asked to raise nothing: what came at this moment is somebody's kill(2).
-        return None;
-    }
-    let failed = registers.result == -i64::from(libc::EPIPE);
-    let written = registers.result > 0;
-    let target = registers.number.and_then(target);
-    let (proven, fd) = match (registers.arguments, target) {
-        (Some(arguments), Some(target)) => {
-            let fd = arguments.get(target).copied().and_then(descriptor);
-            // Half of it was written before the other side went away: the descriptor must say so itself.
-            (failed || written && fd.is_some_and(is_broken), fd)
-        }
-        (Some(arguments), None) => {
-            let broken = written_to(&arguments, is_broken);
-            (
-                failed || written && broken.is_some(),
-                broken.or_else(|| only_choice(&arguments, failed, can_break)),
-            )
-        }
-        (None, target) => (target.is_some() && (failed || written), None),
-    };
-    let (proven, fd) = if proven { (true, fd) } else { (submitted(registers, is_ring), None) };
-    let operation = target.and(registers.number).map(|number| number as u32);
+pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     let Registers { result, pc, stack, link, .. } = *registers;
-    proven.then_some(Echo { fd, operation, result, pc, stack, link })
+    let failed = result == -i64::from(libc::EPIPE);
+    let first = registers.arguments.map(|[first, ..]| first);
+    let written = match registers.number {
+        Some(number) => match call(registers.gate, number, first, &registers.rest)? {
+            Call::Writer(place) if failed || result > 0 => argument(registers, place),
+            Call::Submitter if result >= 0 => Written::Unknown,
+            _ => return None,
+        },
+        None => of_unknown_number(registers, failed, look)?,
+    };
+    let native = registers.gate == Gate::Native;
+    let operation = registers.number.filter(|_| native).map(|number| number as u32);
+    Some(Echo { written, operation, result, pc, stack, link })
 }
 
-/// Whether the call was io_uring_enter(2): a WRITE that it submitted raises the signal on its way, and its result
-/// counts submissions. Which descriptor it was only the ring knows.
-#[cfg(target_os = "linux")]
-fn submitted(registers: &Registers, is_ring: impl Fn(c_int) -> bool) -> bool {
-    let by_number = registers.number == Some(libc::SYS_io_uring_enter as u64);
-    let first = registers.arguments.and_then(|arguments| descriptor(arguments[0]));
-    registers.result >= 0 && (by_number || first.is_some_and(is_ring))
+fn argument(registers: &Registers, place: Option<usize>) -> Written {
+    let value = match (place, registers.arguments) {
+        (None, _) => None,
+        (Some(0), None) => return Written::ToFirst,
+        (Some(0), Some([first, ..])) => Some(first),
+        (Some(place), _) => registers.rest.get(place - 1).copied(),
+    };
+    value.and_then(descriptor).map_or(Written::Unknown, Written::To)
 }
 
-#[cfg(not(target_os = "linux"))]
-fn submitted(_registers: &Registers, _is_ring: impl Fn(c_int) -> bool) -> bool {
-    false
+#[cold]
+#[inline(never)]
+fn of_unknown_number(registers: &Registers, failed: bool, look: &impl Look) -> Option<Written> {
+    let [first, second, third] = registers.arguments?.map(descriptor);
+    if failed {
+        // The first for write, send and sendfile, the third for splice, the second for tee.
+        return Some(Written::OneOf([first, third, second]));
+    }
+    let Some(fd) = first else {
+        let Registers { result, arguments: Some([context, count, _]), .. } = *registers else { return None };
+        let submitted = result > 0 && result as u64 <= count && look.is_aio_context(context);
+        return submitted.then_some(Written::Unknown);
+    };
+    let native = registers.gate == Gate::Native && registers.result >= 0;
+    if native && is_registered_ring(registers, fd) {
+        return Some(Written::Unknown);
+    }
+    if registers.result > 0 && look.is_broken(fd) {
+        return Some(Written::To(fd));
+    }
+    (native && look.is_ring(fd)).then_some(Written::Unknown)
 }
 
-/// For a system call of an unknown number: the descriptor among the arguments that is broken, the first for
-/// write, send and sendfile, the third for splice, the second for tee.
-fn written_to(arguments: &[u64; 3], is_broken: impl Fn(c_int) -> bool) -> Option<c_int> {
-    let [first, second, third] = arguments.map(descriptor);
-    [first, third, second].into_iter().flatten().find(|fd| is_broken(*fd))
+/// Whether the arguments are those of io_uring_enter(2) with the index of a registered ring in place of a descriptor
+/// (`IORING_ENTER_REGISTERED_RING`): flags that exist, an index that can be, and no more submitted than was asked for.
+fn is_registered_ring(registers: &Registers, index: c_int) -> bool {
+    /// `IO_RINGFD_REG_MAX`, io_uring/tctx.h.
+    const REGISTERED: c_int = 16;
+    /// `IORING_ENTER_REGISTERED_RING`, include/uapi/linux/io_uring.h.
+    const REGISTERED_RING: u64 = 1 << 4;
+    /// All flags there up to Linux 6.18.
+    const FLAGS: u64 = 0xff;
+    let [to_submit, _, flags, ..] = registers.rest;
+    index < REGISTERED
+        && flags & REGISTERED_RING != 0
+        && flags & !FLAGS == 0
+        && registers.result <= i64::from(to_submit as u32)
 }
 
-/// A socket that was shut down on this side only does not look broken, but its write fails with EPIPE. If no
-/// argument looks broken and only the first can be a descriptor, then it is that one.
-fn only_choice(arguments: &[u64; 3], failed: bool, can_break: impl Fn(c_int) -> bool) -> Option<c_int> {
-    let [first, second, third] = arguments.map(descriptor);
-    let others = [second, third].into_iter().flatten().any(&can_break);
-    first.filter(|fd| failed && !others && can_break(*fd))
+/// The lower half of a register as a file descriptor.
+pub(super) fn descriptor_in(half: u32) -> Option<c_int> {
+    descriptor(half.into())
 }
 
 /// A register that can be a file descriptor: 32 bits count, and it is not negative.
@@ -97,198 +138,158 @@ fn descriptor(register: u64) -> Option<c_int> {
     (register <= 0x7fff_ffff).then_some(register as c_int)
 }
 
-/// The descriptor that was written to, where the first argument is not among the registers: `first` looks for it in
-/// other places, and says none where it is not certain.
-pub(super) fn hidden_descriptor(registers: &Registers, first: impl Fn() -> Option<u32>) -> Option<c_int> {
-    let register = match registers.number.and_then(target)? {
-        0 => u64::from(first()?),
-        later => *registers.rest.get(later - 1)?,
-    };
-    descriptor(register)
-}
-
-/// Which argument of a system call that can raise SIGPIPE is the descriptor that is written to; none for all
-/// other calls.
-fn target(number: u64) -> Option<usize> {
-    let number = libc::c_long::try_from(number).ok()?;
-    match number {
-        #[cfg(target_os = "linux")]
-        libc::SYS_write
-        | libc::SYS_writev
-        | libc::SYS_pwritev2
-        | libc::SYS_sendto
-        | libc::SYS_sendmsg
-        | libc::SYS_sendmmsg
-        | libc::SYS_sendfile
-        | libc::SYS_vmsplice => Some(0),
-        #[cfg(target_os = "linux")]
-        libc::SYS_tee => Some(1),
-        #[cfg(target_os = "linux")]
-        libc::SYS_splice => Some(2),
-        _ => None,
-    }
-}
-
-/// Whether a call has `MSG_NOSIGNAL` or `RWF_NOSIGNAL` among its arguments, of which `rest` are the second to the sixth.
-#[cfg(target_os = "linux")]
-fn is_quiet(number: u64, rest: &[u64; 5]) -> bool {
-    let [_, third, fourth, _, sixth] = *rest;
-    let message = libc::MSG_NOSIGNAL as u64;
-    match libc::c_long::try_from(number) {
-        Ok(libc::SYS_sendto | libc::SYS_sendmmsg) => fourth & message != 0,
-        Ok(libc::SYS_sendmsg) => third & message != 0,
-        Ok(libc::SYS_pwritev2) => sixth & crate::io::RWF_NOSIGNAL as u64 != 0,
-        _ => false,
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_quiet(_number: u64, _rest: &[u64; 5]) -> bool {
-    false
-}
-
 /// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
 pub(super) const SI_USER: c_int = 0;
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     const EPIPE: i64 = -32;
     const POINTER: u64 = 0x7f00_1234_5678;
 
+    /// A kernel in which these are broken, and 5 is a ring.
+    struct Kernel<'a>(&'a [c_int], Cell<bool>);
+
+    impl Look for Kernel<'_> {
+        fn is_broken(&self, fd: c_int) -> bool {
+            self.1.set(true);
+            self.0.contains(&fd)
+        }
+        fn is_ring(&self, fd: c_int) -> bool {
+            self.1.set(true);
+            fd == 5
+        }
+        fn is_aio_context(&self, context: u64) -> bool {
+            context == POINTER
+        }
+    }
+
     fn x86(result: i64, arguments: [u64; 3]) -> Registers {
+        let [_, second, third] = arguments;
         Registers {
             pc: 0x4000,
             result,
+            gate: Gate::Native,
             arguments: Some(arguments),
             number: None,
             stack: 0,
             link: None,
-            rest: [0; 5],
+            rest: [second, third, 0, 0, 0],
         }
+    }
+
+    fn call(number: libc::c_long, result: i64, arguments: [u64; 3]) -> Registers {
+        Registers { number: Some(number as u64), ..x86(result, arguments) }
     }
 
     fn aarch64(result: i64, number: libc::c_long) -> Registers {
-        Registers {
-            pc: 0x4000,
-            result,
-            arguments: None,
-            number: Some(number as u64),
-            stack: 0,
-            link: None,
-            rest: [0; 5],
+        Registers { arguments: None, ..call(number, result, [0; 3]) }
+    }
+
+    /// What is found, and that the kernel was not asked.
+    fn unasked(registers: &Registers) -> Option<Written> {
+        let kernel = Kernel(&[3, 5, 7, 8, 9], Cell::new(false));
+        let found = find(registers, &kernel);
+        assert!(!kernel.1.get(), "the system call alone decides: {registers:?}");
+        found.map(|echo| echo.written)
+    }
+
+    fn asked(registers: &Registers, broken: &[c_int]) -> Option<Written> {
+        find(registers, &Kernel(broken, Cell::new(false))).map(|echo| echo.written)
+    }
+
+    #[test]
+    fn a_known_writer_that_failed_or_was_cut_short_is_an_echo_without_asking() {
+        for result in [EPIPE, 4096] {
+            for number in [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendfile] {
+                let registers = call(number, result, [7, POINTER, 8192]);
+                assert_eq!(unasked(&registers), Some(Written::To(7)));
+                assert_eq!(unasked(&aarch64(result, number)), Some(Written::ToFirst));
+            }
+            let splice = Registers { arguments: None, ..call(libc::SYS_splice, result, [3, 0, 9]) };
+            assert_eq!(unasked(&splice), Some(Written::To(9)));
+            assert_eq!(unasked(&call(libc::SYS_splice, result, [3, 0, 9])), Some(Written::To(9)));
+            assert_eq!(unasked(&call(libc::SYS_tee, result, [3, 9, 4096])), Some(Written::To(9)));
+        }
+        assert_eq!(unasked(&call(libc::SYS_write, 0, [7, POINTER, 0])), None);
+        assert_eq!(unasked(&call(libc::SYS_write, -4, [7, POINTER, 1])), None);
+        assert_eq!(unasked(&aarch64(0, libc::SYS_write)), None);
+    }
+
+    #[test]
+    fn any_other_known_call_is_never_one() {
+        let others = [
+            libc::SYS_read,
+            libc::SYS_readv,
+            libc::SYS_recvfrom,
+            libc::SYS_kill,
+            libc::SYS_tgkill,
+            libc::SYS_rt_tgsigqueueinfo,
+            libc::SYS_rt_sigreturn,
+            libc::SYS_rt_sigprocmask,
+            libc::SYS_ppoll,
+            libc::SYS_futex,
+            libc::SYS_pread64,
+        ];
+        for number in others {
+            for result in [EPIPE, 1, 0] {
+                assert_eq!(unasked(&call(number, result, [7, 8, 9])), None);
+                assert_eq!(unasked(&aarch64(result, number)), None);
+            }
         }
     }
 
-    #[expect(clippy::option_option, reason = "an echo without a descriptor is not the same as none")]
-    fn fd_of(registers: &Registers, broken: &[c_int], pipes: &[c_int]) -> Option<Option<c_int>> {
-        find(registers, |fd| broken.contains(&fd), |fd| pipes.contains(&fd), |_| false).map(|echo| echo.fd)
+    #[test]
+    fn of_an_unknown_number_an_error_is_one_and_a_count_if_the_first_argument_is_broken() {
+        let write = x86(EPIPE, [7, POINTER, 10]);
+        assert_eq!(unasked(&write), Some(Written::OneOf([Some(7), Some(10), None])));
+        assert_eq!(asked(&x86(4096, [7, POINTER, 8192]), &[7]), Some(Written::To(7)));
+        assert_eq!(asked(&x86(4096, [7, POINTER, 8192]), &[8192]), None);
+        assert_eq!(asked(&x86(0, [7, 13, 0]), &[7]), None);
+        assert_eq!(asked(&x86(-4, [7, POINTER, 10]), &[7]), None);
     }
 
     #[test]
-    fn a_failed_write_is_an_echo_of_its_first_argument() {
-        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[7], &[7]), Some(Some(7)));
-    }
-
-    #[test]
-    fn splice_writes_to_its_third_and_tee_to_its_second_argument() {
-        assert_eq!(fd_of(&x86(EPIPE, [3, 0, 9]), &[9], &[3, 9]), Some(Some(9)));
-        assert_eq!(fd_of(&x86(EPIPE, [3, 8, 65536]), &[8], &[3, 8]), Some(Some(8)));
-    }
-
-    #[test]
-    fn an_own_shutdown_is_told_only_when_nothing_else_can_be_meant() {
-        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[7]), Some(Some(7)));
-        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[7, 10]), Some(None));
-    }
-
-    #[test]
-    fn a_descriptor_that_was_closed_meanwhile_is_unknown_but_the_echo_is_certain() {
-        assert_eq!(fd_of(&x86(EPIPE, [7, POINTER, 10]), &[], &[]), Some(None));
-    }
-
-    #[test]
-    fn a_partial_write_counts_only_if_its_descriptor_is_broken() {
-        assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[7], &[7]), Some(Some(7)));
-        assert_eq!(fd_of(&x86(4096, [7, POINTER, 8192]), &[], &[7]), None);
-        let call = |number: libc::c_long, arguments| Registers {
-            number: Some(number as u64),
-            ..x86(4096, arguments)
-        };
-        assert_eq!(fd_of(&call(libc::SYS_write, [7, POINTER, 8192]), &[7], &[7]), Some(Some(7)));
-        assert_eq!(fd_of(&call(libc::SYS_write, [7, POINTER, 8192]), &[], &[7]), None);
-        assert_eq!(fd_of(&call(libc::SYS_splice, [3, 0, 9]), &[3], &[3, 9]), None);
-    }
-
-    #[test]
-    fn other_results_are_no_echo() {
-        assert_eq!(fd_of(&x86(0, [7, 13, 0]), &[7], &[7]), None);
-        assert_eq!(fd_of(&x86(-4, [7, POINTER, 10]), &[7], &[7]), None);
-    }
-
-    #[test]
-    fn a_known_system_call_names_its_descriptor_without_asking() {
-        let call = |number: libc::c_long, arguments| Registers {
-            number: Some(number as u64),
-            ..x86(EPIPE, arguments)
-        };
-        assert_eq!(fd_of(&call(libc::SYS_writev, [7, POINTER, 2]), &[], &[]), Some(Some(7)));
-        assert_eq!(fd_of(&call(libc::SYS_splice, [3, 0, 9]), &[3], &[]), Some(Some(9)));
-        assert_eq!(fd_of(&call(libc::SYS_tee, [3, 9, 4096]), &[3], &[]), Some(Some(9)));
-        let found = find(&call(libc::SYS_sendto, [7, POINTER, 2]), |_| false, |_| false, |_| false);
-        assert_eq!(found.and_then(|echo| echo.operation), Some(libc::SYS_sendto as u32));
-        assert_eq!(
-            fd_of(&call(libc::SYS_kill, [7, 13, 0]), &[7], &[7]),
-            Some(Some(7)),
-            "not known as a writer"
-        );
+    fn what_was_submitted_is_an_echo_without_a_descriptor() {
+        for number in [libc::SYS_io_submit, libc::SYS_io_uring_enter] {
+            assert_eq!(unasked(&call(number, 1, [5, 1, 1])), Some(Written::Unknown));
+            assert_eq!(unasked(&aarch64(1, number)), Some(Written::Unknown));
+            assert_eq!(unasked(&call(number, -22, [5, 1, 1])), None);
+        }
+        assert_eq!(asked(&x86(1, [5, 1, 1]), &[]), Some(Written::Unknown), "a ring's descriptor");
+        assert_eq!(asked(&x86(1, [6, 1, 1]), &[]), None);
+        assert_eq!(asked(&x86(2, [POINTER, 2, POINTER]), &[]), Some(Written::Unknown), "io_submit");
+        assert_eq!(asked(&x86(3, [POINTER, 2, POINTER]), &[]), None, "more than were given");
+        let registered = |flags| Registers { rest: [1, 0, flags, 0, 0], ..x86(1, [0, 1, 0]) };
+        assert_eq!(unasked(&registered(16 | 1)), Some(Written::Unknown), "a ring's index");
+        assert_eq!(asked(&registered(1), &[]), None);
+        assert_eq!(asked(&registered(POINTER | 16), &[]), None);
+        assert_eq!(asked(&Registers { result: 2, ..registered(16) }, &[]), None, "more than was asked for");
     }
 
     #[test]
     fn a_call_that_was_asked_to_be_quiet_raised_nothing() {
-        let quiet = |number: libc::c_long, rest: [u64; 5]| {
-            let registers = Registers { number: Some(number as u64), rest, ..x86(EPIPE, [7, POINTER, 1]) };
-            fd_of(&registers, &[7], &[7])
-        };
+        let quiet = |number, rest| unasked(&Registers { rest, ..call(number, EPIPE, [7, POINTER, 1]) });
         let flag = libc::MSG_NOSIGNAL as u64;
         assert_eq!(quiet(libc::SYS_sendto, [POINTER, 1, flag, 0, 0]), None);
-        assert_eq!(quiet(libc::SYS_sendto, [POINTER, flag, 0, 0, 0]), Some(Some(7)), "a length is no flag");
+        assert_eq!(quiet(libc::SYS_sendto, [POINTER, flag, 0, 0, 0]), Some(Written::To(7)), "a length");
         assert_eq!(quiet(libc::SYS_sendmsg, [POINTER, flag, 0, 0, 0]), None);
         assert_eq!(quiet(libc::SYS_sendmmsg, [POINTER, 1, flag, 0, 0]), None);
         assert_eq!(quiet(libc::SYS_pwritev2, [POINTER, 1, 0, 0, 0x100]), None);
-        assert_eq!(quiet(libc::SYS_write, [POINTER, flag, flag, flag, flag]), Some(Some(7)));
+        assert_eq!(quiet(libc::SYS_write, [POINTER, flag, flag, flag, flag]), Some(Written::To(7)));
     }
 
     #[test]
-    fn what_a_ring_submitted_is_an_echo_without_a_descriptor() {
-        let ring =
-            |registers: &Registers| find(registers, |_| false, |_| false, |fd| fd == 5).map(|echo| echo.fd);
-        assert_eq!(ring(&x86(1, [5, 1, 1])), Some(None));
-        assert_eq!(ring(&x86(1, [6, 1, 1])), None);
-        assert_eq!(ring(&x86(-22, [5, 1, 1])), None);
-        assert_eq!(ring(&aarch64(1, libc::SYS_io_uring_enter)), Some(None));
-    }
-
-    #[test]
-    fn on_aarch64_the_descriptor_is_where_it_still_is_or_unknown() {
-        let hidden = |number: libc::c_long, first: Option<u32>| {
-            let registers = Registers { rest: [8, 9, 0, 0, 0], ..aarch64(EPIPE, number) };
-            hidden_descriptor(&registers, || first)
-        };
-        assert_eq!(hidden(libc::SYS_write, Some(7)), Some(7));
-        assert_eq!(hidden(libc::SYS_write, Some(u32::MAX)), None);
-        assert_eq!(hidden(libc::SYS_sendfile, None), None);
-        assert_eq!(hidden(libc::SYS_tee, None), Some(8));
-        assert_eq!(hidden(libc::SYS_splice, Some(7)), Some(9));
-        assert_eq!(hidden(libc::SYS_kill, Some(7)), None);
-    }
-
-    #[test]
-    fn on_aarch64_the_number_decides_and_the_descriptor_is_lost() {
-        assert_eq!(fd_of(&aarch64(EPIPE, libc::SYS_write), &[], &[]), Some(None));
-        assert_eq!(fd_of(&aarch64(100, libc::SYS_writev), &[], &[]), Some(None));
-        assert_eq!(fd_of(&aarch64(EPIPE, libc::SYS_kill), &[], &[]), None);
-        assert_eq!(fd_of(&aarch64(0, libc::SYS_write), &[], &[]), None);
+    fn numbers_behind_the_other_gate_are_others() {
+        let i386 = |number| Registers { gate: Gate::I386, ..call(number, EPIPE, [7, 0x1000, 1]) };
+        assert_eq!(unasked(&i386(4)), Some(Written::To(7)), "write");
+        assert_eq!(unasked(&i386(1)), None, "exit, where the native gate has write");
+        assert_eq!(unasked(&i386(37)), None, "kill");
+        assert_eq!(find(&i386(4), &Kernel(&[], Cell::new(false))).and_then(|echo| echo.operation), None);
+        let socket = |kind| Registers { arguments: Some([kind, 0x1000, 0]), ..i386(102) };
+        assert_eq!(unasked(&socket(9)), Some(Written::Unknown), "send by way of socketcall");
+        assert_eq!(unasked(&socket(10)), None, "recv");
     }
 }

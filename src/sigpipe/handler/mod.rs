@@ -1,5 +1,6 @@
 //! One SIGPIPE inside the handler: is it the echo of a write, whose is it, who gets it.
 
+mod calls;
 mod describe;
 mod echo;
 
@@ -7,7 +8,8 @@ use super::runtime;
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring};
 use crate::sys::wiped;
-use echo::Echo;
+use echo::{Echo, Look, Written};
+use std::ffi::c_int;
 
 /// Whether this system's contexts show the system call that a SIGPIPE came from.
 pub(super) const SEES_ECHOES: bool =
@@ -23,10 +25,10 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     match find_echo(delivery) {
         Some(echo) if !belongs_to_predecessor(delivery, &echo) => {
             counters::SWALLOWED.add();
-            if echo.fd.is_none() {
+            let event = describe::event(&echo);
+            if event.fd < 0 {
                 counters::UNATTRIBUTED.add();
             }
-            let event = describe::event(&echo);
             log::in_handler(&event);
             ring::push(&event);
             Verdict::Swallow
@@ -45,13 +47,29 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     if !delivery.is_unsigned() && !own() {
         return None;
     }
-    let registers = delivery.registers()?;
-    let mut echo = echo::find(&registers, describe::is_broken, describe::can_break, describe::is_ring)?;
-    if registers.arguments.is_none() {
-        let hidden = echo::hidden_descriptor(&registers, || delivery.first_argument());
-        echo.fd = hidden.filter(|fd| describe::can_break(*fd));
+    let mut echo = echo::find(&delivery.registers()?, &Kernel)?;
+    if echo.written == Written::ToFirst {
+        echo.written =
+            delivery.first_argument().and_then(echo::descriptor_in).map_or(Written::Unknown, Written::To);
     }
     Some(echo)
+}
+
+/// The kernel, asked by signal-safe system calls.
+struct Kernel;
+
+impl Look for Kernel {
+    fn is_broken(&self, fd: c_int) -> bool {
+        describe::is_broken(fd)
+    }
+
+    fn is_ring(&self, fd: c_int) -> bool {
+        describe::is_ring(fd)
+    }
+
+    fn is_aio_context(&self, context: u64) -> bool {
+        describe::is_aio_context(context)
+    }
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
