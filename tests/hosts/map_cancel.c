@@ -10,7 +10,7 @@ static int done;
 
 static void open_path(void) { CHECK(sigward_map_open(path, NULL, &map) == 0); }
 static void open_descriptor(void) {
-    int fd = syscall(SYS_open, path, O_RDONLY);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
     CHECK(sigward_map_fd(fd, NULL, &map) == 0 && syscall(SYS_close, fd) == 0);
 }
 static void make_map(void) { map = open_map(path, OPTIONS(.writable = 1, .capacity = 1 << 20)); }
