@@ -25,7 +25,7 @@ help:
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make lint      formatters and linters of all three languages'
-	@echo 'make targets   compile for the systems that are not at hand; run the tests on aarch64 in an emulator'
+	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
 
 # ---- what is needed ----------------------------------------------------------------------------------
@@ -146,6 +146,7 @@ test-example: example
 .PHONY: targets
 targets:
 	scripts/setup all
+	scripts/check-msrv
 	scripts/check-targets
 	scripts/check-go-targets
 	scripts/test-aarch64

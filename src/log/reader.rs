@@ -138,7 +138,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Map`] (`EINVAL`) if no record can begin there.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
-        if position < FIRST || position % PREFIX != 0 || isize::try_from(position).is_err() {
+        if position < FIRST || !position.is_multiple_of(PREFIX) || isize::try_from(position).is_err() {
             return Err(Error::Map(mapping::Error::Invalid("no record begins at such a position")));
         }
         self.position = position;

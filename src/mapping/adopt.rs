@@ -54,7 +54,7 @@ fn adopt_owned(
     if address == 0 || length == 0 {
         return Err(Error::Invalid("there is nothing to guard in an empty range"));
     }
-    if address % page_size() != 0 {
+    if !address.is_multiple_of(page_size()) {
         return Err(Error::Invalid("the address is not aligned to a page"));
     }
     let identity = file.as_ref().map(|file| identity::of_mappable(file.as_raw_fd())).transpose()?;

@@ -177,7 +177,7 @@ impl Record {
         const ATTEMPTS: usize = 1000;
         for _ in 0..ATTEMPTS {
             let before = self.sequence.load(Ordering::Acquire);
-            if before != 0 && before % 2 == 0 {
+            if before != 0 && before.is_multiple_of(2) {
                 let mut words = [0; WORDS];
                 for (value, word) in words.iter_mut().zip(&self.words) {
                     *value = word.load(Ordering::Relaxed);

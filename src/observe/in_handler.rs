@@ -47,12 +47,12 @@ pub(crate) fn describe_moment(event: &mut Event) {
 /// The top of the interrupted stack: among these words are the return addresses that tell which library called.
 pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
     let mut words = [0; 16];
-    if stack == 0 || stack % 8 != 0 {
+    if stack == 0 || !stack.is_multiple_of(8) {
         return words;
     }
     // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be. A stack
     // pointer at the start of a page may be the end of a stack.
-    if stack % 4096 != 0 && stack % 4096 <= 4096 - size_of_val(&words) {
+    if !stack.is_multiple_of(4096) && stack % 4096 <= 4096 - size_of_val(&words) {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };
     }

@@ -109,6 +109,7 @@ struct Dead(u64);
 impl Dead {
     fn of(status: &libc::stat) -> Self {
         // As Fibonacci hashing does: all bits count. An inode is no more than 32 bits here.
+        #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
         Self((status.st_ino ^ (status.st_dev as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -147,7 +148,7 @@ pub(super) fn is_aio_context(context: u64) -> bool {
     let to = libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: size_of_val(&head) };
     let from = libc::iovec { iov_base: context as *mut _, iov_len: to.iov_len };
     // SAFETY: room for as many bytes in `head`.
-    let copied = context % 4096 == 0 && unsafe { in_handler::read_own_memory(&to, &[from]) } > 0;
+    let copied = context.is_multiple_of(4096) && unsafe { in_handler::read_own_memory(&to, &[from]) } > 0;
     copied && head[4] == MAGIC
 }
 
