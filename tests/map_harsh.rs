@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Link, Run, Scratch, prepared, run, skip};
+use support::{HugePages, Link, Run, Scratch, prepared, run, skip};
 
 fn scenario(host: &'static str, scenario: &str, link: Link) -> Run {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -46,4 +46,25 @@ fn a_descriptor_that_is_no_longer_ours_is_not_used() {
 fn a_loss_that_a_system_call_met_is_told_when_asked() {
     let rows = scenario("map_harsh", "straight_in", Link::Bare).every_row("signal 7");
     assert_eq!(scenario("map_harsh", "straight_in", Link::Archive).every_row("exit 0"), rows);
+}
+
+#[test]
+fn limits_and_rights_that_change_later_do_no_harm() {
+    let rows = scenario("map_harsh", "limits", Link::Bare).every_row("signal 7");
+    assert_eq!(scenario("map_harsh", "limits", Link::Archive).every_row("exit 0"), rows);
+}
+
+#[test]
+fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
+    let Some(_pages) = HugePages::reserve() else { return skip("huge pages: vm.nr_hugepages cannot be set") };
+    let bare = scenario("map_harsh", "huge", Link::Bare);
+    if bare.status.code() == Some(77) {
+        return skip("huge pages: the kernel has no memory for them");
+    }
+    bare.died_of(libc::SIGBUS);
+    // The file has all of it: a patch would throw away what the process still reads.
+    scenario("map_harsh", "huge", Link::Archive).died_of(libc::SIGBUS);
+    // A kernel that answers every question with yes: the same registers again and again are believed more.
+    scenario("map_harsh", "huge_lie", Link::Bare).died_of(libc::SIGBUS);
+    scenario("map_harsh", "huge_lie", Link::Archive).lived();
 }

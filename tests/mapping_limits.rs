@@ -3,11 +3,10 @@
 mod support;
 
 use libc::SIGBUS;
-use std::fs;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Link, Run, Scratch, prepared, run, run_command, skip};
+use support::{HugePages, Link, Run, Scratch, prepared, run, run_command, skip};
 
 fn folder(scenario: &str) -> Scratch {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -48,26 +47,6 @@ fn so_many_maps_are_looked_after_one_by_one() {
 }
 
 // ---- huge pages ----
-
-/// Eight huge pages more than there are, until dropped.
-struct HugePages(String);
-
-impl HugePages {
-    const COUNT: &'static str = "/proc/sys/vm/nr_hugepages";
-
-    fn reserve() -> Option<Self> {
-        let before = fs::read_to_string(Self::COUNT).ok()?;
-        let wanted = before.trim().parse::<u64>().ok()? + 8;
-        fs::write(Self::COUNT, wanted.to_string()).ok()?;
-        Some(Self(before))
-    }
-}
-
-impl Drop for HugePages {
-    fn drop(&mut self) {
-        let _ = fs::write(Self::COUNT, self.0.trim());
-    }
-}
 
 #[test]
 fn huge_pages_are_replaced_as_such() {

@@ -308,6 +308,105 @@ static void straight_in(void) {
     ROWS(rows);
 }
 
+/* ---- limits that were lowered, rights that were changed ---- */
+
+enum { DATA, ADDRESSES, RIGHTS };
+
+/* Bytes of address space that the process has. */
+static rlim_t addresses(void) {
+    char text[32] = "";
+    int fd = open("/proc/self/statm", O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
+    return strtoull(text, NULL, 10) * PAGE;
+}
+
+static void lowered(long what) {
+    path = new_file("lowered", LOST_LENGTH);
+    map = open_map(path, what == RIGHTS ? OPTIONS(.copy_on_write = 1) : OPTIONS(.writable = 1));
+    CHECK(truncate(path, PAGE) == 0);
+    volatile unsigned char *data = bytes(map);
+    if (what == RIGHTS) CHECK(mprotect((void *)data, LOST_LENGTH, PROT_READ | PROT_WRITE) == 0);
+    if (what == DATA) CHECK(setrlimit(RLIMIT_DATA, &(struct rlimit){PAGE, PAGE}) == 0);
+    /* (Below what there is, the kernel makes no mapping at all, not even in the place of another.) */
+    rlim_t room = addresses();
+    if (what == ADDRESSES) CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){room, room}) == 0);
+    if (what != RIGHTS) survives(map);
+    data[4 * PAGE] = 7;
+    CHECK(data[4 * PAGE] == 7 && data[5 * PAGE] == 0);
+    holds(map, 0, 0, PAGE);
+    CHECK(sigward_map_close(map) == 0);
+}
+
+/* The store comes first: the patch is made for it. */
+static void stored(long what) {
+    path = new_file("stored", LOST_LENGTH);
+    map = open_map(path, OPTIONS(.writable = 1));
+    CHECK(truncate(path, PAGE) == 0);
+    if (what == DATA) CHECK(setrlimit(RLIMIT_DATA, &(struct rlimit){PAGE, PAGE}) == 0);
+    bytes(map)[4 * PAGE] = 7;
+    CHECK(bytes(map)[4 * PAGE] == 7 && poison(map) <= PAGE);
+    CHECK(sigward_map_close(map) == 0);
+}
+
+static void limits(void) {
+    static const struct row rows[] = {
+        {"data", lowered, DATA}, {"addresses", lowered, ADDRESSES}, {"data, stored", stored, DATA},
+        {"stored", stored, ADDRESSES},
+        {"rights", lowered, RIGHTS},
+    };
+    ROWS(rows);
+}
+
+/* ---- huge pages that cannot be had ---- */
+
+#define HUGE (2 << 20)
+
+/* Every question for a page is answered with yes. */
+static void believe_nothing(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = 4, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* A child that stores into a private huge page of which there is no second one. */
+static void private_huge(int lied_to) {
+    int fd = (int)syscall(SYS_memfd_create, "huge", MFD_HUGETLB), status;
+    CHECK(fd >= 0 && ftruncate(fd, 2 * HUGE) == 0);
+    unsigned char *own = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (own == MAP_FAILED) {
+        SAY("no huge pages\n");
+        _exit(77);
+    }
+    own[0] = 'A', own[HUGE] = 'B';
+    CHECK(sigward_map_fd(fd, OPTIONS(.writable = 1, .copy_on_write = 1), &map) == 0 && bytes(map)[0] == 'A');
+    for (;;) {
+        unsigned char *more = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+        if (more == MAP_FAILED) break;
+        *more = 1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        if (lied_to) believe_nothing();
+        bytes(map)[5] = 1;
+        WARD_CHECK(poison(map) == 0 && status_of(map).cause == SIGWARD_CAUSE_UNKNOWN);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(own[0] == 'A' && bytes(map)[0] == 'A' && sigward_map_close(map) == 0);
+    if (WIFSIGNALED(status)) raise(WTERMSIG(status));
+    _exit(WEXITSTATUS(status));
+}
+
+static void huge(void) { private_huge(0); }
+static void huge_lie(void) { private_huge(1); }
+
 static void middle(void) {
     static const struct row rows[] = {
         {"jumps", interrupted, JUMP}, {"forks", interrupted, FORK}, {"exits its thread", interrupted, EXIT},
@@ -326,4 +425,5 @@ static void real_time_row(void) {
     ROWS(rows);
 }
 
-SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors}, {"straight_in", straight_in})
+SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors}, {"straight_in", straight_in},
+          {"limits", limits}, {"huge", huge}, {"huge_lie", huge_lie})

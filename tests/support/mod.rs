@@ -253,3 +253,24 @@ pub fn run_command(mut command: Command) -> Run {
 pub fn both(name: &str, scenario: &str) -> (Run, Run) {
     (run(&host(name, Link::Bare), &[scenario]), run(&host(name, Link::Archive), &[scenario]))
 }
+
+/// Eight huge pages more than there are, until dropped.
+#[derive(Debug)]
+pub struct HugePages(String);
+
+impl HugePages {
+    const COUNT: &'static str = "/proc/sys/vm/nr_hugepages";
+
+    pub fn reserve() -> Option<Self> {
+        let before = std::fs::read_to_string(Self::COUNT).ok()?;
+        let wanted = before.trim().parse::<u64>().ok()? + 8;
+        std::fs::write(Self::COUNT, wanted.to_string()).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::COUNT, self.0.trim());
+    }
+}

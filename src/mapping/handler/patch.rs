@@ -6,7 +6,7 @@
 use super::area::{Reach, reach};
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
-use super::{Met, backing, cause, describe, is_stuck, spare};
+use super::{Fault, Met, backing, cause, describe, is_stuck, spare};
 use crate::mapping::registry::wiped::PatchLock;
 use crate::mapping::registry::{self, Slot};
 use crate::observe::counters;
@@ -39,7 +39,7 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
             let stuck = pages.is_empty() && is_stuck(met);
             let pages = if stuck { page_of(slot.facts(), delivered.address) } else { pages };
             let pages = pages.start.max(reach.pages.start)..pages.end.min(reach.pages.end);
-            if !replace(slot, delivered.address, &pages, held) {
+            if !replace(slot, delivered, &pages, held) {
                 return false;
             }
             describe::report(slot.facts(), &fault, delivered);
@@ -52,7 +52,8 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
 /// patch's memory is damaged, an adopted map's owner has mapped the file there again), and then it is replaced once more.
 fn is_over(slot: &Slot, met: &Met<'_>, reach: &Reach, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), met.fault.address);
-    is_there(slot, met) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, held)
+    let write = met.fault.write.unwrap_or(false);
+    is_there(slot, met) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, write, held)
 }
 
 /// Whether the kernel says that the page can be had, and is believed.
@@ -61,8 +62,9 @@ fn is_there(slot: &Slot, met: &Met<'_>) -> bool {
     are_there(&page, met.fault.write.unwrap_or(false)) && !is_stuck(met)
 }
 
-/// Replaces the pages that are not patches yet; at least the one that `address` is in.
-fn replace(slot: &Slot, address: usize, pages: &Range<usize>, held: &PatchLock<'_>) -> bool {
+/// Replaces the pages that are not patches yet; at least the one that faulted.
+fn replace(slot: &Slot, fault: &Fault, pages: &Range<usize>, held: &PatchLock<'_>) -> bool {
+    let write = fault.write.unwrap_or(false);
     let mut at = pages.start;
     while at < pages.end {
         if let Some(patched) = slot.patches().find(|patch| patch.contains(&at)) {
@@ -71,24 +73,24 @@ fn replace(slot: &Slot, address: usize, pages: &Range<usize>, held: &PatchLock<'
         }
         let border = slot.patches().map(|patch| patch.start).filter(|start| *start > at).min();
         let piece = at..border.unwrap_or(pages.end).min(pages.end);
-        let done = slot.can_note(&piece) && map_zeros(slot, &piece, held);
+        let done = slot.can_note(&piece) && map_zeros(slot, &piece, write, held);
         if done {
             slot.note_patch(&piece);
         } else {
             // No room to remember another place, or the kernel has none for so much: this page alone.
-            return replace_one(slot, address, held);
+            return replace_one(slot, fault.address, write, held);
         }
         at = piece.end;
     }
     true
 }
 
-fn replace_one(slot: &Slot, address: usize, held: &PatchLock<'_>) -> bool {
+fn replace_one(slot: &Slot, address: usize, write: bool, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), address);
     if slot.is_patched(address) {
         return true;
     }
-    let done = map_zeros(slot, &page, held);
+    let done = map_zeros(slot, &page, write, held);
     if done {
         slot.note_patch(&page);
     }
@@ -114,30 +116,44 @@ fn is_registered(slot: &Slot, pages: &Range<usize>) -> bool {
     registry::find(pages.start).is_some_and(|found| std::ptr::eq(found, slot))
 }
 
-fn map_zeros(slot: &Slot, pages: &Range<usize>, _held: &PatchLock<'_>) -> bool {
+fn map_zeros(slot: &Slot, pages: &Range<usize>, write: bool, _held: &PatchLock<'_>) -> bool {
     const ATTEMPTS: usize = 4;
-    let kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
-    let backing = if slot.facts().adopted { backing::descriptor() } else { None };
-    let (kind, fd, offset) = match backing {
-        Some(fd) => (kind, fd, backing::offset(slot.facts(), pages.start) as libc::off_t),
-        None => (kind | libc::MAP_ANONYMOUS, -1, 0),
+    let facts = slot.facts();
+    // A store that ends here was permitted: the map's rights have been changed since.
+    let protection = facts.protection | if write { libc::PROT_WRITE } else { 0 };
+    let mut kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
+    let backing = if facts.adopted { backing::descriptor() } else { None };
+    let (fd, offset) = match backing {
+        Some(fd) => (fd, backing::offset(facts, pages.start) as libc::off_t),
+        None => {
+            kind |= libc::MAP_ANONYMOUS;
+            (-1, 0)
+        }
     };
     let address = pages.start as *mut libc::c_void;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         if !is_registered(slot, pages) {
             // Closing has waited for us for too long, and has gone on.
             return true;
         }
         // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
-        let patch = unsafe { libc::mmap(address, pages.len(), slot.facts().protection, kind, fd, offset) };
+        let patch = unsafe { libc::mmap(address, pages.len(), protection, kind, fd, offset) };
         if patch != libc::MAP_FAILED {
             counters::PATCHES.add();
-            share_huge_zeros(slot.facts().protection, pages);
+            share_huge_zeros(protection, pages);
             return true;
         }
         match std::io::Error::last_os_error().raw_os_error() {
-            // At the process's limit of areas.
-            Some(libc::ENOMEM) if spare::give_one_in_handler() => {}
+            // At the process's limit of areas, or beyond RLIMIT_DATA, which counts private writable memory only.
+            Some(libc::ENOMEM) => {
+                let given = spare::give_one_in_handler();
+                let countable = protection & libc::PROT_WRITE != 0 && backing.is_none();
+                if attempt > 0 && countable {
+                    kind ^= libc::MAP_PRIVATE | libc::MAP_SHARED;
+                } else if !given && !countable {
+                    return false;
+                }
+            }
             // Future mappings are locked (mlockall), and the limit counts these pages twice meanwhile.
             Some(libc::EAGAIN) => {
                 // SAFETY: pages of the map; changes no bytes.
