@@ -176,6 +176,10 @@ func (m *Map) WriteAt(p []byte, off int64) (n int, err error) {
 // if fn returned nil, and what fn made of the data must be thrown away. When both failed, errors.Is and errors.As find
 // both errors.
 //
+// A system call that is given bytes of the slice (os.File.Write, net.Conn.Write) meets a lost page as a short count or EFAULT, and
+// nobody else notices. So if fn returns an error, and nothing is known to be lost, the file's length is looked at, and after
+// EFAULT every page as by Populate.
+//
 // The slice is valid until fn returns, also when another goroutine calls Refresh or Close meanwhile. Writing to
 // it is allowed where the map is writable; else it crashes the program. A panic of fn passes through.
 func (m *Map) Do(fn func(data []byte) error) error {
@@ -185,6 +189,9 @@ func (m *Map) Do(fn func(data []byte) error) error {
 	}
 	err := c.run(fn)
 	_, lost := m.judge(c, "do", 0, len(c.data))
+	if err != nil && lost == nil {
+		lost = m.unmet(c, err)
+	}
 	switch {
 	case lost == nil:
 		return err
@@ -192,6 +199,21 @@ func (m *Map) Do(fn func(data []byte) error) error {
 		return lost
 	}
 	return errors.Join(err, lost)
+}
+
+// unmet looks, after an error, for a loss that a system call has met: one that is given the map's own bytes returns fewer, or EFAULT,
+// and there is no fault that anybody could catch.
+func (m *Map) unmet(c *mapping, err error) error {
+	defer runtime.KeepAlive(c)
+	fault, lost := c.measure()
+	if !lost && errors.Is(err, syscall.EFAULT) {
+		c.populate()
+		fault, lost = c.status()
+	}
+	if !lost {
+		return nil
+	}
+	return lostError("do", m.path, fault)
 }
 
 // Bytes returns the whole map as a slice, nil after Close. It is for code that wants one, a parser or a decoder; ask
@@ -222,6 +244,9 @@ func (m *Map) Bytes() []byte {
 
 // Err is nil while no byte of the map is lost, and the *MapError for the lowest lost one after that. It is for slices
 // from Bytes: ask after the data was used. It makes no cgo call while nothing is lost.
+//
+// What a system call met that was given the slice itself (os.File.Write) is not known here: ask Status, which looks at the file's
+// length, after an error of such a call.
 //
 // It is about the map as the last Refresh left it. Where another goroutine may call Refresh between Bytes and Err, use
 // Check or Do.
@@ -256,14 +281,15 @@ func (m *Map) Check(p []byte) error {
 	return &MapError{Op: "check", Path: m.path, Errno: syscall.EINVAL}
 }
 
-// Status is the fault of the lowest lost byte, and false while nothing is lost or after Close.
+// Status is the fault of the lowest lost byte, and false while nothing is lost or after Close. While nobody has met a loss, it looks
+// whether the file has become shorter than the map.
 func (m *Map) Status() (Fault, bool) {
 	c := m.current.Load()
 	if c == nil {
 		return Fault{}, false
 	}
 	defer runtime.KeepAlive(c)
-	return c.status()
+	return c.measure()
 }
 
 // Verify looks whether the map still is what its path names: ErrLost if bytes are lost, ErrStale if the file has been

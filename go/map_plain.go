@@ -142,12 +142,7 @@ func (c *mapping) note(reason any, write bool) bool {
 	found := Fault{Offset: max(int64(page)-int64(c.lead), 0), Address: at, Time: time.Now(), Cause: CauseUnknown,
 		Errno: syscall.EFAULT, Write: write}
 	c.explain(&found)
-	c.faulted.Lock()
-	defer c.faulted.Unlock()
-	if c.first == nil || found.Offset < c.first.Offset {
-		c.first = &found
-		atomic.StoreUint64(c.lowestLost, uint64(found.Offset))
-	}
+	c.lose(found)
 	return true
 }
 
@@ -229,6 +224,25 @@ func (g *ground) status() (Fault, bool) {
 		return Fault{}, false
 	}
 	return *g.first, true
+}
+
+// measure is status after a look at the file's length.
+func (c *mapping) measure() (Fault, bool) {
+	if now, errno := look(c.fd); c.fd >= 0 && errno == 0 && now.size < c.begin+int64(len(c.data)) {
+		c.lose(Fault{Offset: max(now.size-c.begin, 0), LenNow: now.size, Time: time.Now(), Cause: CauseTruncated,
+			Errno: syscall.EFAULT})
+	}
+	return c.status()
+}
+
+// lose notes a loss, if it is the lowest.
+func (c *mapping) lose(found Fault) {
+	c.faulted.Lock()
+	defer c.faulted.Unlock()
+	if c.first == nil || found.Offset < c.first.Offset {
+		c.first = &found
+		atomic.StoreUint64(c.lowestLost, uint64(found.Offset))
+	}
 }
 
 func (c *mapping) verify(path string) syscall.Errno {

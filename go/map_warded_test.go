@@ -277,3 +277,20 @@ func TestThreadCheck(t *testing.T) {
 		t.Errorf("blocked: %v", err)
 	}
 }
+
+// read(2) into a page that finds no room says EFAULT, and nobody else notices.
+func TestDoKnowsOfAFullDisk(t *testing.T) {
+	m := open(t, fullDisk(t), Options{Writable: true})
+	source, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	err = m.Do(func(data []byte) error {
+		_, err := source.Read(data[5*page:])
+		return err
+	})
+	if !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.EFAULT) {
+		t.Error(err)
+	}
+}

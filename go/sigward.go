@@ -104,6 +104,9 @@ func (e Event) loss() string {
 	return text + "cause unknown"
 }
 
+// eventBatch is how many events are read at once.
+const eventBatch = 64
+
 // CounterValues are all counters at about one moment.
 type CounterValues struct {
 	Deliveries    uint64 // signals that came to one of our entry points
@@ -131,42 +134,6 @@ func (e *Error) Error() string { return "sigward: " + e.Op + ": " + e.Text }
 
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
-
-// Watch calls report for each event from now on, from a goroutine of its own that looks every interval, and
-// returns a function that stops it after reporting what is left.
-func Watch(interval time.Duration, report func(Event)) (stop func()) {
-	asked, stopped := make(chan struct{}), make(chan struct{})
-	var cursor uint64
-	drain := func() {
-		for {
-			events, next, err := ReadEvents(cursor)
-			if cursor = next; err != nil || len(events) == 0 {
-				return
-			}
-			for _, event := range events {
-				report(event)
-			}
-		}
-	}
-	go func() {
-		defer close(stopped)
-		defer drain()
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				drain()
-			case <-asked:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(asked)
-		<-stopped
-	}
-}
 
 // peer turns a struct sockaddr into text.
 func peer(raw []byte) string {

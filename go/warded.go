@@ -92,7 +92,7 @@ func Counters() (CounterValues, error) {
 // ReadEvents returns events after the one numbered cursor, oldest first, and the cursor for the next call.
 // The first call takes 0. It returns some; call again until there are none.
 func ReadEvents(cursor uint64) (events []Event, next uint64, err error) {
-	var batch [64]C.struct_sigward_event
+	var batch [eventBatch]C.struct_sigward_event
 	place := C.uint64_t(cursor)
 	count := C.sigward_read_events(&place, &batch[0], C.size_t(len(batch)))
 	if count < 0 {
@@ -102,6 +102,14 @@ func ReadEvents(cursor uint64) (events []Event, next uint64, err error) {
 		events = append(events, event(&batch[i]))
 	}
 	return events, uint64(place), nil
+}
+
+// skipEvents is the cursor behind some more events.
+func skipEvents(cursor uint64) uint64 {
+	var batch [eventBatch]C.struct_sigward_event
+	place := C.uint64_t(cursor)
+	C.sigward_read_events(&place, &batch[0], C.size_t(len(batch)))
+	return uint64(place)
 }
 
 func event(e *C.struct_sigward_event) Event {
