@@ -123,13 +123,12 @@ fn map_zeros(slot: &Slot, pages: &Range<usize>, write: bool, _held: &PatchLock<'
     let protection = facts.protection | if write { libc::PROT_WRITE } else { 0 };
     let mut kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
     let backing = if facts.adopted { backing::descriptor() } else { None };
-    let (fd, offset) = match backing {
-        Some(fd) => (fd, backing::offset(facts, pages.start) as libc::off_t),
-        None => {
-            kind |= libc::MAP_ANONYMOUS;
-            (-1, 0)
-        }
-    };
+    let (mut fd, mut offset) = (-1, 0);
+    if let Some(zero) = backing {
+        (fd, offset) = (zero, backing::offset(facts, pages.start) as libc::off_t);
+    } else {
+        kind |= libc::MAP_ANONYMOUS;
+    }
     let address = pages.start as *mut libc::c_void;
     for attempt in 0..ATTEMPTS {
         if !is_registered(slot, pages) {
