@@ -3,7 +3,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, host, root, run, target};
+use support::{Link, host, library, root, run, target};
 
 fn caller() -> std::path::PathBuf {
     let library = target().join("hosts/libcaller.so");
@@ -22,6 +22,31 @@ fn the_call_the_descriptor_and_the_library_are_named_also_under_a_storm_of_lower
     let (program, library) = (host("attribution", Link::Archive), caller());
     run(&program, &[library.to_str().unwrap(), "1"]).lived();
     run(&program, &[library.to_str().unwrap(), "3000"]).lived();
+}
+
+#[test]
+fn a_literal_in_the_segment_of_code_is_no_caller() {
+    let program = target().join("hosts/one_segment");
+    let caller = caller();
+    let built = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()))
+        .args([
+            "-std=gnu11",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+            "-Wl,-z,noseparate-code",
+            "-I",
+        ])
+        .arg(root().join("include"))
+        .arg(root().join("tests/hosts/one_segment.c"))
+        .arg(library("release").join("libsigward.a"))
+        .args(["-ldl", "-lm", "-o"])
+        .arg(&program)
+        .status();
+    assert!(built.unwrap().success());
+    run(&program, &[caller.to_str().unwrap()]).lived();
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //!
 //! The first address is the system call's own; it lies in the C library, or right in the caller where that makes
 //! system calls by itself. Then come the words on top of the stack. The first that points into the code of an
-//! object other than the C library and the loader is a return address into the caller.
+//! object other than the C library and the loader, right behind a call, is a return address into the caller.
 
+#[cfg(target_os = "linux")]
+use super::call_site;
 use super::event::Event;
 use std::fmt;
 
@@ -42,8 +44,9 @@ impl Name {
 
 #[cfg(target_os = "linux")]
 pub(super) fn caller(event: &Event) -> Option<Name> {
-    let addresses = std::iter::once(event.pc).chain(event.stack).map(without_signature);
-    addresses.filter_map(|address| object_with_code_at(address as usize)).find(|name| !name.is_plumbing())
+    let addresses = event.stack.into_iter().map(without_signature);
+    let callers = addresses.filter_map(|address| object_that_called_from(address as usize));
+    object_with_code_at(event.pc as usize).into_iter().chain(callers).find(|name| !name.is_plumbing())
 }
 
 /// The address without the bits that prove where it came from: functions that were built with branch protection sign the
@@ -70,14 +73,31 @@ pub(super) fn caller(_event: &Event) -> Option<Name> {
 /// The object whose executable segment holds `address`.
 #[cfg(target_os = "linux")]
 fn object_with_code_at(address: usize) -> Option<Name> {
-    let mut search = (address, None);
+    search(Search { address, behind_call: false, found: None })
+}
+
+/// That object, if a call returns to `address`.
+#[cfg(target_os = "linux")]
+fn object_that_called_from(address: usize) -> Option<Name> {
+    search(Search { address, behind_call: true, found: None })
+}
+
+#[cfg(target_os = "linux")]
+struct Search {
+    address: usize,
+    behind_call: bool,
+    found: Option<Name>,
+}
+
+#[cfg(target_os = "linux")]
+fn search(mut search: Search) -> Option<Name> {
     // The first kilobytes are never mapped: lengths and descriptors on the stack are no addresses.
-    if address < 0x1000 {
+    if search.address < 0x1000 {
         return None;
     }
     // SAFETY: `visit` takes what dl_iterate_phdr(3) passes, and `search` lives until it returns.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.1
+    search.found
 }
 
 #[cfg(target_os = "linux")]
@@ -89,7 +109,7 @@ unsafe extern "C" fn visit(
     // SAFETY: dl_iterate_phdr(3) passes a live description.
     let Some(object) = (unsafe { object.as_ref() }) else { return 0 };
     // SAFETY: the pointer is the exclusive one that `object_with_code_at` passed.
-    let (address, found) = unsafe { &mut *search.cast::<(usize, Option<Name>)>() };
+    let search = unsafe { &mut *search.cast::<Search>() };
     if object.dlpi_phdr.is_null() {
         return 0;
     }
@@ -98,19 +118,32 @@ unsafe extern "C" fn visit(
     let holds = headers.iter().any(|header| {
         let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
         let is_code = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
-        is_code && address.wrapping_sub(start) < header.p_memsz as usize
+        let offset = search.address.wrapping_sub(start);
+        let readable = header.p_flags & libc::PF_R != 0;
+        is_code
+            && offset < header.p_memsz as usize
+            && (!search.behind_call || readable && follows_call(search.address, offset))
     });
     if holds {
         // SAFETY: null, or a NUL-terminated name that lives while the object is loaded.
         let name =
             (!object.dlpi_name.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(object.dlpi_name) });
         // The executable has no name here.
-        *found = Some(match name.map(std::ffi::CStr::to_bytes) {
+        search.found = Some(match name.map(std::ffi::CStr::to_bytes) {
             Some(path @ [_, ..]) => Name::of(path),
             _ => executable(),
         });
     }
     std::ffi::c_int::from(holds)
+}
+
+/// Whether the instruction before `address`, `offset` bytes into a segment, is a call.
+#[cfg(target_os = "linux")]
+fn follows_call(address: usize, offset: usize) -> bool {
+    let length = call_site::LONGEST.min(offset);
+    // SAFETY: inside a segment that can be read, of an object that is not unloaded while dl_iterate_phdr(3) shows it.
+    let code = unsafe { std::slice::from_raw_parts((address - length) as *const u8, length) };
+    call_site::ends_in_call(code)
 }
 
 #[cfg(target_os = "linux")]

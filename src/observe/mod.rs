@@ -1,5 +1,7 @@
 //! What happened: counters, and the last deliveries one by one. Written inside handlers, read anywhere.
 
+#[cfg(target_os = "linux")]
+mod call_site;
 pub mod counters;
 mod event;
 pub(crate) mod in_handler;
