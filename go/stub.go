@@ -2,6 +2,8 @@
 
 package sigward
 
+import "syscall"
+
 // Err returns nil: there was nothing to arm.
 func Err() error { return nil }
 
@@ -21,3 +23,18 @@ func skipEvents(cursor uint64) uint64 { return cursor }
 
 // ReadEvents returns none.
 func ReadEvents(cursor uint64) (events []Event, next uint64, err error) { return nil, cursor, nil }
+
+// Repair does nothing: without cgo there is no handler but Go's.
+func Repair(syscall.Signal) (repaired bool, err error) { return false, nil }
+
+// RepairAll does nothing, for the same reason.
+func RepairAll() (repaired int, err error) { return 0, nil }
+
+// Rows are nothing here.
+type Rows struct{ _ byte }
+
+// SaveRows notes nothing.
+func SaveRows() (*Rows, error) { return new(Rows), nil }
+
+// Restore does nothing.
+func (r *Rows) Restore() error { return nil }
