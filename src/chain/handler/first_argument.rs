@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn wrappers_of_glibc_and_go_are_understood() {
+        // write of a process of several threads: mov x1, x21; mov w3, w0; mov x2, x20; mov x0, x19
+        let write = [0xaa15_03e1, 0x2a00_03e3, 0xaa14_03e2, MOV_X0_X19, NUMBER, SVC];
+        assert_eq!(found(&write), Some(Place::Register(19)));
+        // Syscall6: ldr x8, [sp, #8] and so on
+        let go =
+            [0xf940_07e8, 0xf940_0be0, 0xf940_0fe1, 0xf940_13e2, 0xf940_17e3, 0xf940_1be4, 0xf940_1fe5, SVC];
+        assert_eq!(found(&go), Some(Place::Stack(16)));
+    }
+
+    #[test]
     fn a_register_that_was_written_since_does_not() {
         // mov x0, x1; mov x1, x2
         assert_eq!(found(&[0xaa01_03e0, 0xaa02_03e1, NUMBER, SVC]), None);
