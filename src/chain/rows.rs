@@ -9,6 +9,7 @@ use super::entry::{Entry, entry, index_of};
 use super::lock;
 use super::seat::put;
 use crate::error::Error;
+#[cfg(feature = "capi")]
 use std::ffi::c_int;
 
 /// How many signals there are: the kernel's `_NSIG`.

@@ -36,7 +36,7 @@ mod lease;
 mod linux;
 mod replace;
 mod reserve;
-mod snapshot;
+pub(crate) mod snapshot;
 mod steady;
 mod sys;
 
@@ -48,8 +48,6 @@ pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub(crate) use reserve::grow;
 pub use reserve::{Promise, reserve, reserve_slowly};
-
-pub use snapshot::SnapshotKind;
 
 pub(crate) use snapshot::{Frozen, Request, freeze};
 pub(crate) use sys::data_in;

@@ -21,6 +21,7 @@ use super::linux::{Growing, Reservation};
 
 /// How far a reservation reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Promise {
     /// No write into the range fails for lack of space, however often the same bytes are written.
     Full,

@@ -33,6 +33,7 @@ use std::path::Path;
 
 /// Where a snapshot's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SnapshotKind {
     /// On the disk, in blocks that are shared with the file until the file is changed.
     Clone,

@@ -60,6 +60,7 @@ pub struct LogOptions {
 
 /// What opening found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recovery {
     /// How many whole records there are.
     pub records: u64,
@@ -73,6 +74,7 @@ pub struct Recovery {
 
 /// The remains of records that were being written when the process or the machine died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Torn {
     /// Where they began: bytes from the start of the file.
     pub offset: u64,

@@ -45,7 +45,7 @@ mod spare;
 mod sync;
 mod view;
 
-pub use crate::file::SnapshotKind;
+pub use crate::file::snapshot::SnapshotKind;
 pub use adopt::{Adopted, adopt_file};
 pub use copy::{try_copy, try_copy_segv};
 pub use error::Error;

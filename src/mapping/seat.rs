@@ -83,6 +83,7 @@ pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
 /// Why a fault on this thread would not be caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "three independent findings, one bit each in C")]
+#[non_exhaustive]
 pub struct Unprotected {
     /// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
     pub blocked: bool,

@@ -16,7 +16,8 @@ use super::error::Error;
 use super::map::Map;
 #[cfg(target_os = "linux")]
 use super::options::MapOptions;
-use crate::file::{Frozen, Request, SnapshotKind, freeze};
+use crate::file::snapshot::SnapshotKind;
+use crate::file::{Frozen, Request, freeze};
 use std::ops::ControlFlow;
 use std::path::Path;
 

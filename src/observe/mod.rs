@@ -2,7 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod call_site;
-pub mod counters;
+pub(crate) mod counters;
 mod event;
 pub(crate) mod in_handler;
 mod library;

@@ -28,6 +28,7 @@ pub enum Outcome {
 
 /// What stands behind our seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Previous {
     /// SIG_DFL.
     Default,
@@ -39,6 +40,7 @@ pub enum Previous {
 
 /// Where our seat is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Seat {
     /// Nowhere.
     None,
@@ -52,6 +54,7 @@ pub enum Seat {
 
 /// How things stand now: what was done, and whether it still holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// What the last call did.
     pub outcome: Outcome,
