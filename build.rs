@@ -26,6 +26,7 @@ fn headers() {
     own.export.include.clear();
     let public = [
         "ffi/policy",
+        "ffi/quiet",
         "ffi/rows",
         "ffi/observe",
         "ffi/io",

@@ -450,6 +450,23 @@ int sigward_repair(int signal);
 // now, or as sigward_repair; handlers of lower signals have been repaired then.
 int sigward_repair_all(void);
 
+// From now on until sigward_quiet_thread_leave a SIGPIPE that is the echo of a write of this thread ends in our handler,
+// whatever stands behind it: a host's own handler, Go's. For libraries in a host that handles SIGPIPE itself.
+//
+// It needs sigward_init, and our handler to be asked: on top, or beneath one that passes signals on
+// (sigward_ensure_on_top). No disposition and no mask changes, so nothing leaks into children, and a kill(2) does what it
+// always did. It nests. No system call, except for the first of a process, and for more threads at a time than ever
+// before; signal-safe except there. A thread that ends is not quiet any more. After fork(2) the child's only thread
+// stays quiet. Not across separate calls from Go, which may change threads in between.
+//
+// Returns 0. -ENOMEM: no memory for one more thread. -EOVERFLOW: entered 2,047 times.
+int sigward_quiet_thread_enter(void);
+
+// Takes one sigward_quiet_thread_enter of this thread back. No system call; signal-safe.
+//
+// Returns 0; -EINVAL if the thread is not quiet.
+int sigward_quiet_thread_leave(void);
+
 // Notes the disposition of every signal. Together with sigward_rows_restore it goes around a dlopen(3), or the start and the
 // stop of a library that installs handlers and leaves them behind: a profiler inside Go, whose SIGPROF is Go's again
 // afterwards; a plug-in that puts SIG_DFL where the host had a handler.
@@ -557,8 +574,16 @@ ssize_t sigward_splice(int in_fd,
                        size_t len,
                        unsigned int flags);
 
-// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE. Returns 0;
-// -ENOTSUP where the system has neither, as Linux.
+// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE (macOS, the BSDs), and on Linux
+// x86-64 our handler, in which such a SIGPIPE ends whatever stands behind it: a host's own handler, Go's.
+//
+// On Linux it is the number that is quiet, for as long as it stands for the same pipe or socket: not a duplicate, and
+// not what the number is given to after close(2). It holds while our handler is asked: sigward_ensure_on_top brings it
+// back above what another library has installed. A forked child has it as well, for what it inherits. Thread-safe;
+// signal-safe, except for the first call of each thousand numbers.
+//
+// Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before sigward_init, and on
+// other processors, which do not show the descriptor of a write. -ENOMEM: no memory for the table.
 int sigward_set_nosigpipe(int fd);
 
 // Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by themselves.

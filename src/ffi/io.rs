@@ -100,8 +100,16 @@ pub unsafe extern "C" fn sigward_splice(
     unsafe { raw::splice(in_fd, in_off, out_fd, out_off, len, flags) }
 }
 
-/// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE. Returns 0;
-/// -ENOTSUP where the system has neither, as Linux.
+/// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE (macOS, the BSDs), and on Linux
+/// x86-64 our handler, in which such a SIGPIPE ends whatever stands behind it: a host's own handler, Go's.
+///
+/// On Linux it is the number that is quiet, for as long as it stands for the same pipe or socket: not a duplicate, and
+/// not what the number is given to after close(2). It holds while our handler is asked: sigward_ensure_on_top brings it
+/// back above what another library has installed. A forked child has it as well, for what it inherits. Thread-safe;
+/// signal-safe, except for the first call of each thousand numbers.
+///
+/// Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before sigward_init, and on
+/// other processors, which do not show the descriptor of a write. -ENOMEM: no memory for the table.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_set_nosigpipe(fd: c_int) -> c_int {
     raw::set_nosigpipe(fd) as c_int

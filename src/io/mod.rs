@@ -8,7 +8,7 @@
 //! | anything | `pwritev2(…, RWF_NOSIGNAL)` | Linux 6.18, found out once |
 //! | sockets, with `send*` or before 6.18 | `MSG_NOSIGNAL` | |
 //! | pipes and others before 6.18, `sendfile`, `splice` | the plain call under a [`ThreadGuard`] | |
-//! | sockets on macOS and the BSDs | `SO_NOSIGPIPE`: [`set_nosigpipe`] | |
+//! | sockets on macOS and the BSDs, any descriptor on Linux x86-64 | [`set_nosigpipe`] | on Linux: [`crate::init`] |
 //!
 //! [`NoSigpipe`] wraps a std writer, and with the feature `tokio` a tokio one, also below hyper.
 //!
@@ -118,11 +118,16 @@ pub fn splice(from: impl AsFd, to: impl AsFd, length: usize, flags: u32) -> io::
     raw::result(unsafe { raw::splice(number(&from), none, number(&to), none, length, flags) })
 }
 
-/// Makes every write to this socket or pipe quiet, by any code: `SO_NOSIGPIPE` (macOS, FreeBSD, NetBSD) or
-/// `F_SETNOSIGPIPE` (macOS pipes).
+/// Makes every write to this socket or pipe quiet, by any code: `SO_NOSIGPIPE` (macOS, FreeBSD, NetBSD),
+/// `F_SETNOSIGPIPE` (macOS pipes), and on Linux x86-64 our handler, in which such a SIGPIPE ends whatever stands behind.
+///
+/// On Linux it is the *number* that is quiet, for as long as it stands for the same pipe or socket: not a duplicate, and
+/// not what the number is given to after a close. It holds while our handler is asked; what another library installs
+/// above it and does not pass on is that library's. A forked child has it as well, for the descriptors that it inherits.
 ///
 /// # Errors
-/// `ENOTSUP` where the system has neither, as Linux.
+/// `EBADF`; `ENOTSUP` where the system has nothing of the kind, on Linux before [`crate::init`] and on other processors,
+/// which do not show the descriptor.
 pub fn set_nosigpipe(fd: impl AsFd) -> io::Result<()> {
     raw::result(raw::set_nosigpipe(number(&fd))).map(drop)
 }

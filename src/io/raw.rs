@@ -261,11 +261,27 @@ pub(crate) fn set_nosigpipe(fd: c_int) -> isize {
     } as isize)
 }
 
+/// Where the processor shows which descriptor was written to, our handler knows the quiet ones.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn set_nosigpipe(fd: c_int) -> isize {
+    use crate::sigpipe;
+    // SAFETY: a number; a bad descriptor is an error.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 {
+        return status(-1);
+    }
+    if !sigpipe::is_asked() {
+        return -(libc::ENOTSUP as isize);
+    }
+    sigpipe::quiet::declare(fd).map_or_else(|error| -(error.errno() as isize), |()| 0)
+}
+
 #[cfg(not(any(
     target_vendor = "apple",
     target_os = "freebsd",
     target_os = "netbsd",
-    target_os = "dragonfly"
+    target_os = "dragonfly",
+    all(target_os = "linux", target_arch = "x86_64")
 )))]
 pub(crate) fn set_nosigpipe(_fd: c_int) -> isize {
     -(libc::ENOTSUP as isize)

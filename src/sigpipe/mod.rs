@@ -20,6 +20,7 @@ mod elf;
 mod guard;
 mod handler;
 mod policy;
+pub(crate) mod quiet;
 pub(crate) mod runtime;
 
 pub(crate) use guard::GuardState;
@@ -27,6 +28,8 @@ pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use policy::is_asked;
 #[cfg(feature = "capi")]
 pub(crate) use policy::leave;
 #[cfg(all(feature = "early", target_os = "linux"))]
@@ -34,3 +37,4 @@ pub(crate) use policy::step_aside;
 pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
+pub use quiet::QuietThread;

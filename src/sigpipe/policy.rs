@@ -210,6 +210,12 @@ pub fn status() -> Result<Status, Error> {
     Ok(Status { outcome: outcome()?, seat })
 }
 
+/// Whether our handler is in the line of handlers, so that it may be asked. Signal-safe.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn is_asked() -> bool {
+    chain::standing(&WATCH).is_ok_and(|standing| !matches!(standing, Standing::Absent))
+}
+
 fn outcome() -> Result<Outcome, Error> {
     if POLICY.load(Ordering::Relaxed) == NOTHING {
         return Ok(Outcome::Untouched);

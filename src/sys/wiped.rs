@@ -26,6 +26,8 @@ pub(crate) struct Words {
     pub(crate) registry: AtomicU32,
     /// 1 once this process has looked through its loaded objects itself.
     pub(crate) looked: AtomicU32,
+    /// Which of its ancestors and descendants this process is (`sigpipe/quiet/threads.rs`).
+    pub(crate) generation: AtomicU32,
 }
 
 /// Null until somebody needs the page; then it stays for ever.

@@ -110,7 +110,9 @@ impl Dead {
     fn of(status: &libc::stat) -> Self {
         // As Fibonacci hashing does: all bits count. An inode is no more than 32 bits here.
         #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
-        Self((status.st_ino ^ (status.st_dev as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        #[allow(clippy::unnecessary_cast, reason = "other systems have narrower numbers")]
+        let mixed = status.st_ino as u64 ^ (status.st_dev as u64) << 40;
+        Self(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     fn place(self) -> Option<&'static AtomicU64> {

@@ -50,6 +50,16 @@ pub(super) enum Written {
     Unknown,
 }
 
+impl Echo {
+    /// The descriptor that was written to, as far as the registers tell for certain.
+    pub(super) fn fd(&self) -> Option<c_int> {
+        match self.written {
+            Written::To(fd) => Some(fd),
+            _ => None,
+        }
+    }
+}
+
 /// What is asked of the kernel where the number of a system call is unknown.
 pub(super) trait Look {
     /// Whether a descriptor is a pipe or socket whose other side is gone.

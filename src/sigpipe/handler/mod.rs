@@ -4,7 +4,7 @@ mod calls;
 mod describe;
 mod echo;
 
-use super::runtime;
+use super::{quiet, runtime};
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring};
 use crate::sys::wiped;
@@ -23,7 +23,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };
     }
     match find_echo(delivery) {
-        Some(echo) if !belongs_to_predecessor(delivery, &echo) => {
+        Some(echo) if quiet::is_quiet(echo.fd()) || !belongs_to_predecessor(delivery, &echo) => {
             counters::SWALLOWED.add();
             let event = describe::event(&echo);
             if event.fd < 0 {
