@@ -2,10 +2,26 @@
 
 package sigward
 
-import "syscall"
+import (
+	"runtime"
+	"syscall"
+)
 
 // Err returns nil: there was nothing to arm.
 func Err() error { return nil }
+
+// Status says that nothing is armed, and why.
+func Status() StatusReport {
+	why := "the library is not for " + runtime.GOOS + "/" + runtime.GOARCH
+	switch runtime.GOOS + "/" + runtime.GOARCH {
+	case "linux/amd64", "linux/arm64":
+		why = "built without cgo (CGO_ENABLED=1 links the library)"
+	}
+	return StatusReport{
+		SIGPIPE: because(why + "; Go's own writes need no help"),
+		SIGBUS:  because(why + "; ReadAt, WriteAt and Do of a Map are guarded by Go alone"),
+	}
+}
 
 // EnsureOnTop does nothing.
 func EnsureOnTop() error { return nil }

@@ -44,6 +44,8 @@ static void plain_handler(int number) {
 	sigaction(number, &action, NULL);
 }
 
+static void by_default(int number) { signal(number, SIG_DFL); }
+
 static int runs_elsewhere(void) { return elsewhere; }
 */
 import "C"
@@ -58,6 +60,9 @@ func StopProfiler() int { return int(C.profile(0)) }
 
 // PlainHandler installs a handler without SA_ONSTACK, as many C libraries do.
 func PlainHandler(signal syscall.Signal) { C.plain_handler(C.int(signal)) }
+
+// Default gives the signal its default, late, as some C libraries do.
+func Default(signal syscall.Signal) { C.by_default(C.int(signal)) }
 
 // OffStack is how often that handler ran elsewhere than on the stack for signals: on a goroutine's.
 func OffStack() int { return int(C.runs_elsewhere()) }
