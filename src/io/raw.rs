@@ -101,8 +101,8 @@ unsafe fn pwritev2(_fd: c_int, _parts: *const iovec, _count: c_int) -> isize {
 pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> isize {
     // SAFETY: by this function's contract; also below.
     let plain = || unsafe { libc::write(fd, data, length) };
-    if length > isize::MAX as usize {
-        // The kernel refuses this before it looks at the pipe: the plain call has the right errno.
+    if length > isize::MAX as usize / 2 {
+        // More than there are addresses: the kernel refuses it before it looks at the pipe: the plain call has the right errno.
         return status(plain());
     }
     let tried = match rung() {
