@@ -68,3 +68,13 @@ fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
     scenario("map_harsh", "huge_lie", Link::Bare).died_of(libc::SIGBUS);
     scenario("map_harsh", "huge_lie", Link::Archive).lived();
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_child_forked_at_any_instruction_gets_along() {
+    let program = prepared("map_steps", Link::Archive);
+    for half in ["0", "1"] {
+        let scratch = Scratch::new(&format!("steps-{half}"));
+        run(&program, &["steps", scratch.as_str(), half]).lived();
+    }
+}
