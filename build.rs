@@ -27,6 +27,7 @@ fn headers() {
     let public = [
         "ffi/policy",
         "ffi/quiet",
+        "ffi/status",
         "ffi/rows",
         "ffi/observe",
         "ffi/io",

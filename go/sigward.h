@@ -46,6 +46,10 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as SIGWARD_LOG=stderr in the environment does.
 #define SIGWARD_LOG_STDERR 1
 
+// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is replaced by the filter in one
+// step, so that children start with SIG_DFL. What is no echo is ignored as before. With SIGWARD_SIGPIPE_FILTER only.
+#define SIGWARD_REPLACE_IGNORE 2
+
 // SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
 #define SIGWARD_THREAD_BLOCKED 1
 
@@ -91,7 +95,27 @@ typedef enum sigward_outcome {
     SIGWARD_OUTCOME_IGNORED = 2,
     // Echoes end in our handler; `previous` gets the rest.
     SIGWARD_OUTCOME_FILTERED = 3,
+    // The host has a handler of its own, `previous`, and it gets the echoes as well, as before us, except those of quiet threads
+    // and descriptors. Never where Go is in the process.
+    SIGWARD_OUTCOME_CHAINED = 4,
 } sigward_outcome;
+
+// Why a signal is armed or not.
+typedef enum sigward_reason {
+    // It is armed: our handler is asked.
+    SIGWARD_REASON_ARMED = 0,
+    // Nobody has asked for it, or it was taken back.
+    SIGWARD_REASON_NOT_ASKED = 1,
+    // The signal is ignored: nothing ends the process, and no handler of anybody's is asked.
+    SIGWARD_REASON_IGNORED = 2,
+    // Another handler, or SIG_DFL, stands above ours: sigward_ensure_on_top takes the top again.
+    SIGWARD_REASON_COVERED = 3,
+    // Our row has lost its flags or its mask (signal(3) that puts back what signal(3) has returned):
+    // sigward_ensure_on_top writes it anew, and so does our handler when it is called.
+    SIGWARD_REASON_ALTERED = 4,
+    // This system shows no handler what a system call has returned.
+    SIGWARD_REASON_UNSUPPORTED = 5,
+} sigward_reason;
 
 // Where our seat for SIGPIPE is.
 typedef enum sigward_seat {
@@ -142,7 +166,7 @@ typedef struct sigward_options {
     size_t size;
     // One of SIGWARD_SIGPIPE_*.
     uint32_t sigpipe;
-    // Zero or SIGWARD_LOG_STDERR.
+    // Zero, or of SIGWARD_LOG_STDERR and SIGWARD_REPLACE_IGNORE what is wanted, added up.
     uint32_t flags;
 } sigward_options;
 
@@ -152,11 +176,43 @@ typedef struct sigward_sigpipe_report {
     int32_t outcome;
     // Where our seat is at this moment: a sigward_seat.
     int32_t seat;
-    // With FILTERED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
+    // With FILTERED and CHAINED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
     size_t previous;
     // How many bytes of this struct the library knew and has filled.
     size_t size;
 } sigward_sigpipe_report;
+
+// How one signal stands. Part of sigward_status_report.
+typedef struct sigward_standing {
+    // 1 if our handler is asked, first or by a runtime above it; else 0.
+    int32_t armed;
+    // Why: a sigward_reason. sigward_reason_text says it in words.
+    int32_t reason;
+    // Where our seat is: a sigward_seat.
+    int32_t seat;
+    // 0.
+    int32_t reserved;
+    // What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
+    uint64_t handler;
+    // The file name of the executable or library that holds this function, NUL-terminated; empty if unknown.
+    uint8_t owner[64];
+} sigward_standing;
+
+// How both signals stand now.
+typedef struct sigward_status_report {
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
+    // SIGPIPE.
+    struct sigward_standing sigpipe;
+    // SIGBUS.
+    struct sigward_standing sigbus;
+    // What the last policy call for SIGPIPE did: a sigward_outcome.
+    int32_t outcome;
+    // 1 if the echoes of failed writes end with us; 0 if a handler of the host's gets them too, or nobody is armed.
+    int32_t echoes_end_here;
+    // Zero; room for later fields.
+    uint64_t reserved[7];
+} sigward_status_report;
 
 // The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the library's.
 typedef struct sigward_rows {
@@ -401,8 +457,9 @@ extern "C" {
 // Else the kernel's errno, for example -EPERM from a seccomp filter. On failure nothing has changed.
 int sigward_init(const struct sigward_options *options);
 
-// Takes the seats on top again after another runtime or library installed its handlers; what stands there
-// now is chained. Does nothing for a signal without a policy, on top already, or where SIGPIPE is ignored.
+// Takes the seats on top again after another runtime or library installed its handlers; what stands there now is chained. A
+// SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written
+// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we came.
 //
 // Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 int sigward_ensure_on_top(void);
@@ -466,6 +523,23 @@ int sigward_quiet_thread_enter(void);
 //
 // Returns 0; -EINVAL if the thread is not quiet.
 int sigward_quiet_thread_leave(void);
+
+// How both signals stand: armed or not, why, and who is called first. For a health check, and for the question "is it active?".
+//
+// Thread-safe; works in a forked child; not for signal handlers, as it asks the dynamic loader. Changes nothing but the counter
+// overwritten, when it is the first to see that somebody stands above us. Returns 0. -EINVAL: out is NULL. Else the kernel's
+// errno, where a seccomp filter refuses sigaction(2).
+int sigward_status(struct sigward_status_report *out);
+
+// As sigward_status, for a struct of size bytes.
+//
+// Returns as sigward_status; -EINVAL also for a size that no version has.
+int sigward_status_sized(struct sigward_status_report *out, size_t size);
+
+// What a sigward_reason means, in one sentence that says what to do next. Never NULL, never freed.
+//
+// Signal-safe, thread-safe.
+const char *sigward_reason_text(int32_t reason);
 
 // Notes the disposition of every signal. Together with sigward_rows_restore it goes around a dlopen(3), or the start and the
 // stop of a library that installs handlers and leaves them behind: a profiler inside Go, whose SIGPROF is Go's again
@@ -1134,6 +1208,7 @@ const char *sigward_strerror(int code);
 // Programs see these functions through macros, which say how long the structs are that they were compiled with.
 #ifndef SIGWARD_NO_MACROS
 #define sigward_sigpipe_status(...) sigward_sigpipe_status_sized(__VA_ARGS__, sizeof(sigward_sigpipe_report))
+#define sigward_status(...) sigward_status_sized(__VA_ARGS__, sizeof(sigward_status_report))
 #define sigward_read_counters(...) sigward_read_counters_sized(__VA_ARGS__, sizeof(sigward_counters))
 #define sigward_read_events(...) sigward_read_events_sized(__VA_ARGS__, sizeof(sigward_event))
 #define sigward_map_status(...) sigward_map_status_sized(__VA_ARGS__, sizeof(sigward_fault))

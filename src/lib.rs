@@ -56,10 +56,12 @@ pub mod reloading;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
 pub mod sigpipe;
+mod status;
 mod sys;
 
 pub use error::Error;
 pub use observe::{Counters, Event, read_events};
+pub use status::{Reason, Standing, Status, status};
 
 /// Sets the default policy: [`sigpipe::filter`], and [`mapping::guard`] for SIGBUS. Idempotent, thread-safe, works in a forked
 /// child; not for signal handlers.
@@ -74,6 +76,9 @@ pub fn init() -> Result<sigpipe::Outcome, Error> {
 pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Result<sigpipe::Outcome, Error> {
     let guarded_before = mapping::is_guarding();
     mapping::guard()?;
+    if guarded_before {
+        mapping::mend_seat()?;
+    }
     let outcome = sigpipe();
     if outcome.is_err() && !guarded_before {
         // Refused as well at worst; the first error is the one to tell.
@@ -83,8 +88,9 @@ pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Res
 }
 
 /// Takes the seats on top again after another runtime or library has installed its handlers: a Go c-shared
-/// library that was loaded late, a crash reporter. What stands there now becomes our predecessor. Does
-/// nothing where no policy was set, where we are on top, and where SIGPIPE is ignored.
+/// library that was loaded late, a crash reporter. What stands there now becomes our predecessor. A SIG_IGN that was put
+/// over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written anew. Does
+/// nothing where no policy was set, where we are on top, and where SIGPIPE was ignored before we came.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers.
 ///

@@ -140,11 +140,13 @@ pub(super) fn empty_set() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-/// Compares what the kernel knows: signals 1 to 64 (fewer elsewhere; those read as absent).
+/// Compares what the kernel knows: signals 1 to 64 (fewer elsewhere; those read as absent). SIGKILL and SIGSTOP are in no
+/// mask: the kernel leaves them out of what it is given.
 pub(super) fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
     // SAFETY: both point to initialised sets; an out-of-range number gives -1 for both.
     let holds = |set: &libc::sigset_t, signal| unsafe { libc::sigismember(set, signal) } == 1;
-    (1..=64).all(|signal| holds(one, signal) == holds(other, signal))
+    let counts = |signal: &c_int| ![libc::SIGKILL, libc::SIGSTOP].contains(signal);
+    (1..=64).filter(counts).all(|signal| holds(one, signal) == holds(other, signal))
 }
 
 /// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then an

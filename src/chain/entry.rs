@@ -6,7 +6,7 @@
 
 use super::disposition::Disposition;
 #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
-use super::handler::deliver;
+use super::handler::{Delivery, Verdict};
 use super::seat::Watch;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
@@ -69,6 +69,11 @@ impl Entry {
         Some(unsafe { record.assume_init_ref() })
     }
 
+    /// What the watch says of a delivery; without one it passes through. Signal-safe.
+    pub(super) fn decide(&self, delivery: &Delivery<'_>) -> Verdict {
+        self.watch().map_or(Verdict::PassOn, |watch| (watch.decide)(delivery))
+    }
+
     pub(super) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
     }
@@ -80,6 +85,11 @@ impl Entry {
     /// For a predecessor with `SA_RESETHAND`: true the first time. Signal-safe.
     pub(super) fn spend(&self) -> bool {
         !self.spent.swap(true, Ordering::AcqRel)
+    }
+
+    /// The predecessor has been installed again.
+    pub(super) fn rearm(&self) {
+        self.spent.store(false, Ordering::Release);
     }
 
     pub(super) fn is_spent(&self) -> bool {
@@ -113,14 +123,35 @@ impl Entry {
 
 static ENTRIES: [Entry; ENTRY_POINTS] = [const { Entry::free() }; ENTRY_POINTS];
 
-#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 macro_rules! functions {
     ($($index:literal)*) => {
         [$({
             unsafe extern "C" fn entry(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
                 // SAFETY: the kernel, or a handler that stands above and passes on what it got, calls
                 // with the arguments of an SA_SIGINFO handler.
-                unsafe { deliver($index, signal, info, context, true) }
+                unsafe { super::handler::arrive(signal, info, context, $index) }
+            }
+            entry as Function
+        }),*]
+    };
+}
+
+/// The second and the third argument are compared with the stack pointer before they are believed.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+macro_rules! functions {
+    ($($index:literal)*) => {
+        [$({
+            #[unsafe(naked)]
+            unsafe extern "C" fn entry(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+                std::arch::naked_asm!(
+                    "endbr64",
+                    "mov rcx, rsp",
+                    "mov r8d, {index}",
+                    "jmp {arrive}",
+                    index = const $index,
+                    arrive = sym super::handler::arrive,
+                )
             }
             entry as Function
         }),*]

@@ -45,4 +45,6 @@ pub use seat::{Standing, Watch};
 pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
-pub(crate) use seat::{flipped, leave, put, seats_of, standing, standing_below, take, take_in_place_of};
+pub(crate) use seat::{
+    flipped, is_ours, leave, put, seats_of, standing, standing_below, take, take_in_place_of,
+};

@@ -5,8 +5,9 @@
 //! stack. signal-hook, tokio::signal and ctrlc install theirs so.
 
 use super::disposition::{Disposition, Kind};
+use super::entry::{Entry, entry, index_of};
 use super::lock;
-use super::seat::put;
+use super::seat::{mend, put};
 use crate::error::Error;
 use std::ffi::c_int;
 
@@ -17,7 +18,7 @@ pub enum Repair {
     NoHandler,
     /// The handler has SA_ONSTACK.
     Sound,
-    /// The handler had no SA_ONSTACK; now it has.
+    /// The handler had no SA_ONSTACK, or a row of ours had been written by somebody else; now it is right.
     Repaired,
 }
 
@@ -45,6 +46,13 @@ pub fn repair(signal: c_int) -> Result<Repair, Error> {
     let _held = lock()?;
     for _ in 0..super::seat::ATTEMPTS {
         let top = Disposition::read(signal)?;
+        if let Some(index) = index_of(top.handler)
+            && let Some(predecessor) = entry(index).and_then(Entry::predecessor)
+        {
+            // Ours: then flags and mask are to be what we had given it.
+            let mended = mend(signal, index, predecessor, &top)?;
+            return Ok(if mended { Repair::Repaired } else { Repair::Sound });
+        }
         if !matches!(top.kind(), Kind::Handler { .. }) {
             return Ok(Repair::NoHandler);
         }

@@ -34,7 +34,8 @@ pub enum Standing {
         /// What stood there before.
         predecessor: Disposition,
     },
-    /// Another handler, or SIG_DFL or SIG_IGN, stands above ours.
+    /// Another handler, or SIG_DFL or SIG_IGN, stands above ours; or ours, with other flags or another mask than we gave it,
+    /// as signal(3) leaves it that puts back what signal(3) has returned.
     Covered {
         /// What the kernel calls.
         top: Disposition,
@@ -109,8 +110,13 @@ pub(crate) fn standing(watch: &'static Watch) -> Result<Standing, Error> {
 
 /// Where the seats of `watch` stand when the kernel's table shows `top`.
 pub(crate) fn standing_below(watch: &'static Watch, top: &Disposition) -> Standing {
-    if let Some(found) = index_of(top.handler).and_then(entry).filter(|found| found.is_active()) {
-        return Standing::OnTop { predecessor: found.predecessor().copied().unwrap_or(*top) };
+    let found = index_of(top.handler).and_then(|index| Some((index, entry(index)?)));
+    if let Some((index, found)) = found.filter(|(_, found)| found.is_active()) {
+        let predecessor = found.predecessor().copied().unwrap_or(*top);
+        let ours = disposition_of(watch.signal, index, &predecessor);
+        if ours.same(top) {
+            return Standing::OnTop { predecessor };
+        }
     }
     let seated = seats_of(watch).next().is_some();
     if seated { Standing::Covered { top: *top } } else { Standing::Absent }
@@ -126,11 +132,32 @@ pub(crate) fn seats_of(watch: &'static Watch) -> impl Iterator<Item = Dispositio
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
 pub(crate) fn take(held: &Lock, watch: &'static Watch) -> Result<Disposition, Error> {
     let top = Disposition::read(watch.signal)?;
-    if let Some(ours) = index_of(top.handler).and_then(entry) {
+    if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
         ours.set_active(true);
-        return Ok(ours.predecessor().copied().unwrap_or(top));
+        let predecessor = ours.predecessor().copied().unwrap_or(top);
+        mend(watch.signal, index, &predecessor, &top)?;
+        return Ok(predecessor);
     }
     take_in_place_of(held, watch, top, top)
+}
+
+/// Writes the row of entry `index` anew if it is no more what we had written; says whether it did. Signal-safe.
+pub(super) fn mend(
+    signal: c_int,
+    index: usize,
+    predecessor: &Disposition,
+    row: &Disposition,
+) -> Result<bool, Error> {
+    let ours = disposition_of(signal, index, predecessor);
+    if row.handler != ours.handler || ours.same(row) {
+        return Ok(false);
+    }
+    put(signal, row, &ours)
+}
+
+/// Whether this handler is an entry point of ours.
+pub(crate) fn is_ours(handler: usize) -> bool {
+    index_of(handler).is_some()
 }
 
 /// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands there.
@@ -141,6 +168,12 @@ pub(crate) fn take_in_place_of(
     predecessor: Disposition,
 ) -> Result<Disposition, Error> {
     let (index, seat) = entry_above(watch, &predecessor)?;
+    if top.same(&predecessor) {
+        // With SA_RESETHAND a handler that was installed again has another call to come.
+        seat.rearm();
+    }
+    // An entry that is used again goes on with what it has recorded: the kernel does the same with both.
+    let predecessor = seat.predecessor().copied().unwrap_or(predecessor);
     let ours = disposition_of(watch.signal, index, &predecessor);
     let was_active = seat.is_active();
     seat.set_active(true);

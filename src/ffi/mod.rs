@@ -24,6 +24,7 @@ mod rows;
 mod runtime;
 mod sized;
 mod snapshot;
+mod status;
 mod text;
 
 pub use adopted::*;
@@ -39,6 +40,7 @@ pub use quiet::*;
 pub use rows::*;
 pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
 pub use snapshot::*;
+pub use status::*;
 pub use text::{sigward_strerror, sigward_version};
 
 use crate::error::Error;

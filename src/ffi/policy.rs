@@ -16,6 +16,10 @@ pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 /// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as SIGWARD_LOG=stderr in the environment does.
 pub const SIGWARD_LOG_STDERR: u32 = 1;
 
+/// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is replaced by the filter in one
+/// step, so that children start with SIG_DFL. What is no echo is ignored as before. With SIGWARD_SIGPIPE_FILTER only.
+pub const SIGWARD_REPLACE_IGNORE: u32 = 2;
+
 /// Options of sigward_init. Set all to zero, then size.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -24,7 +28,7 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero or SIGWARD_LOG_STDERR.
+    /// Zero, or of SIGWARD_LOG_STDERR and SIGWARD_REPLACE_IGNORE what is wanted, added up.
     pub flags: u32,
 }
 
@@ -43,6 +47,9 @@ pub enum sigward_outcome {
     IGNORED = 2,
     /// Echoes end in our handler; `previous` gets the rest.
     FILTERED = 3,
+    /// The host has a handler of its own, `previous`, and it gets the echoes as well, as before us, except those of quiet threads
+    /// and descriptors. Never where Go is in the process.
+    CHAINED = 4,
 }
 
 /// Where our seat for SIGPIPE is.
@@ -67,7 +74,7 @@ pub struct sigward_sigpipe_report {
     pub outcome: i32,
     /// Where our seat is at this moment: a sigward_seat.
     pub seat: i32,
-    /// With FILTERED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
+    /// With FILTERED and CHAINED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
     pub previous: usize,
     /// How many bytes of this struct the library knew and has filled.
     pub size: usize,
@@ -101,10 +108,13 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
         Ok(options) => options,
         Err(error) => return map_code(Err(error)),
     };
-    if options.flags & !SIGWARD_LOG_STDERR != 0 {
+    if options.flags & !(SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE) != 0 {
         return code(Err(Error::InvalidArgument));
     }
+    let replace = options.flags & SIGWARD_REPLACE_IGNORE != 0;
     let sigpipe = match options.sigpipe {
+        SIGWARD_SIGPIPE_FILTER if replace => sigpipe::filter_instead_of_ignore,
+        _ if replace => return code(Err(Error::InvalidArgument)),
         SIGWARD_SIGPIPE_FILTER => sigpipe::filter,
         SIGWARD_SIGPIPE_IGNORE => sigpipe::ignore,
         SIGWARD_SIGPIPE_LEAVE => sigpipe::leave,
@@ -117,8 +127,9 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     status
 }
 
-/// Takes the seats on top again after another runtime or library installed its handlers; what stands there
-/// now is chained. Does nothing for a signal without a policy, on top already, or where SIGPIPE is ignored.
+/// Takes the seats on top again after another runtime or library installed its handlers; what stands there now is chained. A
+/// SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written
+/// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we came.
 ///
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
@@ -172,31 +183,34 @@ pub unsafe extern "C" fn sigward_sigpipe_status_sized(
     size: usize,
 ) -> c_int {
     let report = sigpipe::status().map(|status| {
-        let (outcome, previous) = match status.outcome {
-            Outcome::Untouched => (sigward_outcome::UNTOUCHED, 0),
-            Outcome::AlreadyIgnored => (sigward_outcome::ALREADY_IGNORED, 0),
-            Outcome::Ignored => (sigward_outcome::IGNORED, 0),
-            Outcome::Filtered { previous } => (
-                sigward_outcome::FILTERED,
-                match previous {
-                    Previous::Default => libc::SIG_DFL,
-                    Previous::Ignored => libc::SIG_IGN,
-                    Previous::Handler(address) => address,
-                },
-            ),
-        };
-        let seat = match status.seat {
-            Seat::None => sigward_seat::NONE,
-            Seat::OnTop => sigward_seat::ON_TOP,
-            Seat::Beneath => sigward_seat::BENEATH,
-            Seat::Covered => sigward_seat::COVERED,
-        };
+        let ((outcome, previous), seat) = (outcome_of(status.outcome), seat_of(status.seat));
         sigward_sigpipe_report { outcome: outcome as i32, seat: seat as i32, previous, size: 0 }
     });
     match report {
         // SAFETY: null, or room for one struct of that size by the header's contract.
         Ok(report) => map_code(unsafe { fill_one(out, size, report) }),
         Err(error) => code(Err(error)),
+    }
+}
+
+pub(super) fn outcome_of(outcome: Outcome) -> (sigward_outcome, usize) {
+    match outcome {
+        Outcome::Untouched => (sigward_outcome::UNTOUCHED, 0),
+        Outcome::AlreadyIgnored => (sigward_outcome::ALREADY_IGNORED, 0),
+        Outcome::Ignored => (sigward_outcome::IGNORED, 0),
+        Outcome::Filtered { previous: Previous::Default } => (sigward_outcome::FILTERED, libc::SIG_DFL),
+        Outcome::Filtered { previous: Previous::Ignored } => (sigward_outcome::FILTERED, libc::SIG_IGN),
+        Outcome::Filtered { previous: Previous::Handler(address) } => (sigward_outcome::FILTERED, address),
+        Outcome::Chained { handler } => (sigward_outcome::CHAINED, handler),
+    }
+}
+
+pub(super) fn seat_of(seat: Seat) -> sigward_seat {
+    match seat {
+        Seat::None => sigward_seat::NONE,
+        Seat::OnTop => sigward_seat::ON_TOP,
+        Seat::Beneath => sigward_seat::BENEATH,
+        Seat::Covered => sigward_seat::COVERED,
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) use adopt::adopt_path;
 pub(crate) use error::NO_DATA;
 #[cfg(target_os = "linux")]
 pub(crate) use registry::word_wiped_on_fork;
-pub(crate) use seat::{ensure_on_top, is_guarding};
+pub(crate) use seat::{ensure_on_top, is_guarding, mend_seat, seat};
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};

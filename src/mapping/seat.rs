@@ -6,6 +6,7 @@ use super::error::Error;
 use super::{handler, registry};
 use crate::chain::{self, Disposition, Standing, Watch};
 use crate::observe::counters;
+use crate::sigpipe::Seat;
 use libc::SIGBUS;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +68,27 @@ pub fn restore() -> Result<(), Error> {
     Ok(())
 }
 
+/// Where the seat is. Signal-safe.
+pub(crate) fn seat() -> Result<Seat, crate::Error> {
+    Ok(match chain::standing(&WATCH)? {
+        Standing::Absent => Seat::None,
+        Standing::OnTop { .. } => Seat::OnTop,
+        Standing::Covered { .. } => Seat::Covered,
+    })
+}
+
+/// Writes our row anew where somebody has changed its flags or its mask. Another handler above it stays.
+pub(crate) fn mend_seat() -> Result<(), crate::Error> {
+    let held = chain::lock()?;
+    let top = Disposition::read(SIGBUS)?;
+    let altered = matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. });
+    if altered && chain::is_ours(top.handler) {
+        counters::OVERWRITTEN.add();
+        chain::take(&held, &WATCH)?;
+    }
+    Ok(())
+}
+
 /// Takes the seat on top again if it was asked for.
 pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
     if !is_guarding() {
@@ -77,7 +99,8 @@ pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
     if matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. }) {
         counters::OVERWRITTEN.add();
     }
-    chain::take(&held, &WATCH).map(drop)
+    chain::take(&held, &WATCH)?;
+    super::copy::ensure_on_top(&held)
 }
 
 /// Why a fault on this thread would not be caught.

@@ -70,6 +70,15 @@ pub(super) fn caller(_event: &Event) -> Option<Name> {
     None
 }
 
+/// The file name of the object with code at this address. Not for handlers.
+pub(crate) fn object_at(address: usize) -> Option<String> {
+    #[cfg(target_os = "linux")]
+    let found = object_with_code_at(address).map(|name| name.to_string());
+    #[cfg(not(target_os = "linux"))]
+    let found = (address == 0).then(String::new);
+    found
+}
+
 /// The object whose executable segment holds `address`.
 #[cfg(target_os = "linux")]
 fn object_with_code_at(address: usize) -> Option<Name> {

@@ -5,6 +5,7 @@ mod call_site;
 pub(crate) mod counters;
 mod event;
 pub(crate) mod in_handler;
+pub(crate) use library::object_at;
 mod library;
 pub(crate) mod log;
 pub(crate) mod ring;

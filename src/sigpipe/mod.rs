@@ -34,7 +34,14 @@ pub(crate) use policy::is_asked;
 pub(crate) use policy::leave;
 #[cfg(all(feature = "early", target_os = "linux"))]
 pub(crate) use policy::step_aside;
-pub use policy::{Outcome, Previous, Seat, Status, filter, ignore, restore, status};
+pub use policy::{
+    Outcome, Previous, Seat, Status, filter, filter_instead_of_ignore, ignore, restore, status,
+};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use quiet::QuietThread;
+
+/// Whether this system shows a handler what a system call has returned.
+pub(crate) fn is_supported() -> bool {
+    handler::SEES_ECHOES
+}

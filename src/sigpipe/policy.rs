@@ -5,7 +5,7 @@ use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
 use crate::error::Error;
 use crate::observe::counters;
 use libc::SIGPIPE;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 pub(super) static WATCH: Watch = Watch { signal: SIGPIPE, decide: handler::decide, stays: false };
 
@@ -23,6 +23,12 @@ pub enum Outcome {
     Filtered {
         /// What stood there before us.
         previous: Previous,
+    },
+    /// As `Filtered`, but the host has a handler of its own, and no Go is here: that handler gets the echoes as well, as
+    /// it did before us, except those of quiet threads and descriptors.
+    Chained {
+        /// Its address.
+        handler: usize,
     },
 }
 
@@ -95,31 +101,79 @@ static EARLY: AtomicBool = AtomicBool::new(false);
 /// # Ok::<(), sigward::Error>(())
 /// ```
 pub fn filter() -> Result<Outcome, Error> {
-    let held = chain::lock()?;
-    filter_under(&held)
+    filter_with(false)
 }
 
-fn filter_under(held: &Lock) -> Result<Outcome, Error> {
+fn filter_with(replace: bool) -> Result<Outcome, Error> {
+    let found = look_unless_on_top()?;
+    let held = chain::lock()?;
+    filter_under(&held, found.as_ref(), replace)
+}
+
+/// Looks for Go before the lock is taken, unless there is nothing to do.
+fn look_unless_on_top() -> Result<Option<runtime::Found>, Error> {
+    let on_top = matches!(chain::standing(&WATCH)?, Standing::OnTop { .. });
+    Ok((!on_top).then(runtime::look_for_go))
+}
+
+/// As [`filter`], and a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is
+/// replaced by the filter in one step: children start with SIG_DFL then. What is no echo is ignored as before.
+///
+/// # Errors
+/// As [`filter`].
+///
+/// ```
+/// use sigward::sigpipe::{self, Outcome, Previous};
+/// let outcome = sigpipe::filter_instead_of_ignore()?; // Rust's own `main` ignores SIGPIPE
+/// assert_eq!(outcome, Outcome::Filtered { previous: Previous::Ignored });
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
+    filter_with(true)
+}
+
+/// Takes the seat where SIG_IGN stands, if it is to be taken there: somebody copied our row and put SIG_IGN in it (libcurl), a
+/// library put it over the seat that the program has asked for, or the program says so. False: it stays.
+fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<bool, Error> {
+    if top.kind() != Kind::Ignore {
+        return Ok(false);
+    }
+    // What our constructor took before a runtime's own SIG_IGN was not asked for by the program.
+    let asked_for = || !EARLY.load(Ordering::Relaxed) && POLICY.load(Ordering::Relaxed) == FILTER;
+    let covered = || chain::seats_of(&WATCH).last().filter(|_| asked_for());
+    let predecessor = match chain::flipped(&WATCH, top).or_else(covered) {
+        Some(predecessor) => predecessor,
+        None if replace => *top,
+        None => return Ok(false),
+    };
+    notice(top);
+    chain::take_in_place_of(held, &WATCH, *top, predecessor)?;
+    Ok(true)
+}
+
+fn filter_under(held: &Lock, found: Option<&runtime::Found>, replace: bool) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
     crate::sys::wiped::remember_process();
     let top = Disposition::read(SIGPIPE)?;
-    if let Standing::OnTop { predecessor } = chain::standing_below(&WATCH, &top) {
+    if let Standing::OnTop { .. } = chain::standing_below(&WATCH, &top) {
+        // Even if our constructor took it: now the program has asked for it.
+        EARLY.store(false, Ordering::Relaxed);
         POLICY.store(FILTER, Ordering::Relaxed);
-        return Ok(Outcome::Filtered { previous: predecessor.into() });
+        return outcome();
     }
     crate::observe::log::read_environment();
-    runtime::look_for_go(held);
+    if let Some(found) = found {
+        runtime::remember(held, found);
+    }
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     if ours_to_lift {
         chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
-    } else if let Some(predecessor) = chain::flipped(&WATCH, &top) {
-        counters::OVERWRITTEN.add();
-        chain::take_in_place_of(held, &WATCH, top, predecessor)?;
+    } else if take_from_ignore(held, &top, replace)? {
     } else if top.kind() != Kind::Ignore && !runtime_above(&top) {
-        note_if_covered(&top);
+        notice(&top);
         if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
             chain::take_in_place_of(held, &WATCH, top, Disposition::ignore())?;
@@ -146,6 +200,7 @@ fn filter_under(held: &Lock) -> Result<Outcome, Error> {
 /// # Ok::<(), sigward::Error>(())
 /// ```
 pub fn ignore() -> Result<Outcome, Error> {
+    let found = look_unless_on_top()?;
     let held = chain::lock()?;
     let top = Disposition::read(SIGPIPE)?;
     let default_behind_us = matches!(
@@ -158,7 +213,7 @@ pub fn ignore() -> Result<Outcome, Error> {
         // The constructor's seat, if that is what stood there, is no longer one.
         chain::leave(&held, &WATCH)?;
     } else if top.kind() != Kind::Ignore {
-        return filter_under(&held);
+        return filter_under(&held, found.as_ref(), false);
     }
     POLICY.store(IGNORE, Ordering::Relaxed);
     outcome()
@@ -201,7 +256,9 @@ pub fn restore() -> Result<(), Error> {
 /// # Errors
 /// [`Error::System`] if sigaction(2) cannot even be asked.
 pub fn status() -> Result<Status, Error> {
-    let seat = match chain::standing(&WATCH)? {
+    let top = Disposition::read(SIGPIPE)?;
+    notice(&top);
+    let seat = match chain::standing_below(&WATCH, &top) {
         Standing::Absent => Seat::None,
         Standing::OnTop { .. } => Seat::OnTop,
         Standing::Covered { top } if runtime_above(&top) => Seat::Beneath,
@@ -225,12 +282,16 @@ fn outcome() -> Result<Outcome, Error> {
     }
     let previous = match chain::standing(&WATCH)? {
         Standing::OnTop { predecessor } => Some(predecessor),
-        // Ignored above our seat (Rust's `main` does that after the constructor): nothing comes to us.
-        Standing::Covered { top } if top.kind() == Kind::Ignore => None,
+        // Ignored above the constructor's seat (Rust's `main` does that): nothing comes to us.
+        Standing::Covered { top } if top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed) => None,
         Standing::Covered { .. } => chain::seats_of(&WATCH).next(),
         Standing::Absent => None,
     };
-    Ok(previous.map_or(Outcome::AlreadyIgnored, |previous| Outcome::Filtered { previous: previous.into() }))
+    Ok(match previous.map(Previous::from) {
+        None => Outcome::AlreadyIgnored,
+        Some(Previous::Handler(handler)) if !runtime::go_is_here() => Outcome::Chained { handler },
+        Some(previous) => Outcome::Filtered { previous },
+    })
 }
 
 impl From<Disposition> for Previous {
@@ -247,13 +308,24 @@ impl From<Disposition> for Previous {
 /// there is nothing to take.
 fn runtime_above(top: &Disposition) -> bool {
     let Kind::Handler { address, .. } = top.kind() else { return false };
+    // In a Go program ours lies in an object of Go's as well.
+    if chain::is_ours(address) {
+        return false;
+    }
     let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
     EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address)
 }
 
-/// Counts that somebody stands where we had been on top; Go above the constructor's seat is no surprise.
-fn note_if_covered(top: &Disposition) {
-    if matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. }) && !runtime_above(top) {
+/// The row that was counted last as standing above our seat.
+static NOTICED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts that somebody stands where we had been on top, or has changed our row, once until it is ours again. Go above the
+/// constructor's seat is no surprise, and neither is the SIG_IGN that a runtime puts there. Signal-safe.
+fn notice(top: &Disposition) {
+    let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
+    let expected = || runtime_above(top) || top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed);
+    let key = if covered && !expected() { top.handler.wrapping_add(2) } else { 0 };
+    if NOTICED.swap(key, Ordering::Relaxed) != key && key != 0 {
         counters::OVERWRITTEN.add();
     }
 }
@@ -262,16 +334,15 @@ fn note_if_covered(top: &Disposition) {
 pub(crate) fn ensure_on_top() -> Result<(), Error> {
     match POLICY.load(Ordering::Relaxed) {
         FILTER => {
+            let found = runtime::look_for_go();
             let held = chain::lock()?;
-            runtime::look_for_go(&held);
+            runtime::remember(&held, &found);
             let top = Disposition::read(SIGPIPE)?;
-            if let Some(predecessor) = chain::flipped(&WATCH, &top) {
-                counters::OVERWRITTEN.add();
-                chain::take_in_place_of(&held, &WATCH, top, predecessor)?;
-            } else if top.kind() != Kind::Ignore {
-                note_if_covered(&top);
+            notice(&top);
+            if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
                 chain::take(&held, &WATCH)?;
             }
+            NOTICED.store(0, Ordering::Relaxed);
             Ok(())
         }
         IGNORE => ignore().map(drop),
@@ -284,7 +355,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
 #[cfg(feature = "early")]
 pub(crate) fn beneath() {
     let before_go = Disposition::read(SIGPIPE).is_ok_and(|top| !runtime::is_in_go(top.handler));
-    if let Ok(Outcome::Filtered { .. }) = filter() {
+    if let Ok(Outcome::Filtered { .. } | Outcome::Chained { .. }) = filter() {
         EARLY.store(before_go, Ordering::Relaxed);
     }
 }

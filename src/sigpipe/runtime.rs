@@ -80,22 +80,43 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
     if TEXT.add(low, high) { Ok(()) } else { Err(Error::NoEntryPoint) }
 }
 
+/// What [`look_for_go`] has found: the first and the last address of each object.
+pub(super) struct Found {
+    objects: [(usize, usize); RUNTIMES],
+    count: usize,
+}
+
 /// Looks through all loaded objects for Go's note.
+///
+/// Not under the lock of the chain: a handler may have interrupted its thread inside the dynamic loader and wait for that
+/// lock, while the thread that holds it waits for the loader's.
 ///
 /// A forked child believes what its parent saw: another thread of the parent may have held the dynamic
 /// loader's lock, and in the child nobody lets it go.
-pub(super) fn look_for_go(_held: &Lock) {
+pub(super) fn look_for_go() -> Found {
     static LOOKED: AtomicBool = AtomicBool::new(false);
-    let Some(words) = crate::sys::wiped::words() else { return };
+    let mut found = Found { objects: [(0, 0); RUNTIMES], count: 0 };
+    let Some(words) = crate::sys::wiped::words() else { return found };
     let here = words.looked.load(Ordering::Relaxed) != 0;
     if LOOKED.load(Ordering::Relaxed) && !here {
-        return;
+        return found;
     }
     LOOKED.store(true, Ordering::Relaxed);
     words.looked.store(1, Ordering::Relaxed);
     // Elsewhere there is no filter that would have to know.
     #[cfg(target_os = "linux")]
     super::elf::each_go_object(|low, high| {
-        OBJECTS.add(low, high);
+        if let Some(place) = found.objects.get_mut(found.count) {
+            *place = (low, high);
+            found.count += 1;
+        }
     });
+    found
+}
+
+/// Remembers what was found.
+pub(super) fn remember(_held: &Lock, found: &Found) {
+    for (low, high) in found.objects.iter().take(found.count) {
+        OBJECTS.add(*low, *high);
+    }
 }

@@ -13,7 +13,19 @@
 //! the middle of a change of another thread may wait for it.
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// One thread's unfinished visits to one handler of ours: `chain/handler/nesting.rs`.
+pub(crate) struct Visits {
+    /// 0, or the thread and the handler. Changed by compare-and-exchange, then only by that thread.
+    pub(crate) key: AtomicU64,
+    /// The frame of the newest visit.
+    pub(crate) newest: AtomicUsize,
+    pub(crate) count: AtomicU32,
+}
+
+/// How many visits can be followed at once.
+const VISITS: usize = 64;
 
 /// The words that the whole library shares. All zero when the page is new, and in a forked child.
 #[repr(C)]
@@ -24,6 +36,8 @@ pub(crate) struct Words {
     pub(crate) seats: AtomicU32,
     /// The registry's lock: its holder's thread id (`mapping/registry/lock.rs`).
     pub(crate) registry: AtomicU32,
+    /// Unfinished visits of handlers.
+    pub(crate) visits: [Visits; VISITS],
     /// 1 once this process has looked through its loaded objects itself.
     pub(crate) looked: AtomicU32,
     /// Which of its ancestors and descendants this process is (`sigpipe/quiet/threads.rs`).

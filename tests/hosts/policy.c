@@ -274,13 +274,6 @@ static void already_ignored(void) {
     SAY("left alone\n");
 }
 
-static void ignored_later(void) {
-    CHECK(ward() == 0);
-    signal(SIGPIPE, SIG_IGN);
-    CHECK(sigward_ensure_on_top() == 0);
-    CHECK(current_handler(SIGPIPE) == (void *)SIG_IGN);
-}
-
 static void restore_and_die(void) {
     CHECK(ward() == 0);
     show_status();
@@ -382,7 +375,7 @@ static void children(void) {
     show_child("system");
 }
 
-SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"ignored_later", ignored_later},
+SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
           {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
           {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},

@@ -64,6 +64,28 @@ impl Delivery<'_> {
         Some(fault)
     }
 
+    /// The stack pointer of the code that was interrupted; none where the context does not show it. Signal-safe.
+    pub(super) fn interrupted_stack(&self) -> Option<usize> {
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
+        Some(machine::stack_and_link(context).0).filter(|stack| *stack != 0)
+    }
+
+    /// The thread's alternate signal stack, as the kernel notes it with each delivery. Signal-safe.
+    #[cfg(target_os = "linux")]
+    pub(super) fn signal_stack(&self) -> Option<std::ops::Range<usize>> {
+        // SAFETY: null, or the context of this delivery.
+        let stack = unsafe { &self.context.cast::<libc::ucontext_t>().as_ref()?.uc_stack };
+        let start = stack.ss_sp.addr();
+        (start != 0 && stack.ss_size != 0).then(|| start..start.saturating_add(stack.ss_size))
+    }
+
+    /// Elsewhere nobody asks.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn signal_stack(&self) -> Option<std::ops::Range<usize>> {
+        None
+    }
+
     /// Writes into a siginfo that the kernel has left empty what the registers tell, for whoever comes next.
     pub(super) fn tell_of_fault(&self) {
         /// `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).

@@ -7,6 +7,8 @@
 //! write(2) the buffer and the count, and the siginfo is not filled.
 
 #[cfg(target_arch = "aarch64")]
+use super::arrival::Arrival;
+#[cfg(target_arch = "aarch64")]
 use std::ffi::{c_int, c_void};
 
 /// Where the ucontext is: behind the siginfo.
@@ -123,17 +125,18 @@ pub(in crate::chain) unsafe extern "C" fn arrive(
         record,
         back_to,
     };
-    if entered.frame(&Own) != Some(Frame { filled: false }) {
-        // SAFETY: the kernel's frame, or the arguments of a handler above that passes on what it got.
-        return unsafe { super::deliver(index, signal, info, context, true) };
-    }
-    let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
-    // SAFETY: the room for a siginfo in the kernel's frame: whatever was there before is in it.
-    unsafe { info.write_bytes(0, 1) };
-    // SAFETY: as above.
-    unsafe { (*info).si_signo = signal };
-    // SAFETY: the kernel's frame.
-    unsafe { super::deliver(index, signal, info, context, false) }
+    let frame = entered.frame(&Own);
+    let arrival = Arrival { signal, info, context, by_kernel: frame.is_some(), filled: true };
+    let arrival = match frame {
+        Some(Frame { filled: true }) => arrival,
+        Some(Frame { filled: false }) => {
+            let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
+            Arrival { info, context, ..arrival }.unfilled()
+        }
+        None => arrival.passed_on(stack),
+    };
+    // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
+    unsafe { super::deliver(index, arrival) }
 }
 
 #[cfg(test)]

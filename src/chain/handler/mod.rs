@@ -5,6 +5,7 @@
 //! way out. Stack of our own: at most 2 KiB (`tests/discipline.rs` measures it). Each function here is
 //! bounded: see `trace` for circles of handlers.
 
+mod arrival;
 mod default_action;
 mod fault;
 #[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
@@ -14,11 +15,15 @@ mod frame;
 mod nesting;
 mod predecessor;
 mod registers;
+mod row;
 mod trace;
 
 use super::disposition::{Disposition, Kind};
 use super::entry::entry;
 use crate::observe::counters;
+pub(super) use arrival::Arrival;
+#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
+pub(super) use arrival::arrive;
 pub use fault::Fault;
 pub(crate) use fault::General;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
@@ -122,50 +127,44 @@ impl Delivery<'_> {
 /// What every entry point does.
 ///
 /// # Safety
-/// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null. If `info` is not `filled`, it is room for
-/// a siginfo of which nothing but the signal's number is known.
-pub(super) unsafe fn deliver(
-    index: usize,
-    signal: c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut c_void,
-    filled: bool,
-) {
-    if signal == libc::SIGBUS {
+/// What is not null in `arrival` is a siginfo of a delivery that is under way on this thread, or room for one in the
+/// kernel's frame, and its context.
+pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
+    if arrival.signal == libc::SIGBUS {
         end_alignment_checks();
     }
     let errno = Errno::save();
     counters::DELIVERIES.add();
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
-        let delivery = Delivery {
-            signal,
+        let delivery = |arrival: &Arrival| Delivery {
+            signal: arrival.signal,
             predecessor,
             active: seat.is_active(),
             address: super::entry::address_of(index),
-            info,
-            context,
-            filled,
+            info: arrival.info,
+            context: arrival.context,
+            filled: arrival.filled,
         };
-        if !filled {
-            delivery.tell_of_fault();
-            mend(index, predecessor, &delivery);
+        let suspect = arrival.by_kernel && row::is_suspect(&arrival);
+        if suspect {
+            row::look(index, predecessor, &mut arrival);
         }
-        let verdict = seat.watch().map_or(Verdict::PassOn, |watch| (watch.decide)(&delivery));
+        let mut verdict = seat.decide(&delivery(&arrival));
+        // Before anybody else gets it: is that siginfo of now?
+        if verdict == Verdict::PassOn && arrival.by_kernel && !suspect {
+            row::look(index, predecessor, &mut arrival);
+            if !arrival.filled {
+                verdict = seat.decide(&delivery(&arrival));
+            }
+        }
         if verdict == Verdict::PassOn {
+            let delivery = delivery(&arrival);
+            delivery.tell_of_fault();
             pass_on(index, &delivery);
         }
+        trace::end(arrival.info);
     }
     errno.restore();
-}
-
-/// Writes our row anew where it has lost its `SA_SIGINFO`; a row that is somebody else's by now is left alone.
-fn mend(index: usize, predecessor: &Disposition, delivery: &Delivery<'_>) {
-    let stripped = Disposition::read(delivery.signal)
-        .is_ok_and(|top| top.handler == delivery.address && top.flags & libc::SA_SIGINFO == 0);
-    if stripped {
-        // Refused: then the next delivery comes without a siginfo, too.
-        let _ = super::seat::disposition_of(delivery.signal, index, predecessor).write(delivery.signal);
-    }
 }
 
 /// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to

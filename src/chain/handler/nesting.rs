@@ -2,82 +2,93 @@
 //! back and raising the signal again (CPython's faulthandler does) may come to us again, in a new delivery
 //! on top of the unfinished one, with a siginfo that carries no marks.
 //!
-//! For signals of that kind (`SI_TKILL` from our own process), and for those that a handler above passed on without a
-//! siginfo, where marks have no place, each thread's unfinished visits are
-//! kept as the addresses of their frames. A frame that is not above the present one on the stack was left
-//! by longjmp and is forgotten. More than [`DEPTH`] unfinished ones are a circle.
+//! For signals of that kind (`SI_TKILL` from our own process), and for those without a siginfo, where marks
+//! have no place, each thread's unfinished visits to an entry point are counted. A visit that was left by
+//! longjmp is none: the code that is interrupted now has its stack pointer above that visit's frame, or on
+//! another stack. Where neither shows (a handler that jumps, from deeper and deeper calls with frames larger
+//! than a signal's) up to [`LIMIT`] of them are taken for a circle's beginning.
 
 use super::Delivery;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sys::wiped::{self, Visits};
+use std::sync::atomic::Ordering;
 
-/// A circle is cut at this many unfinished visits. Each costs some 4 KiB of a signal stack.
-const DEPTH: usize = 4;
-/// Threads that can be followed at once; more are not followed.
-const THREADS: usize = 64;
-
-struct Thread {
-    /// 0 while free, else process id, thread id and entry. Changed by compare-and-exchange, then only by
-    /// that thread.
-    key: AtomicU64,
-    frames: [AtomicUsize; DEPTH],
-}
-
-static FOLLOWED: [Thread; THREADS] =
-    [const { Thread { key: AtomicU64::new(0), frames: [const { AtomicUsize::new(0) }; DEPTH] } }; THREADS];
+/// A circle is cut at this many unfinished visits, each of which takes some 2 to 5 KiB of a stack. On an alternate
+/// stack it is cut before that ends.
+const LIMIT: u32 = 64;
 
 /// An unfinished visit; finished when dropped.
-pub(super) struct Level(Option<&'static AtomicUsize>, Option<&'static AtomicU64>);
+pub(super) struct Level(Option<Unfinished>);
+
+struct Unfinished {
+    visits: &'static Visits,
+    key: u64,
+    before: (usize, u32),
+}
 
 impl Drop for Level {
     fn drop(&mut self) {
-        if let Some(frame) = self.0 {
-            frame.store(0, Ordering::Relaxed);
-        }
-        if let Some(key) = self.1 {
-            key.store(0, Ordering::Release);
+        let Some(Unfinished { visits, key, before: (newest, count) }) = self.0 else { return };
+        // A thread too many may have taken the place.
+        if visits.key.load(Ordering::Relaxed) == key {
+            visits.newest.store(newest, Ordering::Relaxed);
+            visits.count.store(count, Ordering::Relaxed);
+            if count == 0 {
+                visits.key.store(0, Ordering::Release);
+            }
         }
     }
 }
 
 /// Notes that this thread goes on to the predecessor of entry `index`. None: it is a circle.
 pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
-    let process = std::process::id();
     // No code: no siginfo.
     let unmarked = delivery
         .code()
-        .is_none_or(|code| code == SI_TKILL && delivery.sender() == Some(process as libc::pid_t));
-    if !unmarked {
-        return Some(Level(None, None));
+        .is_none_or(|code| code == SI_TKILL && delivery.sender().is_some_and(wiped::is_own_process));
+    let followed = wiped::existing().filter(|_| unmarked).map(|words| &words.visits);
+    let Some(all) = followed else { return Some(Level(None)) };
+    let key = u64::from(thread_id()) << 5 | index as u64 | 1 << 4;
+    let visits = place_of(all, key);
+    let here = std::ptr::from_ref(&key).addr();
+    let before = (visits.newest.load(Ordering::Relaxed), visits.count.load(Ordering::Relaxed));
+    let before = if is_unfinished(delivery, before.0, here) { before } else { (0, 0) };
+    let (newest, count) = before;
+    if count >= LIMIT || count > 0 && !has_room(delivery, here, newest.saturating_sub(here)) {
+        return None;
     }
-    let key = u64::from(process) << 36 | u64::from(thread_id() & 0x7FFF_FFFF) << 5 | index as u64 | 1 << 4;
-    let Some(thread) = followed(key, process) else {
-        return Some(Level(None, None));
-    };
-    let here = std::ptr::from_ref(&key) as usize;
-    // Unfinished visits lie above us, outermost first; the rest is free or was left by longjmp.
-    let unfinished = thread.frames.iter().take_while(|frame| frame.load(Ordering::Relaxed) > here).count();
-    let mut places = thread.frames.iter().skip(unfinished);
-    let mine = places.next()?;
-    places.for_each(|left| left.store(0, Ordering::Relaxed));
-    mine.store(here, Ordering::Relaxed);
-    Some(Level(Some(mine), (unfinished == 0).then_some(&thread.key)))
+    visits.newest.store(here, Ordering::Relaxed);
+    visits.count.store(count + 1, Ordering::Relaxed);
+    Some(Level(Some(Unfinished { visits, key, before })))
 }
 
-/// This thread's row, found or taken. Rows of a process that forked us are free.
-fn followed(key: u64, process: u32) -> Option<&'static Thread> {
-    if let Some(mine) = FOLLOWED.iter().find(|thread| thread.key.load(Ordering::Acquire) == key) {
-        return Some(mine);
+/// Whether a visit with its frame there lies beneath the code that this delivery has interrupted.
+fn is_unfinished(delivery: &Delivery<'_>, frame: usize, here: usize) -> bool {
+    let interrupted = delivery.interrupted_stack().unwrap_or(here);
+    let on_signal_stack = |address| delivery.signal_stack().is_some_and(|stack| stack.contains(&address));
+    frame > interrupted && on_signal_stack(frame) == on_signal_stack(interrupted)
+}
+
+/// Whether another level that takes as much as the last one fits on the signal's stack. Other stacks end where they end.
+fn has_room(delivery: &Delivery<'_>, here: usize, level: usize) -> bool {
+    const REST: usize = 2048;
+    let stack = delivery.signal_stack().filter(|stack| stack.contains(&here));
+    stack.is_none_or(|stack| here - stack.start >= level + REST)
+}
+
+/// This thread's place for the entry: its own, a free one, or one that it takes from somebody else: a thread that jumped
+/// out of a handler and ended never gives its own back.
+fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
+    if let Some(mine) = all.iter().find(|visits| visits.key.load(Ordering::Acquire) == key) {
+        return mine;
     }
-    FOLLOWED.iter().find(|thread| {
-        let owner = thread.key.load(Ordering::Relaxed);
-        let free = owner == 0 || owner >> 36 != u64::from(process);
-        let taken =
-            free && thread.key.compare_exchange(owner, key, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if taken {
-            thread.frames.iter().for_each(|frame| frame.store(0, Ordering::Relaxed));
-        }
-        taken
-    })
+    let free = all
+        .iter()
+        .find(|visits| visits.key.compare_exchange(0, key, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+    let place = free.unwrap_or(&all[key as usize / 32 % all.len()]);
+    place.key.store(key, Ordering::Release);
+    place.newest.store(0, Ordering::Relaxed);
+    place.count.store(0, Ordering::Relaxed);
+    place
 }
 
 #[cfg(target_os = "linux")]

@@ -72,8 +72,17 @@ unsafe fn call(address: usize, siginfo: bool, delivery: &Delivery<'_>) {
     if siginfo {
         // SAFETY: by this function's contract.
         let handler = unsafe { std::mem::transmute::<usize, Full>(address) };
-        // SAFETY: these are the arguments that we were called with.
-        unsafe { handler(delivery.signal, delivery.info, delivery.context) }
+        // It was given a siginfo by the kernel always: one that says nothing is better than none.
+        let mut nothing = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let info = if delivery.info.is_null() {
+            // SAFETY: all fields are numbers: zero is a value of each.
+            unsafe { nothing.assume_init_mut() }.si_signo = delivery.signal;
+            nothing.as_mut_ptr()
+        } else {
+            delivery.info
+        };
+        // SAFETY: the arguments that we were called with, as far as there were any.
+        unsafe { handler(delivery.signal, info, delivery.context) }
     } else {
         // SAFETY: by this function's contract.
         let handler = unsafe { std::mem::transmute::<usize, Plain>(address) };

@@ -13,6 +13,9 @@ const FIRST_WORD: usize = 6;
 const WORDS: usize = 16;
 /// The last word is for what one copy of the library tells another further down.
 const NOTE: usize = WORDS - 1;
+/// The word before it says that some copy is done with the delivery. A siginfo of a new one never has it.
+const END: usize = NOTE - 1;
+const DONE: u64 = 0x7369_6777_6172_6402;
 /// "sigward" and the note's meaning: the delivery is an echo that some copy above would have swallowed.
 const ECHO: u64 = 0x7369_6777_6172_6401;
 
@@ -58,8 +61,8 @@ fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
     let name = std::ptr::from_ref(&NAME) as u64;
     let words = info.cast::<u64>();
     let mut word = FIRST_WORD;
-    while word + 1 < NOTE {
-        // SAFETY: `word + 1 < NOTE`: inside the siginfo.
+    while word + 1 < END {
+        // SAFETY: `word + 1 < END`: inside the siginfo.
         let owner = unsafe { words.add(word) };
         // SAFETY: as above.
         let marks = unsafe { words.add(word + 1) };
@@ -82,9 +85,13 @@ fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
 
 /// Where the note is, if there is a siginfo to keep it.
 fn note(info: *mut libc::siginfo_t) -> Option<*mut u64> {
+    place(info, NOTE)
+}
+
+fn place(info: *mut libc::siginfo_t, word: usize) -> Option<*mut u64> {
     let whole = !info.is_null() && size_of::<libc::siginfo_t>() >= WORDS * 8;
     // SAFETY: inside the siginfo.
-    whole.then(|| unsafe { info.cast::<u64>().add(NOTE) })
+    whole.then(|| unsafe { info.cast::<u64>().add(word) })
 }
 
 /// Tells copies of the library further down that this is an echo.
@@ -99,6 +106,20 @@ pub(super) fn note_echo(info: *mut libc::siginfo_t) {
 pub(super) fn is_noted_echo(info: *mut libc::siginfo_t) -> bool {
     // SAFETY: inside the siginfo of this delivery, which the kernel initialised to its end.
     note(info).is_some_and(|note| unsafe { note.read() } == ECHO)
+}
+
+/// Notes that we are done with this delivery: what is found in its place later, with this note, is what was left of it.
+pub(super) fn end(info: *mut libc::siginfo_t) {
+    if let Some(end) = place(info, END) {
+        // SAFETY: inside the siginfo of this delivery, which only this thread uses.
+        unsafe { end.write(DONE) };
+    }
+}
+
+/// Whether [`end`] was noted there.
+pub(super) fn is_done(info: *mut libc::siginfo_t) -> bool {
+    // SAFETY: inside the siginfo.
+    place(info, END).is_some_and(|end| unsafe { end.read_volatile() } == DONE)
 }
 
 /// A copy of the siginfo as the kernel filled it, for sending it again: without marks.

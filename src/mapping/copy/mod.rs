@@ -124,9 +124,17 @@ pub(crate) fn seat_was_left() {
     WAY.store(0, Ordering::Relaxed);
 }
 
+/// Takes the seat for SIGSEGV on top again, if it was asked for.
+pub(crate) fn ensure_on_top(held: &chain::Lock) -> Result<(), Error> {
+    if chain::seats_of(&SEGV).next().is_some() {
+        chain::take(held, &SEGV)?;
+    }
+    Ok(())
+}
+
 /// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or nothing that may be read
 /// or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes to what stood there before, which sees it as
-/// without us. Call it again after another runtime has installed its handler. There is no way back.
+/// without us. [`crate::ensure_on_top`] takes the top again after another runtime has installed its handler. There is no way back.
 ///
 /// Idempotent, thread-safe, works in a forked child; not for signal handlers.
 ///

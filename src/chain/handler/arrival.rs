@@ -1,0 +1,140 @@
+//! What an entry point was entered with: by the kernel, or by a handler above that passes a signal on.
+//!
+//! Neither can be believed as it stands. A library that puts back with signal(3) what signal(3) had returned
+//! drops `SA_SIGINFO` from our row: then the kernel calls us all the same, and the siginfo is whatever lay on
+//! the stack. A handler above with one argument calls us with one: the other two are whatever was in the
+//! registers. So the arguments are compared with the stack pointer first; on x86-64 the kernel's frame lies
+//! right there, whatever the flags (`x64_setup_rt_frame`, arch/x86/kernel/signal_64.c).
+
+#[cfg(target_os = "linux")]
+use crate::observe::in_handler::read_own_memory;
+use std::ffi::{c_int, c_void};
+
+/// The arguments of one delivery, as far as they can be believed.
+#[derive(Clone, Copy)]
+pub(in crate::chain) struct Arrival {
+    pub(super) signal: c_int,
+    /// Null where nothing is known to be a siginfo of this signal.
+    pub(super) info: *mut libc::siginfo_t,
+    /// Null where nothing is known to be a context.
+    pub(super) context: *mut c_void,
+    /// Whether the kernel called, so that its row for the signal was ours at that moment.
+    pub(super) by_kernel: bool,
+    /// Off where nobody has written into `info` who sent the signal, or there is none.
+    pub(super) filled: bool,
+}
+
+/// What an entry point goes on with on x86-64.
+///
+/// # Safety
+/// Called by an entry point with what it was entered with: its three arguments, the stack pointer, its number.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(in crate::chain) unsafe extern "C" fn arrive(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+    stack: usize,
+    index: usize,
+) {
+    /// A return address, then the ucontext, then the siginfo: `struct rt_sigframe`.
+    const CONTEXT: usize = 8;
+    const INFO: usize = CONTEXT + 304;
+    let by_kernel = context.addr() == stack + CONTEXT && info.addr() == stack + INFO;
+    let arrival = Arrival { signal, info, context, by_kernel, filled: true };
+    // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
+    unsafe { super::deliver(index, if by_kernel { arrival } else { arrival.passed_on(stack) }) }
+}
+
+impl Arrival {
+    /// The kernel has called without filling the siginfo: what was there before goes, and whoever comes next finds one that says
+    /// nothing but the signal's number.
+    pub(super) fn unfilled(self) -> Self {
+        if let Some(info) = std::ptr::NonNull::new(self.info) {
+            // SAFETY: room for a siginfo in the kernel's frame.
+            unsafe { info.write_bytes(0, 1) };
+            // SAFETY: as above; the number comes first.
+            unsafe { info.cast::<c_int>().write(self.signal) };
+        }
+        Self { filled: false, ..self }
+    }
+
+    /// What is left of arguments that a handler above has passed, or left in the registers.
+    #[cfg(target_os = "linux")]
+    pub(super) fn passed_on(mut self, stack: usize) -> Self {
+        if !is_readable(self.info.addr(), size_of::<libc::siginfo_t>(), stack)
+            // SAFETY: it can be read.
+            || unsafe { self.info.cast::<c_int>().read_volatile() } != self.signal
+        {
+            self.info = std::ptr::null_mut();
+            self.filled = false;
+        }
+        if !is_readable(self.context.addr(), size_of::<libc::ucontext_t>(), stack)
+            // SAFETY: it can be read.
+            || !unsafe { looks_like_context(self.context) }
+        {
+            self.context = std::ptr::null_mut();
+        }
+        self
+    }
+}
+
+/// Whether these bytes are there. Handlers pass on what the kernel has put on this very stack, or a copy on it: what
+/// lies a little above the stack pointer is believed to be; of other places the kernel is asked.
+#[cfg(target_os = "linux")]
+fn is_readable(address: usize, length: usize, stack: usize) -> bool {
+    const NEAR: usize = 32 << 10;
+    if address == 0 || !address.is_multiple_of(8) {
+        return false;
+    }
+    if (stack..stack.saturating_add(NEAR)).contains(&address) {
+        return true;
+    }
+    let mut bytes = [0_u8; 2];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let one = |address: usize| libc::iovec { iov_base: address as *mut _, iov_len: 1 };
+    let remote = [one(address), one(address.saturating_add(length - 1))];
+    // SAFETY: room for two bytes.
+    unsafe { read_own_memory(&local, &remote) == 2 }
+}
+
+/// # Safety
+/// A ucontext can be read there.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+unsafe fn looks_like_context(context: *mut c_void) -> bool {
+    /// The segment of 64-bit user code (`__USER_CS`, arch/x86/include/asm/segment.h).
+    const USER_CODE: i64 = 0x33;
+    // SAFETY: by this function's contract; its fields are numbers.
+    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    machine.gregs[libc::REG_CSGSFS as usize] & 0xffff == USER_CODE
+}
+
+/// # Safety
+/// A ucontext can be read there.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+unsafe fn looks_like_context(context: *mut c_void) -> bool {
+    /// The head of the first extension, the vector registers (`FPSIMD_MAGIC`, and the size of that record).
+    const VECTORS: u64 = 528 << 32 | 0x4650_8001;
+    // SAFETY: by this function's contract.
+    unsafe { context.cast::<u64>().wrapping_byte_add(464).read_volatile() == VECTORS }
+}
+
+#[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+unsafe fn looks_like_context(_context: *mut c_void) -> bool {
+    true
+}
+
+/// What an entry point goes on with elsewhere: nobody has looked at what such systems leave in the registers.
+///
+/// # Safety
+/// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null.
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub(in crate::chain) unsafe fn arrive(
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+    index: usize,
+) {
+    let arrival = Arrival { signal, info, context, by_kernel: false, filled: !info.is_null() };
+    // SAFETY: by this function's contract.
+    unsafe { super::deliver(index, arrival) }
+}

@@ -1,0 +1,41 @@
+//! The kernel's row while it calls us: found without the flags that we gave it, and written anew.
+//!
+//! `old = signal(S, SIG_IGN); …; signal(S, old)` leaves our address in the row without `SA_SIGINFO` and
+//! `SA_ONSTACK`, and with another mask. The kernel goes on calling us, with a siginfo that nobody has filled.
+
+use super::arrival::Arrival;
+use super::trace;
+use crate::chain::disposition::Disposition;
+use crate::chain::entry::address_of;
+use crate::chain::seat::mend;
+use crate::observe::counters;
+use std::ffi::c_int;
+
+/// Whether the siginfo cannot be that of this delivery: it names another signal, or we are done with it already, so
+/// that it is left from an earlier delivery at the same place of the stack.
+pub(super) fn is_suspect(arrival: &Arrival) -> bool {
+    if !arrival.filled || arrival.info.is_null() {
+        return true;
+    }
+    // SAFETY: the kernel's frame has room for a siginfo there, filled or not.
+    let signal = unsafe { arrival.info.cast::<c_int>().read_volatile() };
+    signal != arrival.signal || trace::is_done(arrival.info)
+}
+
+/// Looks at the row of entry `index`, which the kernel has just called, and writes it anew if it is no more what we
+/// had written. If it had no `SA_SIGINFO`, the siginfo is not believed.
+#[cold]
+#[inline(never)]
+pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arrival) {
+    let Ok(row) = Disposition::read(arrival.signal) else { return };
+    if row.handler != address_of(index) {
+        return;
+    }
+    // Refused or overtaken: then the next delivery comes here as well.
+    if mend(arrival.signal, index, predecessor, &row).unwrap_or(true) {
+        counters::OVERWRITTEN.add();
+    }
+    if row.flags & libc::SA_SIGINFO == 0 {
+        *arrival = arrival.unfilled();
+    }
+}

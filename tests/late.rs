@@ -1,0 +1,54 @@
+//! Libraries that write our rows in the kernel's table: they are told of, mended, and nobody dies meanwhile.
+
+mod support;
+
+use support::{Link, SIGPIPE, prepared, run};
+
+fn dies_bare_and_lives(scenario: &str) {
+    run(&prepared("late", Link::Bare), &[scenario]).died_of(SIGPIPE);
+    run(&prepared("late", Link::Archive), &[scenario]).lived();
+}
+
+#[test]
+fn a_row_that_signal_has_put_back_still_works() {
+    for scenario in ["flipped", "flipped_after_a_raise", "in_part"] {
+        dies_bare_and_lives(scenario);
+    }
+}
+
+#[test]
+fn what_is_no_echo_still_ends_the_process() {
+    run(&prepared("late", Link::Archive), &["flipped_and_killed"]).died_of(SIGPIPE);
+}
+
+#[test]
+fn who_comes_late_is_told_of_and_mended() {
+    run(&prepared("late", Link::Archive), &["late"]).lived();
+}
+
+#[test]
+fn on_request_an_ignored_signal_is_filtered_instead() {
+    run(&prepared("late", Link::Archive), &["replaced_ignore"]).lived();
+}
+
+#[test]
+fn a_handler_for_one_signal_that_is_installed_again_is_called_again() {
+    for link in [Link::Bare, Link::Archive] {
+        let run = run(&prepared("late", link), &["rearmed"]);
+        run.died_of(SIGPIPE);
+    }
+}
+
+#[test]
+fn a_handler_may_jump_out_from_wherever_it_likes() {
+    for link in [Link::Bare, Link::Archive] {
+        run(&prepared("late", link), &["jumps_deeper"]).lived();
+    }
+}
+
+#[test]
+fn a_handler_above_may_drop_the_siginfo() {
+    for link in [Link::Bare, Link::Archive] {
+        run(&prepared("late", link), &["above_with_one_argument"]).lived();
+    }
+}
