@@ -54,3 +54,8 @@ func SaveRows() (*Rows, error) { return new(Rows), nil }
 
 // Restore does nothing.
 func (r *Rows) Restore() error { return nil }
+
+// SetNoSigpipe fails with ENOTSUP.
+func SetNoSigpipe(int) error {
+	return &Error{Op: "set no sigpipe", Errno: syscall.ENOTSUP, Text: "the library is not linked"}
+}

@@ -75,7 +75,7 @@ fn certain(written: Written) -> Option<(c_int, libc::stat)> {
 /// Of an unknown number's arguments the only one that cannot be written to.
 #[cold]
 #[inline(never)]
-fn only_refusing(choice: [Option<c_int>; 3]) -> Option<c_int> {
+pub(super) fn only_refusing(choice: [Option<c_int>; 3]) -> Option<c_int> {
     let refuses = |fd: &c_int| status(*fd).is_some_and(|status| refuses_writes(*fd, kind(&status)));
     let mut refusing = choice.into_iter().flatten().filter(refuses);
     let only = refusing.next()?;

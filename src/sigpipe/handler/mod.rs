@@ -23,7 +23,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };
     }
     match find_echo(delivery) {
-        Some(echo) if quiet::is_quiet(echo.fd()) || !belongs_to_predecessor(delivery, &echo) => {
+        Some(echo) if is_quiet(&echo) || !belongs_to_predecessor(delivery, &echo) => {
             counters::SWALLOWED.add();
             let event = describe::event(&echo);
             if event.fd < 0 {
@@ -53,6 +53,17 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
             delivery.first_argument().and_then(echo::descriptor_in).map_or(Written::Unknown, Written::To);
     }
     Some(echo)
+}
+
+/// Whether the thread or the descriptor was declared quiet. Where the number of the call is unknown, as in Go's own, the
+/// descriptor is looked for only if one of those that it can be is in the table.
+fn is_quiet(echo: &Echo) -> bool {
+    match echo.written {
+        Written::OneOf(choice) if choice.into_iter().flatten().any(|fd| quiet::is_quiet(Some(fd))) => {
+            quiet::is_quiet(describe::only_refusing(choice))
+        }
+        _ => quiet::is_quiet(echo.fd()),
+    }
 }
 
 /// The kernel, asked by signal-safe system calls.
