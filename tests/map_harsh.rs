@@ -78,3 +78,9 @@ fn a_child_forked_at_any_instruction_gets_along() {
         run(&program, &["steps", scratch.as_str(), half]).lived();
     }
 }
+
+#[test]
+fn no_map_is_made_while_nobody_guards() {
+    scenario("map_harsh", "seat", Link::Bare).every_row("signal 7");
+    scenario("map_harsh", "seat", Link::Archive).every_row("exit 0");
+}

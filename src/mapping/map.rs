@@ -137,6 +137,13 @@ impl Map {
     ) -> Result<Self, Error> {
         let refused = match registry::register(facts.clone(), over) {
             Ok(slot) => {
+                if let Err(error) = seat::guard_registered() {
+                    if registry::withdraw(slot) {
+                        give_back(facts);
+                        registry::release(slot);
+                    }
+                    return Err(error.into());
+                }
                 let (slot, unwritten) = (held(slot), AtomicI32::new(0));
                 return Ok(Self { slot, options, unwritten, older: AtomicPtr::default() });
             }

@@ -9,7 +9,7 @@ use crate::observe::counters;
 use crate::sigpipe::Seat;
 use libc::SIGBUS;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 static WATCH: Watch = Watch { signal: SIGBUS, decide: handler::decide, stays: true };
 
@@ -62,8 +62,18 @@ pub fn restore() -> Result<(), Error> {
         return Err(Error::Busy);
     }
     let held = chain::lock()?;
-    chain::leave(&held, &WATCH)?;
-    GUARDING.store(false, Ordering::Release);
+    let guarding = GUARDING.swap(false, Ordering::SeqCst);
+    // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that nobody guards.
+    fence(Ordering::SeqCst);
+    let left = if registry::registered() == 0 {
+        chain::leave(&held, &WATCH).map_err(Error::from)
+    } else {
+        Err(Error::Busy)
+    };
+    if let Err(error) = left {
+        GUARDING.store(guarding, Ordering::SeqCst);
+        return Err(error);
+    }
     super::copy::seat_was_left();
     Ok(())
 }
@@ -87,6 +97,12 @@ pub(crate) fn mend_seat() -> Result<(), crate::Error> {
         chain::take(&held, &WATCH)?;
     }
     Ok(())
+}
+
+/// Takes the seat again if somebody has left it since the map that was just registered began to be made.
+pub(super) fn guard_registered() -> Result<(), crate::Error> {
+    fence(Ordering::SeqCst);
+    guard()
 }
 
 /// Takes the seat on top again if it was asked for.

@@ -407,6 +407,37 @@ static void private_huge(int lied_to) {
 static void huge(void) { private_huge(0); }
 static void huge_lie(void) { private_huge(1); }
 
+/* ---- one thread leaves the seat whenever it may, another one makes maps ---- */
+
+static volatile int enough;
+
+static void *leaves(void *unused) {
+    (void)unused;
+#ifndef BARE
+    while (!enough) sigward_sigbus_restore();
+#endif
+    return NULL;
+}
+
+static void left_meanwhile(long rounds) {
+    pthread_t thread;
+    if (!WARDED) *(volatile unsigned char *)foreign();
+    CHECK(pthread_create(&thread, NULL, leaves, NULL) == 0);
+#ifndef BARE
+    int fd = nameless(PAGE);
+    for (long i = 0; i < rounds; i++) {
+        CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_thread_check() == 0 && sigward_map_close(map) == 0);
+    }
+#endif
+    enough = 1;
+    CHECK(rounds > 0 && pthread_join(thread, NULL) == 0);
+}
+
+static void seat(void) {
+    static const struct row rows[] = {{"left meanwhile", left_meanwhile, 20000}};
+    ROWS(rows);
+}
+
 static void middle(void) {
     static const struct row rows[] = {
         {"jumps", interrupted, JUMP}, {"forks", interrupted, FORK}, {"exits its thread", interrupted, EXIT},
@@ -426,4 +457,4 @@ static void real_time_row(void) {
 }
 
 SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors}, {"straight_in", straight_in},
-          {"limits", limits}, {"huge", huge}, {"huge_lie", huge_lie})
+          {"limits", limits}, {"huge", huge}, {"huge_lie", huge_lie}, {"seat", seat})
