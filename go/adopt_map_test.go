@@ -21,7 +21,7 @@ func TestAdopt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	data := plainMap(t, path)
+	data := sharedMap(t, path, syscall.PROT_READ)
 	defer syscall.Munmap(data)
 	before := settledMaps(t)
 	a, err := Adopt(data[page:], f, page)
@@ -50,14 +50,14 @@ func TestAdopt(t *testing.T) {
 	if got, want := sum(data), sum(pattern(4*page, 1)); got != want || a.Err() != nil {
 		t.Errorf("healed: sum %d, want %d, %v", got, want, a.Err())
 	}
-	if n, err := a.Rescan(); n != 1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if err := a.Verify(); err != nil {
+		t.Error(err)
 	}
 	if err := a.Close(); err != nil || maps(t) != before {
 		t.Errorf("%v, %d maps", err, maps(t)-before)
 	}
 	for name, call := range map[string]func() error{
-		"Err": a.Err, "Heal": a.Heal, "Close": a.Close, "Rescan": func() error { _, err := a.Rescan(); return err },
+		"Err": a.Err, "Heal": a.Heal, "Close": a.Close, "Verify": a.Verify,
 	} {
 		if err := call(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s after Close: %v", name, err)
@@ -69,6 +69,27 @@ func TestAdopt(t *testing.T) {
 	if sum(data) == 0 {
 		t.Error("the mapping is its owner's")
 	}
+}
+
+// Of a mapping that goes to the file, the first lost page would be the end without a sink.
+func TestSink(t *testing.T) {
+	path := file(t, pattern(4*page, 0))
+	data := plainMap(t, path)
+	defer syscall.Munmap(data)
+	a, err := Adopt(data, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Sink(page); err != nil {
+		t.Fatal(err)
+	}
+	truncate(t, path, page)
+	data[2*page] = 7
+	if data[2*page] != 7 {
+		t.Error("it does not hold what was written")
+	}
+	lost(t, a.Err(), CauseUnknown, 2*page)
 }
 
 func TestAdoptOfBadInput(t *testing.T) {
@@ -85,7 +106,7 @@ func TestAdoptOfBadInput(t *testing.T) {
 	defer other.Close()
 	closed, _ := os.Open(path)
 	closed.Close()
-	data := plainMap(t, path)
+	data := sharedMap(t, path, syscall.PROT_READ)
 	defer syscall.Munmap(data)
 	code, err := syscall.Mmap(int(f.Fd()), 0, page, syscall.PROT_READ|syscall.PROT_EXEC, syscall.MAP_PRIVATE)
 	if err != nil {
@@ -145,7 +166,7 @@ func TestAdoptOfBadInput(t *testing.T) {
 
 func TestAdoptFile(t *testing.T) {
 	path := file(t, pattern(4*page, 0))
-	first := plainMap(t, path)
+	first := sharedMap(t, path, syscall.PROT_READ)
 	defer syscall.Munmap(first)
 	before := settledMaps(t)
 	a, err := AdoptFile(path)
@@ -155,9 +176,9 @@ func TestAdoptFile(t *testing.T) {
 	if a.Count() != 1 {
 		t.Errorf("%d mappings", a.Count())
 	}
-	second := plainMap(t, path)
-	if n, err := a.Rescan(); n != 2 || err != nil || a.Count() != 2 || maps(t) != before+2 {
-		t.Errorf("%d, %v", n, err)
+	second := sharedMap(t, path, syscall.PROT_READ)
+	if a.Count() != 2 || maps(t) != before+1 {
+		t.Errorf("%d mappings", a.Count())
 	}
 	truncate(t, path, 3*page+5)
 	foreign.Sum(second)
@@ -175,8 +196,15 @@ func TestAdoptFile(t *testing.T) {
 		t.Errorf("healed: %v", a.Err())
 	}
 	syscall.Munmap(second)
-	if n, err := a.Rescan(); n != 1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if a.Count() != 1 {
+		t.Errorf("%d mappings", a.Count())
+	}
+	truncate(t, path, 0)
+	if err := a.Verify(); !errors.Is(err, ErrTruncated) {
+		t.Errorf("Verify of a file that was cut: %v", err)
+	}
+	if _, was := a.Take(); !was || a.Err() != nil {
+		t.Errorf("taken: %v", a.Err())
 	}
 	if err := a.Close(); err != nil || maps(t) != before {
 		t.Errorf("%v, %d maps", err, maps(t)-before)

@@ -16,21 +16,26 @@ import (
 	"github.com/sigward/sigward/go/internal/order"
 )
 
-// oneMapping guards what Adopt was given.
-type oneMapping struct {
-	handle     *C.sigward_map
+// adoption guards what Adopt or AdoptFile was given.
+type adoption struct {
+	handle     *C.sigward_adopted
 	lowestLost *uint64
+	start      uint64 // where in the file the offsets of errors begin
+}
+
+func newAdoption(handle *C.sigward_adopted, start uint64) *adoption {
+	return &adoption{handle, (*uint64)(unsafe.Pointer(C.sigward_adopted_poison_word(handle))), start}
 }
 
 func guardMemory(data []byte, f *os.File, offset int64) (guard, syscall.Errno) {
 	if len(data) == 0 || offset < 0 {
 		return nil, syscall.EINVAL
 	}
-	var handle *C.sigward_map
+	var handle *C.sigward_adopted
 	status := C.int(0)
 	adopt := func(fd uintptr) {
 		at := unsafe.Pointer(unsafe.SliceData(data))
-		status = C.sigward_map_adopt(at, C.size_t(len(data)), C.int(int32(fd)), C.off_t(offset), &handle)
+		status = C.sigward_adopt_range(at, C.size_t(len(data)), C.int(int32(fd)), C.off_t(offset), &handle)
 	}
 	if f == nil {
 		adopt(^uintptr(0))
@@ -40,32 +45,8 @@ func guardMemory(data []byte, f *os.File, offset int64) (guard, syscall.Errno) {
 	if errno := errnoOf(status); errno != 0 {
 		return nil, errno
 	}
-	return &oneMapping{handle, (*uint64)(unsafe.Pointer(C.sigward_map_poison_word(handle)))}, 0
+	return newAdoption(handle, uint64(offset)), 0
 }
-
-func (one *oneMapping) rescan() (int, syscall.Errno) { return 1, 0 }
-
-func (one *oneMapping) count() int { return 1 }
-
-// status makes a cgo call only when something is lost.
-func (one *oneMapping) status() (Fault, bool) {
-	order.StoreLoad() // the owner may have written
-	if atomic.LoadUint64(one.lowestLost) == ^uint64(0) {
-		return Fault{}, false
-	}
-	var f C.sigward_fault
-	if C.sigward_map_status(one.handle, &f) != 1 {
-		return Fault{}, false
-	}
-	return fault(&f), true
-}
-
-func (one *oneMapping) heal() syscall.Errno { return errnoOf(C.sigward_map_refresh(one.handle)) }
-
-func (one *oneMapping) close() { C.sigward_map_close(one.handle) }
-
-// mappingsOfFile guards what AdoptFile found.
-type mappingsOfFile struct{ handle *C.sigward_adopted }
 
 func guardFile(path string) (guard, syscall.Errno) {
 	if strings.IndexByte(path, 0) >= 0 {
@@ -77,25 +58,38 @@ func guardFile(path string) (guard, syscall.Errno) {
 	if errno := errnoOf(C.sigward_adopt_file(name, &handle)); errno != 0 {
 		return nil, errno
 	}
-	return &mappingsOfFile{handle}, 0
+	return newAdoption(handle, 0), 0
 }
 
-func (all *mappingsOfFile) rescan() (int, syscall.Errno) {
-	number := C.sigward_adopted_rescan(all.handle)
-	return max(int(number), 0), errnoOf(number)
-}
+func (a *adoption) count() int { return int(C.sigward_adopted_count(a.handle)) }
 
-func (all *mappingsOfFile) count() int { return int(C.sigward_adopted_count(all.handle)) }
-
-func (all *mappingsOfFile) status() (Fault, bool) {
-	var f C.sigward_fault
-	order.StoreLoad()
-	if C.sigward_adopted_status(all.handle, &f) != 1 {
+// status makes a cgo call only when something is lost.
+func (a *adoption) status() (Fault, bool) {
+	order.StoreLoad() // the owner may have written
+	if atomic.LoadUint64(a.lowestLost) == ^uint64(0) {
 		return Fault{}, false
 	}
-	return fault(&f), true
+	var f C.sigward_fault
+	return a.fault(C.sigward_adopted_status(a.handle, &f), &f)
 }
 
-func (all *mappingsOfFile) heal() syscall.Errno { return errnoOf(C.sigward_adopted_heal(all.handle)) }
+func (a *adoption) take() (Fault, bool) {
+	var f C.sigward_fault
+	return a.fault(C.sigward_adopted_take(a.handle, &f), &f)
+}
 
-func (all *mappingsOfFile) close() { C.sigward_adopted_close(all.handle) }
+func (a *adoption) fault(status C.int, f *C.sigward_fault) (Fault, bool) {
+	if status != 1 {
+		return Fault{}, false
+	}
+	f.offset -= C.uint64_t(a.start)
+	return fault(f), true
+}
+
+func (a *adoption) verify() syscall.Errno { return errnoOf(C.sigward_adopted_verify(a.handle)) }
+
+func (a *adoption) sink(bytes uint64) { C.sigward_adopted_sink(a.handle, C.uint64_t(bytes)) }
+
+func (a *adoption) heal() syscall.Errno { return errnoOf(C.sigward_adopted_heal(a.handle)) }
+
+func (a *adoption) close() { C.sigward_adopted_close(a.handle) }

@@ -68,6 +68,12 @@ func passes(t *testing.T, name string, environment ...string) {
 
 func plainMap(t *testing.T, path string) []byte {
 	t.Helper()
+	return sharedMap(t, path, syscall.PROT_READ|syscall.PROT_WRITE)
+}
+
+// sharedMap is the whole file, shared.
+func sharedMap(t *testing.T, path string, rights int) []byte {
+	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +83,7 @@ func plainMap(t *testing.T, path string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), rights, syscall.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,7 +129,8 @@ typedef enum sigward_seat {
     SIGWARD_SEAT_COVERED = 3,
 } sigward_seat;
 
-// Every mapping of one file in this process, guarded. Made by sigward_adopt_file, let go by sigward_adopted_close.
+// Mappings of a file that somebody else made, guarded. Made by sigward_adopt_file or sigward_adopt_range, let go by
+// sigward_adopted_close.
 typedef struct sigward_adopted sigward_adopted;
 
 // A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also in this process, waits until the
@@ -153,7 +154,7 @@ typedef struct sigward_log sigward_log;
 // Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by sigward_log_reader_close.
 typedef struct sigward_log_reader sigward_log_reader;
 
-// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt, sigward_snapshot; taken away by sigward_map_close.
+// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_snapshot; taken away by sigward_map_close.
 typedef struct sigward_map sigward_map;
 
 // A file that is being written to take the place of another. Made by sigward_replacement_open, ended by
@@ -584,6 +585,15 @@ ssize_t sigward_read_events(uint64_t *cursor,
 // Returns as sigward_read_events; -EINVAL also for a size that no version has.
 ssize_t sigward_read_events_sized(uint64_t *cursor, struct sigward_event *out, size_t capacity, size_t size);
 
+// Where last words go besides stderr; -1 is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
+// before a process ends because an adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
+//
+// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that would block, or that stderr
+// cannot take at once, is left out. Thread-safe; a forked child goes on as its parent.
+//
+// Returns 0; -EBADF if fd is not open: then nothing has changed.
+int sigward_last_words(int fd);
+
 // Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
 // bytes: system call, calling library, thread, descriptor, peer, result.
 //
@@ -698,18 +708,6 @@ int sigward_map_fd(int fd,
                    const struct sigward_map_options *options,
                    struct sigward_map **out);
 
-// Guards a mapping that somebody else made, and does not own it: closing the map leaves the mapping. addr is aligned to a
-// page and mapped from file_offset on; len may end anywhere. fd is the file's (a duplicate is kept), or -1: then causes are
-// SIGWARD_CAUSE_UNKNOWN. Lost pages of the range read as zeros without a signal: look at the poison word after reading.
-//
-// Returns 0. -EINVAL: not aligned, empty, not mapped from one file, or from another one than fd. -EACCES: the mapping is
-// executable. -EEXIST: part of it is guarded already. -EOVERFLOW, or as sigward_init.
-int sigward_map_adopt(void *addr,
-                      size_t len,
-                      int fd,
-                      off_t file_offset,
-                      struct sigward_map **out);
-
 // Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes with sigward_map_refresh.
 //
 // Signal-safe, thread-safe. NULL if map is NULL.
@@ -776,7 +774,7 @@ int sigward_map_status_sized(const struct sigward_map *map, struct sigward_fault
 int sigward_map_verify(const struct sigward_map *map);
 
 // Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
-// others afterwards: no thread may be using the map meanwhile. An adopted map is mapped anew in its place.
+// others afterwards: no thread may be using the map meanwhile.
 //
 // Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was. -EBADF: the map has no path, and
 // the host has closed the descriptor that the map keeps.
@@ -807,8 +805,7 @@ int sigward_map_populate(const struct sigward_map *map,
 // Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
 // the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
 // for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
-// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor,
-// adopted). -EOVERFLOW: too large.
+// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor). -EOVERFLOW: too large.
 int sigward_map_grow(struct sigward_map *map,
                      uint64_t new_len);
 
@@ -869,25 +866,46 @@ int sigward_sigbus_restore(void);
 // Returns 0 if it would; else a sum of SIGWARD_THREAD_*.
 int sigward_thread_check(void);
 
-// Guards every mapping of the file at path that this process has now, executable ones left out: for libraries that map by
-// themselves (SQLite, LMDB). There may be none yet. Lost pages read as zeros there, and the library is not asked: look at
-// sigward_adopted_status where its answers matter, and take them as void if something is lost.
+// Guards every mapping of the file at path in this process, made before or after, executable ones left out: for libraries
+// that map by themselves (SQLite, LMDB). At a fault the kernel is asked which file lies there, so mappings that are moved,
+// split, protected anew or opened again are guarded as well.
 //
-// Thread-safe; in a forked child the maps are guarded as well; not for signal handlers.
+// Guarded is the file that path names now, also after it was renamed or unlinked; and a file that has the path at the moment
+// of the fault, as after a rotation by rename. At most one descriptor is kept (O_PATH: it can neither read nor write, and is
+// no obstacle to leases, exec or watchers), none when half of the process's descriptors are in use.
 //
-// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; else as sigward_map_open.
+// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the library is not asked: look at
+// sigward_adopted_status where its answers matter, and take them as void if something is lost. A lost page of a SHARED
+// WRITABLE mapping ends the process as without the library, with the cause told in one line (sigward_last_words): a crash-safe
+// store survives that, but not writes that go nowhere. sigward_adopted_sink is the other way.
+//
+// Thread-safe; in a forked child the mappings are guarded as well; not for signal handlers.
+//
+// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a pipe, socket or device.
+// Else what open(2) says, or as sigward_init. On failure nothing is left behind.
 int sigward_adopt_file(const char *path,
                        struct sigward_adopted **out);
 
-// After the library has mapped anew: guards what is new and lets go of what is gone. No other thread may be using the handle.
+// Guards one mapping that somebody else made, as sigward_adopt_file does: these bytes of its file, at these addresses or where
+// the owner moves them. addr is aligned to a page and mapped from offset on; len may end anywhere. fd is the file's, or -1: then
+// causes are SIGWARD_CAUSE_UNKNOWN and sigward_adopted_heal is impossible. It may be closed afterwards.
 //
-// Returns the number of mappings guarded now; -EINVAL if adopted is NULL; else as sigward_adopt_file.
-int sigward_adopted_rescan(struct sigward_adopted *adopted);
+// The mapping stays its owner's: nothing here ever unmaps it. Thread-safe; not for signal handlers.
+//
+// Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or from another one than fd.
+// -EACCES: the mapping is executable. -EEXIST: part of it is guarded already. -EOPNOTSUPP: a shared writable mapping of huge
+// pages. -EBADF: fd is not open. -EOVERFLOW, or as sigward_init.
+int sigward_adopt_range(const void *addr,
+                        size_t len,
+                        int fd,
+                        off_t offset,
+                        struct sigward_adopted **out);
 
-// How many mappings are guarded. Thread-safe. Returns that; -EINVAL if adopted is NULL.
+// How many mappings are guarded now. Reads /proc/self/maps. Thread-safe. Returns that; -EINVAL if adopted is NULL.
 int sigward_adopted_count(const struct sigward_adopted *adopted);
 
-// Whether bytes of any of the mappings are lost; out may be NULL. out->offset is in bytes from the start of the FILE here.
+// Whether bytes of any of the mappings are lost, as far as anybody has met them; out may be NULL. out->offset is in bytes from
+// the start of the FILE here. A loss stays, also when its mapping is gone, until sigward_adopted_take or _heal.
 //
 // Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 int sigward_adopted_status(const struct sigward_adopted *adopted,
@@ -900,10 +918,46 @@ int sigward_adopted_status_sized(const struct sigward_adopted *adopted,
                                  struct sigward_fault *out,
                                  size_t size);
 
-// Maps the file's own pages over the lost ones again: what it has now is seen, and what was written there meanwhile is gone.
-// Nobody may be reading, and the owner has not unmapped any of them without a rescan.
+// The lowest lost offset in bytes from the start of the FILE, UINT64_MAX while nothing is lost: what sigward_adopted_status looks
+// at, for callers who look often. It is stored before any page changes. Read it after the bytes, with an atomic fence
+// (memory_order_seq_cst) in between. It is there until sigward_adopted_close.
 //
-// Returns 0; -EINVAL if adopted is NULL; else what mmap(2) says.
+// Signal-safe, thread-safe. NULL if adopted is NULL.
+const uint64_t *sigward_adopted_poison_word(const struct sigward_adopted *adopted);
+
+// As sigward_adopted_status, and forgets the loss: later ones are told anew. Zeros that took the place of lost pages stay.
+// Thread-safe; not for signal handlers.
+int sigward_adopted_take(struct sigward_adopted *adopted,
+                         struct sigward_fault *out);
+
+// As sigward_adopted_take, for a struct of size bytes.
+//
+// Returns as sigward_adopted_take; -EINVAL also for a size that no version has: then nothing is forgotten.
+int sigward_adopted_take_sized(struct sigward_adopted *adopted, struct sigward_fault *out, size_t size);
+
+// Looks at the file: nothing is lost, it is as long as it was when it was adopted (or a loss was last taken or healed), was not
+// changed since, and its path still names it. What the library itself writes is a change as well: of a data base only the loss
+// tells. A file that is shorter is a loss from then on.
+//
+// Thread-safe; two or three system calls; not for signal handlers. Returns 0. -EFAULT: bytes are lost. -ESTALE: it was
+// changed, or its path names another file, or none. -EBADF: the host has closed the descriptor that was kept. -EINVAL: NULL, or
+// a range without descriptor. Else what fstat(2) says.
+int sigward_adopted_verify(const struct sigward_adopted *adopted);
+
+// Lets up to bytes of lost pages in SHARED WRITABLE mappings be private memory, instead of ending the process: what is written
+// there goes nowhere, and other processes do not see it. 0, as it is at first: none. When so many bytes are used up, the next
+// lost page ends the process. It suits a file that can be thrown away (a cache), and no data base.
+//
+// Thread-safe. Returns 0; -EINVAL if adopted is NULL.
+int sigward_adopted_sink(struct sigward_adopted *adopted,
+                         uint64_t bytes);
+
+// Maps the file's own pages over the zeros that took their place, wherever they are now, and forgets the loss: what the file
+// has now is seen, and what was written to the zeros is gone. Nobody may be reading meanwhile.
+//
+// Returns 0. -EINVAL if adopted is NULL, or nothing was kept to map the file by. -EBADF: the host has closed the descriptor that
+// was kept; nothing is changed then. -ESTALE: zeros took the place of a later file that had the path: the owner must map that anew.
+// Else what open(2) and mmap(2) say.
 int sigward_adopted_heal(struct sigward_adopted *adopted);
 
 // Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.
@@ -1213,6 +1267,7 @@ const char *sigward_strerror(int code);
 #define sigward_read_events(...) sigward_read_events_sized(__VA_ARGS__, sizeof(sigward_event))
 #define sigward_map_status(...) sigward_map_status_sized(__VA_ARGS__, sizeof(sigward_fault))
 #define sigward_adopted_status(...) sigward_adopted_status_sized(__VA_ARGS__, sizeof(sigward_fault))
+#define sigward_adopted_take(...) sigward_adopted_take_sized(__VA_ARGS__, sizeof(sigward_fault))
 #define sigward_log_open(...) sigward_log_open_sized(__VA_ARGS__, sizeof(sigward_log_recovery))
 #define sigward_snapshot_with(...) sigward_snapshot_with_sized(__VA_ARGS__, sizeof(sigward_snapshot_report))
 #endif

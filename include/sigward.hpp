@@ -93,12 +93,6 @@ public:
         options.size = sizeof options;
         check(sigward_map_fd(fd, &options, &map_));
     }
-    // Guards a mapping that somebody else made and goes on to own; fd may be -1.
-    static map adopt(void *address, std::size_t size, int fd, off_t file_offset) {
-        sigward_map *adopted = nullptr;
-        check(sigward_map_adopt(address, size, fd, file_offset, &adopted));
-        return map(adopted);
-    }
     // The bytes of the file at `path` as they are now, whatever happens to it later; `report` hears what that costs.
     static map snapshot(const std::string &path, sigward_snapshot_options options = {},
                         sigward_snapshot_report *report = nullptr) {
@@ -174,12 +168,54 @@ public:
     std::uint64_t capacity() const noexcept { return map_ == nullptr ? 0 : sigward_map_capacity(map_); }
 
 private:
-    explicit map(sigward_map *adopted) noexcept : map_(adopted) {}
+    explicit map(sigward_map *taken) noexcept : map_(taken) {}
     static std::size_t counted(ssize_t status, std::error_code &error) noexcept {
         error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category()) : std::error_code();
         return status < 0 ? 0 : static_cast<std::size_t>(status);
     }
     sigward_map *map_ = nullptr;
+};
+
+// Mappings of a file that somebody else made and goes on to own, guarded: see sigward_adopt_file.
+class adopted {
+public:
+    // Every mapping of the file at `path`, made before or after. Throws std::system_error.
+    explicit adopted(const std::string &path) { check(sigward_adopt_file(path.c_str(), &adopted_)); }
+    // One mapping; fd may be -1. Throws std::system_error.
+    adopted(const void *address, std::size_t size, int fd, off_t offset) {
+        check(sigward_adopt_range(address, size, fd, offset, &adopted_));
+    }
+    adopted(adopted &&other) noexcept : adopted_(std::exchange(other.adopted_, nullptr)) {}
+    adopted &operator=(adopted &&other) noexcept {
+        std::swap(adopted_, other.adopted_);
+        return *this;
+    }
+    adopted(const adopted &) = delete;
+    adopted &operator=(const adopted &) = delete;
+    ~adopted() {
+        if (adopted_ != nullptr) sigward_adopted_close(adopted_);
+    }
+
+    // The loss at the lowest offset in the file, or nothing; take() forgets it.
+    std::optional<sigward_fault> status() const {
+        sigward_fault fault;
+        return answered(sigward_adopted_status(adopted_, &fault), fault);
+    }
+    std::optional<sigward_fault> take() {
+        sigward_fault fault;
+        return answered(sigward_adopted_take(adopted_, &fault), fault);
+    }
+    // These throw std::system_error as sigward.h says.
+    void verify() const { check(sigward_adopted_verify(adopted_)); }
+    void heal() { check(sigward_adopted_heal(adopted_)); }
+    void sink(std::uint64_t bytes) { check(sigward_adopted_sink(adopted_, bytes)); }
+
+private:
+    static std::optional<sigward_fault> answered(int status, const sigward_fault &fault) {
+        check(status);
+        return status == 0 ? std::nullopt : std::optional<sigward_fault>(fault);
+    }
+    sigward_adopted *adopted_ = nullptr;
 };
 
 } // namespace sigward

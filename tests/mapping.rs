@@ -123,31 +123,6 @@ fn a_loss_leaves_a_record_and_a_line() {
     assert!(told.err.contains(lost), "{told:?}");
 }
 
-// ---- maps of somebody else ----
-
-#[test]
-fn maps_of_a_library_that_maps_by_itself_are_guarded() {
-    dies_bare_lives_warded("map_adopt", "adopted");
-}
-
-#[test]
-fn a_mapping_whose_owner_has_gone_is_not_touched() {
-    let ends = as_bare("map_adopt", "stale");
-    assert_eq!(
-        (ends.matches(": signal 7\n").count(), ends.matches(": signal 11\n").count()),
-        (3, 1),
-        "{ends}"
-    );
-    scenario("map_adopt", "stale_memory", Link::Bare).died_of(SIGBUS);
-    // The one that nobody has closed.
-    assert_eq!(scenario("map_adopt", "stale_memory", Link::Archive).lived().out, "maps 1\n");
-}
-
-#[test]
-fn descriptors_that_others_have_opened_in_the_place_of_ours_stay_open() {
-    assert_eq!(scenario("map_adopt", "closed_by_others", Link::Archive).lived().out, "");
-}
-
 // ---- bad input ----
 
 #[test]

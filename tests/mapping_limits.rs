@@ -40,7 +40,7 @@ fn a_fault_at_a_limit_of_the_kernel_is_caught() {
 
 #[test]
 fn so_many_maps_are_looked_after_one_by_one() {
-    for many in ["many_parts", "many_maps"] {
+    for many in ["many_files", "many_maps"] {
         scenario("map_limits", many, Link::Bare).died_of(SIGBUS);
         scenario("map_limits", many, Link::Archive).lived();
     }

@@ -6,7 +6,7 @@
 mod support;
 
 use libc::{SIGBUS, off_t};
-use sigward::mapping::{self, Cause, Error, Map, MapMut, MapOptions, adopt_file};
+use sigward::mapping::{self, Cause, Error, Map, MapMut, MapOptions, adopt_file, adopt_range};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -233,10 +233,8 @@ fn a_mapping_of_somebody_else_is_guarded() {
         let path = file(folder, "theirs", LENGTH);
         let data = plain(&path, LENGTH, libc::PROT_READ);
         let opened = File::open(&path).unwrap();
-        // SAFETY: whoever reads these bytes here looks at the map's status afterwards.
-        let map = unsafe { Map::adopt(data, LENGTH, Some(opened.as_fd()), 0) }.unwrap();
-        // SAFETY: as above.
-        let again = unsafe { Map::adopt(data, LENGTH, Some(opened.as_fd()), 0) };
+        let map = adopt_range(data, LENGTH, Some(opened.as_fd()), 0).unwrap();
+        let again = adopt_range(data, LENGTH, Some(opened.as_fd()), 0);
         assert_eq!(again.unwrap_err(), Error::Overlap);
         drop(opened);
         cut(&path, PAGE);
@@ -247,16 +245,17 @@ fn a_mapping_of_somebody_else_is_guarded() {
         // All of a file's.
         fs::write(&path, bytes(0..LENGTH)).unwrap();
         let more = plain(&path, LENGTH, libc::PROT_READ);
-        let mut adopted = adopt_file(&path).unwrap();
+        let adopted = adopt_file(&path).unwrap();
         assert!(mapping::is_guarded(more) && adopted.status().is_none());
         let before = adopted.count();
         let late = plain(&path, LENGTH, libc::PROT_READ);
-        assert_eq!(adopted.rescan(), Ok(before + 1));
+        assert_eq!(adopted.count(), before + 1);
         cut(&path, 3 * PAGE);
         assert_eq!((load(late, 9 * PAGE), load(more, 8 * PAGE)), (0, 0));
         assert_eq!(adopted.status().unwrap().offset, 3 * PAGE as u64);
         fs::write(&path, bytes(0..LENGTH)).unwrap();
-        assert_eq!((adopted.heal(), adopted.status()), (Ok(()), None));
+        assert_eq!(adopted.take().unwrap().offset, 3 * PAGE as u64);
+        assert_eq!((adopted.status(), adopted.heal(), adopted.verify()), (None, Ok(()), Ok(())));
         assert_eq!(load(late, 9 * PAGE), content(9 * PAGE));
     });
 }
@@ -285,17 +284,15 @@ fn bad_input_is_a_plain_error() {
         );
         let data = plain(&path, LENGTH, libc::PROT_READ);
         let other = File::open(file(folder, "other", LENGTH)).unwrap();
-        // SAFETY: refused, or dropped at once.
-        let adopt = |at: usize, length, offset| unsafe {
-            Map::adopt(data.wrapping_add(at), length, Some(other.as_fd()), offset)
+        let adopt = |at: usize, length, offset| {
+            adopt_range(data.wrapping_add(at), length, Some(other.as_fd()), offset)
         };
         assert!(matches!(adopt(1, PAGE, 1), Err(Error::Invalid(_))));
         assert!(matches!(adopt(0, 0, 0), Err(Error::Invalid(_))));
         assert!(matches!(adopt(0, PAGE, 0), Err(Error::Invalid(_))), "another file");
         assert_eq!(adopt(0, usize::MAX, 0).unwrap_err(), Error::Overflow);
         let code = plain(&path, LENGTH, libc::PROT_READ | libc::PROT_EXEC);
-        // SAFETY: as above.
-        assert_eq!(unsafe { Map::adopt(code, LENGTH, None, 0) }.unwrap_err(), Error::Executable);
+        assert_eq!(adopt_range(code, LENGTH, None, 0).unwrap_err(), Error::Executable);
         for error in [
             Error::Empty,
             past,

@@ -8,7 +8,7 @@ use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 
-/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_map_adopt, sigward_snapshot; taken away by sigward_map_close.
+/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_snapshot; taken away by sigward_map_close.
 pub struct sigward_map(pub(super) Map);
 
 /// Options of a map. Set all to zero, then size.
@@ -109,33 +109,6 @@ pub unsafe extern "C" fn sigward_map_fd(
         Ok(_) if fd < 0 => Err(Error::System { call: "fstat", errno: libc::EBADF }),
         // SAFETY: not -1; if it is not open, fstat says so.
         Ok((options, write)) => options.of_descriptor(unsafe { BorrowedFd::borrow_raw(fd) }, write),
-    };
-    // SAFETY: null, or room for a pointer.
-    unsafe { open_handle(out, map, sigward_map) }
-}
-
-/// Guards a mapping that somebody else made, and does not own it: closing the map leaves the mapping. addr is aligned to a
-/// page and mapped from file_offset on; len may end anywhere. fd is the file's (a duplicate is kept), or -1: then causes are
-/// SIGWARD_CAUSE_UNKNOWN. Lost pages of the range read as zeros without a signal: look at the poison word after reading.
-///
-/// Returns 0. -EINVAL: not aligned, empty, not mapped from one file, or from another one than fd. -EACCES: the mapping is
-/// executable. -EEXIST: part of it is guarded already. -EOVERFLOW, or as sigward_init.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_map_adopt(
-    addr: *mut c_void,
-    len: usize,
-    fd: c_int,
-    file_offset: libc::off_t,
-    out: *mut *mut sigward_map,
-) -> c_int {
-    let _whole = Uncancelled::enter();
-    // SAFETY: not -1; if it is not open, the duplicate says so.
-    let file = (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) });
-    let map = match u64::try_from(file_offset) {
-        Err(_) => Err(Error::Invalid("a negative offset")),
-        _ if fd < -1 => Err(Error::System { call: "fcntl", errno: libc::EBADF }),
-        // SAFETY: the header's contract is the caller's word.
-        Ok(offset) => unsafe { Map::adopt(addr.cast(), len, file, offset) },
     };
     // SAFETY: null, or room for a pointer.
     unsafe { open_handle(out, map, sigward_map) }
@@ -299,7 +272,7 @@ pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
 }
 
 /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
-/// others afterwards: no thread may be using the map meanwhile. An adopted map is mapped anew in its place.
+/// others afterwards: no thread may be using the map meanwhile.
 ///
 /// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was. -EBADF: the map has no path, and
 /// the host has closed the descriptor that the map keeps.
@@ -344,8 +317,7 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
 /// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
 /// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
-/// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor,
-/// adopted). -EOVERFLOW: too large.
+/// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor). -EOVERFLOW: too large.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
     let _whole = Uncancelled::enter();

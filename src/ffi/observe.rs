@@ -88,6 +88,18 @@ pub unsafe extern "C" fn sigward_read_events_sized(
     count as isize
 }
 
+/// Where last words go besides stderr; -1 is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
+/// before a process ends because an adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
+///
+/// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that would block, or that stderr
+/// cannot take at once, is left out. Thread-safe; a forked child goes on as its parent.
+///
+/// Returns 0; -EBADF if fd is not open: then nothing has changed.
+#[unsafe(no_mangle)]
+pub extern "C" fn sigward_last_words(fd: c_int) -> c_int {
+    code(crate::observe::last_words(fd))
+}
+
 /// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
 /// bytes: system call, calling library, thread, descriptor, peer, result.
 ///

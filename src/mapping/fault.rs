@@ -155,6 +155,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn new() -> Self {
+        Self { sequence: AtomicU64::new(0), words: [const { AtomicU64::new(0) }; WORDS] }
+    }
+
     pub(crate) fn clear(&self) {
         self.sequence.store(0, Ordering::Relaxed);
     }

@@ -60,7 +60,6 @@ impl Map {
     /// How far the file has to reach. To be taken before the file is looked at: the map may be growing.
     pub(super) fn end_wanted(&self) -> u64 {
         let slot = self.slot();
-        // An adopted map may have been made longer than its file.
         (slot.facts().start_in_file() + slot.length() as u64).min(slot.end_in_file())
     }
 
@@ -90,15 +89,12 @@ impl Map {
     }
 
     /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes
-    /// that were lost are there again if the file has them. Addresses change, except for an adopted map, whose pages are
-    /// mapped in place again: nobody may be reading those meanwhile.
+    /// that were lost are there again if the file has them. Addresses change.
     ///
     /// # Errors
     /// As [`Map::open`]; then the map is what it was.
     pub fn refresh(&mut self) -> Result<(), Error> {
-        if self.facts().adopted {
-            super::adopt::heal(self)?;
-        } else if self.verify().is_err() {
+        if self.verify().is_err() {
             self.map_anew()?;
         }
         *self.unwritten.get_mut() = 0;

@@ -187,9 +187,6 @@ impl Map {
     fn lengthen(&self, slot: &'static Slot, new_len: u64, _held: &GrowLock<'_>) -> Result<(), Error> {
         let facts = slot.facts();
         let options = self.options();
-        if facts.adopted {
-            return Err(Error::Invalid("an adopted map is its owner's to grow"));
-        }
         if !self.is_writable() {
             return Err(Error::ReadOnly);
         }

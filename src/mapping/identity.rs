@@ -65,9 +65,13 @@ pub(crate) fn of_path(path: &CStr) -> Result<Identity, c_int> {
 /// What a descriptor names, if it is something that can be mapped.
 pub(crate) fn of_mappable(descriptor: c_int) -> Result<Identity, Error> {
     // (The system call itself is three times as quick as what glibc makes of it.)
-    let Some(status) = status(descriptor) else { return Err(Error::system("fstat")) };
+    mappable(&status(descriptor).ok_or_else(|| Error::system("fstat"))?)
+}
+
+/// Whether it is something that can be mapped.
+pub(crate) fn mappable(status: &libc::stat) -> Result<Identity, Error> {
     match status.st_mode & libc::S_IFMT {
-        libc::S_IFREG => Ok(Identity::of(&status)),
+        libc::S_IFREG => Ok(Identity::of(status)),
         libc::S_IFDIR => Err(Error::NotAFile { errno: libc::EISDIR }),
         _ => Err(Error::NotAFile { errno: libc::ENODEV }),
     }

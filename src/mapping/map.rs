@@ -115,27 +115,20 @@ impl Map {
             can_reserve,
             protection,
             sharing,
-            adopted: false,
             retired: false,
-            patch_offset: 0,
-            area_file: (0, 0),
             granule,
             identity,
             path: path.map_or(std::ptr::null(), |path| path.into_raw()),
         };
-        Self::register(&facts, options, None).inspect_err(|_| {
+        Self::register(&facts, options).inspect_err(|_| {
             // SAFETY: the mapping just made, which nobody has seen.
             unsafe { libc::munmap(pages, whole) };
         })
     }
 
     /// Registers a mapping. On failure what the facts own, but for the pages, is given back.
-    pub(super) fn register(
-        facts: &Facts,
-        options: MapOptions,
-        over: Option<&'static Slot>,
-    ) -> Result<Self, Error> {
-        let refused = match registry::register(facts.clone(), over) {
+    pub(super) fn register(facts: &Facts, options: MapOptions) -> Result<Self, Error> {
+        let refused = match registry::register(facts.clone()) {
             Ok(slot) => {
                 if let Err(error) = seat::guard_registered() {
                     if registry::withdraw(slot) {
@@ -151,7 +144,6 @@ impl Map {
         };
         give_back(facts);
         Err(match refused {
-            Refused::Overlap => Error::Overlap,
             Refused::NoMemory => Error::System { call: "mmap", errno: libc::ENOMEM },
             Refused::Reentered => Error::Signal(crate::Error::Reentered),
             Refused::OutOfReach => Error::System { call: "mmap", errno: libc::ENOTSUP },
@@ -302,7 +294,7 @@ impl Map {
     #[must_use]
     pub fn status(&self) -> Option<Fault> {
         let met = self.met();
-        if met.is_some() || self.facts().adopted {
+        if met.is_some() {
             return met;
         }
         self.check_length_now().err()?;
@@ -359,10 +351,6 @@ impl Map {
     pub fn retire(self) {
         if let Some(older) = self.take_older() {
             older.retire();
-        }
-        if self.facts().adopted {
-            // The mapping is somebody else's.
-            return drop(self);
         }
         let kept = std::mem::ManuallyDrop::new(self);
         let pages = kept.facts().pages.clone();
@@ -427,17 +415,13 @@ impl Drop for Map {
         let (start, length) = (facts.pages.start as *mut _, facts.pages.len());
         if !quiet {
             // A handler is at work on the map and may put zeros there yet: nobody else may ever have the addresses. The file goes.
-            if !facts.adopted {
-                let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
-                // SAFETY: pages of this map, which no borrow is left of.
-                unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
-            }
+            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
+            // SAFETY: pages of this map, which no borrow is left of.
+            unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
             return;
         }
-        if !facts.adopted {
-            // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
-            unsafe { libc::munmap(start, length) };
-        }
+        // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
+        unsafe { libc::munmap(start, length) };
         give_back(facts);
         registry::release(self.slot());
     }

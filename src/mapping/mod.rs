@@ -8,7 +8,7 @@
 //! | you | take |
 //! |---|---|
 //! | map files yourself | [`Map`], [`MapMut`], [`MapOptions`] |
-//! | have a mapping that another crate or language made | [`Map::adopt`] |
+//! | have a mapping that another crate or language made | [`adopt_range`] |
 //! | use a library that maps by itself | [`adopt_file`] |
 //! | want no registration at all | [`try_copy`] |
 //! | want a `&[u8]` that stays | [`Snapshot`] |
@@ -24,7 +24,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-mod adopt;
+#[cfg_attr(not(target_os = "linux"), path = "adopted/unsupported.rs")]
+mod adopted;
 mod copy;
 mod error;
 mod fault;
@@ -46,7 +47,7 @@ mod sync;
 mod view;
 
 pub use crate::file::snapshot::SnapshotKind;
-pub use adopt::{Adopted, adopt_file};
+pub use adopted::{Adopted, adopt_file, adopt_range};
 pub use copy::{try_copy, try_copy_segv};
 pub use error::Error;
 pub use fault::{Cause, Fault};
@@ -58,20 +59,19 @@ pub use snapshot::{Snapshot, SnapshotOptions, snapshot};
 pub use view::View;
 
 #[cfg(feature = "capi")]
-pub(crate) use adopt::adopt_path;
+pub(crate) use adopted::adopt_path;
 #[cfg(feature = "capi")]
 pub(crate) use error::NO_DATA;
-#[cfg(target_os = "linux")]
-pub(crate) use registry::word_wiped_on_fork;
 pub(crate) use seat::{ensure_on_top, is_guarding, mend_seat, seat};
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whether a fault at `address` would be looked after. Signal-safe and wait-free: some nanoseconds.
+/// Whether a fault at `address` would be looked after. Signal-safe. Of a map some nanoseconds; else, where anything is adopted,
+/// the kernel is asked which file is mapped there.
 #[must_use]
 pub fn is_guarded(address: *const u8) -> bool {
-    registry::find(address.addr()).is_some()
+    registry::find(address.addr()).is_some() || adopted::is_guarded(address.addr())
 }
 
 /// Memory that is promised without being kept ready, where that can be asked for.

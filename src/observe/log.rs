@@ -30,13 +30,18 @@ pub(crate) fn in_handler(event: &Event) {
     if !WANTED.load(Ordering::Relaxed) || event.fd == libc::STDERR_FILENO {
         return;
     }
-    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one pollfd; a timeout of 0 returns at once.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
-    if ready {
-        let line = Line::of(event);
-        // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left out.
-        unsafe { libc::write(libc::STDERR_FILENO, line.text.as_ptr().cast(), line.length) };
+    Line::of(event).write_to(libc::STDERR_FILENO);
+}
+
+/// Writes the line for an event that ends the process, to stderr and to `other`. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
+    let mut line = Line { text: [0; ROOM], length: 0 };
+    line.push(b"sigward: last words: ");
+    line.loss(event);
+    line.write_to(libc::STDERR_FILENO);
+    if let Some(other) = other.filter(|other| *other != libc::STDERR_FILENO) {
+        line.write_to(other);
     }
 }
 
@@ -52,6 +57,7 @@ impl Line {
     fn of(event: &Event) -> Self {
         let mut line = Self { text: [0; ROOM], length: 0 };
         if event.kind() == FdKind::Map {
+            line.push(b"sigward: SIGBUS caught: ");
             line.loss(event);
             return line;
         }
@@ -88,14 +94,21 @@ impl Line {
         line
     }
 
+    /// Nothing waits: if it would block or is broken itself, the line is left out.
+    fn write_to(&self, fd: std::ffi::c_int) {
+        let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one pollfd; a timeout of 0 returns at once.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
+        if ready {
+            // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left out.
+            unsafe { libc::write(fd, self.text.as_ptr().cast(), self.length) };
+        }
+    }
+
     /// The last bytes tell most, so it is the path that is cut to fit.
     fn loss(&mut self, event: &Event) {
         const REST: usize = 88;
-        self.push(if event.write == 1 {
-            b"sigward: SIGBUS caught: write"
-        } else {
-            b"sigward: SIGBUS caught: read"
-        });
+        self.push(if event.write == 1 { b"write" } else { b"read" });
         self.push(b" on thread \"");
         self.push(event.thread_bytes());
         self.push(b"\" (tid ");

@@ -6,11 +6,13 @@ pub(crate) mod counters;
 mod event;
 pub(crate) mod in_handler;
 pub(crate) use library::object_at;
+pub(crate) mod last_words;
 mod library;
 pub(crate) mod log;
 pub(crate) mod ring;
 
 pub use counters::Counters;
 pub use event::{Event, FdKind};
+pub use last_words::last_words;
 pub use log::to_stderr as log_to_stderr;
 pub use ring::read as read_events;

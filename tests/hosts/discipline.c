@@ -94,10 +94,9 @@ static void logged(void) {
 
 static void adopted(void) {
     int fd = nameless(LOST_LENGTH);
-    sigward_map *map = NULL;
-    void *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
-    CHECK(sigward_map_adopt(data, LOST_LENGTH, fd, 0, &map) == 0 && ftruncate(fd, 0) == 0);
-    survives(map);
+    volatile unsigned char *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+    sigward_adopted *adopted = adopt((void *)data, LOST_LENGTH, fd, 0);
+    CHECK(ftruncate(fd, 0) == 0 && data[3 * PAGE] == 0 && loss_at(adopted) == 0);
 }
 
 /* Kernels before 6.11 have no ioctl for it: /proc/self/maps is read. */
@@ -212,10 +211,10 @@ static void bus_no_allocation(void) {
     signal(SIGBUS, count_chained);
     lost[0] = (void *)(bytes(lose()) + 3 * PAGE);
     int fd = nameless(LOST_LENGTH);
-    sigward_map *map = NULL;
     lost[1] = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
-    CHECK(sigward_map_adopt(lost[1], LOST_LENGTH, fd, 0, &map) == 0 && ftruncate(fd, 0) == 0);
-    map = open_map(new_file("closed", LOST_LENGTH), OPTIONS(.no_descriptor = 1));
+    adopt(lost[1], LOST_LENGTH, fd, 0);
+    CHECK(ftruncate(fd, 0) == 0);
+    sigward_map *map = open_map(new_file("closed", LOST_LENGTH), OPTIONS(.no_descriptor = 1));
     CHECK(truncate(path_of("closed"), 0) == 0);
     lost[2] = (void *)bytes(map);
     for (int i = 0; i < 3; i++) {

@@ -63,7 +63,7 @@ static void maps() {
     const int fd = make_file();
     CHECK(thrown([] { sigward::map(std::string("/nowhere/at/all")); }) == std::errc::no_such_file_or_directory);
     CHECK(thrown([] { sigward::map(-1); }) == std::errc::bad_file_descriptor);
-    CHECK(thrown([] { sigward::map::adopt(nullptr, 0, -1, 0); }) == std::errc::invalid_argument);
+    CHECK(thrown([] { sigward::adopted(nullptr, 0, -1, 0); }) == std::errc::invalid_argument);
     sigward_map_options options = {};
     options.offset = 10;
     options.writable = 1;
@@ -97,9 +97,14 @@ static void maps() {
     // One that somebody else made stays theirs.
     void *theirs = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(theirs != MAP_FAILED);
-    other = sigward::map::adopt(theirs, 4096, fd, 0);
-    CHECK(other.data() == theirs && sigward::counters().maps == 1);
-    other = sigward::map(fd);
+    {
+        sigward::adopted adopted(theirs, 4096, fd, 0);
+        CHECK(!adopted.status() && !adopted.take() && sigward::counters().maps == 1);
+        adopted.verify();
+        sigward::adopted moved = std::move(adopted);
+        moved.heal();
+    }
+    CHECK(sigward::counters().maps == 0);
     CHECK(static_cast<unsigned char *>(theirs)[10] == 2 && munmap(theirs, 4096) == 0);
     close(fd);
     // A snapshot knows nothing of what becomes of the file.

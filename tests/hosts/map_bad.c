@@ -13,12 +13,11 @@ static int open_descriptors(void) {
     return count;
 }
 
-static sigward_map *const UNTOUCHED = (sigward_map *)(uintptr_t)8;
-
 /* A failure leaves *out NULL, and no descriptor and no map behind. */
-#define REFUSED(call, expected)                                                                              \
+#define REFUSED(call, expected) REFUSED_A(sigward_map, call, expected)
+#define REFUSED_A(KIND, call, expected)                                                                              \
     do {                                                                                                     \
-        sigward_map *out = UNTOUCHED;                                                                        \
+        KIND *out = (KIND *)(uintptr_t)8;                                                                    \
         int descriptors = open_descriptors();                                                                \
         uint64_t maps = counters().maps;                                                                     \
         int status = (call);                                                                                 \
@@ -129,9 +128,10 @@ static void null_pointers(void) {
     CHECK(sigward_map_close(NULL) == 0);
     sigward_adopted *adopted = (sigward_adopted *)(uintptr_t)8;
     CHECK(sigward_adopt_file(NULL, &adopted) == -EINVAL && adopted == NULL && sigward_adopt_file("/", NULL) == -EINVAL);
-    CHECK(sigward_adopted_rescan(NULL) == -EINVAL && sigward_adopted_count(NULL) == -EINVAL);
-    CHECK(sigward_adopted_status(NULL, &fault) == -EINVAL && sigward_adopted_heal(NULL) == -EINVAL);
-    CHECK(sigward_adopted_close(NULL) == 0);
+    CHECK(sigward_adopted_verify(NULL) == -EINVAL && sigward_adopted_count(NULL) == -EINVAL);
+    CHECK(sigward_adopted_status(NULL, &fault) == -EINVAL && sigward_adopted_take(NULL, &fault) == -EINVAL);
+    CHECK(sigward_adopted_heal(NULL) == -EINVAL && sigward_adopted_sink(NULL, 1) == -EINVAL);
+    CHECK(sigward_adopted_close(NULL) == 0 && sigward_last_words(1 << 20) == -EBADF);
     CHECK(sigward_try_copy(NULL, NULL, 0) == 0);
     CHECK(sigward_map_close(map) == 0);
 }
@@ -155,40 +155,41 @@ static void lengths(void) {
 
 /* ---- adopt ---- */
 
-static void adopt(void) {
+static void adopting(void) {
     int fd = nameless(8 * PAGE + 100), other = nameless(8 * PAGE);
-    sigward_map *map = NULL, *second = NULL;
+    sigward_map *map = NULL;
+    sigward_adopted *second = NULL;
     unsigned char *data = mmap(NULL, 8 * PAGE + 100, PROT_READ, MAP_SHARED, fd, 0);
     unsigned char *code = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     unsigned char *memory = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     unsigned char *gone = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(munmap(gone, PAGE) == 0);
-    REFUSED(sigward_map_adopt(NULL, PAGE, fd, 0, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data, 0, fd, 0, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data + 1, PAGE, fd, 1, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data, PAGE, fd, 1, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data, PAGE, fd, -PAGE, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data, PAGE, fd, PAGE, &out), -EINVAL); /* it begins elsewhere */
-    REFUSED(sigward_map_adopt(data, PAGE, other, 0, &out), -EINVAL); /* another file */
-    REFUSED(sigward_map_adopt(data, PAGE, 1 << 20, 0, &out), -EBADF);
-    REFUSED(sigward_map_adopt(data, SIZE_MAX, fd, 0, &out), -EOVERFLOW);
-    REFUSED(sigward_map_adopt(data, SIZE_MAX - (size_t)(uintptr_t)data, fd, 0, &out), -EOVERFLOW);
-    REFUSED(sigward_map_adopt(code, PAGE, fd, 0, &out), -EACCES);
-    REFUSED(sigward_map_adopt(memory, PAGE, fd, 0, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(memory, PAGE, -1, 0, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(gone, PAGE, fd, 0, &out), -EINVAL);
-    REFUSED(sigward_map_adopt(data, 64 << 20, fd, 0, &out), -EINVAL); /* beyond the mapping */
-    CHECK(sigward_map_adopt(data, PAGE, fd, 0, NULL) == -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(NULL, PAGE, fd, 0, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 0, fd, 0, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 1, PAGE, fd, 1, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, 1, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, -PAGE, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, PAGE, &out), -EINVAL); /* it begins elsewhere */
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, other, 0, &out), -EINVAL); /* another file */
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, 1 << 20, 0, &out), -EBADF);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, SIZE_MAX, fd, 0, &out), -EOVERFLOW);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, SIZE_MAX - (size_t)(uintptr_t)data, fd, 0, &out), -EOVERFLOW);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(code, PAGE, fd, 0, &out), -EACCES);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(memory, PAGE, fd, 0, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(memory, PAGE, -1, 0, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(gone, PAGE, fd, 0, &out), -EINVAL);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 64 << 20, fd, 0, &out), -EINVAL); /* beyond the mapping */
+    CHECK(sigward_adopt_range(data, PAGE, fd, 0, NULL) == -EINVAL);
     /* Our own maps are guarded already; so is what was adopted. */
     CHECK(sigward_map_fd(fd, NULL, &map) == 0);
-    REFUSED(sigward_map_adopt((void *)bytes(map), 8 * PAGE, fd, 0, &out), -EEXIST);
-    CHECK(sigward_map_adopt(data + 2 * PAGE, 2 * PAGE, fd, 2 * PAGE, &second) == 0);
-    REFUSED(sigward_map_adopt(data, 3 * PAGE, fd, 0, &out), -EEXIST);
-    REFUSED(sigward_map_adopt(data + 3 * PAGE, PAGE, fd, 3 * PAGE, &out), -EEXIST);
-    REFUSED(sigward_map_adopt(data + 3 * PAGE, 4 * PAGE, fd, 3 * PAGE, &out), -EEXIST);
-    REFUSED(sigward_map_adopt(data, 8 * PAGE, fd, 0, &out), -EEXIST);
-    CHECK(sigward_map_close(second) == 0);
-    CHECK(sigward_map_adopt(data, 8 * PAGE + 100, fd, 0, &second) == 0 && sigward_map_close(second) == 0);
+    REFUSED_A(sigward_adopted, sigward_adopt_range((const void *)bytes(map), 8 * PAGE, fd, 0, &out), -EEXIST);
+    CHECK(sigward_adopt_range(data + 2 * PAGE, 2 * PAGE, fd, 2 * PAGE, &second) == 0);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 3 * PAGE, fd, 0, &out), -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, PAGE, fd, 3 * PAGE, &out), -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, 4 * PAGE, fd, 3 * PAGE, &out), -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 8 * PAGE, fd, 0, &out), -EEXIST);
+    CHECK(sigward_adopted_close(second) == 0);
+    CHECK(sigward_adopt_range(data, 8 * PAGE + 100, fd, 0, &second) == 0 && sigward_adopted_close(second) == 0);
     CHECK(sigward_map_close(map) == 0);
     CHECK(data[8 * PAGE + 99] == content(8 * PAGE + 99)); /* closing an adopted map leaves the mapping */
     sigward_adopted *adopted = NULL;
@@ -218,6 +219,6 @@ static void adopted_closed_twice(void) {
     sigward_adopted_close(adopted);
 }
 
-SCENARIOS({"files", files}, {"options", options}, {"null_pointers", null_pointers}, {"lengths", lengths}, {"adopt", adopt},
+SCENARIOS({"files", files}, {"options", options}, {"null_pointers", null_pointers}, {"lengths", lengths}, {"adopt", adopting},
           {"closed_twice", closed_twice}, {"used_after_close", used_after_close},
           {"adopted_closed_twice", adopted_closed_twice})

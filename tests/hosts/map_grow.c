@@ -529,10 +529,6 @@ static void bad(void) {
         int status = sigward_map_follow(map);
         CHECK(status == (i == 5 ? -EINVAL : 0) && sigward_map_close(map) == 0);
     }
-    void *own = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(sigward_map_adopt(own, 2 * PAGE, fd, 0, &map) == 0);
-    refuses(map, 4 * PAGE, -EINVAL);
-    CHECK(sigward_map_close(map) == 0);
     int memory = (int)syscall(SYS_memfd_create, "sealed", 2 /* MFD_ALLOW_SEALING */);
     CHECK(ftruncate(memory, PAGE) == 0 && fcntl(memory, F_ADD_SEALS, F_SEAL_GROW) == 0);
     CHECK(sigward_map_fd(memory, OPTIONS(.writable = 1, .capacity = GIB), &map) == 0);

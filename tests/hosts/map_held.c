@@ -33,16 +33,29 @@ static void *reader(void *unused) {
 static pthread_t thread;
 static struct seccomp_notif held;
 
-/* Comes back when the reader's handler stands at its mmap. The mapping is the host's own, so it outlives the map. */
-static void hold(void) {
-    int file = nameless(LOST_LENGTH);
-    void *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, file, 0);
-    CHECK(sigward_map_adopt(data, LOST_LENGTH, file, 0, &map) == 0 && ftruncate(file, PAGE) == 0);
-    lost = (unsigned char *)data + 3 * PAGE;
+/* Comes back when the reader's handler stands at its mmap, which begins at `first`. */
+static void hold_at(const volatile unsigned char *first) {
     CHECK(pthread_create(&thread, NULL, reader, NULL) == 0);
     while (__atomic_load_n(&listener, __ATOMIC_ACQUIRE) < 0) sched_yield();
     CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &held) == 0);
-    WARD_CHECK(held.data.args[0] == (uint64_t)(uintptr_t)data + PAGE);
+    WARD_CHECK(held.data.args[0] == (uint64_t)(uintptr_t)first);
+}
+
+static void hold(void) {
+    map = lose();
+    lost = bytes(map) + 3 * PAGE;
+    hold_at(bytes(map) + PAGE);
+}
+
+/* The mapping is the host's own, so it outlives its guard. */
+static sigward_adopted *hold_adopted(void) {
+    int file = nameless(LOST_LENGTH);
+    unsigned char *data = mmap(NULL, LOST_LENGTH, PROT_READ, MAP_SHARED, file, 0);
+    sigward_adopted *adopted = adopt(data, LOST_LENGTH, file, 0);
+    CHECK(ftruncate(file, PAGE) == 0);
+    lost = data + 3 * PAGE;
+    hold_at(lost);
+    return adopted;
 }
 
 static void let_go(void) {
@@ -54,9 +67,8 @@ static void let_go(void) {
 
 static volatile int closed;
 
-static void *close_map(void *unused) {
-    (void)unused;
-    CHECK(sigward_map_close(map) == 0);
+static void *close_adopted(void *adopted) {
+    CHECK(sigward_adopted_close(adopted) == 0);
     closed = 1;
     return NULL;
 }
@@ -64,8 +76,8 @@ static void *close_map(void *unused) {
 static void closing(long unused) {
     pthread_t closer;
     (void)unused;
-    hold();
-    CHECK(pthread_create(&closer, NULL, close_map, NULL) == 0);
+    sigward_adopted *adopted = hold_adopted();
+    CHECK(pthread_create(&closer, NULL, close_adopted, adopted) == 0);
     usleep(200000);
     CHECK(!closed); /* now its owner would unmap it, and others come to the addresses */
     let_go();

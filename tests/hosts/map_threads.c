@@ -223,13 +223,12 @@ static void changing_hands(void) {
     place = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, pattern, 0);
     for (uintptr_t i = 0; i < 2; i++) in_thread(&threads[i], read_place, (void *)i);
     for (int i = 0; i < ROUNDS; i++) {
-        sigward_map *map = NULL;
         CHECK(mmap(place, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, lost, 0) == place);
-        CHECK(sigward_map_adopt(place, LENGTH, lost, 0, &map) == 0);
-        /* The word is there before the patch: closing now meets a handler at work, as often as can be. */
-        for (unsigned spin = 1; poison(map) == INTACT; spin++)
+        sigward_adopted *adopted = adopt(place, LENGTH, lost, 0);
+        /* The loss is told before the patch: closing now meets a handler at work, as often as can be. */
+        for (unsigned spin = 1; loss_at(adopted) == INTACT; spin++)
             if (spin % 1000 == 0) sched_yield();
-        CHECK(sigward_map_close(map) == 0);
+        CHECK(sigward_adopted_close(adopted) == 0);
         /* From here on no handler may put anything there. */
         CHECK(mmap(place, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, pattern, 0) == place);
         only_pattern();

@@ -51,12 +51,21 @@ static inline int sigward_map_open(const char *path, const sigward_map_options *
     close(fd);
     return status;
 }
-static inline int sigward_map_adopt(void *at, size_t len, int fd, off_t offset, sigward_map **out) {
-    (void)fd, (void)offset;
-    *out = malloc(sizeof **out);
-    **out = (sigward_map){.data = at, .len = len, .fd = -1};
-    return 0;
+typedef struct sigward_adopted { int unused; } sigward_adopted;
+static inline int sigward_adopt_file(const char *path, sigward_adopted **out) { return (void)path, *out = NULL, 0; }
+static inline int sigward_adopt_range(const void *at, size_t len, int fd, off_t offset, sigward_adopted **out) {
+    return (void)at, (void)len, (void)fd, (void)offset, *out = NULL, 0;
 }
+static inline int sigward_adopted_count(const sigward_adopted *adopted) { return (void)adopted, 0; }
+static inline int sigward_adopted_status(const sigward_adopted *adopted, sigward_fault *out) {
+    return (void)adopted, (void)out, 0;
+}
+static inline int sigward_adopted_take(sigward_adopted *adopted, sigward_fault *out) { return (void)adopted, (void)out, 0; }
+static inline int sigward_adopted_verify(const sigward_adopted *adopted) { return (void)adopted, 0; }
+static inline int sigward_adopted_sink(sigward_adopted *adopted, uint64_t bytes) { return (void)adopted, (void)bytes, 0; }
+static inline int sigward_adopted_heal(sigward_adopted *adopted) { return (void)adopted, 0; }
+static inline int sigward_adopted_close(sigward_adopted *adopted) { return (void)adopted, 0; }
+static inline int sigward_last_words(int fd) { return (void)fd, 0; }
 static inline const void *sigward_map_data(const sigward_map *map) { return map->data; }
 static inline size_t sigward_map_len(const sigward_map *map) { return map->len; }
 static inline const uint64_t *sigward_map_poison_word(const sigward_map *map) {
@@ -196,6 +205,27 @@ static inline void holds(const sigward_map *map, uint64_t start, uint64_t at, si
     CHECK(copy != NULL && sigward_map_read_at(map, at, copy, len) == (ssize_t)len);
     for (size_t i = 0; i < len; i++) CHECK(copy[i] == content(start + at + i));
     free(copy);
+}
+
+/* ---- mappings of others ---- */
+
+static inline sigward_adopted *adopt(const void *data, size_t len, int fd, uint64_t offset) {
+    sigward_adopted *adopted = NULL;
+    CHECK(data != MAP_FAILED && sigward_adopt_range(data, len, fd, (off_t)offset, &adopted) == 0);
+    return adopted;
+}
+
+/* The lowest lost offset in the file. */
+static inline uint64_t loss_at(const sigward_adopted *adopted) {
+    sigward_fault fault = {.offset = INTACT};
+    return sigward_adopted_status(adopted, &fault) == 1 ? fault.offset : INTACT;
+}
+
+static inline sigward_fault loss_of(const sigward_adopted *adopted) {
+    sigward_fault fault = {0};
+    int lost = sigward_adopted_status(adopted, &fault);
+    WARD_CHECK(lost == 1);
+    return fault;
 }
 
 /* ---- losses ---- */

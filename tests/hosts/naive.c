@@ -40,7 +40,6 @@ struct sigward_map {
     sigward_map_options options;
     char *path;
     int fd;
-    bool adopted;
     pid_t patching; /* NO_GRACE: this process is at it, without the lock */
 };
 static sigward_map *table[TABLE];
@@ -254,20 +253,9 @@ int sigward_map_fd(int fd, const sigward_map_options *options, sigward_map **out
     return opened(fcntl(fd, F_DUPFD_CLOEXEC, 3), NULL, options, out);
 }
 
-int sigward_map_adopt(void *addr, size_t len, int fd, off_t file_offset, sigward_map **out) {
-    sigward_map *map = calloc(1, sizeof *map);
-    *map = (sigward_map){.base = addr, .size = len, .first = (uint64_t)file_offset, .length = len, .adopted = true};
-    map->options.writable = 1; /* who knows */
-    map->options.writable = 1;
-    map->patched = map->poison = UINT64_MAX;
-    map->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
-    *out = map;
-    return table_change(NULL, map);
-}
-
 int sigward_map_close(sigward_map *map) {
     int status = table_change(map, NULL);
-    if (!map->adopted) munmap(map->base, map->size);
+    munmap(map->base, map->size);
     if (map->fd >= 0) close(map->fd);
     free(map->path);
     free(map);

@@ -26,7 +26,6 @@ int sigward_sigbus_guard(void);
 int sigward_read_counters(sigward_counters *out);
 int sigward_map_open(const char *path, const sigward_map_options *options, sigward_map **out);
 int sigward_map_fd(int fd, const sigward_map_options *options, sigward_map **out);
-int sigward_map_adopt(void *addr, size_t len, int fd, off_t file_offset, sigward_map **out);
 int sigward_map_close(sigward_map *map);
 const void *sigward_map_data(const sigward_map *map);
 size_t sigward_map_len(const sigward_map *map);

@@ -123,7 +123,6 @@ struct view {
     struct slot *slot;
     const uint8_t *data;
     uint64_t offset, length; /* in the file, in bytes */
-    void *own;               /* mapped by ourselves, and adopted */
     bool writable, private, no_descriptor;
     atomic_ullong floor; /* the file was never shorter while this was open */
 };

@@ -42,11 +42,9 @@ static void adopt_and_read(struct file *file, const char *path) {
         struct mapped *map = &maps[any((uint64_t)count)];
         read_adopted(map, file, adopted);
         if (turn % 4 == 3) {
-            /* The library maps anew. Nothing is read before we have looked again. */
+            /* The library maps anew. */
             munmap(map->data, map->length);
             if (!map_one(map, file)) *map = maps[--count];
-            int now = sigward_adopted_rescan(adopted);
-            if (now < 0) WRONG(unexpected, "rescan: %s", strerror(-now));
             if (count == 0) break;
         }
         if (turn % 4 == 1 && any(2)) {

@@ -179,7 +179,7 @@ static void tell_area(uintptr_t address) {
         const struct view *view = &soak->views[i];
         if (view->map && address - (uintptr_t)view->data < view->length)
             tell("there", "view %d at %p, %lu bytes, own %p, writable %d, private %d, no_descriptor %d", i,
-                 (const void *)view->data, view->length, view->own, view->writable, view->private, view->no_descriptor);
+                 (const void *)view->data, view->length, view->writable, view->private, view->no_descriptor);
     }
     char line[512];
     FILE *areas = fopen("/proc/self/maps", "re");
@@ -274,24 +274,11 @@ static void sink_write(uint64_t value) {
         if (((uint64_t *)(void *)(team.data + p * PAGE))[own_number] != value) WRONG(lost, "page %lu lost a write", p);
 }
 
-/* Mapped by the library, or by us and adopted. */
-static sigward_map *sink_map(int fd, void **own) {
+static void lead(int fd) {
     sigward_map_options options = {.size = sizeof options, .writable = 1};
     sigward_map *map;
-    *own = NULL;
-    if (any(2)) {
-        MUST(sigward_map_fd(fd, &options, &map) == 0);
-        return map;
-    }
-    *own = mmap(NULL, SINK_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    MUST(*own != MAP_FAILED && sigward_map_adopt(*own, SINK_PAGES * PAGE, fd, 0, &map) == 0);
-    return map;
-}
-
-static void lead(int fd) {
-    void *own;
     fill_whole(fd, SINK_PAGES);
-    sigward_map *map = sink_map(fd, &own);
+    MUST(sigward_map_fd(fd, &options, &map) == 0);
     uint64_t length = any(SINK_PAGES * PAGE);
     MUST(ftruncate(fd, (off_t)length) == 0);
     team.data = (uint8_t *)(uintptr_t)sigward_map_data(map);
@@ -307,7 +294,6 @@ static void lead(int fd) {
     if (team.lost < SINK_PAGES && sigward_map_flush(map) == 0) WRONG(lost, "a flush of lost pages reports success");
     if (lseek(fd, 0, SEEK_END) != (off_t)length) WRONG(lost, "the file has another length after its fault");
     MUST(sigward_map_close(map) == 0);
-    if (own) munmap(own, SINK_PAGES * PAGE);
     COUNT(sinks);
 }
 

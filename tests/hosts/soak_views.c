@@ -47,16 +47,6 @@ void views_lower(struct file *file, uint64_t length) {
 /* What an open may answer while the file is cut under it. */
 static bool excusable(int status) { return status == -ENODATA || status == -ENXIO || status == -EFAULT; }
 
-static int adopt(struct view *view) {
-    view->length = down(atomic_load(&view->file->length), PAGE);
-    if (view->length == 0) return -ENODATA;
-    view->own = mmap(NULL, view->length, PROT_READ, MAP_SHARED, view->file->fd, 0);
-    MUST(view->own != MAP_FAILED);
-    int status = sigward_map_adopt(view->own, view->length, any(4) ? view->file->fd : -1, 0, &view->map);
-    if (status != 0) munmap(view->own, view->length);
-    return status;
-}
-
 static int open_file(struct view *view) {
     struct slot *slot = view->slot;
     sigward_map_options options = {.size = sizeof options};
@@ -86,7 +76,6 @@ static void view_open(struct view *view) {
     view->slot = &soak->slots[any(SLOTS)];
     struct file *file = file_of(view->slot);
     view->offset = 0;
-    view->own = NULL;
     view->writable = view->private = view->no_descriptor = false;
     /* The cutters must find it before the length is read. */
     atomic_store(&view->floor, UINT64_MAX);
@@ -94,15 +83,14 @@ static void view_open(struct view *view) {
     view->file = file;
     atomic_thread_fence(memory_order_seq_cst);
     lower(&view->floor, atomic_load(&file->length));
-    bool adopted = any(6) == 0;
-    int status = adopted ? adopt(view) : open_file(view);
+    int status = open_file(view);
     if (status == 0) {
         view->data = sigward_map_data(view->map);
         view->length = sigward_map_len(view->map);
         COUNT(opens);
         return;
     }
-    if (!excusable(status)) WRONG(unexpected, "%s: %s", adopted ? "adopt" : "open", strerror(-status));
+    if (!excusable(status)) WRONG(unexpected, "open: %s", strerror(-status));
     COUNT(refused);
     view->map = NULL;
     view->file = NULL;
@@ -112,7 +100,6 @@ static void view_open(struct view *view) {
 void view_close(struct view *view) {
     int status = sigward_map_close(view->map);
     if (status != 0) WRONG(unexpected, "close: %s", strerror(-status));
-    if (view->own) munmap(view->own, view->length);
     struct file *file = view->file;
     view->map = NULL;
     view->file = NULL;
@@ -140,7 +127,7 @@ void opener(void) {
 void refresher(void) {
     while (going()) {
         struct view *view = alone();
-        if (view && view->map && !view->own) {
+        if (view && view->map) {
             /* By its name it may become another file's: only where it is still the same is it known. */
             uint64_t before = atomic_load(&view->slot->replaced);
             bool same = before % 2 == 0 && atomic_load(&view->slot->file) == view->file;
@@ -207,7 +194,7 @@ bool view_read(struct view *view, unsigned how) {
         good = lost <= at ? 0 : least(good, lost - at);
     }
     bool excused = sight_judge(&sight, bytes, good, names[how]);
-    if (excused && !view->own && !view->private) {
+    if (excused && !view->private) {
         /* The file ends inside a page that we have read: the map must know that it has changed. */
         int status = sigward_map_verify(view->map);
         COUNT(exempt);

@@ -72,24 +72,26 @@ class Adopted:
 
     def __init__(self, mapped, file):
         self.map = ctypes.c_void_p()
-        result = LIBRARY.sigward_map_adopt(
+        result = LIBRARY.sigward_adopt_range(
             ctypes.c_void_p(address_of(mapped)), ctypes.c_size_t(len(mapped)), file.fileno(), ctypes.c_long(0),
             ctypes.byref(self.map),
         )
         assert result == 0, os.strerror(-result)
+        # Python maps for writing: without a sink the first lost page would be the end.
+        assert LIBRARY.sigward_adopted_sink(self.map, ctypes.c_uint64(16 * LENGTH)) == 0
 
     def status(self):
         fault = Fault()
-        if LIBRARY.sigward_map_status(self.map, ctypes.byref(fault)) == 0:
+        if LIBRARY.sigward_adopted_status(self.map, ctypes.byref(fault)) == 0:
             return "intact"
         kind = "write" if fault.write else "read"
         return f"{CAUSES[fault.cause]} at {fault.offset} of {fault.len_now} by a {kind}"
 
     def heal(self):
-        assert LIBRARY.sigward_map_refresh(self.map) == 0
+        assert LIBRARY.sigward_adopted_heal(self.map) == 0
 
     def close(self):
-        assert LIBRARY.sigward_map_close(self.map) == 0
+        assert LIBRARY.sigward_adopted_close(self.map) == 0
 
 
 def say(*words):

@@ -85,7 +85,7 @@ impl Keeper {
                 return Ok(keeper);
             }
             // SAFETY: null, or zeroed memory that lives for ever.
-            let ours = unsafe { crate::mapping::word_wiped_on_fork().as_ref() };
+            let ours = unsafe { crate::sys::wiped::array::<std::sync::atomic::AtomicU32>(1).as_ref() };
             let ours = ours.ok_or_else(|| Error::system("mmap", last_errno()))?;
             ours.store(1, Ordering::Relaxed);
             let made = Box::into_raw(Box::new(Self { ours, inside: Mutex::default() }));

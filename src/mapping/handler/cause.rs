@@ -156,12 +156,16 @@ fn reserve(_facts: &Facts, _length: u64, _page: &Range<usize>) -> Result<(), c_i
 }
 
 /// Reads the page's first byte from the file: an input/output error shows again.
-#[cfg(target_os = "linux")]
 fn read_byte(facts: &Facts, page: &Range<usize>) -> Result<(), c_int> {
+    read_byte_at(facts.descriptor, file_offset(facts, page))
+}
+
+/// Reads one byte of a file, for the sake of its error.
+#[cfg(target_os = "linux")]
+pub(in crate::mapping) fn read_byte_at(descriptor: c_int, offset: u64) -> Result<(), c_int> {
     let mut byte = 0_u8;
-    let offset = file_offset(facts, page);
     // SAFETY: room for one byte.
-    let read = unsafe { libc::syscall(libc::SYS_pread64, facts.descriptor, &raw mut byte, 1, offset) };
+    let read = unsafe { libc::syscall(libc::SYS_pread64, descriptor, &raw mut byte, 1, offset) };
     if read >= 0 {
         return Ok(());
     }
@@ -173,7 +177,7 @@ fn read_byte(facts: &Facts, page: &Range<usize>) -> Result<(), c_int> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn read_byte(_facts: &Facts, _page: &Range<usize>) -> Result<(), c_int> {
+pub(in crate::mapping) fn read_byte_at(_descriptor: c_int, _offset: u64) -> Result<(), c_int> {
     Ok(())
 }
 
@@ -183,7 +187,7 @@ fn file_offset(facts: &Facts, page: &Range<usize>) -> u64 {
 
 /// Whether the file system has next to nothing left: some keep a little back that files cannot have (xfs: 256 blocks).
 #[cfg(target_os = "linux")]
-fn is_full(descriptor: c_int) -> bool {
+pub(in crate::mapping) fn is_full(descriptor: c_int) -> bool {
     const NEXT_TO_NOTHING: u64 = 4 << 20;
     let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct; a bare system call.
@@ -196,6 +200,6 @@ fn is_full(descriptor: c_int) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_full(_descriptor: c_int) -> bool {
+pub(in crate::mapping) fn is_full(_descriptor: c_int) -> bool {
     false
 }

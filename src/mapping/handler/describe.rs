@@ -2,32 +2,39 @@
 
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
-use crate::mapping::kept;
-use crate::mapping::registry::Facts;
 use crate::observe::in_handler::{describe_moment, link_of, stack_words};
 use crate::observe::{Event, log, ring};
+use std::ffi::{c_char, c_int};
 
-/// Fills in time and thread.
-pub(super) fn complete(fault: &mut Fault, delivered: &Delivered) {
-    let mut moment = Event::blank(libc::SIGBUS);
-    describe_moment(&mut moment);
-    fault.time_ns = moment.time_ns;
-    fault.tid = moment.tid;
-    fault.thread = moment.thread;
+/// Fills in what the delivery says: time, thread, address.
+pub(in crate::mapping) fn complete(fault: &mut Fault, delivered: &Delivered) {
+    moment(fault);
     fault.address = delivered.address as u64;
     fault.write = u32::from(delivered.write == Some(true));
 }
 
-/// Writes the event.
-pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
+/// Fills in time and thread.
+pub(in crate::mapping) fn moment(fault: &mut Fault) {
+    let mut moment = Event::blank(libc::SIGBUS);
+    describe_moment(&mut moment);
+    (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
+}
+
+/// The event of a loss in the file of this descriptor (or -1), inode and path (or null).
+pub(in crate::mapping) fn event(
+    fault: &Fault,
+    delivered: &Delivered,
+    descriptor: c_int,
+    inode: u64,
+    path: *const c_char,
+) -> Event {
     let mut event = Event::blank(libc::SIGBUS);
     event.time_ns = fault.time_ns;
     event.tid = fault.tid;
     event.thread = fault.thread;
-    let own = kept::look(facts).is_some();
-    event.fd = if own { facts.descriptor } else { -1 };
+    event.fd = descriptor;
     event.fd_kind = Event::MAP;
-    event.inode = facts.identity.inode;
+    event.inode = inode;
     event.result = -i64::from(fault.error);
     event.pc = delivered.pc as u64;
     event.stack = stack_words(delivered.stack);
@@ -40,12 +47,17 @@ pub(super) fn report(facts: &Facts, fault: &Fault, delivered: &Delivered) {
     event.len_now = fault.len_now;
     event.cause = fault.cause as u32;
     event.write = fault.write;
-    if facts.path.is_null() && own {
+    if path.is_null() && descriptor >= 0 {
         // Opened by somebody else: the kernel knows the name.
-        event.peer_len = link_of(facts.descriptor, &mut event.peer) as u32;
+        event.peer_len = link_of(descriptor, &mut event.peer) as u32;
     } else {
-        event.set_path(facts.path);
+        event.set_path(path);
     }
-    log::in_handler(&event);
-    ring::push(&event);
+    event
+}
+
+/// Writes it.
+pub(in crate::mapping) fn report(event: &Event) {
+    log::in_handler(event);
+    ring::push(event);
 }

@@ -6,18 +6,17 @@
 //!     └────────────────────── the predecessor gets it as the kernel would have given it ──────┘
 //! ```
 
-pub(super) mod area;
-pub(super) mod backing;
-mod cause;
-mod describe;
+pub(super) mod cause;
+pub(super) mod describe;
 mod patch;
 pub(super) mod present;
-mod progress;
+pub(super) mod progress;
+pub(super) mod zeros;
 
 use super::registry::lock::thread_id;
 use super::registry::pin::pin;
 use super::registry::{Slot, find};
-use super::{copy, spare};
+use super::{adopted, copy, spare};
 use crate::chain::{Delivery, Fault, Verdict};
 use crate::observe::counters;
 use crate::sys::mask::Mask;
@@ -29,7 +28,7 @@ const ADDRESS: c_int = 2;
 /// `BUS_OBJERR`: an object's own error.
 const OBJECT: c_int = 3;
 /// `BUS_MCEERR_AR`: the memory is damaged, action required.
-const MEMORY: c_int = 4;
+pub(super) const MEMORY: c_int = 4;
 
 /// The decision for one delivery.
 pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
@@ -49,12 +48,16 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 /// All signals are blocked before the map is pinned and let in after the pin is given back. So no handler that stands above ours,
 /// or interrupts it, can end this thread, jump out of it, fork or meet the same map while there is something to give back.
 fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
-    if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || find(fault.address).is_none() {
+    let known = || find(fault.address).is_some() || adopted::is_any();
+    if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || !known() {
         return false;
     }
     let signals = Mask::block_all();
-    let settled = pin(|| find(fault.address), Slot::wiped)
-        .is_some_and(|pinned| settle_pinned(pinned.slot, &Met::new(delivery, fault)));
+    let met = Met::new(delivery, fault);
+    let settled = match pin(|| find(fault.address), Slot::wiped) {
+        Some(pinned) => settle_pinned(pinned.slot, &met),
+        None => adopted::settle(&met),
+    };
     signals.restore();
     settled
 }
@@ -73,10 +76,10 @@ fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
 }
 
 /// A fault, and who met it.
-struct Met<'a> {
-    fault: &'a Fault,
+pub(super) struct Met<'a> {
+    pub(super) fault: &'a Fault,
     /// The thread's id.
-    thread: u32,
+    pub(super) thread: u32,
     /// Of the interrupted code's registers.
     sum: u64,
 }

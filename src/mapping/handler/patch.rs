@@ -3,22 +3,21 @@
 //! A patch of a shared map is private memory: what is written there is seen by this process alone and reported by `flush`.
 //! A page is never replaced twice, or what somebody wrote into the first patch would be gone as well.
 
-use super::area::{Reach, reach};
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
-use super::{Fault, Met, backing, cause, describe, is_stuck, spare};
+use super::{Fault, Met, cause, describe, is_stuck, zeros};
+use crate::mapping::kept;
 use crate::mapping::registry::wiped::PatchLock;
 use crate::mapping::registry::{self, Slot};
 use crate::observe::counters;
-use std::ffi::c_int;
 use std::ops::Range;
 
 /// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
 pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
     let delivered = met.fault;
-    let Some(reach) = reach(slot, delivered.address) else { return false };
+    let reach = slot.pages_around(delivered.address);
     if slot.is_patched(delivered.address) {
-        return is_over(slot, met, &reach, held);
+        return is_over(slot, met, held);
     }
     let offset = delivered.address.saturating_sub(slot.facts().data) as u64;
     if slot.is_scattered() && slot.poison().lowest() <= offset && is_there(slot, met) {
@@ -38,22 +37,25 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
             slot.publish(&fault);
             let stuck = pages.is_empty() && is_stuck(met);
             let pages = if stuck { page_of(slot.facts(), delivered.address) } else { pages };
-            let pages = pages.start.max(reach.pages.start)..pages.end.min(reach.pages.end);
+            let pages = pages.start.max(reach.start)..pages.end.min(reach.end);
             if !replace(slot, delivered, &pages, held) {
                 return false;
             }
-            describe::report(slot.facts(), &fault, delivered);
+            let facts = slot.facts();
+            let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
+            let inode = facts.identity.inode;
+            describe::report(&describe::event(&fault, delivered, descriptor, inode, facts.path));
         }
     }
     true
 }
 
 /// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or the page is lost anew (the
-/// patch's memory is damaged, an adopted map's owner has mapped the file there again), and then it is replaced once more.
-fn is_over(slot: &Slot, met: &Met<'_>, reach: &Reach, held: &PatchLock<'_>) -> bool {
+/// patch's memory is damaged), and then it is replaced once more.
+fn is_over(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), met.fault.address);
     let write = met.fault.write.unwrap_or(false);
-    is_there(slot, met) || reach.certain && slot.force(page.start) && map_zeros(slot, &page, write, held)
+    is_there(slot, met) || slot.force(page.start) && map_zeros(slot, &page, write, held)
 }
 
 /// Whether the kernel says that the page can be had, and is believed.
@@ -97,69 +99,17 @@ fn replace_one(slot: &Slot, address: usize, write: bool, held: &PatchLock<'_>) -
     done
 }
 
-/// The kernel has one huge page of zeros for all who only read: 512 pages of a long patch for one page fault, and no memory.
-#[cfg(target_os = "linux")]
-fn share_huge_zeros(protection: c_int, pages: &Range<usize>) {
-    const HUGE: usize = 2 << 20;
-    if pages.len() >= HUGE && protection & libc::PROT_WRITE == 0 {
-        // SAFETY: pages of the patch just made; changes no bytes. A bare system call; a kernel that cannot refuses.
-        unsafe { libc::syscall(libc::SYS_madvise, pages.start, pages.len(), libc::MADV_HUGEPAGE) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn share_huge_zeros(_protection: c_int, _pages: &Range<usize>) {}
-
 /// Whether the map's addresses still lead to it. They do while it is pinned, but for one that was closed by somebody who had waited
-/// for this handler longer than the bound allows: its own pages stay unused for ever then, an adopted map's may be anybody's.
+/// for this handler longer than the bound allows: its pages stay unused for ever then.
 fn is_registered(slot: &Slot, pages: &Range<usize>) -> bool {
     registry::find(pages.start).is_some_and(|found| std::ptr::eq(found, slot))
 }
 
 fn map_zeros(slot: &Slot, pages: &Range<usize>, write: bool, _held: &PatchLock<'_>) -> bool {
-    const ATTEMPTS: usize = 4;
-    let facts = slot.facts();
     // A store that ends here was permitted: the map's rights have been changed since.
-    let protection = facts.protection | if write { libc::PROT_WRITE } else { 0 };
-    let mut kind = libc::MAP_PRIVATE | libc::MAP_FIXED | crate::mapping::NO_RESERVE;
-    let backing = if facts.adopted { backing::descriptor() } else { None };
-    let (mut fd, mut offset) = (-1, 0);
-    if let Some(zero) = backing {
-        (fd, offset) = (zero, backing::offset(facts, pages.start) as libc::off_t);
-    } else {
-        kind |= libc::MAP_ANONYMOUS;
-    }
-    let address = pages.start as *mut libc::c_void;
-    for attempt in 0..ATTEMPTS {
-        if !is_registered(slot, pages) {
-            // Closing has waited for us for too long, and has gone on.
-            return true;
-        }
-        // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
-        let patch = unsafe { libc::mmap(address, pages.len(), protection, kind, fd, offset) };
-        if patch != libc::MAP_FAILED {
-            counters::PATCHES.add();
-            share_huge_zeros(protection, pages);
-            return true;
-        }
-        match std::io::Error::last_os_error().raw_os_error() {
-            // At the process's limit of areas, or beyond RLIMIT_DATA, which counts private writable memory only.
-            Some(libc::ENOMEM) => {
-                let given = spare::give_one_in_handler();
-                let countable = protection & libc::PROT_WRITE != 0 && backing.is_none();
-                if attempt > 0 && countable {
-                    kind ^= libc::MAP_PRIVATE | libc::MAP_SHARED;
-                } else if !given && !countable {
-                    return false;
-                }
-            }
-            // Future mappings are locked (mlockall), and the limit counts these pages twice meanwhile.
-            Some(libc::EAGAIN) => {
-                // SAFETY: pages of the map; changes no bytes.
-                unsafe { libc::munlock(address, pages.len()) };
-            }
-            _ => return false,
-        }
-    }
-    false
+    let protection = slot.facts().protection | if write { libc::PROT_WRITE } else { 0 };
+    // Closing may have waited for us for too long, and have gone on: then there is nothing to do.
+    let still = || is_registered(slot, pages);
+    // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
+    unsafe { zeros::put(pages, protection, None, still) }
 }

@@ -23,7 +23,7 @@ static LAST: [Last; 64] =
     [const { Last { met: AtomicU64::new(0), time: AtomicU64::new(0), times: AtomicU64::new(0) } }; 64];
 
 /// Whether this fault has been answered by "all is well" too often. Signal-safe.
-pub(super) fn is_stuck(met: &Met<'_>) -> bool {
+pub(in crate::mapping) fn is_stuck(met: &Met<'_>) -> bool {
     let Some(last) = LAST.get(met.thread as usize % LAST.len()) else { return false };
     let (this, now) = (met.sum ^ (met.fault.address as u64).rotate_left(32) ^ u64::from(met.thread), now());
     let soon = now.wrapping_sub(last.time.swap(now, Ordering::Relaxed)) < SOON;

@@ -23,7 +23,7 @@ pub(crate) struct Locked<'a>(&'a Lock);
 impl Lock {
     /// A word as a lock.
     #[cfg(not(sigward_loom))]
-    pub(super) fn of(word: &'static AtomicU32) -> &'static Self {
+    pub(crate) fn of(word: &'static AtomicU32) -> &'static Self {
         // SAFETY: the struct is transparent.
         unsafe { &*std::ptr::from_ref(word).cast() }
     }
@@ -34,7 +34,7 @@ impl Lock {
     }
 
     /// Takes it, if nobody has it. Signal-safe.
-    pub(super) fn try_lock(&self, me: u32) -> Option<Locked<'_>> {
+    pub(crate) fn try_lock(&self, me: u32) -> Option<Locked<'_>> {
         // Acquire pairs with the Release of `drop`: what the last holder wrote is seen.
         let free = self.0.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok();
         // (Not `then_some`: a lock that is made and dropped unlocks.)
@@ -69,7 +69,7 @@ impl Lock {
 
     /// Waits for it, at most some hundredths of a second; none if somebody has it still. Signal-safe where no signal can
     /// interrupt a holder.
-    pub(super) fn wait(&self, me: u32) -> Option<Locked<'_>> {
+    pub(crate) fn wait(&self, me: u32) -> Option<Locked<'_>> {
         const SPINS: usize = 100;
         for _ in 0..SPINS {
             if let Some(locked) = self.try_lock(me) {

@@ -13,7 +13,6 @@ pub(crate) mod wiped;
 pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
-use super::handler::area::{keep_no_longer, keep_open};
 use crate::observe::counters::{LEAKED, MAPS};
 use lock::{Lock, Locked};
 use std::ops::Range;
@@ -21,16 +20,12 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use wiped::Wiped;
 
-/// Maps of others among those that are registered.
-static ADOPTED: AtomicU32 = AtomicU32::new(0);
 /// Slots that nobody uses.
 static FREE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Why a range cannot be registered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Some page of it is guarded already.
-    Overlap,
     /// The kernel has no memory for the registry.
     NoMemory,
     /// The addresses are beyond what the table reaches.
@@ -44,36 +39,20 @@ pub(crate) fn registered() -> u64 {
     MAPS.get()
 }
 
-/// Registers a map: from now on faults in it are caught. It may lie over an adopted one that it is the larger successor of:
-/// there is no moment in which neither is found. That one stays to be withdrawn.
-pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'static Slot, Refused> {
+/// Registers a map: from now on faults in it are caught.
+pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
     let range = facts.pages.clone();
     if range.end > table::REACH {
         return Err(Refused::OutOfReach);
     }
     let held = hold()?;
-    let inner = over.map_or(range.end..range.end, |over| over.facts().pages.clone());
-    let sides = [range.start..inner.start, inner.end..range.end];
-    // The kernel has given no two mappings the same address: only one of others can stand there, after its time.
-    let crowded = facts.adopted || ADOPTED.load(Ordering::Relaxed) > 0;
-    while let Some((_, other)) = sides.iter().filter(|_| crowded).find_map(table::any_in) {
-        // (In the table, so registered: its facts are there as long as we hold the lock.)
-        if facts.adopted || !other.facts().adopted {
-            return Err(Refused::Overlap);
-        }
-        // The kernel gave these addresses to a mapping of ours: the other one's owner has unmapped it without telling.
-        table::remove(&other.facts().pages, other);
-    }
     let slot = take_slot(&held).ok_or(Refused::NoMemory)?;
     slot.fill(facts);
-    if !table::insert(&range, slot, over) {
+    if !table::insert(&range, slot, None) {
         give_slot(slot);
         return Err(Refused::NoMemory);
     }
     MAPS.add();
-    if slot.facts().adopted && ADOPTED.fetch_add(1, Ordering::Relaxed) == 0 {
-        keep_open();
-    }
     Ok(slot)
 }
 
@@ -81,10 +60,10 @@ pub(crate) fn register(facts: Facts, over: Option<&'static Slot>) -> Result<&'st
 /// it likes, and calls [`release`].
 ///
 /// False if a handler still is after a second: its file system does not answer, or it was killed in a process that shares our memory.
-/// Then all that the slot knows must stay as long as the process: the descriptor, and, of a map of our own, the addresses.
+/// Then all that the slot knows must stay as long as the process: the descriptor and the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
-    let facts = slot.facts();
-    let out = !facts.adopted && table::remove_own(&facts.pages, slot) || forget(slot, &facts.pages);
+    let pages = &slot.facts().pages;
+    let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
     let quiet = out && wait_until_quiet(slot);
     MAPS.subtract();
     quiet
@@ -117,22 +96,6 @@ pub(crate) fn guarded_in(range: &Range<usize>) -> Option<usize> {
     table::any_in(range).map(|(address, _)| address)
 }
 
-/// The first address in the range that is not guarded.
-pub(crate) fn gap_in(range: &Range<usize>) -> Option<usize> {
-    let _held = hold().ok()?;
-    table::gap_in(range)
-}
-
-/// Takes a part of a map that is still registered out of the table: faults there are not caught any more. False if the registry is
-/// in the middle of a change of this very thread's.
-pub(crate) fn forget(slot: &'static Slot, part: &Range<usize>) -> bool {
-    let Ok(_held) = hold() else { return false };
-    if !table::remove(part, slot) {
-        table::remove(&slot.facts().pages, slot);
-    }
-    true
-}
-
 /// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up there later, and runs again.
 /// False if the registry has no memory: then the map stays registered; or if a handler is at work on it for ever, as in [`withdraw`].
 pub(crate) fn retire(slot: &'static Slot) -> bool {
@@ -161,12 +124,6 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
 pub(crate) fn release(slot: &'static Slot) {
     if !pin::is_quiet(slot.wiped()) {
         return;
-    }
-    if slot.facts().adopted {
-        let Ok(_held) = hold() else { return };
-        if ADOPTED.fetch_sub(1, Ordering::Relaxed) == 1 {
-            keep_no_longer();
-        }
     }
     give_slot(slot);
 }
@@ -227,12 +184,6 @@ struct Held(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>)
 fn hold() -> Result<Held, Refused> {
     let lock = lock_word().ok_or(Refused::NoMemory)?;
     lock.lock().map(Held).ok_or(Refused::Reentered)
-}
-
-/// A word of its own that is 0 again in a forked child; null if the kernel has no memory.
-#[cfg(target_os = "linux")]
-pub(crate) fn word_wiped_on_fork() -> *mut AtomicU32 {
-    crate::sys::wiped::array::<AtomicU32>(1)
 }
 
 /// Where the lock is.

@@ -32,14 +32,8 @@ pub(crate) struct Facts {
     /// `PROT_*` and `MAP_SHARED` or `MAP_PRIVATE`.
     pub(crate) protection: c_int,
     pub(crate) sharing: c_int,
-    /// Somebody else made the mapping and may take it away.
-    pub(crate) adopted: bool,
     /// Nobody's any more, and readable for ever.
     pub(crate) retired: bool,
-    /// For an adopted one: the offset in /dev/zero of its patches, its own alone.
-    pub(crate) patch_offset: u64,
-    /// For an adopted one: how the kernel names its file in /proc/self/maps.
-    pub(crate) area_file: (u64, u64),
     /// What can be replaced: a page, or a huge page.
     pub(crate) granule: usize,
     pub(crate) identity: Identity,

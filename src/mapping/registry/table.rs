@@ -88,15 +88,6 @@ pub(super) fn any_in(range: &Range<usize>) -> Option<(usize, &'static Slot)> {
     })
 }
 
-/// The first page of the range that belongs to no map.
-pub(super) fn gap_in(range: &Range<usize>) -> Option<usize> {
-    if range.is_empty() {
-        return None;
-    }
-    let (node, level) = common(range);
-    search(node, level, range, &|entry| matches!(entry, Content::Empty).then_some(())).map(|(gap, ())| gap)
-}
-
 /// The first entry that `wanted` wants, and where the range meets it.
 fn search<T>(
     node: *const Entry,
@@ -329,11 +320,7 @@ mod tests {
         assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second))));
         // A part of it, out of pieces that are larger than that.
         let part = larger.start + 77 * PAGE..larger.start + 600 * PAGE;
-        assert!(
-            remove(&part, second)
-                && gap_in(&larger) == Some(part.start)
-                && gap_in(&(BASE..larger.end)).is_none()
-        );
+        assert!(remove(&part, second));
         assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second)) != part.contains(&page)));
         assert_eq!(any_in(&part).map(|(page, _)| page), None);
         remove(&larger, second);

@@ -294,7 +294,6 @@ func library() {
 		start := rand.Int63n(pages) * page
 		data, err := syscall.Mmap(int(f.disk.Fd()), start, int(pages*page-start), syscall.PROT_READ, syscall.MAP_SHARED)
 		must(err)
-		rescan(adopted)
 		lost := func() int64 {
 			if fault, lost := adopted.Status(); lost {
 				return fault.Offset
@@ -305,7 +304,6 @@ func library() {
 			readAdopted(f, data, start, lost)
 		}
 		must(syscall.Munmap(data))
-		rescan(adopted)
 		if err := adopted.Heal(); err != nil {
 			wrong(&counts.unexpected, "heal: %v", err)
 		}
@@ -313,10 +311,4 @@ func library() {
 		rest(500)
 	}
 	must(adopted.Close())
-}
-
-func rescan(adopted *sigward.Adopted) {
-	if _, err := adopted.Rescan(); err != nil {
-		wrong(&counts.unexpected, "rescan: %v", err)
-	}
 }

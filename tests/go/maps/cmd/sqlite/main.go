@@ -36,16 +36,16 @@ func run(folder, when string) error {
 	if err := create(path); err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
+	g, err := guard.Adopt(path) // before SQLite has mapped anything
+	if err != nil {
+		return err
+	}
 	db, err := open(path)
 	if err != nil {
 		return err
 	}
-	if err := expect(read(db, guard.Nothing{}, nil), tally{right: rows}); err != nil {
+	if err := expect(read(db, g, nil), tally{right: rows}); err != nil {
 		return fmt.Errorf("intact: %w", err)
-	}
-	g, err := guard.Adopt(path) // after a query: only then has SQLite mapped the file
-	if err != nil {
-		return err
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -70,9 +70,7 @@ func run(folder, when string) error {
 	if err := putBack(path, content); err != nil {
 		return err
 	}
-	// SQLite's map is looked for anew: when it finds its file empty it unmaps it.
-	_, err = g.Rescan()
-	if err := errors.Join(err, g.Heal()); err != nil {
+	if err := g.Heal(); err != nil {
 		return err
 	}
 	if when == "between" { // the connection has seen an empty database, and goes on believing it, mapped or not
@@ -124,16 +122,13 @@ func integrity(db *sql.DB) error {
 
 // again lets the database of a new connection grow until SQLite has made its map longer, and takes its end once more.
 func again(db *sql.DB, g guard.Guard, path string) error {
-	if err := rescan(g); err != nil {
-		return err
-	}
 	if err := fill(db, rows, 2*rows); err != nil {
 		return fmt.Errorf("grow: %w", err)
 	}
 	if err := integrity(db); err != nil {
 		return err
 	}
-	if err := errors.Join(rescan(g), g.Err()); err != nil {
+	if err := g.Err(); err != nil {
 		return err
 	}
 	t := read(db, g, func() error { return os.Truncate(path, kept) })
@@ -142,13 +137,6 @@ func again(db *sql.DB, g guard.Guard, path string) error {
 	}
 	fmt.Println("grown, lost again")
 	return guard.Truncated(g, 0, kept)
-}
-
-func rescan(g guard.Guard) error {
-	if number, err := g.Rescan(); err != nil || number == 0 {
-		return fmt.Errorf("%d maps after Rescan: %v", number, err)
-	}
-	return nil
 }
 
 func text(number int) string { return strings.Repeat(fmt.Sprintf("text of %d.", number), 64) }

@@ -9,17 +9,8 @@ import (
 	sigward "github.com/sigward/sigward/go"
 )
 
-// Adopt guards the one map of the file that the library has made.
-func Adopt(path string) (Guard, error) {
-	a, err := sigward.AdoptFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if a.Count() != 1 {
-		return nil, fmt.Errorf("%d maps of %s, not one", a.Count(), path)
-	}
-	return a, nil
-}
+// Adopt guards every map of the file that the library has made or makes.
+func Adopt(path string) (Guard, error) { return sigward.AdoptFile(path) }
 
 // Truncated wants an error that says what happened to the file: it has least to most bytes now, and nothing below is lost.
 func Truncated(g Guard, least, most int64) error {

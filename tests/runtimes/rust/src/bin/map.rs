@@ -11,17 +11,19 @@ const CUT: usize = 10_000;
 
 #[cfg(feature = "warded")]
 mod guard {
-    use sigward::mapping::Map;
+    use sigward::mapping::{Adopted, adopt_range};
+    use super::LENGTH;
     use std::fs::File;
     use std::os::fd::AsFd as _;
 
-    pub struct Guard(Map);
+    pub struct Guard(Adopted);
 
     impl Guard {
         pub fn over(mapped: &[u8], file: &File) -> Self {
-            // SAFETY: memmap2's map of this file from its beginning; it outlives the guard in every scenario.
-            let map = unsafe { Map::adopt(mapped.as_ptr().cast_mut(), mapped.len(), Some(file.as_fd()), 0) };
-            Self(map.expect("adopt"))
+            let adopted = adopt_range(mapped.as_ptr(), mapped.len(), Some(file.as_fd()), 0).expect("adopt");
+            // For the scenario that writes: without a sink the first lost page would be the end.
+            adopted.sink(LENGTH as u64);
+            Self(adopted)
         }
 
         pub fn status(&self) -> String {
@@ -32,7 +34,7 @@ mod guard {
         }
 
         pub fn heal(&mut self) {
-            self.0.refresh().expect("refresh");
+            self.0.heal().expect("heal");
         }
     }
 

@@ -1,0 +1,55 @@
+//! One line about what the process is about to die of, written inside the handler: on stderr, under the rule of
+//! the log's line, and to a descriptor of the host's choice.
+
+use super::event::Event;
+use super::in_handler::status;
+use super::log;
+use crate::error::Error;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+
+static OFF: AtomicBool = AtomicBool::new(false);
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+/// Device and inode of what it was when it was chosen.
+static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Where last words go besides stderr; -1 is for none at all, stderr included. The descriptor stays the host's: it is
+/// used only while it is what it was now.
+///
+/// Last words come when an adopted file has lost a page of a shared writable mapping
+/// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause. Thread-safe; a forked child goes on as its parent.
+///
+/// # Errors
+/// [`Error::System`] with `EBADF` if `fd` is not open; then nothing has changed.
+pub fn last_words(fd: c_int) -> Result<(), Error> {
+    if fd < 0 {
+        DESCRIPTOR.store(-1, Ordering::Release);
+        OFF.store(true, Ordering::Relaxed);
+        return Ok(());
+    }
+    let Some(file) = status(fd) else { return Err(Error::System(libc::EBADF)) };
+    DESCRIPTOR.store(-1, Ordering::Release);
+    for (word, value) in FILE.iter().zip(file_of(&file)) {
+        word.store(value, Ordering::Relaxed);
+    }
+    OFF.store(false, Ordering::Relaxed);
+    DESCRIPTOR.store(fd, Ordering::Release);
+    Ok(())
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
+fn file_of(status: &libc::stat) -> [u64; 2] {
+    [status.st_dev as u64, status.st_ino as u64]
+}
+
+/// Writes the line for `event`. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn in_handler(event: &Event) {
+    if OFF.load(Ordering::Relaxed) {
+        return;
+    }
+    let fd = DESCRIPTOR.load(Ordering::Acquire);
+    let known = FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
+    let chosen = (fd >= 0 && status(fd).is_some_and(|file| file_of(&file) == known)).then_some(fd);
+    log::last_words(event, chosen);
+}
