@@ -10,6 +10,7 @@ type StatusReport struct {
 type SignalStatus struct {
 	Armed  bool
 	Reason string // why it is not armed, and what to do next; empty if it is
+	Owner  string // file name of the executable or library whose handler the kernel calls; empty for none, or if that is unknown
 }
 
 func (s SignalStatus) String() string {
