@@ -135,13 +135,20 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
     let tried = match rung() {
         // SAFETY: by this function's contract.
         Rung::Flag => unsafe { pwritev2(fd, parts, count) },
-        // SAFETY: by this function's contract.
-        Rung::Message if unsafe { is_empty(parts, count) } => return status(plain()),
-        Rung::Message => {
-            let message = message_of(parts, count);
-            // SAFETY: a message of nothing but the caller's parts.
-            status(unsafe { libc::sendmsg(fd, &raw const message, MSG_NOSIGNAL) })
-        }
+        Rung::Message => match socket_type(fd) {
+            STREAM => {
+                let message = message_of(parts, count);
+                // SAFETY: a message of nothing but the caller's parts.
+                match status(unsafe { libc::sendmsg(fd, &raw const message, MSG_NOSIGNAL) }) {
+                    // Of nothing at all writev(2) says 0 on any socket. Nothing was sent: ask it.
+                    0 | BROKEN | NOT_CONNECTED => NOT_A_SOCKET,
+                    done => done,
+                }
+            }
+            // Of nothing sendmsg(2) makes an empty datagram, and the parts are the kernel's to read.
+            0.. => NOT_A_SOCKET,
+            error => error,
+        },
         Rung::Guard => NOT_A_SOCKET,
     };
     match tried {
@@ -150,14 +157,17 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
     }
 }
 
-/// Whether there is nothing to write: writev(2) then does nothing, but sendmsg(2) an empty datagram.
-///
-/// # Safety
-/// `count` structs at `parts`.
-unsafe fn is_empty(parts: *const iovec, count: c_int) -> bool {
-    // SAFETY: by this function's contract.
-    let parts = unsafe { std::slice::from_raw_parts(parts, count as usize) };
-    parts.iter().all(|part| part.iov_len == 0)
+const STREAM: isize = libc::SOCK_STREAM as isize;
+const BROKEN: isize = -(libc::EPIPE as isize);
+const NOT_CONNECTED: isize = -(libc::ENOTCONN as isize);
+
+/// What kind of socket it is, or a negative errno. Signal-safe.
+fn socket_type(fd: c_int) -> isize {
+    let (mut kind, mut size) = (0_i32, size_of::<i32>() as socklen_t);
+    let room = (&raw mut kind).cast();
+    // SAFETY: room for one number, which `size` says.
+    let asked = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, room, &raw mut size) };
+    if asked < 0 { status(asked as isize) } else { kind as isize }
 }
 
 fn message_of(parts: *const iovec, count: c_int) -> msghdr {
