@@ -52,3 +52,9 @@ fn a_handler_above_may_drop_the_siginfo() {
         run(&prepared("late", link), &["above_with_one_argument"]).lived();
     }
 }
+
+/// Before, the search for Go waited for the dynamic loader under our lock, or in it for ever.
+#[test]
+fn init_in_a_handler_that_interrupts_the_loader_does_not_wait_for_ever() {
+    run(&prepared("late", Link::Archive), &["in_the_loader"]).lived();
+}

@@ -94,8 +94,8 @@ unsafe impl Filled for sigward_sigpipe_report {
 /// maps are looked after.
 ///
 /// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-/// other runtime starts: it looks at what stands there and chains it. In a signal handler it works or, where
-/// the handler interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
+/// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the first call asks
+/// the dynamic loader. After that it works in a handler as well or, where that interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
 /// pending there, as without us.
 ///
 /// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see

@@ -105,15 +105,17 @@ pub fn filter() -> Result<Outcome, Error> {
 }
 
 fn filter_with(replace: bool) -> Result<Outcome, Error> {
-    let found = look_unless_on_top()?;
+    let found = look_if_needed()?;
     let held = chain::lock()?;
     filter_under(&held, found.as_ref(), replace)
 }
 
-/// Looks for Go before the lock is taken, unless there is nothing to do.
-fn look_unless_on_top() -> Result<Option<runtime::Found>, Error> {
-    let on_top = matches!(chain::standing(&WATCH)?, Standing::OnTop { .. });
-    Ok((!on_top).then(runtime::look_for_go))
+/// Looks for Go before the lock is taken, if it may be here: once, and when somebody's handler has come since, as each Go runtime
+/// installs its own. In a handler that interrupted the dynamic loader the search could wait for ever.
+fn look_if_needed() -> Result<Option<runtime::Found>, Error> {
+    let top = Disposition::read(SIGPIPE)?;
+    let stranger = matches!(top.kind(), Kind::Handler { address, .. } if !chain::is_ours(address));
+    Ok((stranger || !runtime::has_looked()).then(runtime::look_for_go))
 }
 
 /// As [`filter`], and a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is
@@ -200,7 +202,7 @@ fn filter_under(held: &Lock, found: Option<&runtime::Found>, replace: bool) -> R
 /// # Ok::<(), sigward::Error>(())
 /// ```
 pub fn ignore() -> Result<Outcome, Error> {
-    let found = look_unless_on_top()?;
+    let found = look_if_needed()?;
     let held = chain::lock()?;
     let top = Disposition::read(SIGPIPE)?;
     let default_behind_us = matches!(
@@ -334,9 +336,11 @@ fn notice(top: &Disposition) {
 pub(crate) fn ensure_on_top() -> Result<(), Error> {
     match POLICY.load(Ordering::Relaxed) {
         FILTER => {
-            let found = runtime::look_for_go();
+            let found = look_if_needed()?;
             let held = chain::lock()?;
-            runtime::remember(&held, &found);
+            if let Some(found) = &found {
+                runtime::remember(&held, found);
+            }
             let top = Disposition::read(SIGPIPE)?;
             notice(&top);
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {

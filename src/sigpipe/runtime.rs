@@ -80,6 +80,14 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
     if TEXT.add(low, high) { Ok(()) } else { Err(Error::NoEntryPoint) }
 }
 
+/// This process, or one that forked it, has looked.
+static LOOKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`look_for_go`] was called before. Signal-safe.
+pub(super) fn has_looked() -> bool {
+    LOOKED.load(Ordering::Relaxed)
+}
+
 /// What [`look_for_go`] has found: the first and the last address of each object.
 pub(super) struct Found {
     objects: [(usize, usize); RUNTIMES],
@@ -94,7 +102,6 @@ pub(super) struct Found {
 /// A forked child believes what its parent saw: another thread of the parent may have held the dynamic
 /// loader's lock, and in the child nobody lets it go.
 pub(super) fn look_for_go() -> Found {
-    static LOOKED: AtomicBool = AtomicBool::new(false);
     let mut found = Found { objects: [(0, 0); RUNTIMES], count: 0 };
     let Some(words) = crate::sys::wiped::words() else { return found };
     let here = words.looked.load(Ordering::Relaxed) != 0;

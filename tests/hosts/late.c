@@ -1,9 +1,12 @@
 /* Libraries that write our rows in the kernel's table: with signal(3), in part, late, again. Each row of the table is a child. */
 #include "host.h"
 #include <alloca.h>
+#include <link.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/time.h>
 
 static int failing_write(void) {
     int fd = broken_pipe();
@@ -234,10 +237,47 @@ static void above_with_one_argument(void) {
     }
 }
 
+#ifndef BARE
+/* ---- from a handler that interrupts the dynamic loader, while another thread changes the policy ---- */
+
+static atomic_int stop;
+
+static void *changing(void *unused) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    while (!stop) CHECK(sigward_sigpipe_restore() == 0 && sigward_sigpipe_filter() == 0);
+    return unused;
+}
+
+static void initialising(int signal) {
+    (void)signal, calls++;
+    int status = sigward_init(NULL);
+    CHECK(status == 0 || status == -EDEADLK);
+}
+
+static int nothing(struct dl_phdr_info *object, size_t size, void *data) { return (void)object, (void)size, data != NULL; }
+
+static void in_the_loader(void) {
+    CHECK(ward() == 0);
+    struct sigaction action = {.sa_handler = initialising, .sa_flags = SA_RESTART};
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, changing, NULL) == 0);
+    struct itimerval often = {.it_interval = {.tv_usec = 200}, .it_value = {.tv_usec = 200}};
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    while (calls < 500) dl_iterate_phdr(nothing, NULL);
+    often = (struct itimerval){0};
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    stop = 1;
+    pthread_join(thread, NULL);
+}
+#endif
+
 SCENARIOS({"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
           {"in_part", in_part}, {"rearmed", rearmed}, {"jumps_deeper", jumps_deeper},
           {"above_with_one_argument", above_with_one_argument},
 #ifndef BARE
-          {"late", late}, {"replaced_ignore", replaced_ignore},
+          {"late", late}, {"replaced_ignore", replaced_ignore}, {"in_the_loader", in_the_loader},
 #endif
 )
