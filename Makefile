@@ -13,6 +13,9 @@ CC      ?= cc
 arch    := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 target  := $(or $(CARGO_TARGET_DIR),target)
 archive := go/lib/linux_$(arch)/libsigward.a
+# Apart from the others: the archive with the constructors, and the one without that is installed.
+early   := $(target)/early
+plain   := $(target)/isolated/libsigward.a
 sources := $(shell find src capi -name '*.rs') build.rs Cargo.toml capi/Cargo.toml Cargo.lock
 
 .PHONY: help
@@ -40,9 +43,16 @@ $(target)/release/libsigward.a: $(sources)
 	$(CARGO) build --release -p sigward-capi
 	@touch $@
 
+$(plain): $(target)/release/libsigward.a scripts/isolate-archive
+	scripts/isolate-archive $< $@ 'sigward_*'
+
+$(early)/release/libsigward.a: $(sources)
+	$(CARGO) build --release -p sigward-capi --features early --target-dir $(early)
+	@touch $@
+
 .PHONY: archive
 archive: $(archive)
-$(archive): $(target)/release/libsigward.a scripts/isolate-archive
+$(archive): $(early)/release/libsigward.a scripts/isolate-archive
 	scripts/isolate-archive $< $@ 'sigward_*'
 	@echo '/* Beside libsigward.a: tells the Go package that the archive is here. */' > $(@D)/archive.h
 	@# Go does not look into archives: a Go file that changes with it makes programs be linked anew.
@@ -62,10 +72,10 @@ soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
 to      := $(DESTDIR)$(PREFIX)
 
 .PHONY: install
-install: tools $(archive)
+install: tools $(plain)
 	install -d '$(to)/include' '$(to)/lib/pkgconfig'
 	install -m 644 include/sigward.h include/sigward.hpp '$(to)/include/'
-	install -m 644 $(archive) '$(to)/lib/libsigward.a'
+	install -m 644 $(plain) '$(to)/lib/libsigward.a'
 	install -m 755 $(target)/release/libsigward.so '$(to)/lib/libsigward.so.$(version)'
 	ln -sf libsigward.so.$(version) '$(to)/lib/$(soname)'
 	ln -sf $(soname) '$(to)/lib/libsigward.so'
@@ -114,8 +124,9 @@ test-model:
 	RUSTFLAGS='--cfg sigward_loom' $(CARGO) test --lib --target-dir $(target)/model model
 
 .PHONY: test-archive
-test-archive: $(archive)
+test-archive: $(archive) $(plain)
 	scripts/check-archive $(archive)
+	CONSTRUCTORS=no scripts/check-archive $(plain)
 
 .PHONY: test-go
 test-go: $(archive)
@@ -135,7 +146,7 @@ test-signals:
 	tests/signals/run
 
 .PHONY: test-install
-test-install: $(archive)
+test-install:
 	tests/install
 
 .PHONY: test-example

@@ -1,5 +1,5 @@
-//! What cargo does not know about a C library: its SONAME, the versions of its symbols, and that it may never
-//! be unmapped.
+//! What cargo does not know about a C library: its SONAME, the versions of its symbols, what the loader calls,
+//! and that it may never be unmapped.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ fn main() {
             if os == "linux" {
                 version_symbols();
             }
+            // Called when it is loaded: LD_PRELOAD with SIGWARD=filter. The static library has no such thing.
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-init,sigward_preloaded");
         }
         "macos" | "ios" => {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsigward.0.dylib");

@@ -52,6 +52,8 @@ pub mod io;
 pub mod log;
 pub mod mapping;
 pub mod observe;
+#[cfg(all(feature = "capi", target_os = "linux"))]
+mod preload;
 pub mod reloading;
 #[cfg(feature = "signal-hook")]
 pub mod signals;

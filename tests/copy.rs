@@ -4,7 +4,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, Run, library, prepared, run};
+use support::{Link, Run, library, prepared, run, run_command};
 
 const SIGBUS: i32 = libc::SIGBUS;
 const SIGSEGV: i32 = libc::SIGSEGV;
@@ -38,6 +38,25 @@ fn one_copy_behind_the_end_of_a_file() {
     for link in [Link::Archive, Link::Shared, Link::Static] {
         assert_eq!(run(&prepared("copy", link), &["copy_bus"]).lived().out, "1000\n", "{link:?}");
     }
+}
+
+/// Nobody has taken the seat, and the copy takes none (`tests/arming.rs`).
+#[test]
+fn without_the_seat_the_kernel_copies_as_exactly() {
+    let unguarded = |scenario: &str| {
+        let mut command = Command::new(prepared("copy", Link::Archive));
+        command.arg(scenario).env("UNGUARDED", "1");
+        run_command(command)
+    };
+    for scenario in ["bus", "nothing_to_copy", "in_handler"] {
+        unguarded(scenario).lived();
+    }
+    for scenario in ["copy_bus", "after_fork"] {
+        assert_eq!(unguarded(scenario).lived().out, "1000\n");
+    }
+    // As memcpy: the copy is for what SIGBUS says.
+    unguarded("copy_segv").died_of(SIGSEGV);
+    unguarded("other_bus").died_of(SIGBUS);
 }
 
 #[test]

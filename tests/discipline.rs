@@ -3,7 +3,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, Scratch, both, host, library, run, run_command};
+use support::{Link, Scratch, both, host, run, run_command};
 
 // ---- 7. handler discipline ----
 
@@ -61,12 +61,4 @@ fn the_init_process_of_a_namespace_lives_as_without_us() {
         unshare.arg(host("faithful", link)).arg("init_process");
         assert_eq!(run_command(unshare).lived().out, "lived\n", "{link:?}");
     }
-}
-
-// ---- 3. never unmapped ----
-
-#[test]
-fn dlclose_does_not_take_the_handler_away() {
-    let library = library("release").join("libsigward.so");
-    run(&host("unload", Link::Bare), &[library.to_str().unwrap()]).lived();
 }

@@ -89,20 +89,6 @@ fn being_overwritten_is_noticed_and_mended() {
 }
 
 #[test]
-fn the_constructor_guards_before_main_however_it_is_linked() {
-    for link in [Link::Archive, Link::DebugArchive, Link::Static, Link::Shared, Link::Bare] {
-        let mut command = Command::new(host("policy", link));
-        command.arg("constructor").env("EARLY", "1");
-        let run = run_command(command);
-        if link == Link::Bare {
-            run.died_of(SIGPIPE);
-        } else {
-            assert_eq!(run.lived().out, "lived\n", "{link:?}");
-        }
-    }
-}
-
-#[test]
 fn children_start_as_if_we_were_not_there() {
     let (bare, warded) = both("policy", "children");
     assert_eq!(bare.lived().out, warded.lived().out);

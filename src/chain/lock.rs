@@ -20,6 +20,8 @@ pub(crate) struct Lock {
 /// [`Error::Reentered`] if this very thread holds it: we are in a handler that interrupted the holder.
 /// [`Error::System`] (ENOMEM) if the kernel has no memory for the word.
 pub(crate) fn lock() -> Result<Lock, Error> {
+    // Who changes seats may take one. Before the lock: this may wait for the loader's.
+    crate::sys::pin::object();
     let word = &wiped::words().ok_or(Error::System(libc::ENOMEM))?.seats;
     let me = thread_id();
     loop {

@@ -20,6 +20,11 @@ pub const SIGWARD_LOG_STDERR: u32 = 1;
 /// step, so that children start with SIG_DFL. What is no echo is ignored as before. With SIGWARD_SIGPIPE_FILTER only.
 pub const SIGWARD_REPLACE_IGNORE: u32 = 2;
 
+/// Flag: SIGPIPEs of writes to a stdout or stderr that is a pipe end in our handler as well. Without it they go to whoever had
+/// SIGPIPE before us, so that `prog | head` ends as every filter does; a socket there is a peer like any other. Where the
+/// processor hides the descriptor (aarch64) they end in our handler.
+pub const SIGWARD_SWALLOW_STDIO: u32 = 4;
+
 /// Options of sigward_init. Set all to zero, then size.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -28,7 +33,7 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero, or of SIGWARD_LOG_STDERR and SIGWARD_REPLACE_IGNORE what is wanted, added up.
+    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE and SIGWARD_SWALLOW_STDIO what is wanted, added up.
     pub flags: u32,
 }
 
@@ -108,7 +113,7 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
         Ok(options) => options,
         Err(error) => return map_code(Err(error)),
     };
-    if options.flags & !(SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE) != 0 {
+    if options.flags & !(SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO) != 0 {
         return code(Err(Error::InvalidArgument));
     }
     let replace = options.flags & SIGWARD_REPLACE_IGNORE != 0;
@@ -123,6 +128,9 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     let status = code(crate::init_with(sigpipe).map(drop));
     if status == 0 && options.flags & SIGWARD_LOG_STDERR != 0 {
         crate::observe::log_to_stderr(true);
+    }
+    if status == 0 && options.flags & SIGWARD_SWALLOW_STDIO != 0 {
+        sigpipe::swallow_stdio(true);
     }
     status
 }

@@ -22,6 +22,7 @@ mod handler;
 mod policy;
 pub(crate) mod quiet;
 pub(crate) mod runtime;
+mod stdio;
 
 pub(crate) use guard::GuardState;
 pub use guard::ThreadGuard;
@@ -40,6 +41,7 @@ pub use policy::{
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use quiet::QuietThread;
+pub use stdio::swallow_stdio;
 
 /// Whether this system shows a handler what a system call has returned.
 pub(crate) fn is_supported() -> bool {

@@ -249,6 +249,7 @@ pub fn restore() -> Result<(), Error> {
         OUR_IGNORE.store(false, Ordering::Relaxed);
     }
     chain::leave(&held, &WATCH)?;
+    super::swallow_stdio(false);
     POLICY.store(NOTHING, Ordering::Relaxed);
     Ok(())
 }

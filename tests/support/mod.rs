@@ -29,6 +29,8 @@ pub enum Link {
     Static,
     /// `libsigward.so`.
     Shared,
+    /// The archive with the constructors, as Go links it.
+    Early,
 }
 
 pub fn root() -> &'static Path {
@@ -55,11 +57,33 @@ pub fn library(profile: &str) -> PathBuf {
     target().join(profile)
 }
 
+/// The C library with the constructors; `make archive` builds it in the same place.
+fn early_library() -> PathBuf {
+    let target = target().join("early");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "sigward-capi",
+        "--features",
+        "early",
+        "--target-dir",
+    ]);
+    assert!(cargo.arg(&target).current_dir(root()).status().expect("cargo runs").success(), "it builds");
+    target.join("release")
+}
+
 /// Compiles `tests/hosts/NAME.c` and returns the program.
 pub fn host(name: &str, link: Link) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let profile = if link == Link::DebugArchive { "debug" } else { "release" };
-    let libraries = if link == Link::Bare { PathBuf::new() } else { library(profile) };
+    let libraries = match link {
+        Link::Bare => PathBuf::new(),
+        Link::Early => early_library(),
+        _ => library(profile),
+    };
     let _one_at_a_time = BUILDING.lock();
     let folder = target().join("hosts");
     std::fs::create_dir_all(&folder).expect("target is writable");
@@ -70,7 +94,7 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&program);
     match link {
         Link::Bare => drop(cc.arg("-DBARE")),
-        Link::Archive | Link::DebugArchive => drop(cc.arg(libraries.join("libsigward.a"))),
+        Link::Archive | Link::DebugArchive | Link::Early => drop(cc.arg(libraries.join("libsigward.a"))),
         Link::Static => drop(cc.arg("-static").arg(libraries.join("libsigward.a"))),
         Link::Shared => {
             // The program asks for the SONAME: give it that name beside the library.

@@ -4,9 +4,13 @@
 //! lies that faults. The copy is written in assembly, with a table of the instructions that may fault; a SIGBUS of one of
 //! them ends in our handler, which lets the copy finish what is good and return the count (`in_handler`).
 //!
+//! Without the seat for SIGBUS the kernel copies (`by_kernel`): the copy takes none by itself.
+//!
 //! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until [`try_copy_segv`] was called: a
 //! JVM's null checks and a crash reporter's reports are theirs.
 
+#[cfg(target_os = "linux")]
+mod by_kernel;
 pub(crate) mod in_handler;
 
 // How the processor copies, and what its registers mean meanwhile.
@@ -48,7 +52,7 @@ macro_rules! name {
 #[allow(unused_imports, reason = "as above")]
 use name;
 
-/// 0 until the seat for SIGBUS was taken, then how this processor copies best.
+/// 0 until a copy found the seat for SIGBUS taken, then how this processor copies best.
 ///
 /// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
@@ -62,14 +66,17 @@ static SEGV: Watch = Watch { signal: libc::SIGSEGV, decide: in_handler::decide, 
 /// that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0 if a pointer is null, `len` is 0 or above
 /// `isize::MAX`.
 ///
-/// The first call takes the seat for SIGBUS ([`crate::mapping::guard`]) and looks at the processor. All later ones are
-/// signal-safe, thread-safe and work in a forked child; the first one is not for signal handlers. In a thread that has
-/// SIGBUS blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
-/// ([`crate::mapping::thread_check`] tells).
+/// Nothing of the process is changed by it. Where the seat for SIGBUS was taken ([`crate::init`],
+/// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel copies
+/// (process_vm_readv(2)): some 30 times slower for short copies.
+///
+/// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS blocked, as a handler for
+/// SIGBUS has, the kernel ends the process at a fault ([`crate::mapping::thread_check`] tells).
 ///
 /// # Errors
-/// As [`crate::mapping::guard`], and [`Error::Unsupported`] on other systems than Linux and other processors than x86-64
-/// and aarch64. Then nothing was copied.
+/// [`Error::Unsupported`] on other systems than Linux and other processors than x86-64 and aarch64; without the seat,
+/// [`Error::System`] where process_vm_readv(2) is refused (seccomp): take the seat. Then nothing was copied, or what
+/// came over before.
 ///
 /// # Safety
 /// Whatever can be read at `src` for `len` bytes may be read, and whatever can be written at `dst` may be written; the two
@@ -89,28 +96,38 @@ static SEGV: Watch = Watch { signal: libc::SIGSEGV, decide: in_handler::decide, 
 /// memcpy(3), mmap(2): SIGBUS; sigaction(2): SA_SIGINFO.
 #[inline]
 pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
-    let mut way = WAY.load(Ordering::Relaxed);
-    if way == 0 {
-        way = prepare()?;
-    }
+    let way = WAY.load(Ordering::Relaxed);
     if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
         return Ok(0);
+    }
+    if way == 0 {
+        // SAFETY: by this function's contract.
+        return unsafe { first_or_without_seat(dst, src, len) };
     }
     // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
     Ok(unsafe { processor::copy(dst, src, len, way) })
 }
 
+/// # Safety
+/// As [`try_copy`].
 #[cold]
 #[inline(never)]
-fn prepare() -> Result<usize, Error> {
-    let _whole = crate::sys::cancel::Uncancelled::enter();
+unsafe fn first_or_without_seat(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
     let way = processor::way();
     if way == 0 {
         return Err(Error::Unsupported);
     }
-    crate::mapping::guard()?;
-    WAY.store(way, Ordering::Relaxed);
-    Ok(way)
+    // SAFETY: by the caller's contract.
+    let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
+    if crate::mapping::is_guarding() {
+        WAY.store(way, Ordering::Relaxed);
+        return Ok(copy(dst, src, len));
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: by this function's contract.
+    return unsafe { by_kernel::copy(dst, src, len, copy) };
+    #[cfg(not(target_os = "linux"))]
+    Err(Error::Unsupported)
 }
 
 /// From how many bytes on `rep movsb` is the quickest.
@@ -119,7 +136,7 @@ pub(crate) fn repeats_from() -> usize {
     processor::string_from()
 }
 
-/// The seat for SIGBUS was left: the next copy takes it again.
+/// The seat for SIGBUS was left: the next copy looks again.
 pub(crate) fn seat_was_left() {
     WAY.store(0, Ordering::Relaxed);
 }

@@ -4,7 +4,7 @@ mod calls;
 mod describe;
 mod echo;
 
-use super::{quiet, runtime};
+use super::{quiet, runtime, stdio};
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring};
 use crate::sys::wiped;
@@ -23,6 +23,8 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };
     }
     match find_echo(delivery) {
+        // As if it were no echo: `prog | head` ends.
+        Some(echo) if !is_quiet(&echo) && stdio::is_the_predecessors(echo.fd()) => leave_to_runtime(delivery),
         Some(echo) if is_quiet(&echo) || !belongs_to_predecessor(delivery, &echo) => {
             counters::SWALLOWED.add();
             let event = describe::event(&echo);

@@ -1,0 +1,141 @@
+//! The way in for a program that cannot be built anew: `LD_PRELOAD=libsigward.so SIGWARD=filter program`.
+//!
+//! `libsigward.so` has one function that the loader calls (`DT_INIT`, capi/build.rs). Without `SIGWARD` in the environment
+//! it does nothing, so that linking and loading change nothing. The words of `SIGWARD` are separated by commas:
+//!
+//! | word | what it does |
+//! |---|---|
+//! | `filter` | [`crate::sigpipe::filter`] |
+//! | `ignore` | [`crate::sigpipe::ignore`] |
+//! | `stdio` | also swallows where descriptor 1 or 2 is a pipe: [`crate::sigpipe::swallow_stdio`] |
+//! | `explain` | one line on stderr for each swallowed signal; reserved for more |
+//! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
+//!
+//! Other words mean nothing. Without `inherit` the library takes itself out of what children see: `SIGWARD`, and its own
+//! entry of `LD_PRELOAD`. Both are changed where they lie, so that runtimes that keep the environment that `main` was
+//! given (shells) see it as well. A program that runs with others' privileges (`AT_SECURE`) is left alone.
+
+use crate::sigpipe;
+use std::ffi::{CStr, c_char};
+
+/// Does what `SIGWARD` says. Called once, by the loader, before `main`.
+pub(crate) fn from_environment() {
+    // SAFETY: asks for a number.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        return;
+    }
+    let Some(value) = variable(c"SIGWARD") else { return };
+    // SAFETY: a terminated string of the environment, which nobody changes before `main`.
+    let words = unsafe { CStr::from_ptr(value) }.to_bytes();
+    let says = |wanted: &[u8]| words.split(|byte| *byte == b',').any(|word| word == wanted);
+    let [filter, ignore, stdio] = [says(b"filter"), says(b"ignore"), says(b"stdio")];
+    let [explain, inherit] = [says(b"explain"), says(b"inherit")];
+    if !inherit && (filter || ignore || stdio || explain) {
+        hide();
+    }
+    if explain {
+        crate::observe::log_to_stderr(true);
+    }
+    sigpipe::swallow_stdio(stdio);
+    // Refused (seccomp): then the program runs as without us.
+    let _ = match (filter, ignore) {
+        (_, true) => sigpipe::ignore(),
+        (true, false) => sigpipe::filter(),
+        (false, false) => Ok(sigpipe::Outcome::Untouched),
+    };
+}
+
+fn variable(name: &CStr) -> Option<*mut c_char> {
+    // SAFETY: a terminated name.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    (!value.is_null()).then_some(value)
+}
+
+/// Takes `SIGWARD` and our entry of `LD_PRELOAD` out of the environment.
+fn hide() {
+    // SAFETY: a terminated name; there are no other threads of the program yet.
+    unsafe { libc::unsetenv(c"SIGWARD".as_ptr()) };
+    let (Some(own), Some(value)) = (crate::sys::pin::own_name(), variable(c"LD_PRELOAD")) else { return };
+    // SAFETY: a terminated string.
+    let length = unsafe { CStr::from_ptr(value) }.to_bytes().len();
+    // SAFETY: the environment is the process's own memory, and writable; nobody else looks at it before `main`.
+    let list = unsafe { std::slice::from_raw_parts_mut(value.cast::<u8>(), length) };
+    let kept = without(list, |entry| is_same(entry, own));
+    if kept == 0 {
+        // SAFETY: as above.
+        unsafe { libc::unsetenv(c"LD_PRELOAD".as_ptr()) };
+    } else if kept < length {
+        // SAFETY: within the string.
+        let end = unsafe { value.add(kept) };
+        // SAFETY: as above.
+        unsafe { end.write(0) };
+    }
+}
+
+/// Removes the entries that are `ours` from a list that spaces and colons separate. Returns the list's new length.
+fn without(list: &mut [u8], ours: impl Fn(&[u8]) -> bool) -> usize {
+    let is_separator = |byte: &u8| matches!(byte, b' ' | b':');
+    let (mut kept, mut at) = (0, 0);
+    while at < list.len() {
+        let rest = &list[at..];
+        let length = rest.iter().position(is_separator).unwrap_or(rest.len());
+        let next = (at + length + 1).min(list.len());
+        if length > 0 && !ours(&rest[..length]) {
+            // The separator before it; a list's first entry has none.
+            let start = if kept == 0 { at } else { at - 1 };
+            list.copy_within(start..at + length, kept);
+            kept += at + length - start;
+        }
+        at = next;
+    }
+    kept
+}
+
+/// Whether an entry of `LD_PRELOAD` is the file of this name: the same name, or the same file by another name. One without
+/// a slash was searched for.
+fn is_same(entry: &[u8], own: &CStr) -> bool {
+    let name = own.to_bytes();
+    if entry == name || !entry.contains(&b'/') && name.rsplit(|byte| *byte == b'/').next() == Some(entry) {
+        return true;
+    }
+    let mut path = [0_u8; libc::PATH_MAX as usize];
+    let Some(room) = path.get_mut(..entry.len()).filter(|room| room.len() < libc::PATH_MAX as usize) else {
+        return false;
+    };
+    room.copy_from_slice(entry);
+    let [entry, own] = [path.as_ptr().cast(), own.as_ptr()].map(file);
+    entry.is_some() && entry == own
+}
+
+fn file(path: *const c_char) -> Option<(libc::dev_t, libc::ino_t)> {
+    let mut found = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a terminated path, and room for the answer.
+    let status = unsafe { libc::stat(path, found.as_mut_ptr()) };
+    // SAFETY: numbers, zero or filled.
+    let found = unsafe { found.assume_init() };
+    (status == 0).then_some((found.st_dev, found.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn only_our_entries_are_taken_out_of_the_list() {
+        for (list, left) in [
+            ("us", ""),
+            ("us:other", "other"),
+            ("other us", "other"),
+            ("one:us two", "one two"),
+            ("us:us", ""),
+            (" us", ""),
+            ("one::two", "one:two"),
+            ("one two ", "one two"),
+            ("", ""),
+        ] {
+            let mut bytes = list.as_bytes().to_vec();
+            let length = without(&mut bytes, |entry| entry == b"us");
+            assert_eq!(std::str::from_utf8(&bytes[..length]), Ok(left), "{list:?}");
+        }
+    }
+}
