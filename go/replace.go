@@ -14,7 +14,7 @@ import (
 // names is replaced. Other hard links to the old file keep the old contents.
 //
 // On failure the old file is untouched and nothing is left behind, except with ErrUnsynced. errors.Is sees that,
-// ErrSourceChanged, ErrNoSpace, and the errno: EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where the owner
+// ErrSourceChanged, ErrNoSpace, and the errno: EFBIG beyond RLIMIT_FSIZE (on Linux without SIGXFSZ), EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where the owner
 // cannot be kept, EBUSY where something is mounted on destination, and whatever open(2) says.
 func ReplaceFile(source, destination string) error {
 	from, errno := openSource(source)
@@ -82,7 +82,7 @@ func CreateReplacement(path string) (*Replacement, error) {
 	return r, nil
 }
 
-// Write writes to the end of what was written; EFBIG beyond RLIMIT_FSIZE, without SIGXFSZ.
+// Write writes to the end of what was written; EFBIG beyond RLIMIT_FSIZE, on Linux without SIGXFSZ.
 func (r *Replacement) Write(p []byte) (n int, err error) {
 	if r.file == nil {
 		return 0, closedError("write", r.path)

@@ -18,8 +18,8 @@ import (
 // with os.ErrClosed after f.Close, os.ErrDeadlineExceeded, and EAGAIN where somebody has made a blocking file
 // non-blocking. It does not close f.
 //
-// A net.Conn needs none of this: Go's writes to it return EPIPE, on every thread, whatever C and Rust do in the
-// process.
+// A net.Conn needs none of this: Go's writes to it return EPIPE, on every thread, unless somebody has put SIG_DFL over the
+// handlers for SIGPIPE (see Status and EnsureOnTop).
 func Writer(f *os.File) io.Writer {
 	info, err := f.Stat()
 	return &writer{f, err == nil && info.Mode().IsRegular()}
