@@ -5,7 +5,6 @@
 //! handler may hold the address for ever. They are used again only over the same predecessor.
 
 use super::disposition::Disposition;
-#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
 use super::handler::{Delivery, Verdict};
 use super::seat::Watch;
 use std::cell::UnsafeCell;
