@@ -47,15 +47,16 @@ func TestChildren(t *testing.T) {
 	forEachKind(t, func(t *testing.T, k kind) { check(t, matrix(t, k), children) })
 }
 
-// `program | head -1`: the program is to die of SIGPIPE, unless it asked for the signal or against it.
+// `program | head -1`: the program is to die of SIGPIPE, unless it asked for the signal or against it. A thread in C that prints there
+// is told as without us, too.
 const pipeline = `
-set-up                | lines
-plain                 | †
-Notify                | E N
-Notify, Reset         | †
-Ignore                | E
-Ignore, Notify, Reset | †
-inherited SIG_IGN     | †
+set-up                | lines | cgo lines | foreign lines
+plain                 | †     | E         | †
+Notify                | E N   | E N       | E N
+Notify, Reset         | †     | E         | †
+Ignore                | E     | E         | E
+Ignore, Notify, Reset | †     | E         | E
+inherited SIG_IGN     | †     | E         | E
 `
 
 func TestPipeIntoHead(t *testing.T) {

@@ -108,7 +108,7 @@ func fate(t *testing.T, program, setup, action string) string {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	var err error
-	if action == "lines" {
+	if strings.HasSuffix(action, "lines") {
 		err = runIntoHead(cmd)
 	} else {
 		err = cmd.Run()

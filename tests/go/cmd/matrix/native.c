@@ -164,6 +164,13 @@ static int write_partly(void) {
     return count > 0 && count < (ssize_t)sizeof megabyte ? EPIPE : 0;
 }
 
+// lines is yes(1) in C: it prints until its reader leaves.
+static int lines(void) {
+    while (puts("a line of C") >= 0) {
+    }
+    return errno;
+}
+
 static int raise_pipe(void) { return raise(SIGPIPE) == 0 ? 0 : errno; }
 static int pthread_kill_pipe(void) { return pthread_kill(pthread_self(), SIGPIPE); }
 static int kill_pipe(void) { return outcome(kill(getpid(), SIGPIPE)); }
@@ -199,6 +206,7 @@ static const struct {
     {"write", write_all},
     {"copy in kernel", copy_in_kernel},
     {"write partly", write_partly},
+    {"lines", lines},
     {"raise", raise_pipe},
     {"pthread_kill", pthread_kill_pipe},
     {"kill", kill_pipe},

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	for _, deed := range []string{"write", "copy in kernel", "write partly"} {
+	for _, deed := range []string{"write", "copy in kernel", "write partly", "lines"} {
 		deed := deed
 		actions["cgo "+deed] = func() (string, error) { return brokenPipe(native(deed, false)) }
 		actions["foreign "+deed] = func() (string, error) { return brokenPipe(native(deed, true)) }
