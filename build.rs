@@ -55,6 +55,41 @@ fn header(name: &str, config: cbindgen::Config, root: &str, sources: &[&str]) {
     for source in sources {
         builder = builder.with_src(format!("{root}/src/{source}.rs"));
     }
-    builder.generate().expect("src/ffi has a C form").write_to_file(std::path::Path::new(&out).join(name));
+    let mut text = Vec::new();
+    builder.generate().expect("src/ffi has a C form").write(&mut text);
+    let text = with_headings(std::str::from_utf8(&text).expect("cbindgen writes text"));
+    std::fs::write(std::path::Path::new(&out).join(name), text).expect("OUT_DIR is writable");
     println!("cargo:rustc-env=SIGWARD_HEADERS={out}");
+}
+
+/// The sections of the manual, each by its first function.
+#[cfg(feature = "header")]
+const SECTIONS: [(&str, &str); 12] = [
+    ("sigward_init", "the process's policy"),
+    ("sigward_rows_save", "the dispositions of all signals"),
+    ("sigward_read_counters", "counters and events"),
+    ("sigward_write", "writers that cannot raise SIGPIPE, and the guard of a thread"),
+    ("sigward_map_open", "guarded maps"),
+    ("sigward_adopt_file", "mappings that others made"),
+    ("sigward_try_copy", "the checked copy"),
+    ("sigward_reserve", "files: reserved blocks, new contents at once"),
+    ("sigward_lease_take", "leases"),
+    ("sigward_log_open", "the append log"),
+    ("sigward_snapshot", "snapshots"),
+    ("sigward_version", "texts"),
+];
+
+/// Puts a line above the comment of each section's first function.
+#[cfg(feature = "header")]
+fn with_headings(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    for (function, title) in SECTIONS {
+        let declares =
+            |line: &String| !line.starts_with(['/', '#', ' ']) && line.contains(&format!("{function}("));
+        let Some(found) = lines.iter().position(declares) else { continue };
+        let comment = lines[..found].iter().rposition(|line| !line.starts_with("//")).map_or(0, |at| at + 1);
+        lines.insert(comment, String::new());
+        lines.insert(comment, format!("// ---- {title} {}", "-".repeat(90 - title.len())));
+    }
+    lines.join("\n") + "\n"
 }

@@ -11,6 +11,25 @@
 
 struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
+// sigward: a broken peer (SIGPIPE) and a lost page of a mapped file (SIGBUS) are errors, never deaths.
+// This header is the manual of the C functions. First constants, enums and structs, then the functions:
+// policy; counters and events; writers; guarded maps; mappings of others; the checked copy; files;
+// leases; the log; snapshots; texts.
+//
+// What holds for every function, unless its own text says otherwise:
+//
+// Errors are returned as a negative errno, which sigward_strerror explains; errno itself is of no
+// meaning afterwards. A NULL pointer where one is needed is -EINVAL (NULL or 0 from a function that
+// returns a pointer or a length), a descriptor that is not open is -EBADF. On an error nothing has
+// changed, and *out is NULL where a handle was asked for.
+//
+// Every function may be called from any thread; one handle by several threads at once where its text
+// says "Thread-safe". A handle is closed once, when nobody uses it any more; closing NULL does nothing.
+// A debug build ends the process with a line when a closed handle is used.
+//
+// In a signal handler only functions that say "Signal-safe" may be called. What a forked child may do
+// with a handle is said at its functions; paths are NUL-terminated.
+//
 // Structs may become longer in a later version; programs and libraries of different versions work
 // together all the same.
 //
@@ -23,7 +42,8 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // along, to functions whose names end in _sized. The field size says how many bytes the library knew;
 // what it did not know is zero. Without the macros (other languages, dlsym(3), a name in parentheses) a
 // function fills the struct as its first version was: all of it as it is here, of sigward_sigpipe_report
-// what is before size. A smaller size is -EINVAL. sigward_bytes and sigward_thread_guard never change.
+// what is before size. A smaller size is -EINVAL. sigward_bytes, sigward_rows,
+// sigward_standing and sigward_thread_guard never change.
 //
 // The symbols of libsigward.so have the version SIGWARD_0.1, its SONAME is libsigward.so.0.
 //
@@ -450,12 +470,14 @@ typedef struct sigward_snapshot_report {
 extern "C" {
 #endif // __cplusplus
 
+// ---- the process's policy ----------------------------------------------------------------------
+
 // Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
 // maps are looked after.
 //
 // Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-// other runtime starts: it looks at what stands there and chains it. In a signal handler it works or, where
-// the handler interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
+// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the first call asks
+// the dynamic loader. After that it works in a handler as well or, where that interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
 // pending there, as without us.
 //
 // Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see
@@ -547,6 +569,8 @@ int sigward_status_sized(struct sigward_status_report *out, size_t size);
 // Signal-safe, thread-safe.
 const char *sigward_reason_text(int32_t reason);
 
+// ---- the dispositions of all signals -----------------------------------------------------------
+
 // Notes the disposition of every signal. Together with sigward_rows_restore it goes around a dlopen(3), or the start and the
 // stop of a library that installs handlers and leaves them behind: a profiler inside Go, whose SIGPROF is Go's again
 // afterwards; a plug-in that puts SIG_DFL where the host had a handler.
@@ -563,6 +587,8 @@ int sigward_rows_save(struct sigward_rows *rows);
 // -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a handler that interrupted this library. Else
 // the kernel's errno; signals of lower numbers have been put back then.
 int sigward_rows_restore(const struct sigward_rows *rows);
+
+// ---- counters and events -----------------------------------------------------------------------
 
 // Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
 //
@@ -620,6 +646,8 @@ const char *sigward_event_operation(const struct sigward_event *event);
 ssize_t sigward_event_library(const struct sigward_event *event,
                               char *buf,
                               size_t cap);
+
+// ---- writers that cannot raise SIGPIPE, and the guard of a thread ------------------------------
 
 // write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain call.
 //
@@ -689,6 +717,8 @@ int sigward_thread_guard_enter(struct sigward_thread_guard *guard);
 // Returns 0. -EINVAL: guard is NULL, was never entered, was left already, or was copied. -EPERM: it was
 // entered by another thread. On an error nothing has changed.
 int sigward_thread_guard_leave(struct sigward_thread_guard *guard);
+
+// ---- guarded maps ------------------------------------------------------------------------------
 
 // Maps the file at path; NULL options mean the whole file, read-only. *out is the map, or NULL on failure.
 //
@@ -871,6 +901,8 @@ int sigward_sigbus_restore(void);
 // Returns 0 if it would; else a sum of SIGWARD_THREAD_*.
 int sigward_thread_check(void);
 
+// ---- mappings that others made -----------------------------------------------------------------
+
 // Guards every mapping of the file at path in this process, made before or after, executable ones left out: for libraries
 // that map by themselves (SQLite, LMDB). At a fault the kernel is asked which file lies there, so mappings that are moved,
 // split, protected anew or opened again are guarded as well.
@@ -968,6 +1000,8 @@ int sigward_adopted_heal(struct sigward_adopted *adopted);
 // Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.
 int sigward_adopted_close(struct sigward_adopted *adopted);
 
+// ---- the checked copy --------------------------------------------------------------------------
+
 // Copies len bytes from src to dst as memcpy does, and returns how many came over: all, or as many as there are before
 // the first byte that cannot be read or written because of a SIGBUS (a mapped file that was truncated, a full disk, lost
 // memory). The count is exact to the byte; bytes of dst after it are as they were. src and dst may not overlap.
@@ -996,6 +1030,8 @@ ssize_t sigward_try_copy(void *dst,
 // Returns 0; -ENOTSUP where there is no checked copy; -ENOSPC, -EAGAIN, -EDEADLK or the errno of sigaction(2) if the seat
 // cannot be taken: then nothing has changed.
 int sigward_try_copy_segv(void);
+
+// ---- files: reserved blocks, new contents at once ----------------------------------------------
 
 // Gives every byte from offset to offset + len of the open file its block, so that writes there, also through a map, cannot
 // fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as zeros. Holes beside
@@ -1074,6 +1110,8 @@ int sigward_replacement_commit(struct sigward_replacement *replacement);
 // Nothing has happened; the handle is gone. Returns 0; -EINVAL if replacement is NULL.
 int sigward_replacement_abort(struct sigward_replacement *replacement);
 
+// ---- leases ------------------------------------------------------------------------------------
+
 // Opens the file at path for reading (symbolic links are followed) and takes a lease on it. *out is the handle, or NULL on failure.
 // Waits for nobody. It needs two descriptors, both closed on exec.
 //
@@ -1134,6 +1172,8 @@ int64_t sigward_lease_time_left_ms(const struct sigward_lease *lease);
 // Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the kernel had broken the lease before,
 // so what was read last may be of another file, or of none. The handle is gone in both cases.
 int sigward_lease_release(struct sigward_lease *lease);
+
+// ---- the append log ----------------------------------------------------------------------------
 
 // Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
 // whole records stay, what is torn behind them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
@@ -1211,6 +1251,8 @@ int sigward_log_reader_seek(struct sigward_log_reader *reader, uint64_t position
 // Takes the reader away. NULL is nothing to do. Returns 0.
 int sigward_log_reader_close(struct sigward_log_reader *reader);
 
+// ---- snapshots ---------------------------------------------------------------------------------
+
 // Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
 // bytes stay. Where the file system can, its blocks are shared (xfs, btrfs; no memory), else they are copied into memory that is sealed. All
 // sigward_map_* functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file of /proc is read to its
@@ -1248,6 +1290,8 @@ int sigward_snapshot_with_sized(const char *path,
                                 struct sigward_map **out,
                                 struct sigward_snapshot_report *report,
                                 size_t report_size);
+
+// ---- texts -------------------------------------------------------------------------------------
 
 // The library's version, for example "0.1.0". Never NULL, never freed.
 //

@@ -132,6 +132,16 @@ static int adopted(void *out, size_t size) {
     return status;
 }
 
+static int taken(void *out, size_t size) {
+    sigward_adopted *handle;
+    CHECK(sigward_adopt_file(file(), &handle) == 0);
+    int status = sigward_adopted_take_sized(handle, out, size);
+    CHECK(sigward_adopted_close(handle) == 0);
+    return status;
+}
+
+static int standing(void *out, size_t size) { return sigward_status_sized(out, size); }
+
 static int recovery(void *out, size_t size) {
     sigward_log *log = NULL;
     int status = sigward_log_open_sized(path_of("log"), NULL, out, &log, size);
@@ -159,6 +169,8 @@ static void filled(void) {
         {"read_events", event, 352, STRUCT(sigward_event)},
         {"map_status", fault, 96, STRUCT(sigward_fault)},
         {"adopted_status", adopted, 96, STRUCT(sigward_fault)},
+        {"adopted_take", taken, 96, STRUCT(sigward_fault)},
+        {"status", standing, 248, STRUCT(sigward_status_report)},
         {"log_open", recovery, 64, STRUCT(sigward_log_recovery)},
         {"snapshot_with", report, 16, STRUCT(sigward_snapshot_report)},
     };
@@ -170,8 +182,8 @@ static void filled(void) {
             uint64_t told = 0;
             memset(bytes, 0xaa, sizeof bytes);
             int status = all[i].call(bytes, size);
-            if (status != (size < all[i].first ? -EINVAL : 0)) fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
             if (all[i].call == event && size < all[i].first) status++; /* the number of events, less one */
+            if (status != (size < all[i].first ? -EINVAL : 0)) fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
             CHECK(status == (size < all[i].first ? -EINVAL : 0));
             size_t written = size < all[i].first ? 0 : size;
             for (size_t at = written; at < sizeof bytes; at++) CHECK(bytes[at] == 0xaa);
