@@ -7,7 +7,7 @@
 //! | system call before pc | result | echo |
 //! |---|---|---|
 //! | a writer that was asked to be quiet | any | no |
-//! | any other writer | `-EPIPE` or a count | yes |
+//! | any other writer | `-EPIPE`, or a count that is less than what it was to write, as far as the registers tell | yes |
 //! | io_submit(2), io_uring_enter(2) | how much was submitted | yes |
 //! | any other known call | any | no |
 //! | of unknown number | `-EPIPE` | yes |
@@ -77,7 +77,9 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     let first = registers.arguments.map(|[first, ..]| first);
     let written = match registers.number {
         Some(number) => match call(registers.gate, number, first, &registers.rest)? {
-            Call::Writer(place) if failed || result > 0 => argument(registers, place),
+            Call::Writer(place) if failed || result > 0 && !is_whole(registers, number) => {
+                argument(registers, place)
+            }
             Call::Submitter if result >= 0 => Written::Unknown,
             _ => return None,
         },
@@ -86,6 +88,22 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     let native = registers.gate == Gate::Native;
     let operation = registers.number.filter(|_| native).map(|number| number as u32);
     Some(Echo { written, operation, result, pc, stack, link })
+}
+
+/// Whether a call has written all that it was to write: then it has raised nothing, and the signal is a kill(2) of this very moment.
+/// The length is an argument of calls without a vector.
+fn is_whole(registers: &Registers, number: u64) -> bool {
+    let [_, third, fourth, fifth, _] = registers.rest;
+    let wanted = match libc::c_long::try_from(number) {
+        #[cfg(target_os = "linux")]
+        Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee) => third,
+        #[cfg(target_os = "linux")]
+        Ok(libc::SYS_sendfile) => fourth,
+        #[cfg(target_os = "linux")]
+        Ok(libc::SYS_splice) => fifth,
+        _ => return false,
+    };
+    registers.gate == Gate::Native && registers.result as u64 == wanted
 }
 
 fn argument(registers: &Registers, place: Option<usize>) -> Written {
@@ -221,11 +239,25 @@ mod tests {
             let splice = Registers { arguments: None, ..call(libc::SYS_splice, result, [3, 0, 9]) };
             assert_eq!(unasked(&splice), Some(Written::To(9)));
             assert_eq!(unasked(&call(libc::SYS_splice, result, [3, 0, 9])), Some(Written::To(9)));
-            assert_eq!(unasked(&call(libc::SYS_tee, result, [3, 9, 4096])), Some(Written::To(9)));
+            assert_eq!(unasked(&call(libc::SYS_tee, result, [3, 9, 8192])), Some(Written::To(9)));
         }
         assert_eq!(unasked(&call(libc::SYS_write, 0, [7, POINTER, 0])), None);
         assert_eq!(unasked(&call(libc::SYS_write, -4, [7, POINTER, 1])), None);
         assert_eq!(unasked(&aarch64(0, libc::SYS_write)), None);
+    }
+
+    #[test]
+    fn a_call_that_has_written_all_has_raised_nothing() {
+        for number in [libc::SYS_write, libc::SYS_sendto, libc::SYS_tee] {
+            assert_eq!(unasked(&call(number, 4096, [7, POINTER, 4096])), None);
+        }
+        let rest = |rest| Registers { rest, ..call(libc::SYS_sendfile, 4096, [7, 3, 0]) };
+        assert_eq!(unasked(&rest([3, 0, 4096, 0, 0])), None);
+        assert_eq!(unasked(&rest([3, 0, 8192, 0, 0])), Some(Written::To(7)));
+        let splice = Registers { rest: [0, 9, 0, 4096, 0], ..call(libc::SYS_splice, 4096, [3, 0, 9]) };
+        assert_eq!(unasked(&splice), None);
+        // How long a vector is the registers do not tell.
+        assert_eq!(unasked(&call(libc::SYS_writev, 4096, [7, POINTER, 1])), Some(Written::To(7)));
     }
 
     #[test]
