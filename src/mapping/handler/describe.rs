@@ -7,6 +7,7 @@ use crate::observe::{Event, log, ring};
 use std::ffi::{c_char, c_int};
 
 /// Fills in what the delivery says: time, thread, address.
+#[inline(never)]
 pub(in crate::mapping) fn complete(fault: &mut Fault, delivered: &Delivered) {
     moment(fault);
     fault.address = delivered.address as u64;
@@ -20,15 +21,16 @@ pub(in crate::mapping) fn moment(fault: &mut Fault) {
     (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
 }
 
-/// The event of a loss in the file of this descriptor (or -1), inode and path (or null).
+/// Fills in the event of a loss in the file of this descriptor (or -1), inode and path (or null).
+#[inline(never)]
 pub(in crate::mapping) fn event(
+    event: &mut Event,
     fault: &Fault,
     delivered: &Delivered,
     descriptor: c_int,
     inode: u64,
     path: *const c_char,
-) -> Event {
-    let mut event = Event::blank(libc::SIGBUS);
+) {
     event.time_ns = fault.time_ns;
     event.tid = fault.tid;
     event.thread = fault.thread;
@@ -53,7 +55,6 @@ pub(in crate::mapping) fn event(
     } else {
         event.set_path(path);
     }
-    event
 }
 
 /// Writes it.

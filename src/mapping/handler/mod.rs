@@ -62,6 +62,7 @@ fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     settled
 }
 
+#[inline(never)]
 fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
     if slot.facts().retired {
         // Since this fault zeros have come there.

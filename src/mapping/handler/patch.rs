@@ -9,7 +9,7 @@ use super::{Fault, Met, cause, describe, is_stuck, zeros};
 use crate::mapping::kept;
 use crate::mapping::registry::wiped::PatchLock;
 use crate::mapping::registry::{self, Slot};
-use crate::observe::counters;
+use crate::observe::{Event, counters};
 use std::ops::Range;
 
 /// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
@@ -44,7 +44,9 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
             let facts = slot.facts();
             let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
             let inode = facts.identity.inode;
-            describe::report(&describe::event(&fault, delivered, descriptor, inode, facts.path));
+            let mut event = Event::blank(libc::SIGBUS);
+            describe::event(&mut event, &fault, delivered, descriptor, inode, facts.path);
+            describe::report(&event);
         }
     }
     true

@@ -108,6 +108,7 @@ fn word() -> Option<&'static AtomicU32> {
 }
 
 /// The kept descriptor, if it is still what was opened.
+#[inline(never)]
 fn kept() -> Option<c_int> {
     let fd = c_int::try_from(word()?.load(Ordering::Acquire).checked_sub(1)?).ok()?;
     let file = status(fd).map(|status| [status.st_dev, status.st_ino]);
@@ -158,6 +159,7 @@ struct Query {
 }
 
 /// The mapping, and how long the name is that was put into `name`. An error if this kernel cannot be asked so.
+#[inline(never)]
 fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(Area, usize)>, c_int> {
     /// `_IOWR('f', 17, struct procmap_query)`
     const PROCMAP_QUERY: usize = 0xC068_6611;

@@ -29,6 +29,7 @@ pub(super) enum Finding {
 }
 
 /// Looks for the cause of a fault in `page`. `renamed`: the file is the one that has the adopted path now.
+#[inline(never)]
 pub(super) fn find(
     entry: &Entry,
     renamed: bool,
@@ -98,6 +99,7 @@ enum Way<'a> {
 
 impl<'a> File<'a> {
     /// None, or what the file system answers, if it cannot be asked.
+    #[inline(never)]
     fn of(entry: &'a Entry, renamed: bool, area: &Area) -> Result<Self, Option<c_int>> {
         if !renamed {
             match entry.kept.look(&entry.identity) {
@@ -144,6 +146,7 @@ impl<'a> File<'a> {
     }
 }
 
+#[inline(never)]
 fn named(path: &CStr) -> Option<Identity> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: a NUL-terminated path and room for one struct; stat(2) is signal-safe.

@@ -20,7 +20,7 @@ use crate::mapping::fault::Fault;
 use crate::mapping::handler::progress::is_stuck;
 use crate::mapping::handler::{Met, describe, present, zeros};
 use crate::mapping::registry::lock::thread_id;
-use crate::observe::{counters, last_words};
+use crate::observe::{Event, counters, last_words};
 use crate::sys::mask::Mask;
 use area::{Area, area_at, path_at};
 use cause::Finding;
@@ -33,6 +33,7 @@ pub(in crate::mapping) fn is_any() -> bool {
 }
 
 /// Makes the faulting instruction go on, if it was in a mapping of an adopted file. All signals are blocked.
+#[inline(never)]
 pub(in crate::mapping) fn settle(met: &Met<'_>) -> bool {
     if list::is_empty() {
         return false;
@@ -111,6 +112,7 @@ struct Found<'a> {
 }
 
 /// Those that were adopted as this file; else those whose path it has now.
+#[inline(never)]
 fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a>> {
     let covers = |held: &mut Held<'a>, entry: &Entry| {
         entry.file == area.file
@@ -133,6 +135,7 @@ fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a
 }
 
 /// Whether `place` shows the byte of the file that `address` shows, or the zeros that took its place.
+#[inline(never)]
 fn shows(held: &mut Held<'_>, entry: &Entry, area: &Area, address: usize, place: usize) -> bool {
     let offset = area.offset_at(address);
     area_at(place, held.scratch()).is_some_and(|there| match Patch::of(&there) {
@@ -159,6 +162,7 @@ fn stretch(entry: &Entry, area: &Area, page: &Range<usize>, lost: Range<usize>) 
     start.min(page.start)..page.end.saturating_add(more).min(lost.end).min(area.end).max(page.end)
 }
 
+#[inline(never)]
 fn replace(entry: &Entry, area: &Area, pages: &Range<usize>, by_path: bool) -> bool {
     let (number, offset) = (entry.number, area.offset_at(pages.start));
     let patch = Patch { number, offset, shared: area.shared, by_path };
@@ -167,6 +171,7 @@ fn replace(entry: &Entry, area: &Area, pages: &Range<usize>, by_path: bool) -> b
 }
 
 /// One event for each cause and adoption, and last words if the process is to end.
+#[inline(never)]
 fn tell(found: &Found<'_>, first: &Entry, fault: &Fault, delivered: &Delivered, deadly: bool) {
     // All of them are asked: each remembers.
     let news = found.entries.iter().fold(false, |news, entry| entry.is_news(fault) | news);
@@ -174,7 +179,8 @@ fn tell(found: &Found<'_>, first: &Entry, fault: &Fault, delivered: &Delivered, 
         return;
     }
     let path = first.path.as_deref().map_or(std::ptr::null(), std::ffi::CStr::as_ptr);
-    let event = describe::event(fault, delivered, first.kept.number(), first.identity.inode, path);
+    let mut event = Event::blank(libc::SIGBUS);
+    describe::event(&mut event, fault, delivered, first.kept.number(), first.identity.inode, path);
     if deadly {
         last_words::in_handler(&event);
         crate::observe::ring::push(&event);
