@@ -67,6 +67,7 @@ impl Going {
 }
 
 /// Lets the interrupted copy finish if the fault is one of the copy's; false if it is somebody else's.
+#[inline(never)]
 pub(crate) fn fixup(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     let Some((pc, general)) = delivery.general().and_then(|general| go_on(fault.pc, fault.address, &general))
     else {

@@ -30,6 +30,7 @@ pub(super) enum Finding {
 }
 
 /// Looks for the cause of a fault in a map.
+#[inline(never)]
 pub(super) fn find(slot: &Slot, delivered: &Delivered) -> Finding {
     let facts = slot.facts();
     let page = page_of(facts, delivered.address);

@@ -10,11 +10,17 @@ use std::ffi::{c_char, c_int};
 #[inline(never)]
 pub(in crate::mapping) fn complete(fault: &mut Fault, delivered: &Delivered) {
     moment(fault);
+    place(fault, delivered);
+}
+
+/// Fills in where.
+pub(in crate::mapping) fn place(fault: &mut Fault, delivered: &Delivered) {
     fault.address = delivered.address as u64;
     fault.write = u32::from(delivered.write == Some(true));
 }
 
-/// Fills in time and thread.
+/// Fills in time and thread. Never inlined, here and below: their frames are not on the stack while pages are replaced.
+#[inline(never)]
 pub(in crate::mapping) fn moment(fault: &mut Fault) {
     let mut moment = Event::blank(libc::SIGBUS);
     describe_moment(&mut moment);
@@ -55,6 +61,20 @@ pub(in crate::mapping) fn event(
     } else {
         event.set_path(path);
     }
+}
+
+/// Makes the event of a loss and writes it.
+#[inline(never)]
+pub(in crate::mapping) fn tell(
+    fault: &Fault,
+    delivered: &Delivered,
+    descriptor: c_int,
+    inode: u64,
+    path: *const c_char,
+) {
+    let mut made = Event::blank(libc::SIGBUS);
+    event(&mut made, fault, delivered, descriptor, inode, path);
+    report(&made);
 }
 
 /// Writes it.

@@ -78,19 +78,19 @@ fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
 
 /// A fault, and who met it.
 pub(super) struct Met<'a> {
+    delivery: &'a Delivery<'a>,
     pub(super) fault: &'a Fault,
     /// The thread's id.
     pub(super) thread: u32,
-    /// Of the interrupted code's registers.
-    sum: u64,
+    /// Whether there is stack enough to say who met it, when and where. If not, what is lost is told all the same.
+    pub(super) room: bool,
 }
 
 impl<'a> Met<'a> {
-    fn new(delivery: &Delivery<'_>, fault: &'a Fault) -> Self {
-        let registers = delivery.general().map(|general| general.map(|register| register as u64));
-        let add = |sum: u64, register: &u64| sum.rotate_left(7).wrapping_mul(31) ^ register;
-        let sum = registers.iter().flatten().fold(fault.pc as u64, add);
-        Self { fault, thread: thread_id(), sum }
+    fn new(delivery: &'a Delivery<'a>, fault: &'a Fault) -> Self {
+        /// What an event takes, and the line on stderr.
+        const DESCRIPTION: usize = 2560;
+        Self { delivery, fault, thread: thread_id(), room: delivery.stack_left() >= DESCRIPTION }
     }
 }
 

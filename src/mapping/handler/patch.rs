@@ -9,7 +9,7 @@ use super::{Fault, Met, cause, describe, is_stuck, zeros};
 use crate::mapping::kept;
 use crate::mapping::registry::wiped::PatchLock;
 use crate::mapping::registry::{self, Slot};
-use crate::observe::{Event, counters};
+use crate::observe::counters;
 use std::ops::Range;
 
 /// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
@@ -33,7 +33,10 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
         Finding::NoRoom => return false,
         Finding::Lost { mut fault, from, pages } => {
             fault.offset = from.saturating_sub(slot.facts().data) as u64;
-            describe::complete(&mut fault, delivered);
+            if met.room {
+                describe::moment(&mut fault);
+            }
+            describe::place(&mut fault, delivered);
             slot.publish(&fault);
             let stuck = pages.is_empty() && is_stuck(met);
             let pages = if stuck { page_of(slot.facts(), delivered.address) } else { pages };
@@ -42,11 +45,10 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
                 return false;
             }
             let facts = slot.facts();
-            let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
-            let inode = facts.identity.inode;
-            let mut event = Event::blank(libc::SIGBUS);
-            describe::event(&mut event, &fault, delivered, descriptor, inode, facts.path);
-            describe::report(&event);
+            if met.room {
+                let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
+                describe::tell(&fault, delivered, descriptor, facts.identity.inode, facts.path);
+            }
         }
     }
     true

@@ -23,15 +23,23 @@ static LAST: [Last; 64] =
     [const { Last { met: AtomicU64::new(0), time: AtomicU64::new(0), times: AtomicU64::new(0) } }; 64];
 
 /// Whether this fault has been answered by "all is well" too often. Signal-safe.
+#[inline(never)]
 pub(in crate::mapping) fn is_stuck(met: &Met<'_>) -> bool {
     let Some(last) = LAST.get(met.thread as usize % LAST.len()) else { return false };
-    let (this, now) = (met.sum ^ (met.fault.address as u64).rotate_left(32) ^ u64::from(met.thread), now());
+    let (this, now) = (sum(met) ^ (met.fault.address as u64).rotate_left(32) ^ u64::from(met.thread), now());
     let soon = now.wrapping_sub(last.time.swap(now, Ordering::Relaxed)) < SOON;
     if last.met.swap(this, Ordering::Relaxed) != this || !soon {
         last.times.store(0, Ordering::Relaxed);
         return false;
     }
     last.times.fetch_add(1, Ordering::Relaxed) >= TIMES
+}
+
+/// Of the interrupted code's registers.
+fn sum(met: &Met<'_>) -> u64 {
+    let registers = met.delivery.general();
+    let add = |sum: u64, register: &usize| sum.rotate_left(7).wrapping_mul(31) ^ *register as u64;
+    registers.iter().flatten().fold(met.fault.pc as u64, add)
 }
 
 fn now() -> u64 {
