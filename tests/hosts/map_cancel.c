@@ -122,7 +122,7 @@ static void deferred(void) {
 }
 
 static void any_moment(void) {
-    static const struct row rows[] = {{"asynchronous", at_any_moment, 1000}};
+    static const struct row rows[] = {{"asynchronous", at_any_moment, 400}};
     ROWS(rows);
 }
 
