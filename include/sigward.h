@@ -652,11 +652,17 @@ ssize_t sigward_event_library(const struct sigward_event *event,
 // write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain call.
 //
 // This and the writers below need no sigward_init and change no disposition. They use RWF_NOSIGNAL (Linux
-// 6.18), MSG_NOSIGNAL or, where there is neither, a guard of this thread's signal mask. Signal-safe,
-// thread-safe; they work in a forked child.
+// 6.18), MSG_NOSIGNAL or, where there is neither, a guard of this thread's signal mask. A way that is refused,
+// also by a seccomp filter that was installed later, gives place to the next; the last is the plain call.
+// Signal-safe, thread-safe; they work in a forked child.
+//
+// pthread_cancel: as write(2), they are cancellation points (with musl before 6.18 only), and cancellation of asynchronous
+// type ends a thread inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked.
 //
 // Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or socket.
-ssize_t sigward_write(int fd, const void *buf, size_t len);
+ssize_t sigward_write(int fd,
+                      const void *buf,
+                      size_t len);
 
 // writev(2) that cannot raise SIGPIPE. Returns the bytes written or a negative errno.
 ssize_t sigward_writev(int fd, const struct iovec *iov, int iovcnt);
@@ -705,8 +711,12 @@ int sigward_set_nosigpipe(int fd);
 
 // Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by themselves.
 //
-// Guards nest. A SIGPIPE that was pending before stays pending. Enter and leave on the same thread, and
-// create no thread in between: it would inherit the mask. Not across separate calls from Go, which may
+// Start no thread and no child in between (fork, posix_spawn, popen, system): it would have SIGPIPE blocked for
+// ever, so that a helper does not end when its reader has gone, and pclose waits for it. For calls that may do
+// so take sigward_quiet_thread_enter, which changes no mask.
+//
+// Guards nest. A SIGPIPE that was pending before stays pending, and so does one of the process (kill) that
+// comes meanwhile. Enter and leave on the same thread. Not across separate calls from Go, which may
 // change threads in between. Signal-safe; works in a forked child.
 //
 // Returns 0; -EINVAL if guard is NULL; the kernel's errno if the mask cannot be changed.

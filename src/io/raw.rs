@@ -29,57 +29,47 @@ fn status(returned: isize) -> isize {
     if returned < 0 { -(errno() as isize) } else { returned }
 }
 
-/// Runs a plain call with SIGPIPE kept from this thread.
+/// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp) it is the plain call: the
+/// last rung.
 fn guarded(call: impl FnOnce() -> isize) -> isize {
-    match GuardState::enter() {
-        Ok(guard) => {
-            let status = status(call());
-            guard.leave();
-            status
-        }
-        Err(error) => -(error.errno() as isize),
+    let guard = GuardState::enter();
+    let status = status(call());
+    if let Ok(guard) = guard {
+        guard.leave();
     }
+    status
+}
+
+/// Whether a quiet call was refused as such, with nothing written: the flag is unknown, this file or socket takes none, it is no
+/// socket, or a seccomp filter forbids the call, perhaps since a moment ago. The plain call then has the last word; what it
+/// says of a healthy descriptor (`EPERM` of a sealed memfd) it says twice.
+const fn is_refused(status: isize) -> bool {
+    matches!(
+        -status as c_int,
+        libc::EOPNOTSUPP | libc::ENOTSOCK | libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EINVAL
+    )
 }
 
 const NOT_A_SOCKET: isize = -(libc::ENOTSOCK as isize);
+#[cfg(not(target_os = "linux"))]
 const NO_SUCH_FLAG: isize = -(libc::EOPNOTSUPP as isize);
 
-/// pwritev2(2) at the file's own position, without SIGPIPE.
-///
-/// Made here rather than by libc's `syscall`, which moves every argument by one register and the result by way of
-/// errno: a write to a pipe takes some 200 ns.
+/// pwritev2(2) at the file's own position, without SIGPIPE. A cancellation point, as write(2) is.
 ///
 /// # Safety
 /// `count` structs at `parts`, each with its bytes.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[inline]
 pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> isize {
-    let result: isize;
-    // SAFETY: by this function's contract; a system call changes RAX, RCX and R11 only. The upper half of the offset is
-    // a register of its own, which 64-bit kernels shift out.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            inlateout("rax") libc::SYS_pwritev2 as isize => result,
-            in("rdi") fd as isize,
-            in("rsi") parts,
-            in("rdx") count as isize,
-            in("r10") -1_isize,
-            in("r8") -1_isize,
-            in("r9") super::rung::RWF_NOSIGNAL as isize,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
+    // SAFETY: by this function's contract.
+    status(unsafe { libc::pwritev2(fd, parts, count, -1, super::rung::RWF_NOSIGNAL) })
 }
 
-/// The same by libc's `syscall`.
+/// The same where the C library has no such function. No cancellation point.
 ///
 /// # Safety
 /// `count` structs at `parts`, each with its bytes.
-#[cfg(all(target_os = "linux", not(target_arch = "x86_64")))]
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
 #[inline]
 pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> isize {
     let here = -1_i64;
@@ -117,8 +107,7 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
         Rung::Guard => NOT_A_SOCKET,
     };
     match tried {
-        // A file that takes no flags at all (an eventfd), a socket that takes none, or no socket.
-        NO_SUCH_FLAG | NOT_A_SOCKET => guarded(plain),
+        refused if is_refused(refused) => guarded(plain),
         done => done,
     }
 }
@@ -152,7 +141,7 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
         Rung::Guard => NOT_A_SOCKET,
     };
     match tried {
-        NO_SUCH_FLAG | NOT_A_SOCKET => guarded(plain),
+        refused if is_refused(refused) => guarded(plain),
         done => done,
     }
 }

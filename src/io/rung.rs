@@ -54,6 +54,8 @@ pub fn force(rung: Option<Rung>) {
 fn find() -> Rung {
     #[cfg(target_os = "linux")]
     {
+        // Two descriptors are open meanwhile.
+        let _whole = crate::sys::cancel::Uncancelled::enter();
         let mut ends = [-1; 2];
         // SAFETY: room for two numbers.
         if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {

@@ -10,11 +10,14 @@
 //! | nothing | nothing | nothing to do |
 //! | nothing | by a write of this thread | consumed |
 //! | nothing | by kill(2), meanwhile | given back: it was not ours |
+//! | on the process, or meanwhile | nothing by this thread | the process's stays |
 //! | on the process | by a write of this thread | the thread's is consumed, the process's stays |
 //! | on this thread | by a write of this thread | both are one to the kernel, which stays |
 //!
 //! Guards nest: to the inner one the outer one's signals are pending at the start, and stay for the outer.
-//! A thread that is created inside inherits the mask (clone(2)) and keeps it: create none inside.
+//! What is started inside inherits the mask (clone(2)) and keeps it: a thread, and a child by fork(2), posix_spawn(3),
+//! popen(3), system(3), which then cannot die of SIGPIPE when its reader has gone. Start nothing inside; a
+//! [`QuietThread`](super::QuietThread) changes no mask.
 
 use crate::error::Error;
 use libc::SIGPIPE;
@@ -22,6 +25,9 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Blocks SIGPIPE in this thread until it is dropped, also by a panic.
+///
+/// Start no thread and no child inside: it would have SIGPIPE blocked for ever, and `pclose` could wait for one that does not
+/// end. For calls that may do so take a [`QuietThread`](super::QuietThread), which changes no mask.
 ///
 /// Not for another thread (`!Send`), and not to be held across an `.await` or a call into Go, which may go on
 /// on another thread.
@@ -90,7 +96,8 @@ impl GuardState {
 
     /// Consumes what was raised inside and restores the mask.
     pub(crate) fn leave(self) {
-        if !self.was_pending && is_pending() {
+        // What is pending for the process is no write's: the kernel sends its SIGPIPE to the thread.
+        if !self.was_pending && is_pending() && is_pending_on_thread() {
             consume_one();
         }
         if !self.was_blocked {
@@ -125,10 +132,11 @@ fn is_pending() -> bool {
     holds_sigpipe(&unsafe { set.assume_init() })
 }
 
-/// Whether one is pending on this thread itself: `SigPnd` of proc(5). Without /proc the answer is yes, and the
-/// signal is left for its owner.
+/// Whether one is pending on this thread itself: `SigPnd` of proc(5). Without /proc, or without a descriptor, the answer is
+/// yes: at the start it is then left for its owner, at the end its siginfo decides.
 #[cfg(target_os = "linux")]
 fn is_pending_on_thread() -> bool {
+    let _whole = crate::sys::cancel::Uncancelled::enter();
     let mut text = [0_u8; 4096];
     let path = c"/proc/thread-self/status".as_ptr();
     // SAFETY: a NUL-terminated path.
@@ -150,8 +158,8 @@ fn is_pending_on_thread() -> bool {
     true
 }
 
-/// Takes one pending SIGPIPE: the thread's own first, then the process's (`dequeue_signal` in
-/// kernel/signal.c). One that another process sent is given back.
+/// Takes the thread's pending SIGPIPE, which comes before the process's (`dequeue_signal` in kernel/signal.c). One that is
+/// not the kernel's is given back.
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
 fn consume_one() {
     let set = only_sigpipe();
