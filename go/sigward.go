@@ -5,7 +5,8 @@
 //
 // That is all against SIGPIPE: the package's init arms the process. A write to a broken pipe or socket, on any thread
 // and in any library, returns EPIPE, and ReadEvents tells which thread wrote to which descriptor and peer; Go's own
-// behaviour stays as os/signal documents it.
+// behaviour stays as os/signal documents it. A standard output or standard error that is a pipe is left out, so that
+// `prog | head` ends, whoever prints there: see SwallowStdio, and Writer for Go's own printing.
 //
 // Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error then. AdoptFile guards the
 // maps that another library made. Faults elsewhere, and nil dereferences, stay as Go has them.
@@ -121,6 +122,7 @@ type CounterValues struct {
 	Patches       uint64 // ranges of lost pages that were replaced by zeros
 	Healed        uint64 // faults whose page was there again at a second look: nothing was lost
 	Maps          uint64 // maps that are guarded now; the only one that falls
+	Leaked        uint64 // closed maps whose addresses stay taken, because a handler did not leave them within a second
 }
 
 // Error says which operation failed and with which errno; errors.Is(err, syscall.EPERM) sees through it.

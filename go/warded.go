@@ -67,6 +67,15 @@ func Filter() error {
 	return EnsureOnTop()
 }
 
+// SwallowStdio takes standard output and standard error in: what C, C++ or Rust print on threads of their own to a pipe whose
+// reader has left is EPIPE as well, and not the end of the process. A program that only prints there, and looks at no
+// error, then goes on for ever. Go's own printing still ends the process: see Writer.
+func SwallowStdio() error {
+	options := C.struct_sigward_options{size: C.sizeof_struct_sigward_options, flags: C.SIGWARD_SWALLOW_STDIO}
+	options.sigpipe = C.SIGWARD_SIGPIPE_FILTER
+	return code("swallow stdio", C.sigward_init(&options))
+}
+
 // Counters returns all counters.
 func Counters() (CounterValues, error) {
 	var c C.struct_sigward_counters
@@ -86,6 +95,7 @@ func Counters() (CounterValues, error) {
 		Patches:       uint64(c.patches),
 		Healed:        uint64(c.healed),
 		Maps:          uint64(c.maps),
+		Leaked:        uint64(c.leaked),
 	}, nil
 }
 

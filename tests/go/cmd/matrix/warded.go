@@ -6,4 +6,7 @@ package main
 
 import sigward "github.com/sigward/sigward/go"
 
-func init() { steps["EnsureOnTop"] = sigward.EnsureOnTop }
+func init() {
+	steps["EnsureOnTop"] = sigward.EnsureOnTop
+	steps["SwallowStdio"] = sigward.SwallowStdio
+}
