@@ -56,3 +56,11 @@ fn a_kill_that_meets_any_other_system_call_is_none() {
         }
     }
 }
+
+#[test]
+fn no_line_is_written_where_descriptor_2_is_not_stderr_any_more() {
+    let mut host = std::process::Command::new(prepared("echo", Link::Archive));
+    host.arg("reused_stderr").env("SIGWARD_LOG", "stderr");
+    let run = support::run_command(host);
+    assert_eq!(run.lived().err.lines().count(), 1, "before it was closed: {run:?}");
+}

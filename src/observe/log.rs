@@ -4,33 +4,66 @@
 //! The line lacks only the calling library, which cannot be asked for in a handler. Nothing waits: if stderr would
 //! block or is broken itself, the line is left out. It is one write of less than PIPE_BUF bytes, so lines of threads do
 //! not mix.
+//!
+//! stderr is what descriptor 2 stands for when the lines are asked for. If the process closes it and the number becomes
+//! another file's, a connection's or a data file's, no line is written there.
 
 use super::event::{Event, FdKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use super::in_handler::status;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-static WANTED: AtomicBool = AtomicBool::new(false);
+/// What stderr stood for when it was asked for; 0 if it was not.
+static WANTED: AtomicU64 = AtomicU64::new(0);
+/// What it stood for when the first seat was taken, or the lines were asked for; 0 if it was closed.
+static FIRST: AtomicU64 = AtomicU64::new(0);
 
-/// Starts or stops the lines on stderr. Signal-safe, thread-safe; a forked child goes on as its parent.
+/// Starts or stops the lines on stderr: on what descriptor 2 stands for now. Whoever redirects it later asks again.
+/// Signal-safe, thread-safe; a forked child goes on as its parent.
 pub fn to_stderr(wanted: bool) {
-    WANTED.store(wanted, Ordering::Relaxed);
+    let now = stderr();
+    if wanted {
+        FIRST.store(now, Ordering::Relaxed);
+    }
+    WANTED.store(if wanted { now } else { 0 }, Ordering::Relaxed);
+}
+
+/// What descriptor 2 stands for now; 0 if it is closed.
+#[allow(clippy::unnecessary_cast, reason = "other systems have narrower numbers")]
+fn stderr() -> u64 {
+    let mixed = |status: libc::stat| status.st_ino as u64 ^ (status.st_dev as u64) << 40;
+    status(libc::STDERR_FILENO).map_or(0, |status| mixed(status).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
 }
 
 /// Looks into the environment. Not for handlers.
 pub(crate) fn read_environment() {
+    if FIRST.load(Ordering::Relaxed) == 0 {
+        FIRST.store(stderr(), Ordering::Relaxed);
+    }
     // SAFETY: a NUL-terminated name. Constructors and `init` come before anybody changes the environment.
     let value = unsafe { libc::getenv(c"SIGWARD_LOG".as_ptr()) };
     // SAFETY: null, or a NUL-terminated value.
-    if !value.is_null() && unsafe { std::ffi::CStr::from_ptr(value) } == c"stderr" {
+    let asked = !value.is_null() && unsafe { std::ffi::CStr::from_ptr(value) } == c"stderr";
+    // Once: what was asked for at the start is not what descriptor 2 became later.
+    if asked && WANTED.load(Ordering::Relaxed) == 0 {
         to_stderr(true);
     }
 }
 
 /// Writes the line for `event`, if wanted. Signal-safe.
 pub(crate) fn in_handler(event: &Event) {
-    if !WANTED.load(Ordering::Relaxed) || event.fd == libc::STDERR_FILENO {
+    let wanted = WANTED.load(Ordering::Relaxed);
+    if wanted == 0 || event.fd == libc::STDERR_FILENO {
         return;
     }
-    Line::of(event).write_to(libc::STDERR_FILENO);
+    write_line(event, wanted);
+}
+
+#[cold]
+#[inline(never)]
+fn write_line(event: &Event, wanted: u64) {
+    if stderr() == wanted {
+        Line::of(event).write_to(libc::STDERR_FILENO);
+    }
 }
 
 /// Writes the line for an event that ends the process, to stderr and to `other`. Signal-safe.
@@ -39,7 +72,10 @@ pub(crate) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
     let mut line = Line { text: [0; ROOM], length: 0 };
     line.push(b"sigward: last words: ");
     line.loss(event);
-    line.write_to(libc::STDERR_FILENO);
+    let first = FIRST.load(Ordering::Relaxed);
+    if first == 0 || stderr() == first {
+        line.write_to(libc::STDERR_FILENO);
+    }
     if let Some(other) = other.filter(|other| *other != libc::STDERR_FILENO) {
         line.write_to(other);
     }

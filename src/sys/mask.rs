@@ -37,6 +37,61 @@ impl Mask {
         Self(exchange(libc::SIG_BLOCK, None))
     }
 
+    /// What the kernel looks at of a C library's set.
+    pub(crate) fn of(set: &libc::sigset_t) -> Self {
+        #[cfg(target_os = "linux")]
+        // SAFETY: every C library's set begins with the kernel's 64 bits.
+        return Self(unsafe { std::ptr::from_ref(set).cast::<Set>().read_unaligned() });
+        #[cfg(not(target_os = "linux"))]
+        Self(*set)
+    }
+
+    /// With one signal more.
+    pub(crate) fn with(mut self, signal: c_int) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            self.0 |= only(signal);
+        }
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: an initialised set; a number that is no signal changes nothing.
+        unsafe {
+            libc::sigaddset(&raw mut self.0, signal)
+        };
+        self
+    }
+
+    /// With one signal less.
+    pub(crate) fn without(mut self, signal: c_int) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            self.0 &= !only(signal);
+        }
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: an initialised set; a number that is no signal changes nothing.
+        unsafe {
+            libc::sigdelset(&raw mut self.0, signal)
+        };
+        self
+    }
+
+    /// With all that are in the other.
+    pub(crate) fn and(self, other: Self) -> Self {
+        #[cfg(target_os = "linux")]
+        return Self(self.0 | other.0);
+        #[cfg(not(target_os = "linux"))]
+        (1..=64).filter(|signal| other.holds(*signal)).fold(self, Self::with)
+    }
+
+    /// Makes this the thread's mask and returns the one before.
+    pub(crate) fn exchange(self) -> Self {
+        Self(exchange(libc::SIG_SETMASK, Some(self.0)))
+    }
+
+    /// Blocks these signals and returns the mask before.
+    pub(crate) fn block_these(self) -> Self {
+        Self(exchange(libc::SIG_BLOCK, Some(self.0)))
+    }
+
     /// Makes this the thread's mask.
     pub(crate) fn restore(self) {
         exchange(libc::SIG_SETMASK, Some(self.0));

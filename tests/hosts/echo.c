@@ -271,11 +271,17 @@ static void *at_start_of_page(void *unused) {
 
 /* Reads from a socket whose peer is gone: each read(2) returns a count, and its first argument is broken. */
 static void *reads_from_dead(void *call) {
+    sigset_t pipe_signal;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
     for (;;) {
         int size = 400000, pair[2];
+        /* A kill that meets the write, which returns a count, would pass for its echo. */
+        CHECK(pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL) == 0);
         CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
         setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
         CHECK(write(pair[1], big, 100000) == 100000 && close(pair[1]) == 0);
+        CHECK(pthread_sigmask(SIG_UNBLOCK, &pipe_signal, NULL) == 0);
         struct iovec part = {big, 1};
         ssize_t count = 1;
         while (count == 1)
@@ -332,6 +338,22 @@ static void kill_in_int80_read(void) {
 static void kill_at_start_of_page(void) { killed_in(at_start_of_page, NULL); }
 #endif
 
+/* ---- a line on stderr, which was closed meanwhile ---- */
+
+#ifndef BARE
+static void reused_stderr(void) {
+    char path[] = "/tmp/sigward-data-XXXXXX", contents[200];
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_LOG_STDERR};
+    CHECK(sigward_init(&options) == 0 && write(broken_pipe(), "x", 1) == -1);
+    close(2);
+    int data = mkstemp(path);
+    if (data != 2 || unlink(path) != 0) _exit(1);
+    if (write(data, "DATA", 4) != 4 || write(broken_pipe(), "x", 1) != -1 || write(data, "MORE", 4) != 4) _exit(2);
+    if (sigward_init(NULL) != 0 || write(broken_pipe(), "x", 1) != -1) _exit(3);
+    if (pread(data, contents, sizeof contents, 0) != 8 || memcmp(contents, "DATAMORE", 8) != 0) _exit(4);
+}
+#endif
+
 /* ---- */
 
 static void failed(void) {
@@ -347,6 +369,9 @@ SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed}, {"shut
 #ifdef __x86_64__
           {"int80", int80}, {"int80_socketcall", int80_socketcall}, {"end_of_stack", end_of_stack},
           {"kill_in_int80_read", kill_in_int80_read}, {"kill_at_start_of_page", kill_at_start_of_page},
+#endif
+#ifndef BARE
+          {"reused_stderr", reused_stderr},
 #endif
           {"kill_in_read", kill_in_read}, {"kill_in_readv", kill_in_readv}, {"kill_in_recv", kill_in_recv},
           {"kill_in_poll", kill_in_poll})

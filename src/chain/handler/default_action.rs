@@ -13,7 +13,9 @@ use super::trace::without_marks;
 use crate::chain::disposition::Disposition;
 use std::ffi::{c_int, c_void};
 
-/// Ends with the default action of `signal` once the handler has returned.
+/// Ends with the default action of `signal` once the handler has returned. Not inlined: it needs more stack than what it
+/// is called from.
+#[inline(never)]
 pub(super) fn default_action(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     match signal {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => return,

@@ -117,6 +117,21 @@ impl Delivery<'_> {
         trace::is_noted_echo(self.info)
     }
 
+    /// How many bytes of the stack that this handler runs on lie below `here`, an address on it; unknown, so very many,
+    /// unless it is an alternate stack, of which the context tells. Signal-safe.
+    #[must_use]
+    pub fn stack_below(&self, here: usize) -> usize {
+        // SAFETY: null, or the context of this delivery.
+        let Some(context) = (unsafe { self.context.cast::<libc::ucontext_t>().as_ref() }) else {
+            return usize::MAX;
+        };
+        // As it was when the signal came, so also if it is not set any more (SS_AUTODISARM).
+        let stack = &context.uc_stack;
+        let below = here.wrapping_sub(stack.ss_sp as usize);
+        let on_it = stack.ss_flags & libc::SS_DISABLE == 0 && below < stack.ss_size;
+        if on_it { below } else { usize::MAX }
+    }
+
     /// Whether a handler stands above this entry point and called it, rather than the kernel. Signal-safe.
     #[must_use]
     pub fn was_forwarded(&self) -> bool {
@@ -129,6 +144,7 @@ impl Delivery<'_> {
 /// # Safety
 /// What is not null in `arrival` is a siginfo of a delivery that is under way on this thread, or room for one in the
 /// kernel's frame, and its context.
+#[inline(never)]
 pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
     if arrival.signal == libc::SIGBUS {
         end_alignment_checks();
@@ -151,7 +167,9 @@ pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
         }
         let mut verdict = seat.decide(&delivery(&arrival));
         // Before anybody else gets it: is that siginfo of now?
-        if verdict == Verdict::PassOn && arrival.by_kernel && !suspect {
+        // A look at the row needs more stack than all else here.
+        let roomy = || delivery(&arrival).stack_below(std::ptr::from_ref(&errno) as usize) >= 1024;
+        if verdict == Verdict::PassOn && arrival.by_kernel && !suspect && roomy() {
             row::look(index, predecessor, &mut arrival);
             if !arrival.filled {
                 verdict = seat.decide(&delivery(&arrival));
@@ -169,6 +187,7 @@ pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
 
 /// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to
 /// nobody.
+#[inline(never)]
 fn pass_on(index: usize, delivery: &Delivery<'_>) {
     let visit = trace::visit(delivery.info, index);
     let level = nesting::enter(delivery, index);
@@ -178,15 +197,20 @@ fn pass_on(index: usize, delivery: &Delivery<'_>) {
             run(index, delivery.predecessor, delivery);
         }
         (Visit::Spent, _) => counters::CYCLES_CUT.add(),
-        (Visit::First | Visit::Second, _) => {
-            counters::CYCLES_CUT.add();
-            if let Some((owner, base)) = base_action(delivery.signal, index) {
-                // A base action that is a handler may itself be part of a circle of raised signals.
-                let circle = level.is_none() && matches!(base.kind(), Kind::Handler { .. });
-                let last = Disposition::default_action();
-                run(owner, if circle { &last } else { base }, delivery);
-            }
-        }
+        (Visit::First | Visit::Second, _) => cut(index, level.is_none(), delivery),
+    }
+}
+
+/// Ends a circle with what was recorded before it closed.
+#[cold]
+#[inline(never)]
+fn cut(index: usize, raised: bool, delivery: &Delivery<'_>) {
+    counters::CYCLES_CUT.add();
+    if let Some((owner, base)) = base_action(delivery.signal, index) {
+        // A base action that is a handler may itself be part of a circle of raised signals.
+        let circle = raised && matches!(base.kind(), Kind::Handler { .. });
+        let last = Disposition::default_action();
+        run(owner, if circle { &last } else { base }, delivery);
     }
 }
 

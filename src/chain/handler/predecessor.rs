@@ -5,6 +5,7 @@ use super::default_action::default_action;
 use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
 use crate::chain::seat::disposition_of;
+use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -27,23 +28,22 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
                 // It had its one call: the kernel would have put SIG_DFL back before that call.
                 return default_action(delivery.signal, delivery.info, delivery.context);
             }
-            let mask = Mask::during(disposition, delivery);
+            let mask = mask_during(disposition, delivery);
             // SAFETY: the address came out of the kernel's table, as the handler of this signal.
             unsafe { call(address, siginfo, delivery) };
             mask.restore();
-            stay(owner, delivery);
+            let watched = entry(owner).filter(|seat| seat.watch().is_some_and(|watch| watch.stays));
+            if let Some(seat) = watched.filter(|seat| seat.is_active()) {
+                stay(owner, seat, delivery);
+            }
         }
     }
 }
 
 /// Takes the seat back where the predecessor has written SIG_DFL and its watch stays: that predecessor is done, the
 /// default action comes next.
-fn stay(owner: usize, delivery: &Delivery<'_>) {
-    let Some(seat) =
-        entry(owner).filter(|seat| seat.is_active() && seat.watch().is_some_and(|watch| watch.stays))
-    else {
-        return;
-    };
+#[inline(never)]
+fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {
     let default = Disposition::read(delivery.signal).is_ok_and(|top| top.kind() == Kind::Default);
     if !default {
         return;
@@ -91,52 +91,22 @@ unsafe fn call(address: usize, siginfo: bool, delivery: &Delivery<'_>) {
     }
 }
 
-/// The signal mask as it was before the predecessor ran.
-struct Mask(libc::sigset_t);
-
-impl Mask {
-    /// Blocks what the kernel would have blocked for this predecessor: its `sa_mask` and, without
-    /// `SA_NODEFER`, the signal itself; with it, the signal stays open.
-    fn during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Self {
-        let mut block = predecessor.mask;
-        let deferred = predecessor.flags & libc::SA_NODEFER == 0;
-        if deferred {
-            // SAFETY: `block` is an initialised set and the signal a valid number.
-            unsafe { libc::sigaddset(&raw mut block, delivery.signal) };
-        }
-        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
-        // What was blocked before the signal came: our own entry point may have blocked more than the predecessor wants.
-        // SAFETY: null, or the context of this delivery.
-        let context = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() };
-        let how = if let Some(context) = context {
-            for signal in 1..=64 {
-                // SAFETY: an initialised set and a valid number.
-                if unsafe { libc::sigismember(&raw const context.uc_sigmask, signal) } == 1 {
-                    // SAFETY: as above.
-                    unsafe { libc::sigaddset(&raw mut block, signal) };
-                }
-            }
-            libc::SIG_SETMASK
-        } else {
-            libc::SIG_BLOCK
-        };
-        // SAFETY: both point to sets; the call cannot fail with a valid `how`.
-        unsafe { libc::pthread_sigmask(how, &raw const block, before.as_mut_ptr()) };
-        // SAFETY: zeroed, then filled by the call.
-        let before = unsafe { before.assume_init() };
-        if !deferred {
-            // It was delivered, so it was open.
-            let mut open = crate::chain::disposition::empty_set();
-            // SAFETY: an initialised set and a valid number.
-            unsafe { libc::sigaddset(&raw mut open, delivery.signal) };
-            // SAFETY: `open` is a set; no old mask is asked for.
-            unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const open, std::ptr::null_mut()) };
-        }
-        Self(before)
+/// Blocks what the kernel would have blocked for this predecessor: its `sa_mask` and, without `SA_NODEFER`, the signal
+/// itself; with it, the signal stays open. Returns the mask before.
+fn mask_during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Mask {
+    let block = Mask::of(&predecessor.mask);
+    let deferred = predecessor.flags & libc::SA_NODEFER == 0;
+    let block = if deferred { block.with(delivery.signal) } else { block.without(delivery.signal) };
+    // What was blocked before the signal came: our own entry point may have blocked more than the predecessor wants.
+    // SAFETY: null, or the context of this delivery.
+    let context = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() };
+    let before = match context {
+        // With SA_NODEFER as well: it was delivered, so it was open.
+        Some(context) => block.and(Mask::of(&context.uc_sigmask)).exchange(),
+        None => block.block_these(),
+    };
+    if context.is_none() && !deferred {
+        Mask::unblock(delivery.signal);
     }
-
-    fn restore(self) {
-        // SAFETY: the set came from `pthread_sigmask`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
-    }
+    before
 }

@@ -72,7 +72,7 @@ pub(super) trait Look {
 
 /// Finds out whether a system call that left these registers raised the signal.
 pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
-    let Registers { result, pc, stack, link, .. } = *registers;
+    let &Registers { result, pc, stack, link, .. } = registers;
     let failed = result == -i64::from(libc::EPIPE);
     let first = registers.arguments.map(|[first, ..]| first);
     let written = match registers.number {

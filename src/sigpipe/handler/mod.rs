@@ -27,12 +27,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         Some(echo) if !is_quiet(&echo) && stdio::is_the_predecessors(echo.fd()) => leave_to_runtime(delivery),
         Some(echo) if is_quiet(&echo) || !belongs_to_predecessor(delivery, &echo) => {
             counters::SWALLOWED.add();
-            let event = describe::event(&echo);
-            if event.fd < 0 {
-                counters::UNATTRIBUTED.add();
-            }
-            log::in_handler(&event);
-            ring::push(&event);
+            tell(delivery, &echo);
             Verdict::Swallow
         }
         Some(_) => {
@@ -43,13 +38,45 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     }
 }
 
+/// Keeps the event, as far as there is a stack to do it on: the last bytes of a small alternate stack may be all there
+/// is, and what lies below is somebody else's.
+fn tell(delivery: &Delivery<'_>, echo: &Echo) {
+    let here = 0_u8;
+    let below = delivery.stack_below(std::ptr::from_ref(&here) as usize);
+    if below < EVENT {
+        counters::UNATTRIBUTED.add();
+    } else {
+        tell_all(echo, below >= LINE);
+    }
+}
+
+/// What an event needs of the stack below [`tell`], and a line on stderr as well (`tests/small_stack.rs` measures them).
+const EVENT: usize = 1536;
+const LINE: usize = 2048;
+
+#[cold]
+#[inline(never)]
+fn tell_all(echo: &Echo, line: bool) {
+    let event = describe::event(echo);
+    if event.fd < 0 {
+        counters::UNATTRIBUTED.add();
+    }
+    if line {
+        log::in_handler(&event);
+    }
+    ring::push(&event);
+}
+
+#[inline(never)]
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     let own =
         || delivery.code() == Some(echo::SI_USER) && delivery.sender().is_some_and(wiped::is_own_process);
     if !delivery.is_unsigned() && !own() {
         return None;
     }
-    let mut echo = echo::find(&delivery.registers()?, &Kernel)?;
+    // By reference: a copy would lie on every delivery's stack.
+    let registers = delivery.registers();
+    let mut echo = echo::find(registers.as_ref()?, &Kernel)?;
     if echo.written == Written::ToFirst {
         echo.written =
             delivery.first_argument().and_then(echo::descriptor_in).map_or(Written::Unknown, Written::To);

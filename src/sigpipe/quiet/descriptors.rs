@@ -65,5 +65,12 @@ pub(super) fn is_quiet(fd: c_int) -> bool {
     // SAFETY: null, or a chunk that stays for ever. Acquire pairs with the exchange in `make`.
     let Some(numbers) = (unsafe { chunk.load(Ordering::Acquire).as_ref() }) else { return false };
     let known = numbers.get(number).map_or(0, |number| number.load(Ordering::Relaxed));
-    known != 0 && status(fd).is_some_and(|status| identity(&status) == known)
+    known != 0 && stands_for(fd, known)
+}
+
+/// Not inlined: it is seldom asked, and what fstat(2) fills would lie on every delivery's stack.
+#[cold]
+#[inline(never)]
+fn stands_for(fd: c_int, known: u64) -> bool {
+    status(fd).is_some_and(|status| identity(&status) == known)
 }
