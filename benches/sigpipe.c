@@ -19,6 +19,11 @@ static void nothing(void) {}
 
 static void filter(void) { check(sigward_init(NULL) == 0, "sigward_init"); }
 
+static void filter_without_events(void) {
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_NO_EVENTS};
+    check(sigward_init(&options) == 0, "sigward_init");
+}
+
 static void ignore(void) { check(signal(SIGPIPE, SIG_IGN) != SIG_ERR, "signal"); }
 
 static void handle(void) {
@@ -103,6 +108,16 @@ static uint64_t bad_writes_told(unsigned count) {
     return took;
 }
 
+// Without events: counted, and that is all.
+static uint64_t bad_writes_counted(unsigned count) {
+    sigward_counters before, after;
+    check(sigward_read_counters(&before) == 0, "counters");
+    uint64_t took = bad_writes(count);
+    check(sigward_read_counters(&after) == 0, "counters");
+    check(after.swallowed - before.swallowed == count, "not every SIGPIPE was swallowed");
+    return took;
+}
+
 int main(int argc, char **argv) {
     (void)argc;
     prepare(argv);
@@ -116,6 +131,7 @@ int main(int argc, char **argv) {
         {"the same, bare / bare: the noise", bare_write, bare_write, 4000, 20, 40, "-"},
         {"failed write: filter / SIG_IGN", told, {ignore, bad_writes}, 500, 10, 20, "-"},
         {"failed write: filter / empty handler", told, {handle, bad_writes}, 500, 10, 40, "1.5"},
+        {"the same, without events", {filter_without_events, bad_writes_counted}, {handle, bad_writes}, 500, 10, 40, "1.1"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
     return 0;

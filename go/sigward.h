@@ -75,6 +75,12 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // processor hides the descriptor (aarch64) they end in our handler.
 #define SIGWARD_SWALLOW_STDIO 4
 
+// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call on x86-64. A swallowed
+// signal is counted (swallowed, unattributed), but there is no event and no line. What would take a system call is decided
+// without: a write to a pipe at descriptor 1 or 2 ends in our handler as well, a quiet descriptor is known by its number alone. A
+// signal that is no echo goes to who was there before, which takes system calls.
+#define SIGWARD_NO_EVENTS 8
+
 // SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
 #define SIGWARD_THREAD_BLOCKED 1
 
@@ -192,7 +198,7 @@ typedef struct sigward_options {
     size_t size;
     // One of SIGWARD_SIGPIPE_*.
     uint32_t sigpipe;
-    // Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE and SIGWARD_SWALLOW_STDIO what is wanted, added up.
+    // Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and SIGWARD_NO_EVENTS what is wanted, added up.
     uint32_t flags;
 } sigward_options;
 

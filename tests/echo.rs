@@ -58,6 +58,12 @@ fn a_kill_that_meets_any_other_system_call_is_none() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn without_events_the_handler_makes_no_system_call() {
+    is_an_echo(&["sandbox"]);
+}
+
+#[test]
 fn no_line_is_written_where_descriptor_2_is_not_stderr_any_more() {
     let mut host = std::process::Command::new(prepared("echo", Link::Archive));
     host.arg("reused_stderr").env("SIGWARD_LOG", "stderr");

@@ -25,6 +25,12 @@ pub const SIGWARD_REPLACE_IGNORE: u32 = 2;
 /// processor hides the descriptor (aarch64) they end in our handler.
 pub const SIGWARD_SWALLOW_STDIO: u32 = 4;
 
+/// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call on x86-64. A swallowed
+/// signal is counted (swallowed, unattributed), but there is no event and no line. What would take a system call is decided
+/// without: a write to a pipe at descriptor 1 or 2 ends in our handler as well, a quiet descriptor is known by its number alone. A
+/// signal that is no echo goes to who was there before, which takes system calls.
+pub const SIGWARD_NO_EVENTS: u32 = 8;
+
 /// Options of sigward_init. Set all to zero, then size.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -33,7 +39,7 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE and SIGWARD_SWALLOW_STDIO what is wanted, added up.
+    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and SIGWARD_NO_EVENTS what is wanted, added up.
     pub flags: u32,
 }
 
@@ -95,6 +101,8 @@ unsafe impl Filled for sigward_sigpipe_report {
     }
 }
 
+const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS;
+
 /// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
 /// maps are looked after.
 ///
@@ -113,7 +121,7 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
         Ok(options) => options,
         Err(error) => return map_code(Err(error)),
     };
-    if options.flags & !(SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO) != 0 {
+    if options.flags & !FLAGS != 0 {
         return code(Err(Error::InvalidArgument));
     }
     let replace = options.flags & SIGWARD_REPLACE_IGNORE != 0;
@@ -128,6 +136,9 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     let status = code(crate::init_with(sigpipe).map(drop));
     if status == 0 && options.flags & SIGWARD_LOG_STDERR != 0 {
         crate::observe::log_to_stderr(true);
+    }
+    if status == 0 && options.flags & SIGWARD_NO_EVENTS != 0 {
+        crate::observe::without_events(true);
     }
     if status == 0 && options.flags & SIGWARD_SWALLOW_STDIO != 0 {
         sigpipe::swallow_stdio(true);

@@ -10,9 +10,11 @@ pub(crate) mod last_words;
 mod library;
 pub(crate) mod log;
 pub(crate) mod ring;
+pub(crate) mod without_events;
 
 pub use counters::Counters;
 pub use event::{Event, FdKind};
 pub use last_words::last_words;
 pub use log::to_stderr as log_to_stderr;
 pub use ring::read as read_events;
+pub use without_events::without_events;

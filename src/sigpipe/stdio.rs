@@ -32,9 +32,12 @@ pub fn swallow_stdio(swallow: bool) {
 /// and 2 alone.
 pub(super) fn is_the_predecessors(fd: Option<c_int>) -> bool {
     let Some(fd @ (libc::STDOUT_FILENO | libc::STDERR_FILENO)) = fd else { return false };
-    !SWALLOW.load(Ordering::Relaxed) && is_pipe(fd)
+    !SWALLOW.load(Ordering::Relaxed) && !crate::observe::without_events::is_on() && is_pipe(fd)
 }
 
+/// Not inlined: what fstat(2) fills would lie on every delivery's stack.
+#[cold]
+#[inline(never)]
 fn is_pipe(fd: c_int) -> bool {
     let mut found = std::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: room for the answer; a bad descriptor is an error.

@@ -3,10 +3,12 @@
 #include "host.h"
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #define BIG (1 << 20)
 
@@ -354,6 +356,38 @@ static void reused_stderr(void) {
 }
 #endif
 
+/* ---- a sandbox that allows read, write, exit and the return from a handler ---- */
+
+static void sandbox(void) {
+#ifndef BARE
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_NO_EVENTS};
+    CHECK(sigward_init(&options) == 0);
+#endif
+    int pipe_end = broken_pipe();
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0);
+        int right = write(pipe_end, "x", 1) == -1 && errno == EPIPE;
+        right &= syscall(SYS_write, pipe_end, "x", 1) == -1 && errno == EPIPE;
+        syscall(SYS_exit, !right);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFSIGNALED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        raise(WTERMSIG(status));
+    }
+    CHECK(status == 0);
+#ifndef BARE
+    CHECK(write(pipe_end, "x", 1) == -1 && errno == EPIPE);
+    sigward_counters counters;
+    sigward_event event;
+    uint64_t cursor = 0;
+    CHECK(sigward_read_counters(&counters) == 0 && counters.swallowed == 1 && sigward_read_events(&cursor, &event, 1) == 0);
+#endif
+}
+
 /* ---- */
 
 static void failed(void) {
@@ -373,5 +407,5 @@ SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed}, {"shut
 #ifndef BARE
           {"reused_stderr", reused_stderr},
 #endif
-          {"kill_in_read", kill_in_read}, {"kill_in_readv", kill_in_readv}, {"kill_in_recv", kill_in_recv},
+          {"sandbox", sandbox}, {"kill_in_read", kill_in_read}, {"kill_in_readv", kill_in_readv}, {"kill_in_recv", kill_in_recv},
           {"kill_in_poll", kill_in_poll})

@@ -6,7 +6,7 @@ mod echo;
 
 use super::{quiet, runtime, stdio};
 use crate::chain::{Delivery, Kind, Verdict};
-use crate::observe::{counters, log, ring};
+use crate::observe::{counters, log, ring, without_events};
 use crate::sys::wiped;
 use echo::{Echo, Look, Written};
 use std::ffi::c_int;
@@ -41,6 +41,9 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 /// Keeps the event, as far as there is a stack to do it on: the last bytes of a small alternate stack may be all there
 /// is, and what lies below is somebody else's.
 fn tell(delivery: &Delivery<'_>, echo: &Echo) {
+    if without_events::is_on() {
+        return counters::UNATTRIBUTED.add();
+    }
     let here = 0_u8;
     let below = delivery.stack_below(std::ptr::from_ref(&here) as usize);
     if below < EVENT {
@@ -100,15 +103,15 @@ struct Kernel;
 
 impl Look for Kernel {
     fn is_broken(&self, fd: c_int) -> bool {
-        describe::is_broken(fd)
+        without_events::is_on() || describe::is_broken(fd)
     }
 
     fn is_ring(&self, fd: c_int) -> bool {
-        describe::is_ring(fd)
+        !without_events::is_on() && describe::is_ring(fd)
     }
 
     fn is_aio_context(&self, context: u64) -> bool {
-        describe::is_aio_context(context)
+        without_events::is_on() || describe::is_aio_context(context)
     }
 }
 

@@ -5,6 +5,7 @@
 //! main thread: for it entries of another process hold, for new threads at old addresses they do not.
 
 use crate::error::Error;
+use crate::observe::without_events;
 use crate::sys::wiped;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -73,7 +74,8 @@ fn next(chunk: &Chunk) -> Option<&'static Chunk> {
 /// This thread's entry, and whether it is this thread's indeed. Signal-safe.
 fn mine(owner: u64, process: u32) -> Option<(&'static Entry, bool)> {
     let entry = places(owner).find(|entry| entry.owner.load(Ordering::Relaxed) & !DEPTH == owner)?;
-    Some((entry, entry.process.load(Ordering::Relaxed) == process || is_main_thread()))
+    let here = entry.process.load(Ordering::Relaxed) == process;
+    Some((entry, here || without_events::is_on() || is_main_thread()))
 }
 
 /// Whether the calling thread is quiet. Signal-safe; a system call only after a fork.
