@@ -165,7 +165,7 @@ targets:
 
 # Not part of `make test`: what an emulator of programs leaves out.
 .PHONY: arm64
-arm64: $(archive)
+arm64: $(plain)
 	scripts/setup aarch64
 	scripts/test-arm64-kernel
 
