@@ -34,13 +34,13 @@ mod rows;
 mod seat;
 
 pub use disposition::{Disposition, Kind};
-pub use entry::ENTRY_POINTS;
-pub use handler::{Delivery, Fault, Gate, Registers, Verdict};
+pub(crate) use entry::ENTRY_POINTS;
+pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
 #[cfg(feature = "capi")]
 pub(crate) use rows::SIGNALS;
-pub use seat::{Standing, Watch};
+pub(crate) use seat::{Standing, Watch};
 
 pub(crate) use disposition::interposed;
 pub(crate) use handler::General;

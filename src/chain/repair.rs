@@ -13,6 +13,7 @@ use std::ffi::c_int;
 
 /// What [`repair`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Repair {
     /// No handler stands there: SIG_DFL or SIG_IGN.
     NoHandler,
