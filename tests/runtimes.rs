@@ -16,6 +16,9 @@ mod python;
 #[path = "runtimes/python_map.rs"]
 mod python_map;
 
+#[path = "runtimes/stores.rs"]
+mod stores;
+
 #[path = "runtimes/node.rs"]
 mod node;
 

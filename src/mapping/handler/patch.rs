@@ -44,6 +44,9 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
             if !replace(slot, delivered, &pages, held) {
                 return false;
             }
+            if !slot.is_news(&fault) {
+                return true;
+            }
             let facts = slot.facts();
             if met.room {
                 let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };

@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// What does not change while a map is registered.
 #[derive(Clone)]
@@ -73,6 +73,8 @@ pub(crate) struct Slot {
     /// Patched pages. `patched[..patched_count]` count; changed under the patch lock only.
     patched: [[AtomicUsize; 2]; PATCHES],
     patched_count: AtomicUsize,
+    /// Causes that an event was written for; a bit each.
+    told: AtomicU32,
     /// More places were patched than there is room to remember.
     scattered: AtomicBool,
     /// The page that was patched although it was recorded as patched.
@@ -99,6 +101,7 @@ impl Slot {
         self.patched_count.store(0, Ordering::Relaxed);
         self.forced.store(0, Ordering::Relaxed);
         self.scattered.store(false, Ordering::Relaxed);
+        self.told.store(0, Ordering::Relaxed);
         self.record.clear();
         self.poison.clear();
     }
@@ -236,6 +239,13 @@ impl Slot {
         } else {
             self.scattered.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// True the first time for each cause: an event for each page of a large loss would push all others out of the ring.
+    /// Signal-safe.
+    pub(crate) fn is_news(&self, fault: &Fault) -> bool {
+        let bit = 1 << fault.cause.clamp(0, 31);
+        self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
     /// True the first time in a row for a page that is lost although it was recorded as patched. Signal-safe.
