@@ -1,0 +1,115 @@
+/* The system calls of our handlers, as the manual lists them, under a filter that ends the process at any other. Warded only. */
+#include "maps.h"
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+
+/* docs/design.md, "System calls of the handlers". */
+static const int of_sigpipe[] = {
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    SYS_ppoll, SYS_fstat,  SYS_fstatfs, SYS_getpeername,      SYS_getsockopt,    SYS_getpid,
+    SYS_gettid, SYS_prctl, SYS_write,   SYS_process_vm_readv, SYS_clock_gettime, SYS_rt_sigaction,
+};
+static const int of_sigbus[] = {
+#ifdef SYS_open
+    SYS_open, SYS_readlink,
+#endif
+    SYS_openat, SYS_readlinkat, SYS_read,    SYS_pread64,   SYS_close, SYS_fcntl, SYS_ioctl,
+    SYS_mmap,   SYS_munmap,     SYS_madvise, SYS_fallocate, SYS_rt_sigprocmask,
+};
+/* What the C library and this program need besides. */
+static const int of_the_test[] = {SYS_rt_sigreturn, SYS_exit_group};
+
+static struct sock_filter code[80];
+static unsigned short length;
+
+static void add(struct sock_filter one) { code[length++] = one; }
+
+static void allow(const int *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        add((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)numbers[i], 0, 1));
+        add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+    }
+}
+
+#define ALLOW(numbers) allow(numbers, sizeof numbers / sizeof *numbers)
+
+static void allow_only_the_list(int bus) {
+    add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+    ALLOW(of_sigpipe);
+    if (bus) ALLOW(of_sigbus);
+    ALLOW(of_the_test);
+    add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+    struct sock_fprog program = {.len = length, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void armed(void) {
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_LOG_STDERR};
+    CHECK(sigward_init(&options) == 0);
+}
+
+static void fails(int fd) {
+    allow_only_the_list(0);
+    for (int i = 0; i < 3; i++) CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
+}
+
+static void on_pipe(void) { fails(broken_pipe()); }
+
+static void on_socket(void) {
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && close(ends[1]) == 0);
+    fails(ends[0]);
+}
+
+static void on_tcp(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), ours = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(listener, (void *)&address, size) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (void *)&address, &size) == 0 && connect(ours, (void *)&address, size) == 0);
+    int theirs = accept(listener, NULL, NULL);
+    struct linger reset = {.l_onoff = 1};
+    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 && close(theirs) == 0);
+    CHECK(send(ours, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
+    fails(ours);
+}
+
+static void in_map(void) {
+    const volatile unsigned char *lost = bytes(lose());
+    allow_only_the_list(1);
+    CHECK(lost[3 * PAGE] == 0);
+}
+
+/* The filter is one: a call that is not on the list ends the process. */
+static void other(void) {
+    allow_only_the_list(1);
+    getppid();
+}
+
+static void row(const char *what, void (*run)(void)) {
+    pid_t child = fork();
+    if (child == 0) {
+        armed();
+        run();
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    SAY("%s: %s %d\n", what, WIFSIGNALED(status) ? "signal" : "exit", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static void listed(void) {
+    row("pipe", on_pipe);
+    row("socket", on_socket);
+    row("tcp", on_tcp);
+    row("map", in_map);
+}
+
+static void unlisted(void) { row("another call", other); }
+
+SCENARIOS({"listed", listed}, {"unlisted", unlisted})
