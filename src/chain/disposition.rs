@@ -149,17 +149,23 @@ pub(super) fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
     (1..=64).filter(counts).all(|signal| holds(one, signal) == holds(other, signal))
 }
 
-/// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then an
-/// answer of "default" must not be believed.
+/// The kernel's own row: handler, flags, trampoline, mask (asm/signal.h), 8 bytes each. None if it cannot be asked. Signal-safe.
 #[cfg(target_os = "linux")]
-pub(crate) fn interposed(signal: c_int) -> bool {
-    // The kernel's own layout: handler, flags, restorer, mask (asm/signal.h), 8 bytes each.
+pub(super) fn in_kernel(signal: c_int) -> Option<[usize; 4]> {
     let mut raw = [0_usize; 4];
     // SAFETY: a null `act` changes nothing; `raw` is as large as the kernel's struct.
     let status = unsafe {
         libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null::<usize>(), raw.as_mut_ptr(), 8_usize)
     };
-    status == 0 && Disposition::read(signal).is_ok_and(|answer| answer.handler != raw[0])
+    (status == 0).then_some(raw)
+}
+
+/// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then an
+/// answer of "default" must not be believed.
+#[cfg(target_os = "linux")]
+pub(crate) fn interposed(signal: c_int) -> bool {
+    let Some([handler, ..]) = in_kernel(signal) else { return false };
+    Disposition::read(signal).is_ok_and(|answer| answer.handler != handler)
 }
 
 #[cfg(not(target_os = "linux"))]

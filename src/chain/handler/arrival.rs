@@ -6,8 +6,6 @@
 //! registers. So the arguments are compared with the stack pointer first; on x86-64 the kernel's frame lies
 //! right there, whatever the flags (`x64_setup_rt_frame`, arch/x86/kernel/signal_64.c).
 
-#[cfg(target_os = "linux")]
-use crate::observe::in_handler::read_own_memory;
 use std::ffi::{c_int, c_void};
 
 /// The arguments of one delivery, as far as they can be believed.
@@ -36,10 +34,7 @@ pub(in crate::chain) unsafe extern "C" fn arrive(
     stack: usize,
     index: usize,
 ) {
-    /// A return address, then the ucontext, then the siginfo: `struct rt_sigframe`.
-    const CONTEXT: usize = 8;
-    const INFO: usize = CONTEXT + 304;
-    let by_kernel = context.addr() == stack + CONTEXT && info.addr() == stack + INFO;
+    let by_kernel = context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
     let arrival = Arrival { signal, info, context, by_kernel, filled: true };
     // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
     unsafe { super::deliver(index, if by_kernel { arrival } else { arrival.passed_on(stack) }) }
@@ -61,6 +56,7 @@ impl Arrival {
     /// What is left of arguments that a handler above has passed, or left in the registers.
     #[cfg(target_os = "linux")]
     pub(super) fn passed_on(mut self, stack: usize) -> Self {
+        let errno = super::Errno::save();
         if !is_readable(self.info.addr(), size_of::<libc::siginfo_t>(), stack)
             // SAFETY: it can be read.
             || unsafe { self.info.cast::<c_int>().read_volatile() } != self.signal
@@ -74,8 +70,88 @@ impl Arrival {
         {
             self.context = std::ptr::null_mut();
         }
+        // Dropped by a handler that passes on the number alone: the kernel's frame lies under that handler's own.
+        if self.info.is_null()
+            && let Some((info, context)) = frame::search(stack, self.signal)
+        {
+            (self.info, self.context) = (info, context);
+            self.filled = !info.is_null();
+        }
+        errno.restore();
         self
     }
+}
+
+/// `struct rt_sigframe` of x86-64, looked for where a handler above has dropped what it got.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
+mod frame {
+    use super::{is_there, looks_like_context};
+    use crate::chain::disposition::in_kernel;
+    use std::ffi::{c_int, c_void};
+
+    /// A return address, then the ucontext, then the siginfo (arch/x86/include/asm/sigframe.h).
+    pub(super) const CONTEXT: usize = 8;
+    pub(super) const INFO: usize = CONTEXT + 304;
+    const END: usize = INFO + size_of::<libc::siginfo_t>();
+
+    /// How far up the stack it is looked for: handlers that drop the siginfo are small ones.
+    const REACH: usize = 32 << 10;
+    const PAGE: usize = 4096;
+
+    /// The innermost frame on the stack above `stack`, known by the trampoline that its handler returns to: its siginfo, null if the
+    /// kernel has filled none, and its context.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn search(stack: usize, signal: c_int) -> Option<(*mut libc::siginfo_t, *mut c_void)> {
+        let [_, flags, trampoline, _] = in_kernel(signal)?;
+        let first = stack.next_multiple_of(16) + 8;
+        // At a handler's entry the stack pointer is that of a function that was just called.
+        (first..first.checked_add(REACH)?).step_by(16).take_while(|place| reaches(*place)).find_map(|place| {
+            // SAFETY: aligned, and in a page that can be read.
+            let word = unsafe { (place as *const usize).read_volatile() };
+            let (info, context) = ((place + INFO) as *mut libc::siginfo_t, (place + CONTEXT) as *mut c_void);
+            // SAFETY: the whole frame can be read.
+            let found = word == trampoline
+                && trampoline != 0
+                && reaches_to(place + END)
+                && unsafe { looks_like_context(context) };
+            // SAFETY: as above; the number comes first.
+            let filled = found
+                && flags & libc::SA_SIGINFO as usize != 0
+                && unsafe { info.cast::<c_int>().read_volatile() } == signal;
+            found.then_some((if filled { info } else { std::ptr::null_mut() }, context))
+        })
+    }
+
+    /// Whether `place` can be read, if all places before it could: asked once for each page.
+    fn reaches(place: usize) -> bool {
+        place % PAGE >= 16 || is_there(place & !7)
+    }
+
+    fn reaches_to(end: usize) -> bool {
+        is_there(end - 8)
+    }
+}
+
+#[cfg(all(target_os = "linux", not(all(target_arch = "x86_64", target_pointer_width = "64"))))]
+mod frame {
+    use std::ffi::{c_int, c_void};
+
+    pub(super) fn search(_stack: usize, _signal: c_int) -> Option<(*mut libc::siginfo_t, *mut c_void)> {
+        None
+    }
+}
+
+/// Whether eight bytes can be read: rt_sigprocmask(2) copies the set before it refuses an unknown `how`, and no sandbox
+/// forbids that call. Signal-safe.
+#[cfg(target_os = "linux")]
+fn is_there(address: usize) -> bool {
+    const NO_SUCH_HOW: c_int = -1;
+    let (set, none) = (address as *const u64, std::ptr::null_mut::<u64>());
+    // SAFETY: the kernel reads the set itself, and changes nothing for such a `how`.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_SUCH_HOW, set, none, size_of::<u64>()) };
+    // SAFETY: this thread's errno.
+    unsafe { *super::errno_location() != libc::EFAULT }
 }
 
 /// Whether these bytes are there. Handlers pass on what the kernel has put on this very stack, or a copy on it: what
@@ -89,12 +165,7 @@ fn is_readable(address: usize, length: usize, stack: usize) -> bool {
     if (stack..stack.saturating_add(NEAR)).contains(&address) {
         return true;
     }
-    let mut bytes = [0_u8; 2];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let one = |address: usize| libc::iovec { iov_base: address as *mut _, iov_len: 1 };
-    let remote = [one(address), one(address.saturating_add(length - 1))];
-    // SAFETY: room for two bytes.
-    unsafe { read_own_memory(&local, &remote) == 2 }
+    is_there(address) && is_there(address.saturating_add(length - 8))
 }
 
 /// # Safety

@@ -63,7 +63,9 @@ pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
 
 /// Whether a visit with its frame there lies beneath the code that this delivery has interrupted.
 fn is_unfinished(delivery: &Delivery<'_>, frame: usize, here: usize) -> bool {
-    let interrupted = delivery.interrupted_stack().unwrap_or(here);
+    // Without a siginfo it is passed on by a handler above, perhaps for the second time: one delivery comes by again.
+    let again = delivery.info.is_null();
+    let interrupted = delivery.interrupted_stack().filter(|_| !again).unwrap_or(here);
     let on_signal_stack = |address| delivery.signal_stack().is_some_and(|stack| stack.contains(&address));
     frame > interrupted && on_signal_stack(frame) == on_signal_stack(interrupted)
 }

@@ -1,0 +1,226 @@
+/* Hosts whose libraries handle signals badly: rows put back in part, siginfos dropped, jumps, handlers armed anew. */
+#include "host.h"
+#include <setjmp.h>
+#include <ucontext.h>
+
+static volatile int calls;
+
+static void writes_fail(int how_many) {
+    int fd = broken_pipe();
+    for (int i = 0; i < how_many; i++) CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
+    close(fd);
+}
+
+/* ---- rows put back in part ---- */
+
+#ifndef BARE
+/* What a library leaves that ignores a signal around its own calls. */
+static void flip(int number) {
+    void (*old)(int) = signal(number, SIG_IGN);
+    CHECK(old != SIG_ERR && signal(number, old) != SIG_ERR);
+}
+
+/* As much of the stack as handlers and their frames take. */
+__attribute__((noinline)) static void fill_stack(int with) {
+    volatile char room[30000];
+    for (size_t i = 0; i < sizeof room; i++) room[i] = (char)with;
+}
+
+static int is_whole(int number) {
+    struct sigaction row;
+    CHECK(sigaction(number, NULL, &row) == 0);
+    return (row.sa_flags & SA_SIGINFO) && (row.sa_flags & SA_ONSTACK);
+}
+
+static uint64_t overwritten(void) {
+    sigward_counters counters;
+    CHECK(sigward_read_counters(&counters) == 0);
+    return counters.overwritten;
+}
+
+/* Who looks sees it, who asks for it mends it, and it is counted. */
+static void mended(void) {
+    sigward_sigpipe_report report;
+    CHECK(ward() == 0);
+    for (int how = 0; how < 4; how++) {
+        uint64_t before = overwritten();
+        flip(SIGPIPE);
+        CHECK(sigward_sigpipe_status(&report) == 0 && report.seat == SIGWARD_SEAT_COVERED);
+        if (how == 0) CHECK(sigward_ensure_on_top() == 0);
+        if (how == 1) CHECK(ward() == 0);
+        if (how == 2) CHECK(sigward_repair(SIGPIPE) == 1 && sigward_repair(SIGPIPE) == 0);
+        if (how == 3) writes_fail(1);
+        CHECK(is_whole(SIGPIPE));
+        CHECK(sigward_sigpipe_status(&report) == 0 && report.seat == SIGWARD_SEAT_ON_TOP);
+        CHECK(overwritten() > before);
+    }
+}
+
+static char *two_pages(int *fd, sigward_map **map) {
+    *fd = memfd_create("file", 0);
+    CHECK(ftruncate(*fd, 16384) == 0 && sigward_map_fd(*fd, NULL, map) == 0);
+    return (char *)sigward_map_data(*map);
+}
+
+/* The same for faults: the registers say where. */
+static void flipped_bus(void) {
+    int fd;
+    sigward_map *map;
+    char *data = two_pages(&fd, &map), here[16];
+    for (int page = 3; page > 0; page--) {
+        flip(SIGBUS);
+        CHECK(sigward_thread_check() != 0);
+        CHECK(ftruncate(fd, page * 4096) == 0);
+        fill_stack(page);
+        CHECK(((volatile char *)data)[page * 4096 + 5] == 0);
+        CHECK(sigward_thread_check() == 0 && is_whole(SIGBUS));
+        CHECK(sigward_map_read_at(map, page * 4096, here, sizeof here) < 0);
+    }
+    flip(SIGBUS);
+    CHECK(sigward_ensure_on_top() == 0 && is_whole(SIGBUS));
+    flip(SIGBUS);
+    CHECK(ward() == 0 && is_whole(SIGBUS));
+}
+
+static void flipped_segv(void) {
+    char here[16];
+    CHECK(sigward_try_copy_segv() == 0);
+    for (int i = 0; i < 3; i++) {
+        flip(SIGSEGV);
+        fill_stack(i);
+        CHECK(sigward_try_copy(here, (void *)16, sizeof here) == 0);
+        CHECK(is_whole(SIGSEGV));
+    }
+    flip(SIGSEGV);
+    CHECK(sigward_ensure_on_top() == 0 && is_whole(SIGSEGV));
+}
+#else
+static void mended(void) {}
+static void flipped_bus(void) { raise(SIGBUS); }
+static void flipped_segv(void) { raise(SIGSEGV); }
+#endif
+
+/* ---- handlers above that hand on less than they got ---- */
+
+static void (*old)(int);
+
+static void one_argument(int signal) {
+    calls++;
+    if (old != SIG_DFL && old != SIG_IGN) old(signal);
+}
+
+/* The same with nothing good left in the registers. */
+static void one_argument_only(int signal) {
+    calls++;
+    if (old == SIG_DFL || old == SIG_IGN) return;
+#ifdef __x86_64__
+    long where = signal;
+    __asm__ volatile("call *%1" : "+D"(where) : "b"(old), "S"(0x1234567L), "d"(8L) : "rax", "rcx", "r8", "r9", "r10", "r11", "memory");
+#else
+    old(signal);
+#endif
+}
+
+static void dropping(void (*handler)(int)) {
+    CHECK(ward() == 0);
+    old = signal(SIGPIPE, handler);
+    writes_fail(3);
+    CHECK(calls == 3);
+}
+
+static void drops(void) { dropping(one_argument); }
+static void drops_all(void) { dropping(one_argument_only); }
+
+static void drops_bus(void) {
+#ifndef BARE
+    int fd;
+    sigward_map *map;
+    char *data = two_pages(&fd, &map);
+    old = signal(SIGBUS, one_argument_only);
+    CHECK(ftruncate(fd, 4096) == 0);
+    CHECK(((volatile char *)data)[5000] == 0 && calls == 1);
+#else
+    raise(SIGBUS);
+#endif
+}
+
+static struct sigaction before;
+static void with_null(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context, calls++;
+    if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) before.sa_sigaction(signal, NULL, NULL);
+}
+
+static void drops_to_null(void) {
+    struct sigaction action = {.sa_sigaction = with_null, .sa_flags = SA_SIGINFO};
+    CHECK(ward() == 0);
+    CHECK(sigaction(SIGPIPE, &action, &before) == 0);
+    writes_fail(3);
+    CHECK(calls == 3);
+}
+
+/* ---- handlers with one call, armed anew ---- */
+
+static void counting(int signal) { (void)signal, calls++; }
+
+static void arm(void) {
+    struct sigaction action = {.sa_handler = counting, .sa_flags = SA_RESETHAND};
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+}
+
+static void armed_anew(void) {
+    arm();
+    CHECK(ward() == 0);
+    for (int i = 1; i <= 40; i++) {
+        raise(SIGPIPE);
+        CHECK(calls == i);
+        arm();
+        CHECK(sigward_ensure_on_top() == 0);
+    }
+    raise(SIGPIPE);
+    CHECK(calls == 41);
+    SAY("once more\n");
+    raise(SIGPIPE); /* its one call was that */
+}
+
+/* ---- handlers that jump, from wherever ---- */
+
+static sigjmp_buf outside;
+static void jumping(int signal) { (void)signal, calls++, siglongjmp(outside, 1); }
+
+/* Each frame leaves a part of the stack below untouched that earlier handlers have used. */
+__attribute__((noinline)) static void deeper(int levels, int step) {
+    volatile char *room = __builtin_alloca((size_t)step);
+    room[0] = 1;
+    if (sigsetjmp(outside, 1) == 0) raise(SIGPIPE);
+    if (levels > 1) deeper(levels - 1, step);
+    room[0] = 2;
+}
+
+static void jumps_deeper(void) {
+    signal(SIGPIPE, jumping);
+    CHECK(ward() == 0);
+    int expected = 0;
+    for (int step = 16; step <= 20000; step = step * 3 / 2) {
+        calls = 0;
+        deeper(40, step);
+        CHECK(calls == 40);
+        expected++;
+    }
+    SAY("%d steps\n", expected);
+}
+
+/* The same with the signal sent by a handler that jumps and one that returns, in turns. */
+static volatile int turn;
+static void jumping_in_turns(int signal) { calls++; if (turn++ % 2) siglongjmp(outside, signal); }
+
+static void jumps_in_turns(void) {
+    signal(SIGPIPE, jumping_in_turns);
+    CHECK(ward() == 0);
+    for (int step = 100; step <= 5000; step += 700) deeper(40, step);
+    SAY("calls %d\n", calls);
+}
+
+SCENARIOS({"mended", mended}, {"flipped_bus", flipped_bus},
+          {"flipped_segv", flipped_segv}, {"drops", drops}, {"drops_all", drops_all}, {"drops_bus", drops_bus},
+          {"drops_to_null", drops_to_null}, {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},
+          {"jumps_in_turns", jumps_in_turns})

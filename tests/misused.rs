@@ -1,0 +1,51 @@
+//! Hosts whose libraries treat signals badly: they put rows back in part, drop siginfos, jump out of handlers, arm handlers anew.
+
+mod support;
+
+use support::{Link, SIGPIPE, prepared, run};
+
+fn bare(scenario: &str) -> support::Run {
+    run(&prepared("misused", Link::Bare), &[scenario])
+}
+
+fn warded(scenario: &str) -> support::Run {
+    run(&prepared("misused", Link::Archive), &[scenario])
+}
+
+#[test]
+fn a_row_without_its_flags_is_seen_counted_and_mended() {
+    warded("mended").lived();
+}
+
+#[test]
+fn faults_are_told_by_the_registers_where_the_siginfo_is_missing() {
+    for (scenario, signal) in [("flipped_bus", libc::SIGBUS), ("flipped_segv", libc::SIGSEGV)] {
+        bare(scenario).died_of(signal);
+        warded(scenario).lived();
+    }
+}
+
+/// Bare such a handler has nobody to hand on to.
+#[test]
+fn a_handler_above_that_drops_the_siginfo_turns_no_error_into_a_death() {
+    for scenario in ["drops", "drops_all", "drops_to_null"] {
+        bare(scenario).lived();
+        warded(scenario).lived();
+    }
+    bare("drops_bus").died_of(libc::SIGBUS);
+    warded("drops_bus").lived();
+}
+
+#[test]
+fn a_handler_with_one_call_that_is_armed_anew_has_one_more() {
+    assert_eq!(bare("armed_anew").died_of(SIGPIPE).out, "once more\n");
+    assert_eq!(warded("armed_anew").died_of(SIGPIPE).out, "once more\n");
+}
+
+#[test]
+fn a_handler_that_jumps_out_is_no_circle_from_whatever_depth() {
+    for scenario in ["jumps_deeper", "jumps_in_turns"] {
+        let (bare, warded) = (bare(scenario), warded(scenario));
+        assert_eq!(bare.lived().out, warded.lived().out);
+    }
+}
