@@ -107,16 +107,17 @@ pub(super) fn guard_registered() -> Result<(), crate::Error> {
 
 /// Takes the seat on top again if it was asked for.
 pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
+    let held = chain::lock()?;
+    // Asked for apart from the seat for SIGBUS.
+    super::copy::ensure_on_top(&held)?;
     if !is_guarding() {
         return Ok(());
     }
-    let held = chain::lock()?;
     let top = Disposition::read(SIGBUS)?;
     if matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. }) {
         counters::OVERWRITTEN.add();
     }
-    chain::take(&held, &WATCH)?;
-    super::copy::ensure_on_top(&held)
+    chain::take(&held, &WATCH).map(drop)
 }
 
 /// Why a fault on this thread would not be caught.
