@@ -19,8 +19,11 @@ static void options(void) {
     CHECK(sigward_init(&options) == -EINVAL);
     options = (sigward_options){.size = sizeof options, .sigpipe = 77};
     CHECK(sigward_init(&options) == -EINVAL);
-    options = (sigward_options){.size = sizeof options, .flags = 2};
-    CHECK(sigward_init(&options) == -EINVAL);
+    const uint32_t known = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS;
+    for (int bit = 0; bit < 32; bit++) {
+        options = (sigward_options){.size = sizeof options, .flags = (uint32_t)1 << bit};
+        if (!(known & options.flags)) CHECK(sigward_init(&options) == -EINVAL);
+    }
     options = (sigward_options){.size = sizeof options, .sigpipe = SIGWARD_SIGPIPE_LEAVE};
     CHECK(sigward_init(&options) == 0);
     options.sigpipe = SIGWARD_SIGPIPE_IGNORE;
