@@ -22,20 +22,19 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         let wanted = delivery.is_noted_echo() && delivery.predecessor.kind() == Kind::Default;
         return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };
     }
-    match find_echo(delivery) {
+    let Some(echo) = find_echo(delivery) else { return leave_to_runtime(delivery) };
+    let quiet = is_quiet(&echo);
+    if !quiet && stdio::is_the_predecessors(echo.fd()) {
         // As if it were no echo: `prog | head` ends.
-        Some(echo) if !is_quiet(&echo) && stdio::is_the_predecessors(echo.fd()) => leave_to_runtime(delivery),
-        Some(echo) if is_quiet(&echo) || !belongs_to_predecessor(delivery, &echo) => {
-            counters::SWALLOWED.add();
-            tell(delivery, &echo);
-            Verdict::Swallow
-        }
-        Some(_) => {
-            delivery.note_echo();
-            Verdict::PassOn
-        }
-        None => leave_to_runtime(delivery),
+        return leave_to_runtime(delivery);
     }
+    if !quiet && belongs_to_predecessor(delivery, &echo) {
+        delivery.note_echo();
+        return Verdict::PassOn;
+    }
+    counters::SWALLOWED.add();
+    tell(delivery, &echo);
+    Verdict::Swallow
 }
 
 /// Keeps the event, as far as there is a stack to do it on: the last bytes of a small alternate stack may be all there
@@ -89,6 +88,7 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
 
 /// Whether the thread or the descriptor was declared quiet. Where the number of the call is unknown, as in Go's own, the
 /// descriptor is looked for only if one of those that it can be is in the table.
+#[inline(never)]
 fn is_quiet(echo: &Echo) -> bool {
     match echo.written {
         Written::OneOf(choice) if choice.into_iter().flatten().any(|fd| quiet::is_quiet(Some(fd))) => {
@@ -116,6 +116,7 @@ impl Look for Kernel {
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
+#[inline(never)]
 fn belongs_to_predecessor(delivery: &Delivery<'_>, echo: &Echo) -> bool {
     match delivery.predecessor.kind() {
         // "Deal with" would be to end the process: the death that we are here for.

@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::observe::without_events;
 use crate::sys::wiped;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Entries of one chunk: a page of them.
 const ENTRIES: usize = 255;
@@ -30,6 +30,9 @@ static FIRST: Chunk = Chunk {
     entries: [const { Entry { owner: AtomicU64::new(0), process: AtomicU32::new(0) } }; ENTRIES],
     next: AtomicPtr::new(std::ptr::null_mut()),
 };
+
+/// Some thread has entered: until then no delivery looks any further.
+static USED: AtomicBool = AtomicBool::new(false);
 
 /// The lowest bits of an owner count.
 const DEPTH: u64 = (1 << 11) - 1;
@@ -80,6 +83,9 @@ fn mine(owner: u64, process: u32) -> Option<(&'static Entry, bool)> {
 
 /// Whether the calling thread is quiet. Signal-safe; a system call only after a fork.
 pub(super) fn is_quiet() -> bool {
+    if !USED.load(Ordering::Relaxed) {
+        return false;
+    }
     mine(this_thread(), known_generation()).is_some_and(|(_, valid)| valid)
 }
 
@@ -96,6 +102,7 @@ fn is_main_thread() -> bool {
 
 pub(crate) fn enter() -> Result<(), Error> {
     let (owner, process) = (this_thread(), generation());
+    USED.store(true, Ordering::Relaxed);
     if let Some((entry, valid)) = mine(owner, process) {
         entry.process.store(process, Ordering::Relaxed);
         if !valid {
