@@ -125,8 +125,8 @@ impl<'a> Held<'a> {
 
     /// Puts an entry into the list: from now on faults in its mappings are caught.
     pub(super) fn insert(&mut self, entry: &'static Entry) {
-        area::keep_open();
         zero::keep_open(self.scratch());
+        area::keep_open();
         for chain in places(entry) {
             let head = chain.first();
             chain.after(entry).store(head.load(Ordering::Relaxed), Ordering::Relaxed);
