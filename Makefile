@@ -169,6 +169,10 @@ arm64: $(plain)
 	scripts/setup aarch64
 	scripts/test-arm64-kernel
 
+.PHONY: go-targets
+go-targets:
+	scripts/check-go-targets all
+
 .PHONY: soak
 soak: tools $(archive)
 	scripts/soak $(or $(MINUTES),60)
