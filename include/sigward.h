@@ -227,7 +227,7 @@ typedef struct sigward_standing {
     // What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
     uint64_t handler;
     // The file name of the executable or library that holds this function, NUL-terminated; empty if unknown.
-    uint8_t owner[64];
+    char owner[64];
 } sigward_standing;
 
 // How both signals stand now.

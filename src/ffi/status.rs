@@ -41,7 +41,7 @@ pub struct sigward_standing {
     /// What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
     pub handler: u64,
     /// The file name of the executable or library that holds this function, NUL-terminated; empty if unknown.
-    pub owner: [u8; 64],
+    pub owner: [c_char; 64],
 }
 
 /// How both signals stand now.
@@ -137,7 +137,7 @@ fn standing(standing: &Standing) -> sigward_standing {
     let name = standing.owner().unwrap_or_default();
     // The last byte stays NUL.
     for (place, byte) in owner[..63].iter_mut().zip(name.bytes()) {
-        *place = byte;
+        *place = byte as c_char;
     }
     sigward_standing {
         armed: i32::from(standing.is_armed()),

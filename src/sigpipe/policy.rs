@@ -316,7 +316,7 @@ fn runtime_above(top: &Disposition) -> bool {
         return false;
     }
     let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
-    EARLY.load(Ordering::Relaxed) && covered && runtime::is_in_go(address)
+    EARLY.load(Ordering::Relaxed) && covered && runtime::is_go_handler(address)
 }
 
 /// The row that was counted last as standing above our seat.

@@ -28,6 +28,22 @@ impl Ranges {
         })
     }
 
+    /// The range that holds `address`. Signal-safe.
+    fn around(&self, address: usize) -> Option<(usize, usize)> {
+        let known = self.0.iter().map(|(low, high)| {
+            let high = high.load(Ordering::Acquire);
+            (low.load(Ordering::Relaxed), high)
+        });
+        known.into_iter().find(|(low, high)| (*low..*high).contains(&address))
+    }
+
+    /// Whether any range begins in `low..high`. Signal-safe.
+    fn begin_in(&self, low: usize, high: usize) -> bool {
+        self.0.iter().any(|(start, end)| {
+            end.load(Ordering::Acquire) != 0 && (low..high).contains(&start.load(Ordering::Relaxed))
+        })
+    }
+
     /// Signal-safe.
     fn is_empty(&self) -> bool {
         self.0.first().is_none_or(|(_, high)| high.load(Ordering::Acquire) == 0)
@@ -68,6 +84,13 @@ pub(super) fn is_go_code(pc: usize) -> bool {
 /// Whether `address` lies in an executable or library that Go's linker made. Signal-safe.
 pub(super) fn is_in_go(address: usize) -> bool {
     OBJECTS.hold(address) || TEXT.hold(address)
+}
+
+/// Whether a handler at `address` is Go's own. Of an object whose Go code is known it must lie there: C code of the same program
+/// is none of Go's. Signal-safe.
+pub(super) fn is_go_handler(address: usize) -> bool {
+    TEXT.hold(address)
+        || OBJECTS.around(address).is_some_and(|(low, high)| !TEXT.begin_in(low, high))
 }
 
 /// Notes that Go's code lies in `low..high`.

@@ -117,7 +117,7 @@ static void told_and_mended(void (*library)(void), int (*mend)(void), int reason
     CHECK(sigward_status(&report) == 0 && report.size == sizeof report);
     CHECK(report.sigpipe.armed == 0 && report.sigpipe.reason == reason);
     CHECK(report.sigbus.armed == 1 && report.sigbus.reason == SIGWARD_REASON_ARMED);
-    CHECK((reason == SIGWARD_REASON_COVERED) == (strstr((char *)report.sigpipe.owner, "late") != NULL) || report.sigpipe.handler <= 1 ||
+    CHECK((reason == SIGWARD_REASON_COVERED) == (strstr(report.sigpipe.owner, "late") != NULL) || report.sigpipe.handler <= 1 ||
           reason == SIGWARD_REASON_ALTERED);
     CHECK(seat() == SIGWARD_SEAT_COVERED && overwritten() == before + 1);
     CHECK(mend() == 0 && seat() == SIGWARD_SEAT_ON_TOP && overwritten() == before + 1);
