@@ -58,3 +58,13 @@ fn a_handler_above_may_drop_the_siginfo() {
 fn init_in_a_handler_that_interrupts_the_loader_does_not_wait_for_ever() {
     run(&prepared("late", Link::Archive), &["in_the_loader"]).lived();
 }
+
+#[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "the fault's frame is looked for on x86-64")]
+fn a_fault_that_its_handler_raises_again_is_still_a_fault() {
+    let bare = run(&prepared("late", Link::Bare), &["raised_again"]);
+    let warded = run(&prepared("late", Link::Archive), &["raised_again"]);
+    bare.died_of(libc::SIGBUS);
+    warded.died_of(libc::SIGBUS);
+    assert!(warded.out.contains("mended") && !bare.out.contains("mended"), "{warded:#?}");
+}

@@ -274,7 +274,43 @@ static void in_the_loader(void) {
 }
 #endif
 
-SCENARIOS({"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
+/* ---- a handler that puts back what was there and raises the signal again, as CPython's faulthandler does ---- */
+
+static struct sigaction put_back;
+
+static void raising_again(int signal) {
+    calls++;
+    CHECK(sigaction(signal, &put_back, NULL) == 0);
+    raise(signal); /* At once: SA_NODEFER. */
+}
+
+static void raised_again(void) {
+    static char stack[65536];
+    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    char path[] = "/tmp/sigward-late-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && ftruncate(fd, 8192) == 0 && sigaltstack(&alternate, NULL) == 0);
+#ifdef BARE
+    const volatile char *bytes = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+#else
+    CHECK(ward() == 0);
+    sigward_map *map;
+    CHECK(sigward_map_open(path, NULL, &map) == 0);
+    const volatile char *bytes = sigward_map_data(map);
+#endif
+    CHECK(unlink(path) == 0);
+    struct sigaction action = {.sa_handler = raising_again, .sa_flags = SA_NODEFER | SA_ONSTACK};
+    CHECK(sigaction(SIGBUS, &action, &put_back) == 0);
+    CHECK(ftruncate(fd, 0) == 0);
+    CHECK(bytes[4096] == 0 && calls == 1);
+#ifndef BARE
+    CHECK(sigward_map_status(map, NULL) == 1);
+#endif
+    SAY("mended\n");
+    raise(SIGBUS); /* For no fault: that ends the process. */
+}
+
+SCENARIOS({"raised_again", raised_again}, {"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
           {"in_part", in_part}, {"rearmed", rearmed}, {"jumps_deeper", jumps_deeper},
           {"above_with_one_argument", above_with_one_argument},
 #ifndef BARE

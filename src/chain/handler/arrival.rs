@@ -82,6 +82,22 @@ impl Arrival {
     }
 }
 
+/// The delivery of a fault whose handler is at work on this stack. A handler without `SA_SIGINFO` has no siginfo in its frame: then the
+/// registers there have to do.
+#[cfg(target_os = "linux")]
+pub(super) fn fault_above(stack: usize, signal: c_int) -> Option<Arrival> {
+    let (info, context) = frame::search(stack, signal)?;
+    // SAFETY: null, or a siginfo in a frame that can be read.
+    let fault = unsafe { info.as_ref() }.is_some_and(|info| info.si_code > 0);
+    let info = if fault { info } else { std::ptr::null_mut() };
+    Some(Arrival { signal, info, context, by_kernel: false, filled: fault })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn fault_above(_stack: usize, _signal: c_int) -> Option<Arrival> {
+    None
+}
+
 /// `struct rt_sigframe` of x86-64, looked for where a handler above has dropped what it got.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 mod frame {

@@ -94,9 +94,9 @@ fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
 }
 
 #[cfg(target_os = "linux")]
-use libc::SI_TKILL;
+pub(super) use libc::SI_TKILL;
 #[cfg(not(target_os = "linux"))]
-const SI_TKILL: std::ffi::c_int = 0x1_0001;
+pub(super) const SI_TKILL: std::ffi::c_int = 0x1_0001;
 
 #[cfg(target_os = "linux")]
 fn thread_id() -> u32 {

@@ -76,10 +76,19 @@ fn certain(written: Written) -> Option<(c_int, libc::stat)> {
 #[cold]
 #[inline(never)]
 pub(super) fn only_refusing(choice: [Option<c_int>; 3]) -> Option<c_int> {
-    let refuses = |fd: &c_int| status(*fd).is_some_and(|status| refuses_writes(*fd, kind(&status)));
-    let mut refusing = choice.into_iter().flatten().filter(refuses);
-    let only = refusing.next()?;
-    refusing.all(|other| other == only).then_some(only)
+    // A loop, because unoptimised iterators take a kilobyte of the stack.
+    let mut only = None;
+    for fd in choice {
+        let Some(fd) = fd else { continue };
+        let Some(status) = status(fd) else { continue };
+        if refuses_writes(fd, kind(&status)) {
+            if only.is_some_and(|only| only != fd) {
+                return None;
+            }
+            only = Some(fd);
+        }
+    }
+    only
 }
 
 /// Whether a pipe has no name by which somebody could open its other end again.
