@@ -18,8 +18,8 @@ import (
 func eachRung(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Run("flag", test)
-	noFlags = true
-	defer func() { noFlags = false }()
+	noFlags.Store(true)
+	defer noFlags.Store(false)
 	t.Run("mask", test)
 }
 

@@ -2,6 +2,7 @@ package sigward
 
 import (
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 )
@@ -28,7 +29,7 @@ const rwfNoSignal = 0x100
 // writeFlagged tells whether its outcome is that of the write. It is not for an older kernel, a file that takes no flags, or a
 // filter of seccomp(2) that refuses the call, whatever errno it says: the plain write knows better.
 func writeFlagged(fd int, p []byte) (n int, err error, known bool) {
-	if len(p) == 0 || noFlags {
+	if len(p) == 0 || noFlags.Load() {
 		return 0, nil, false
 	}
 	part := syscall.Iovec{Base: &p[0]}
@@ -45,7 +46,7 @@ func writeFlagged(fd int, p []byte) (n int, err error, known bool) {
 }
 
 // noFlags is set by tests: a kernel before 6.18.
-var noFlags bool
+var noFlags atomic.Bool
 
 // sysPwritev2 is the number of pwritev2(2), which package syscall does not have everywhere.
 var sysPwritev2 = func() uintptr {

@@ -178,7 +178,7 @@ static void tell_area(uintptr_t address) {
     for (int i = 0; i < VIEWS; i++) {
         const struct view *view = &soak->views[i];
         if (view->map && address - (uintptr_t)view->data < view->length)
-            tell("there", "view %d at %p, %lu bytes, own %p, writable %d, private %d, no_descriptor %d", i,
+            tell("there", "view %d at %p, %lu bytes, writable %d, private %d, no_descriptor %d", i,
                  (const void *)view->data, view->length, view->writable, view->private, view->no_descriptor);
     }
     char line[512];

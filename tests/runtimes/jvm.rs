@@ -72,7 +72,7 @@ fn foreign_writes_return_epipe_and_hotspot_keeps_its_echoes() {
     let bare = java.run("writes", Ward::Bare, &[], &[]);
     assert_eq!(bare.lived().out, "libc 2 kernel 2\nlived\nbare\n");
     let warded = java.run("writes", Ward::Archive, &[], &[]);
-    let expected = "libc 2 kernel 2\nlived\noutcome 3 seat 1 previous 2 swallowed 0 overwritten 0\n";
+    let expected = "libc 2 kernel 2\nlived\noutcome 4 seat 1 previous 2 swallowed 0 overwritten 0\n";
     assert_eq!(warded.lived().out, expected);
 }
 

@@ -19,7 +19,7 @@ mod row;
 mod trace;
 
 use super::disposition::{Disposition, Kind};
-use super::entry::entry;
+use super::entry::{Entry, entry};
 use crate::observe::counters;
 pub(super) use arrival::Arrival;
 #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
@@ -109,9 +109,7 @@ impl Delivery<'_> {
     /// The fault that this delivery was raised for, by the handler of that fault: its frame lies under the code that was interrupted.
     /// Where the fault can be mended, that handler returns to an instruction that goes on. Signal-safe.
     fn raised_for(&self) -> Option<Arrival> {
-        let faults = matches!(self.signal, libc::SIGBUS | libc::SIGSEGV);
-        let raised = faults
-            && self.code() == Some(nesting::SI_TKILL)
+        let raised = self.code() == Some(nesting::SI_TKILL)
             && self.sender().is_some_and(crate::sys::wiped::is_own_process);
         let stack = self.interrupted_stack().filter(|_| raised)?;
         arrival::fault_above(stack, self.signal)
@@ -165,7 +163,12 @@ pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
     let errno = Errno::save();
     counters::DELIVERIES.add();
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
-        let delivery = |arrival: &Arrival| Delivery {
+        let suspect = arrival.by_kernel && row::is_suspect(&arrival);
+        if suspect {
+            row::look(index, predecessor, &mut arrival);
+        }
+        // One of them only: what is left of a small signal stack is little.
+        let mut delivery = Delivery {
             signal: arrival.signal,
             predecessor,
             active: seat.is_active(),
@@ -174,35 +177,53 @@ pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
             context: arrival.context,
             filled: arrival.filled,
         };
-        let suspect = arrival.by_kernel && row::is_suspect(&arrival);
-        if suspect {
-            row::look(index, predecessor, &mut arrival);
-        }
-        let mut verdict = seat.decide(&delivery(&arrival));
-        // Before anybody else gets it: is that siginfo of now?
-        // A look at the row needs more stack than all else here.
-        let roomy = || delivery(&arrival).stack_below(std::ptr::from_ref(&errno) as usize) >= 1024;
-        if verdict == Verdict::PassOn && arrival.by_kernel && !suspect && roomy() {
-            row::look(index, predecessor, &mut arrival);
-            if !arrival.filled {
-                verdict = seat.decide(&delivery(&arrival));
+        if seat.decide(&delivery) == Verdict::PassOn {
+            // Before anybody else gets it: is that siginfo of now? That look needs more stack than all else here.
+            let look = arrival.by_kernel
+                && !suspect
+                && delivery.stack_below(std::ptr::from_ref(&errno) as usize) >= 1024;
+            if !(look && swallows_after_look(index, seat, &mut delivery, &mut arrival)
+                || arrival.by_kernel
+                    && matches!(arrival.signal, libc::SIGBUS | libc::SIGSEGV)
+                    && decide_for_the_fault(seat, &delivery) == Verdict::Swallow)
+            {
+                delivery.tell_of_fault();
+                pass_on(index, &delivery);
             }
-        }
-        // A handler above that has put ours back and raised the signal again, for the fault that it was called for.
-        if verdict == Verdict::PassOn
-            && arrival.by_kernel
-            && let Some(fault) = delivery(&arrival).raised_for()
-        {
-            verdict = seat.decide(&delivery(&fault));
-        }
-        if verdict == Verdict::PassOn {
-            let delivery = delivery(&arrival);
-            delivery.tell_of_fault();
-            pass_on(index, &delivery);
         }
         trace::end(arrival.info);
     }
     errno.restore();
+}
+
+/// Looks at the row. If the siginfo turns out to be none, the registers decide anew.
+#[cold]
+#[inline(never)]
+fn swallows_after_look(
+    index: usize,
+    seat: &Entry,
+    delivery: &mut Delivery<'_>,
+    arrival: &mut Arrival,
+) -> bool {
+    row::look(index, delivery.predecessor, arrival);
+    delivery.filled = arrival.filled;
+    !arrival.filled && seat.decide(delivery) == Verdict::Swallow
+}
+
+/// What is to be done with a signal that a handler above has raised again, after it has put ours back, for the fault that it was called
+/// for. Where that can be mended, the handler returns to an instruction that goes on.
+#[cold]
+#[inline(never)]
+fn decide_for_the_fault(seat: &Entry, delivery: &Delivery<'_>) -> Verdict {
+    /// What mending a fault takes, with a description.
+    const NEEDED: usize = 3072;
+    let here = 0_u8;
+    let Some(fault) = delivery.raised_for() else { return Verdict::PassOn };
+    if delivery.stack_below(std::ptr::from_ref(&here) as usize) < NEEDED {
+        return Verdict::PassOn;
+    }
+    let (info, context, filled) = (fault.info, fault.context, fault.filled);
+    seat.decide(&Delivery { info, context, filled, ..*delivery })
 }
 
 /// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to
