@@ -82,6 +82,7 @@ pub(super) fn is_go_code(pc: usize) -> bool {
 }
 
 /// Whether `address` lies in an executable or library that Go's linker made. Signal-safe.
+#[cfg(feature = "early")]
 pub(super) fn is_in_go(address: usize) -> bool {
     OBJECTS.hold(address) || TEXT.hold(address)
 }

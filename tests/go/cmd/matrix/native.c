@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <stdio.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
