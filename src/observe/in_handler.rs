@@ -89,6 +89,15 @@ pub(crate) unsafe fn read_own_memory(to: &libc::iovec, from: &[libc::iovec]) -> 
     unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, one, from, count, flags) }
 }
 
+/// Elsewhere nobody is asked.
+///
+/// # Safety
+/// None needed here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) unsafe fn read_own_memory(_to: &libc::iovec, _from: &[libc::iovec]) -> libc::c_long {
+    -1
+}
+
 #[cfg(not(target_os = "linux"))]
 fn copy_what_is_mapped(_from: usize, _words: &mut [u64; 16]) {}
 

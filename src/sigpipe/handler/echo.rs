@@ -95,18 +95,21 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
 }
 
 /// Whether a call has written all that it was to write. The length is an argument of calls without a vector.
+#[cfg(target_os = "linux")]
 fn is_whole(registers: &Registers, number: u64) -> bool {
     let [_, third, fourth, fifth, _] = registers.rest;
     let wanted = match libc::c_long::try_from(number) {
-        #[cfg(target_os = "linux")]
         Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee) => third,
-        #[cfg(target_os = "linux")]
         Ok(libc::SYS_sendfile) => fourth,
-        #[cfg(target_os = "linux")]
         Ok(libc::SYS_splice) => fifth,
         _ => return false,
     };
     registers.gate == Gate::Native && registers.result as u64 == wanted
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_whole(_registers: &Registers, _number: u64) -> bool {
+    false
 }
 
 /// Whether the descriptor is known, and not broken: then a call that has written all to it has raised nothing, and the signal is a kill(2)
