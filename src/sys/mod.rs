@@ -7,10 +7,7 @@
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
-#[allow(dead_code, reason = "its users come with the next changes")]
 pub(crate) mod cancel;
-#[allow(dead_code, reason = "its users come with the next changes")]
 pub(crate) mod mask;
 pub(crate) mod pin;
-#[allow(dead_code, reason = "its users come with the next changes")]
 pub(crate) mod wiped;
