@@ -5,44 +5,65 @@
 //! taken and descriptors open for ever. So a call disables cancellation first, and a request that came
 //! meanwhile takes effect when the previous state is back.
 //!
+//! To disable it is not enough in a thread of asynchronous type: glibc's pthread_cancel(3) looks at the
+//! state, then sends a signal whose handler looks at the type alone. A thread that disables cancellation
+//! between the two ends inside what it wanted whole. So the type is deferred meanwhile.
+//!
 //! # References
-//! pthread_setcancelstate(3), pthreads(7) "Cancellation points".
+//! pthread_setcancelstate(3), pthreads(7) "Cancellation points"; `sigcancel_handler` in glibc's
+//! nptl/pthread_cancel.c (2.36).
 
 #[cfg(any(target_env = "gnu", target_env = "musl", target_vendor = "apple", target_os = "freebsd"))]
-mod state {
+mod cancellation {
     use std::ffi::c_int;
 
     unsafe extern "C" {
         fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+        fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int;
     }
 
-    /// `PTHREAD_CANCEL_DISABLE` of pthread.h.
+    /// `PTHREAD_CANCEL_DISABLE` and `PTHREAD_CANCEL_DEFERRED` of pthread.h.
     #[cfg(not(target_vendor = "apple"))]
-    const DISABLED: c_int = 1;
+    const WHOLE: Before = Before { state: 1, kind: 0 };
     #[cfg(target_vendor = "apple")]
-    const DISABLED: c_int = 2;
+    const WHOLE: Before = Before { state: 2, kind: 2 };
 
-    pub(super) fn disable() -> c_int {
-        let mut before = DISABLED;
-        // SAFETY: a valid state and room for the old one; the call cannot fail then.
-        unsafe { pthread_setcancelstate(DISABLED, &raw mut before) };
+    pub(super) struct Before {
+        state: c_int,
+        kind: c_int,
+    }
+
+    pub(super) fn disable() -> Before {
+        let mut before = WHOLE;
+        // SAFETY: valid values and room for the old ones; neither call can fail then.
+        unsafe {
+            pthread_setcancelstate(WHOLE.state, &raw mut before.state);
+            pthread_setcanceltype(WHOLE.kind, &raw mut before.kind);
+        }
         before
     }
 
-    pub(super) fn restore(before: c_int) {
-        // SAFETY: the state came from `disable`.
-        unsafe { pthread_setcancelstate(before, std::ptr::null_mut()) };
+    /// The state last: with it a request takes effect.
+    pub(super) fn restore(before: &Before) {
+        let mut ours = WHOLE;
+        // SAFETY: the values came from `disable`; room for those that are left.
+        unsafe {
+            pthread_setcanceltype(before.kind, &raw mut ours.kind);
+            pthread_setcancelstate(before.state, &raw mut ours.state);
+        }
     }
 }
 
 /// Systems without cancellation.
 #[cfg(not(any(target_env = "gnu", target_env = "musl", target_vendor = "apple", target_os = "freebsd")))]
-mod state {
-    pub(super) fn disable() -> std::ffi::c_int {
-        0
+mod cancellation {
+    pub(super) struct Before;
+
+    pub(super) fn disable() -> Before {
+        Before
     }
 
-    pub(super) fn restore(_before: std::ffi::c_int) {}
+    pub(super) fn restore(_before: &Before) {}
 }
 
 /// The calling thread cannot be cancelled while this lives. Guards nest. Signal-safe.
@@ -50,16 +71,16 @@ mod state {
 /// In a thread of *asynchronous* type a pending request takes effect inside `drop`: the guard must be
 /// the first thing that a call makes and the last that it drops.
 #[must_use = "cancellation is disabled only while the guard lives"]
-pub(crate) struct Uncancelled(std::ffi::c_int);
+pub(crate) struct Uncancelled(cancellation::Before);
 
 impl Uncancelled {
     pub(crate) fn enter() -> Self {
-        Self(state::disable())
+        Self(cancellation::disable())
     }
 }
 
 impl Drop for Uncancelled {
     fn drop(&mut self) {
-        state::restore(self.0);
+        cancellation::restore(&self.0);
     }
 }
