@@ -47,12 +47,14 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 //
 // The symbols of libsigward.so have the version SIGWARD_0.1, its SONAME is libsigward.so.0.
 //
-// Cancellation (pthread_cancel(3)): no function here is a cancellation point but the writers (sigward_write and its like, which say so).
-// A request that is pending, or comes meanwhile, takes effect at the caller's next cancellation point; a thread of asynchronous
-// type ends when the function has done its work, just before it would return: what the function made (a handle in *out) is
-// there then, and the caller's to close. Exceptions, for threads of deferred type only: sigward_map_read_at, sigward_map_write_at,
-// sigward_try_copy, sigward_log_append, and what only answers from memory, which hold nothing that another thread waits for but
-// sigward_log_append.
+// Cancellation (pthread_cancel(3)): the writers (sigward_write and its like) are cancellation points as
+// their text says, and no other function is one. A request that is pending, or comes meanwhile, takes
+// effect at the caller's next cancellation point. A thread of asynchronous type ends when the function
+// has done its work, just before it returns: what the function made (a handle in *out) is there then,
+// and the caller's to close. Inside sigward_map_read_at, sigward_map_write_at, sigward_map_status,
+// sigward_try_copy and functions that only answer from memory it may end at any instruction; they hold
+// nothing that another thread waits for. A thread of asynchronous type must not call
+// sigward_log_append: the others would wait for ever.
 
 // Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
 #define SIGWARD_SIGPIPE_FILTER 0
@@ -662,8 +664,9 @@ ssize_t sigward_event_library(const struct sigward_event *event,
 // also by a seccomp filter that was installed later, gives place to the next; the last is the plain call.
 // Signal-safe, thread-safe; they work in a forked child.
 //
-// pthread_cancel: as write(2), they are cancellation points (with musl before 6.18 only), and cancellation of asynchronous
-// type ends a thread inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked.
+// pthread_cancel(3): as the plain calls, they are cancellation points, and a thread of asynchronous type may
+// end inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked. With musl,
+// which has no pwritev2(3), sigward_write and sigward_writev are none where they use RWF_NOSIGNAL.
 //
 // Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or socket.
 ssize_t sigward_write(int fd,

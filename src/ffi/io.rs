@@ -4,6 +4,7 @@ use super::code;
 use crate::error::Error;
 use crate::io::raw;
 use crate::sigpipe::GuardState;
+use crate::sys::cancel::Uncancelled;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 #[cfg(target_os = "linux")]
 use libc::{loff_t, mmsghdr, off_t};
@@ -16,8 +17,9 @@ use std::ffi::{c_int, c_uint, c_void};
 /// also by a seccomp filter that was installed later, gives place to the next; the last is the plain call.
 /// Signal-safe, thread-safe; they work in a forked child.
 ///
-/// pthread_cancel: as write(2), they are cancellation points (with musl before 6.18 only), and cancellation of asynchronous
-/// type ends a thread inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked.
+/// pthread_cancel(3): as the plain calls, they are cancellation points, and a thread of asynchronous type may
+/// end inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked. With musl,
+/// which has no pwritev2(3), sigward_write and sigward_writev are none where they use RWF_NOSIGNAL.
 ///
 /// Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or socket.
 #[unsafe(no_mangle)]
@@ -116,6 +118,7 @@ pub unsafe extern "C" fn sigward_splice(
 /// other processors, which do not show the descriptor of a write. -ENOMEM: no memory for the table.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_set_nosigpipe(fd: c_int) -> c_int {
+    let _whole = Uncancelled::enter();
     raw::set_nosigpipe(fd) as c_int
 }
 
@@ -144,6 +147,7 @@ const LEFT: u64 = 0x7369_6777_6172_6400;
 /// Returns 0; -EINVAL if guard is NULL; the kernel's errno if the mask cannot be changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_thread_guard_enter(guard: *mut sigward_thread_guard) -> c_int {
+    let _whole = Uncancelled::enter();
     if guard.is_null() {
         return code(Err(Error::InvalidArgument));
     }
@@ -165,6 +169,7 @@ pub unsafe extern "C" fn sigward_thread_guard_enter(guard: *mut sigward_thread_g
 /// entered by another thread. On an error nothing has changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_thread_guard_leave(guard: *mut sigward_thread_guard) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or a struct that the caller vouches for.
     let Some(guard) = (unsafe { guard.as_mut() }) else { return code(Err(Error::InvalidArgument)) };
     let own_address = std::ptr::from_mut(guard) as u64;

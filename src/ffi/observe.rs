@@ -4,6 +4,7 @@ use super::sized::{self, Filled, fill_one};
 use super::{code, map_code};
 use crate::error::Error;
 use crate::observe::{Counters, Event};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{c_char, c_int};
 use std::fmt::Write;
 
@@ -97,6 +98,7 @@ pub unsafe extern "C" fn sigward_read_events_sized(
 /// Returns 0; -EBADF if fd is not open: then nothing has changed.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_last_words(fd: c_int) -> c_int {
+    let _whole = Uncancelled::enter();
     code(crate::observe::last_words(fd))
 }
 
@@ -111,6 +113,7 @@ pub unsafe extern "C" fn sigward_event_format(
     buf: *mut c_char,
     cap: usize,
 ) -> libc::ssize_t {
+    let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for both.
     unsafe { print(event, buf, cap, |event, line| write!(line, "{event}")) }
 }
@@ -160,6 +163,7 @@ pub unsafe extern "C" fn sigward_event_library(
     buf: *mut c_char,
     cap: usize,
 ) -> libc::ssize_t {
+    let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for both.
     unsafe { print(event, buf, cap, |event, line| write!(line, "{}", event.library().unwrap_or_default())) }
 }

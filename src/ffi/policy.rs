@@ -4,6 +4,7 @@ use super::sized::{self, Filled, fill_one};
 use super::{code, map_code};
 use crate::error::Error;
 use crate::sigpipe::{self, Outcome, Previous, Seat};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
 /// Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
@@ -116,6 +117,7 @@ const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW
 /// Else the kernel's errno, for example -EPERM from a seccomp filter. On failure nothing has changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: null, or begins with the number of its bytes, by the header's contract.
     let options = match unsafe { sized::options(options) } {
         Ok(options) => options,
@@ -153,6 +155,7 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_ensure_on_top() -> c_int {
+    let _whole = Uncancelled::enter();
     code(crate::ensure_on_top())
 }
 
@@ -162,6 +165,7 @@ pub extern "C" fn sigward_ensure_on_top() -> c_int {
 /// Returns 0 or as sigward_init; sigward_sigpipe_status tells which it was.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigpipe_ignore() -> c_int {
+    let _whole = Uncancelled::enter();
     code(sigpipe::ignore().map(drop))
 }
 
@@ -172,6 +176,7 @@ pub extern "C" fn sigward_sigpipe_ignore() -> c_int {
 /// Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigpipe_filter() -> c_int {
+    let _whole = Uncancelled::enter();
     code(sigpipe::filter().map(drop))
 }
 
@@ -181,6 +186,7 @@ pub extern "C" fn sigward_sigpipe_filter() -> c_int {
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigpipe_restore() -> c_int {
+    let _whole = Uncancelled::enter();
     code(sigpipe::restore())
 }
 
@@ -201,6 +207,7 @@ pub unsafe extern "C" fn sigward_sigpipe_status_sized(
     out: *mut sigward_sigpipe_report,
     size: usize,
 ) -> c_int {
+    let _whole = Uncancelled::enter();
     let report = sigpipe::status().map(|status| {
         let ((outcome, previous), seat) = (outcome_of(status.outcome), seat_of(status.seat));
         sigward_sigpipe_report { outcome: outcome as i32, seat: seat as i32, previous, size: 0 }
@@ -241,6 +248,7 @@ pub(super) fn seat_of(seat: Seat) -> sigward_seat {
 /// -EINVAL for a number that is no signal; else as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
+    let _whole = Uncancelled::enter();
     match crate::chain::repair(signal) {
         Ok(found) => code(Ok(())) + c_int::from(found == crate::chain::Repair::Repaired),
         Err(error) => code(Err(error)),
@@ -253,6 +261,7 @@ pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
 /// now, or as sigward_repair; handlers of lower signals have been repaired then.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair_all() -> c_int {
+    let _whole = Uncancelled::enter();
     match crate::chain::repair_all() {
         Ok(repaired) => code(Ok(())) + c_int::try_from(repaired).unwrap_or(c_int::MAX),
         Err(error) => code(Err(error)),

@@ -2,6 +2,7 @@
 
 use super::code;
 use crate::sigpipe::quiet;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
 /// From now on until sigward_quiet_thread_leave a SIGPIPE that is the echo of a write of this thread ends in our handler,
@@ -16,6 +17,7 @@ use std::ffi::c_int;
 /// Returns 0. -ENOMEM: no memory for one more thread. -EOVERFLOW: entered 2,047 times.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_quiet_thread_enter() -> c_int {
+    let _whole = Uncancelled::enter();
     code(quiet::enter())
 }
 
@@ -24,5 +26,6 @@ pub extern "C" fn sigward_quiet_thread_enter() -> c_int {
 /// Returns 0; -EINVAL if the thread is not quiet.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_quiet_thread_leave() -> c_int {
+    let _whole = Uncancelled::enter();
     code(quiet::leave())
 }

@@ -3,6 +3,7 @@
 use super::code;
 use crate::chain::Rows;
 use crate::error::Error;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
 /// The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the library's.
@@ -26,6 +27,7 @@ const WORDS: usize = 3 * crate::chain::SIGNALS;
 /// and 33 with glibc) are left out. Returns 0. -EINVAL: rows is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_rows_save(rows: *mut sigward_rows) -> c_int {
+    let _whole = Uncancelled::enter();
     if rows.is_null() {
         return code(Err(Error::InvalidArgument));
     }
@@ -49,6 +51,7 @@ pub unsafe extern "C" fn sigward_rows_save(rows: *mut sigward_rows) -> c_int {
 /// the kernel's errno; signals of lower numbers have been put back then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_rows_restore(rows: *const sigward_rows) -> c_int {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or one struct by the header's contract.
     let Some(rows) = (unsafe { rows.as_ref() }).filter(|rows| rows.opaque[0] == FILLED) else {
         return code(Err(Error::InvalidArgument));

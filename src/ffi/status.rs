@@ -5,6 +5,7 @@ use super::policy::{outcome_of, seat_of};
 use super::sized::{Filled, fill_one};
 use crate::mapping::Error;
 use crate::status::{Reason, Standing};
+use crate::sys::cancel::Uncancelled;
 use std::ffi::{c_char, c_int};
 
 /// Why a signal is armed or not.
@@ -87,6 +88,7 @@ pub unsafe extern "C" fn sigward_status(out: *mut sigward_status_report) -> c_in
 /// Returns as sigward_status; -EINVAL also for a size that no version has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_status_sized(out: *mut sigward_status_report, size: usize) -> c_int {
+    let _whole = Uncancelled::enter();
     let report = crate::status().map(|status| {
         let (outcome, _) = outcome_of(status.outcome);
         let ends_here = matches!(status.outcome, crate::sigpipe::Outcome::Filtered { .. });
