@@ -17,9 +17,10 @@
 mod cancellation {
     use std::ffi::c_int;
 
+    // SAFETY: both take any value of the first argument, and room for the old one.
     unsafe extern "C" {
-        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
-        fn pthread_setcanceltype(kind: c_int, before: *mut c_int) -> c_int;
+        safe fn pthread_setcancelstate(state: c_int, before: &mut c_int) -> c_int;
+        safe fn pthread_setcanceltype(kind: c_int, before: &mut c_int) -> c_int;
     }
 
     /// `PTHREAD_CANCEL_DISABLE` and `PTHREAD_CANCEL_DEFERRED` of pthread.h.
@@ -35,22 +36,16 @@ mod cancellation {
 
     pub(super) fn disable() -> Before {
         let mut before = WHOLE;
-        // SAFETY: valid values and room for the old ones; neither call can fail then.
-        unsafe {
-            pthread_setcancelstate(WHOLE.state, &raw mut before.state);
-            pthread_setcanceltype(WHOLE.kind, &raw mut before.kind);
-        }
+        pthread_setcancelstate(WHOLE.state, &mut before.state);
+        pthread_setcanceltype(WHOLE.kind, &mut before.kind);
         before
     }
 
     /// The state last: with it a request takes effect.
     pub(super) fn restore(before: &Before) {
         let mut ours = WHOLE;
-        // SAFETY: the values came from `disable`; room for those that are left.
-        unsafe {
-            pthread_setcanceltype(before.kind, &raw mut ours.kind);
-            pthread_setcancelstate(before.state, &raw mut ours.state);
-        }
+        pthread_setcanceltype(before.kind, &mut ours.kind);
+        pthread_setcancelstate(before.state, &mut ours.state);
     }
 }
 
