@@ -484,9 +484,11 @@ extern "C" {
 // maps are looked after.
 //
 // Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the first call asks
-// the dynamic loader. After that it works in a handler as well or, where that interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
-// pending there, as without us.
+// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the
+// first call asks the dynamic loader. After that it works in a handler as well or, where that interrupted this
+// very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
+// that one call has set stays when a later call does without it; sigward_sigpipe_restore takes
+// SIGWARD_SWALLOW_STDIO back.
 //
 // Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see
 // above. -ENOTSUP: this system shows no system call's result (filter works on Linux x86-64 and aarch64).
@@ -495,7 +497,8 @@ int sigward_init(const struct sigward_options *options);
 
 // Takes the seats on top again after another runtime or library installed its handlers; what stands there now is chained. A
 // SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written
-// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we came.
+// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we
+// came. The seat for SIGSEGV (sigward_try_copy_segv) is taken again as well.
 //
 // Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 int sigward_ensure_on_top(void);
@@ -513,15 +516,16 @@ int sigward_sigpipe_ignore(void);
 // Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
 int sigward_sigpipe_filter(void);
 
-// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore and the constructor did. What somebody
-// else has installed since stays. Idempotent. Thread-safe; works in a forked child.
+// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore, the constructor and SIGWARD_SWALLOW_STDIO
+// did. What somebody else has installed since stays. Idempotent. Thread-safe; works in a forked child.
 //
 // Returns 0 or as sigward_init.
 int sigward_sigpipe_restore(void);
 
-// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe, changes nothing.
+// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe; changes nothing but the counter overwritten,
+// when it is the first to see that somebody stands above us.
 //
-// Returns 0; -EINVAL if out is NULL.
+// Returns 0; -EINVAL if out is NULL; else the kernel's errno, where a seccomp filter refuses sigaction(2).
 int sigward_sigpipe_status(struct sigward_sigpipe_report *out);
 
 // As sigward_sigpipe_status, for a struct of size bytes.
@@ -531,13 +535,15 @@ int sigward_sigpipe_status_sized(struct sigward_sigpipe_report *out, size_t size
 
 // Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
 // libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
-// they have registered.
+// they have registered. The handler has to get along with the room of the threads' alternate stacks, and must
+// not switch to another stack before it returns.
 //
 // Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
 // -EINVAL for a number that is no signal; else as sigward_init.
 int sigward_repair(int signal);
 
-// sigward_repair for every signal. After a library has been loaded or started that installs handlers of its own.
+// sigward_repair for every signal, on the same condition. After a library has been loaded or started that
+// installs handlers of its own.
 //
 // Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no SA_ONSTACK and have it
 // now, or as sigward_repair; handlers of lower signals have been repaired then.
@@ -624,7 +630,7 @@ ssize_t sigward_read_events(uint64_t *cursor,
 // Returns as sigward_read_events; -EINVAL also for a size that no version has.
 ssize_t sigward_read_events_sized(uint64_t *cursor, struct sigward_event *out, size_t capacity, size_t size);
 
-// Where last words go besides stderr; -1 is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
+// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
 // before a process ends because an adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
 //
 // fd stays the caller's and is used only while it is the same file, pipe or socket. A line that would block, or that stderr

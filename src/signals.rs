@@ -26,7 +26,8 @@ use std::sync::atomic::AtomicBool;
 pub fn iterator(signals: &[c_int]) -> io::Result<signal_hook::iterator::Signals> {
     let iterator = signal_hook::iterator::Signals::new(signals)?;
     for signal in signals {
-        repair(*signal)?;
+        // SAFETY: what was just registered needs little stack, and stays on it.
+        unsafe { repair(*signal) }?;
     }
     Ok(iterator)
 }
@@ -37,14 +38,15 @@ pub fn iterator(signals: &[c_int]) -> io::Result<signal_hook::iterator::Signals>
 /// As signal-hook's, and those of [`repair`].
 pub fn flag(signal: c_int, flag: Arc<AtomicBool>) -> io::Result<signal_hook::SigId> {
     let id = signal_hook::flag::register(signal, flag)?;
-    repair(signal)?;
+    // SAFETY: as in `iterator`.
+    unsafe { repair(signal) }?;
     Ok(id)
 }
 
 /// [`signal_hook::low_level::register`], repaired.
 ///
 /// # Safety
-/// As signal-hook's: `action` runs inside the handler.
+/// As signal-hook's: `action` runs inside the handler, and in Go on a signal stack of 32 KiB.
 ///
 /// # Errors
 /// As signal-hook's, and those of [`repair`].
@@ -54,6 +56,7 @@ pub unsafe fn register(
 ) -> io::Result<signal_hook::SigId> {
     // SAFETY: by this function's contract.
     let id = unsafe { signal_hook::low_level::register(signal, action) }?;
-    repair(signal)?;
+    // SAFETY: as above.
+    unsafe { repair(signal) }?;
     Ok(id)
 }

@@ -58,14 +58,6 @@ impl Disposition {
     ///
     /// # Errors
     /// `System(EINVAL)` for a number that is no signal; what a seccomp filter answers.
-    ///
-    /// ```
-    /// use sigward::chain::{Disposition, Kind};
-    /// let pipe = Disposition::read(libc::SIGPIPE)?;
-    /// // A Rust `main` starts with SIGPIPE ignored.
-    /// assert_eq!(pipe.kind(), Kind::Ignore);
-    /// # Ok::<(), sigward::Error>(())
-    /// ```
     #[doc(alias = "sigaction")]
     pub fn read(signal: c_int) -> Result<Self, Error> {
         Self::exchange(signal, None)

@@ -3,7 +3,7 @@
 //! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
 //! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
 //! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
-//! The owner of the seat, a [`Watch`], looks at each *delivery* and says whether it ends there or goes
+//! The owner of the seat, a `Watch`, looks at each *delivery* and says whether it ends there or goes
 //! on to the predecessor. This module knows no SIGPIPE and no maps.
 //!
 //! ```text
@@ -19,10 +19,10 @@
 //! 2. **No theft.** Leaving means passing through. The kernel's table is written only while it shows
 //!    ours on top, and what that write returns is checked: a lost race is repaired and counted.
 //! 3. **Never unmapped.** Entry points are static code; `libsigward.so` is linked with `-z nodelete`.
-//! 4. **Faithful default.** See [`handler`]'s `default_action`.
+//! 4. **Faithful default.** See `handler/default_action.rs`.
 //! 5. **Exec transparency.** A handler becomes SIG_DFL in a child; an inherited SIG_IGN is left alone.
 //! 6. **Flag fidelity.** A predecessor runs as the kernel would have run it.
-//! 7. **Handler discipline.** Everything that runs in a handler is in [`handler`].
+//! 7. **Handler discipline.** Everything that runs in a handler is in `handler/`.
 //! 8. **Fork.** The child has the same table and the same code; no lock survives into it.
 
 mod disposition;
@@ -33,7 +33,7 @@ mod repair;
 mod rows;
 mod seat;
 
-pub use disposition::{Disposition, Kind};
+pub(crate) use disposition::{Disposition, Kind};
 pub(crate) use entry::ENTRY_POINTS;
 pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
 pub use repair::{Repair, repair, repair_all};

@@ -24,7 +24,7 @@ pub enum Repair {
 }
 
 /// Gives the handler of `signal` SA_ONSTACK if it lacks it. The handler, its mask and its other flags stay, and so
-/// does what it remembers as its predecessor. For any handler of anybody's, at the caller's word.
+/// does what it remembers as its predecessor.
 ///
 /// Between the other library's installation and this call the handler stands there as it was: register and repair
 /// before goroutines run, or as early as can be. A library that installs its handler anew needs it anew.
@@ -35,15 +35,20 @@ pub enum Repair {
 /// [`Error::System`] for a number that is no signal, or if the kernel refuses; [`Error::Contended`] if others keep
 /// changing the disposition; [`Error::Reentered`].
 ///
+/// # Safety
+/// The handler that stands there may run on an alternate signal stack: it needs no more room than the threads'
+/// alternate stacks have, and does not switch to another stack or context before it returns.
+///
 /// # References
 /// sigaltstack(2); os/signal, "Go programs that use cgo or SWIG".
 ///
 /// ```
 /// use sigward::chain::{Repair, repair};
-/// assert_eq!(repair(libc::SIGUSR1)?, Repair::NoHandler);
+/// // SAFETY: no handler stands there.
+/// assert_eq!(unsafe { repair(libc::SIGUSR1)? }, Repair::NoHandler);
 /// # Ok::<(), sigward::Error>(())
 /// ```
-pub fn repair(signal: c_int) -> Result<Repair, Error> {
+pub unsafe fn repair(signal: c_int) -> Result<Repair, Error> {
     let _held = lock()?;
     for _ in 0..super::seat::ATTEMPTS {
         let top = Disposition::read(signal)?;
@@ -76,14 +81,19 @@ pub fn repair(signal: c_int) -> Result<Repair, Error> {
 /// # Errors
 /// As [`repair`], for signals that exist; handlers of lower signals have been repaired then.
 ///
+/// # Safety
+/// As [`repair`], for each handler of this process that lacks SA_ONSTACK.
+///
 /// ```
-/// assert_eq!(sigward::chain::repair_all()?, 0); // Rust's own handlers have SA_ONSTACK
+/// // SAFETY: Rust's own handlers have SA_ONSTACK, and there are no others.
+/// assert_eq!(unsafe { sigward::chain::repair_all()? }, 0);
 /// # Ok::<(), sigward::Error>(())
 /// ```
-pub fn repair_all() -> Result<usize, Error> {
+pub unsafe fn repair_all() -> Result<usize, Error> {
     let mut repaired = 0;
     for signal in 1..=super::rows::SIGNALS as c_int {
-        match repair(signal) {
+        // SAFETY: by this function's contract.
+        match unsafe { repair(signal) } {
             Ok(found) => repaired += usize::from(found == Repair::Repaired),
             // The C library keeps it for itself, or this system has fewer.
             Err(Error::System(libc::EINVAL)) => {}

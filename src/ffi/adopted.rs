@@ -200,7 +200,8 @@ pub unsafe extern "C" fn sigward_adopted_heal(adopted: *mut sigward_adopted) -> 
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle.
     let adopted = unsafe { opened(adopted.cast_const()) }.ok_or(Error::Invalid("no handle"));
-    map_code(adopted.and_then(|adopted| adopted.0.heal()))
+    // SAFETY: nobody reads the lost pages meanwhile, by the header's contract.
+    map_code(adopted.and_then(|adopted| unsafe { adopted.0.heal() }))
 }
 
 /// Stops guarding; the library's mappings stay as they are. NULL is nothing to do. Returns 0.

@@ -89,7 +89,7 @@ pub unsafe extern "C" fn sigward_read_events_sized(
     count as isize
 }
 
-/// Where last words go besides stderr; -1 is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
+/// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
 /// before a process ends because an adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
 ///
 /// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that would block, or that stderr

@@ -108,9 +108,11 @@ const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW
 /// maps are looked after.
 ///
 /// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-/// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the first call asks
-/// the dynamic loader. After that it works in a handler as well or, where that interrupted this very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays
-/// pending there, as without us.
+/// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the
+/// first call asks the dynamic loader. After that it works in a handler as well or, where that interrupted this
+/// very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
+/// that one call has set stays when a later call does without it; sigward_sigpipe_restore takes
+/// SIGWARD_SWALLOW_STDIO back.
 ///
 /// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see
 /// above. -ENOTSUP: this system shows no system call's result (filter works on Linux x86-64 and aarch64).
@@ -150,7 +152,8 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
 
 /// Takes the seats on top again after another runtime or library installed its handlers; what stands there now is chained. A
 /// SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written
-/// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we came.
+/// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we
+/// came. The seat for SIGSEGV (sigward_try_copy_segv) is taken again as well.
 ///
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
@@ -180,8 +183,8 @@ pub extern "C" fn sigward_sigpipe_filter() -> c_int {
     code(sigpipe::filter().map(drop))
 }
 
-/// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore and the constructor did. What somebody
-/// else has installed since stays. Idempotent. Thread-safe; works in a forked child.
+/// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore, the constructor and SIGWARD_SWALLOW_STDIO
+/// did. What somebody else has installed since stays. Idempotent. Thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
@@ -190,9 +193,10 @@ pub extern "C" fn sigward_sigpipe_restore() -> c_int {
     code(sigpipe::restore())
 }
 
-/// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe, changes nothing.
+/// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe; changes nothing but the counter overwritten,
+/// when it is the first to see that somebody stands above us.
 ///
-/// Returns 0; -EINVAL if out is NULL.
+/// Returns 0; -EINVAL if out is NULL; else the kernel's errno, where a seccomp filter refuses sigaction(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report) -> c_int {
     // SAFETY: as the caller vouches for the pointer.
@@ -242,27 +246,31 @@ pub(super) fn seat_of(seat: Seat) -> sigward_seat {
 
 /// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
 /// libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
-/// they have registered.
+/// they have registered. The handler has to get along with the room of the threads' alternate stacks, and must
+/// not switch to another stack before it returns.
 ///
 /// Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
 /// -EINVAL for a number that is no signal; else as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
     let _whole = Uncancelled::enter();
-    match crate::chain::repair(signal) {
+    // SAFETY: by the header's contract.
+    match unsafe { crate::chain::repair(signal) } {
         Ok(found) => code(Ok(())) + c_int::from(found == crate::chain::Repair::Repaired),
         Err(error) => code(Err(error)),
     }
 }
 
-/// sigward_repair for every signal. After a library has been loaded or started that installs handlers of its own.
+/// sigward_repair for every signal, on the same condition. After a library has been loaded or started that
+/// installs handlers of its own.
 ///
 /// Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no SA_ONSTACK and have it
 /// now, or as sigward_repair; handlers of lower signals have been repaired then.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair_all() -> c_int {
     let _whole = Uncancelled::enter();
-    match crate::chain::repair_all() {
+    // SAFETY: by the header's contract.
+    match unsafe { crate::chain::repair_all() } {
         Ok(repaired) => code(Ok(())) + c_int::try_from(repaired).unwrap_or(c_int::MAX),
         Err(error) => code(Err(error)),
     }

@@ -152,6 +152,14 @@ impl std::error::Error for Unprotected {}
 ///
 /// # References
 /// pthread_sigmask(3); `force_sig_info_to_task` in the kernel's kernel/signal.c.
+///
+/// ```
+/// sigward::init()?;
+/// if let Err(reason) = sigward::mapping::thread_check() {
+///     eprintln!("a fault here would end the process: {reason}");
+/// }
+/// # Ok::<(), sigward::Error>(())
+/// ```
 pub fn thread_check() -> Result<(), Unprotected> {
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: no new mask, and room for the old one.

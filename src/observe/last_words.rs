@@ -13,7 +13,7 @@ static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of what it was when it was chosen.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Where last words go besides stderr; -1 is for none at all, stderr included. The descriptor stays the host's: it is
+/// Where last words go besides stderr; a negative number is for none at all, stderr included. The descriptor stays the host's: it is
 /// used only while it is what it was now.
 ///
 /// Last words come when an adopted file has lost a page of a shared writable mapping
@@ -21,6 +21,15 @@ static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 ///
 /// # Errors
 /// [`Error::System`] with `EBADF` if `fd` is not open; then nothing has changed.
+///
+/// ```
+/// use std::os::fd::AsRawFd;
+/// # let path = std::env::temp_dir().join(format!("sigward-words-{}", std::process::id()));
+/// let file = std::fs::File::options().create(true).append(true).open(&path)?;
+/// sigward::observe::last_words(file.as_raw_fd())?; // the file has to stay open
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn last_words(fd: c_int) -> Result<(), Error> {
     if fd < 0 {
         DESCRIPTOR.store(-1, Ordering::Release);

@@ -9,8 +9,8 @@ static ON: AtomicBool = AtomicBool::new(false);
 ///
 /// What would take one is decided without: a write to a pipe at descriptor 1 or 2 ends here as well, a quiet descriptor is
 /// known by its number, and a write that was cut short is one also where the number of the system call is unknown. A
-/// signal that is no echo goes to its predecessor as ever, which takes system calls. Signal-safe, thread-safe; a forked
-/// child goes on as its parent.
+/// signal that is no echo goes to its predecessor as ever, which takes system calls. Thread-safe; not for signal
+/// handlers, as the first call asks for memory; a forked child goes on as its parent.
 pub fn without_events(on: bool) {
     if on {
         #[cfg(target_os = "linux")]

@@ -254,7 +254,8 @@ pub fn restore() -> Result<(), Error> {
     Ok(())
 }
 
-/// How things stand now. Signal-safe, thread-safe, changes nothing.
+/// How things stand now. Signal-safe, thread-safe; changes nothing but the counter `overwritten`, when it is the first to see
+/// that somebody stands above us.
 ///
 /// # Errors
 /// [`Error::System`] if sigaction(2) cannot even be asked.

@@ -254,13 +254,16 @@ impl Adopted {
     }
 
     /// Maps the file's own pages over the zeros that took their place, wherever they are now, and forgets the loss: what the
-    /// file has now is seen, what was written to the zeros is gone. Nobody may be reading meanwhile.
+    /// file has now is seen, what was written to the zeros is gone.
     ///
     /// # Errors
     /// [`Error::System`]: `EBADF` if the host has closed our descriptor, else what open(2) and mmap(2) say;
     /// [`Error::Changed`] if zeros took the place of a later file that had the path: the owner must map that anew;
     /// [`Error::Invalid`] if there was no /dev/zero to know the zeros by. Then the loss is still told of.
-    pub fn heal(&self) -> Result<(), Error> {
+    ///
+    /// # Safety
+    /// Nobody reads or writes the lost pages meanwhile, and nobody holds a reference to bytes in them.
+    pub unsafe fn heal(&self) -> Result<(), Error> {
         under_lock(|_| heal::heal(self.entry))
     }
 }

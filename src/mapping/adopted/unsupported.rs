@@ -91,7 +91,10 @@ impl Adopted {
     ///
     /// # Errors
     /// None: there is nothing adopted.
-    pub fn heal(&self) -> Result<(), Error> {
+    ///
+    /// # Safety
+    /// Nobody reads the lost pages meanwhile.
+    pub unsafe fn heal(&self) -> Result<(), Error> {
         match self.0 {}
     }
 }

@@ -31,7 +31,8 @@ pub extern "C" fn listener_tokio(signal: c_int, warded: c_int) -> c_int {
         runtime.block_on(async move {
             let kind = tokio::signal::unix::SignalKind::from_raw(signal);
             let Ok(mut stream) = tokio::signal::unix::signal(kind) else { return };
-            if warded != 0 && sigward::chain::repair(signal).is_err() {
+            // SAFETY: tokio's handler needs little stack, and stays on it.
+            if warded != 0 && unsafe { sigward::chain::repair(signal) }.is_err() {
                 return;
             }
             let _ = ready.send(());
@@ -58,7 +59,9 @@ pub extern "C" fn listener_swallow(signal: c_int, warded: c_int) -> c_int {
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     };
-    c_int::from(installed != 0 || warded != 0 && sigward::chain::repair(signal) != Ok(sigward::chain::Repair::Repaired))
+    // SAFETY: the handler needs 4 KiB of the 32 KiB that Go's signal stacks have.
+    let repair = || unsafe { sigward::chain::repair(signal) };
+    c_int::from(installed != 0 || warded != 0 && repair() != Ok(sigward::chain::Repair::Repaired))
 }
 
 /// How many signals were heard.

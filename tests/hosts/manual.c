@@ -1,0 +1,108 @@
+/* Single sentences of the header, where no other host has them in passing. */
+#include "host.h"
+#include <limits.h>
+
+#ifndef BARE
+static char folder[PATH_MAX];
+
+static const char *file_of(const char *name, size_t length) {
+    static char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(fd >= 0 && write(fd, "these are no zeros", 18) == 18);
+    CHECK(ftruncate(fd, (off_t)length) == 0 && close(fd) == 0);
+    return path;
+}
+
+/* "A flag that one call has set stays": the lines on stderr, and the swallowed stdout. */
+static void flags(void) {
+    const sigward_options with = {.size = sizeof with, .flags = SIGWARD_SWALLOW_STDIO};
+    CHECK(sigward_init(&with) == 0 && sigward_init(NULL) == 0);
+    int saved = dup(1);
+    CHECK(saved >= 0 && dup2(broken_pipe(), 1) == 1);
+    CHECK(write(1, "x", 1) == -1 && errno == EPIPE);
+    /* Restored, it is not. */
+    CHECK(sigward_sigpipe_restore() == 0 && sigward_sigpipe_filter() == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)!write(1, "x", 1);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+}
+
+/* "On an error *out is NULL where a handle was asked for." */
+static void handles(void) {
+    const char *path = file_of("some", 4096);
+    const sigward_map_options map_options = {.size = 7};
+    const sigward_log_options log_options = {.size = 7};
+    const sigward_replacement_options replacement_options = {.size = 7};
+    const sigward_snapshot_options snapshot_options = {.size = 7};
+#define NULLED(type, call, answer)                                                                           \
+    do {                                                                                                     \
+        type *out = (type *)8;                                                                               \
+        CHECK((call) == (answer) && out == NULL);                                                            \
+    } while (0)
+    NULLED(sigward_map, sigward_map_open(path, &map_options, &out), -EINVAL);
+    NULLED(sigward_map, sigward_map_open(folder, NULL, &out), -EISDIR);
+    NULLED(sigward_map, sigward_map_fd(-1, NULL, &out), -EBADF);
+    NULLED(sigward_map, sigward_map_fd(0, &map_options, &out), -EINVAL);
+    NULLED(sigward_map, sigward_snapshot("/nowhere/at/all", &out), -ENOENT);
+    NULLED(sigward_map, sigward_snapshot_with(path, &snapshot_options, &out, NULL), -EINVAL);
+    NULLED(sigward_log, sigward_log_open(path, &log_options, NULL, &out), -EINVAL);
+    NULLED(sigward_log_reader, sigward_log_reader_open(path, &out), -EILSEQ);
+    NULLED(sigward_replacement, sigward_replacement_open(path, &replacement_options, &out), -EINVAL);
+    NULLED(sigward_replacement, sigward_replacement_open(folder, NULL, &out), -EISDIR);
+    NULLED(sigward_lease, sigward_lease_take(folder, &out), -EISDIR);
+    NULLED(sigward_lease, sigward_lease_take(NULL, &out), -EINVAL);
+    NULLED(sigward_lease, sigward_lease_of(-1, &out), -EBADF);
+    NULLED(sigward_adopted, sigward_adopt_file(folder, &out), -EISDIR);
+    NULLED(sigward_adopted, sigward_adopt_range(folder, 1, -1, 0, &out), -EINVAL);
+}
+
+/* "Changes nothing but the counter overwritten, when it is the first to see that somebody stands above us." */
+static void status(void) {
+    sigward_sigpipe_report report;
+    sigward_status_report both;
+    sigward_counters before, now;
+    CHECK(ward() == 0);
+    signal(SIGPIPE, SIG_DFL);
+    CHECK(sigward_read_counters(&before) == 0);
+    for (int i = 0; i < 3; i++) CHECK(sigward_sigpipe_status(&report) == 0 && sigward_status(&both) == 0);
+    CHECK(sigward_read_counters(&now) == 0 && now.overwritten == before.overwritten + 1);
+    CHECK(report.seat == SIGWARD_SEAT_COVERED && both.sigpipe.reason == SIGWARD_REASON_COVERED);
+    CHECK(current_handler(SIGPIPE) == (void *)SIG_DFL);
+}
+
+/* An adopted file that is cut and long again before anybody looks: no signal, and verify tells. */
+static void cut_and_long_again(void) {
+    const char *path = file_of("adopted", 4 * 4096);
+    sigward_adopted *adopted;
+    int fd = open(path, O_RDWR);
+    volatile char *bytes = mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(bytes != MAP_FAILED && pwrite(fd, "x", 1, 3 * 4096) == 1 && bytes[3 * 4096] == 'x');
+    CHECK(sigward_adopt_file(path, &adopted) == 0 && sigward_adopted_verify(adopted) == 0);
+    /* Before Linux 6.13 a change within the same tick leaves the time as it was. */
+    usleep(20000);
+    CHECK(ftruncate(fd, 4096) == 0 && ftruncate(fd, 4 * 4096) == 0);
+    CHECK(bytes[3 * 4096] == 0 && sigward_adopted_status(adopted, NULL) == 0);
+    CHECK(sigward_adopted_verify(adopted) == -ESTALE);
+    /* Met while it was short, it is a loss, and stays one. */
+    CHECK(ftruncate(fd, 4096) == 0 && bytes[3 * 4096] == 0 && ftruncate(fd, 4 * 4096) == 0);
+    CHECK(sigward_adopted_status(adopted, NULL) == 1 && sigward_adopted_verify(adopted) == -EFAULT);
+    CHECK(sigward_adopted_heal(adopted) == 0 && sigward_adopted_verify(adopted) == 0);
+    CHECK(pwrite(fd, "y", 1, 3 * 4096) == 1 && bytes[3 * 4096] == 'y');
+    CHECK(sigward_adopted_close(adopted) == 0);
+}
+
+#define IN_FOLDER(name)                                                                                      \
+    static void name##_there(void) {                                                                         \
+        snprintf(folder, sizeof folder, "%s", arguments[0]);                                                 \
+        name();                                                                                              \
+    }
+IN_FOLDER(handles) IN_FOLDER(cut_and_long_again)
+
+SCENARIOS({"flags", flags}, {"handles", handles_there}, {"status", status},
+          {"cut_and_long_again", cut_and_long_again_there})
+#endif
