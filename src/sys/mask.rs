@@ -93,7 +93,7 @@ impl Mask {
         exchange(libc::SIG_SETMASK, Some(self.0));
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, not(target_os = "linux")))]
     pub(crate) fn holds(self, signal: c_int) -> bool {
         holds(self.0, signal)
     }
@@ -148,7 +148,7 @@ fn only(signal: c_int) -> Set {
     set
 }
 
-#[cfg(all(test, not(target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 fn holds(set: Set, signal: c_int) -> bool {
     // SAFETY: an initialised set.
     unsafe { libc::sigismember(&raw const set, signal) == 1 }
