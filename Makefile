@@ -27,6 +27,7 @@ help:
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
+	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file system (some minutes)'
 	@echo 'make lint      formatters and linters of all three languages'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
@@ -176,6 +177,10 @@ go-targets:
 .PHONY: soak
 soak: tools $(archive)
 	scripts/soak $(or $(MINUTES),60)
+
+.PHONY: beside
+beside: tools $(archive)
+	SIGWARD_FAILURES=10000 $(CARGO) test --all-features --test file_beside -- --nocapture
 
 .PHONY: lint
 lint: $(archive)

@@ -8,10 +8,7 @@ import (
 )
 
 // extent is a run of blocks, in bytes from the start of the file.
-type extent struct {
-	start, end int64
-	unwritten  bool // reserved: nothing was ever written there
-}
+type extent struct{ start, end int64 }
 
 // fiemap is struct fiemap with room for some extents (Documentation/filesystems/fiemap.rst).
 type fiemap struct {
@@ -28,7 +25,7 @@ type fiemap struct {
 // extents lists those that touch the range, cut to it, in order. With settled, what was written is on the disk first. EOPNOTSUPP
 // or ENOTTY where the file system has no such list. SEEK_HOLE will not do: to it a reservation is a hole.
 func extents(fd int, start, end int64, settled bool) (found []extent, errno syscall.Errno) {
-	const request, sync, last, unwritten = 0xc020660b, 1, 1, 0x800
+	const request, sync, last = 0xc020660b, 1, 1
 	for start < end {
 		list := fiemap{start: uint64(start), length: uint64(end - start)}
 		list.room = uint32(len(list.extents))
@@ -44,7 +41,7 @@ func extents(fd int, start, end int64, settled bool) (found []extent, errno sysc
 		for _, e := range list.extents[:list.mapped] {
 			from, to := max(int64(e.logical), start), min(int64(e.logical+e.length), end)
 			if from < to {
-				found = append(found, extent{from, to, e.flags&unwritten != 0})
+				found = append(found, extent{from, to})
 			}
 		}
 		tail := list.extents[list.mapped-1]

@@ -115,11 +115,14 @@ func errnoIn(err error) syscall.Errno {
 
 // Reserve gives every byte from offset to offset+length of the file its block, so that writes there, also through a map,
 // cannot fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as
-// zeros. Holes beside the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). On btrfs the promise is smaller: see ReservePromise. It ends when the file is cut, a hole is punched into the range,
-// or its blocks are shared with another file (reflink, snapshot).
+// zeros. Holes beside the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). On btrfs
+// the promise is smaller: see ReservePromise. It ends when the file is cut, a hole is punched into the range, or its blocks are
+// shared with another file (reflink, snapshot). f must be open for writing; its position is not used.
 //
-// On failure length, contents, holes and older reservations are as they were, and the modification time if it may be set.
-// Nobody else may change the file's length meanwhile. f must be open for writing; its position is not used.
+// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile: through
+// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut to
+// give them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this happens
+// only if others take it meanwhile, or to a quota. They serve later growth. The times may have moved.
 //
 // errors.Is sees ErrNoSpace (no room, or no quota), ErrNoPromise, and the errno: EFBIG beyond RLIMIT_FSIZE, EINVAL for a
 // length of 0 or less, EOVERFLOW, EBADF, EPERM for a file that may not grow, ESPIPE and ENODEV for what is no regular file.
@@ -133,11 +136,13 @@ func ReservePromise(f *os.File, offset, length int64) (Promise, error) {
 	return reserveFile(f, offset, length, false)
 }
 
-// ReserveSlowly is Reserve; where the file system cannot promise, it writes zeros into the holes of the range and beyond the
-// end, never over data, and waits until they are on the disk. Nobody else may write into the holes meanwhile. A crash in
-// between leaves the file longer, with zeros.
+// ReserveSlowly is Reserve; where the file system cannot promise, it appends zeros, has holes of the range filled by page faults
+// that change no byte, and waits until all is on the disk. Others may write into the file meanwhile, and append to it. Room is
+// asked for first; if others take it meanwhile, or a quota ends, what was appended stays, as zeros: the file is longer then
+// although the call has failed. The same after a crash in between.
 //
-// ErrNoPromise remains where not even zeros take space (ZFS), and where holes cannot be told.
+// ErrNoPromise remains where not even zeros take space (ZFS), where holes cannot be told, and for holes before Linux 5.14. EACCES:
+// holes of a file that may not be read.
 func ReserveSlowly(f *os.File, offset, length int64) error {
 	_, err := reserveFile(f, offset, length, true)
 	return err

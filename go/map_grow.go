@@ -11,7 +11,7 @@ import "syscall"
 // stays mapped with it. In both cases nobody who reads or writes waits, and slices from Bytes stay good: they show the
 // same file, as far as they reach. Each call costs some system calls, fallocate(2) among them, so grow in large steps.
 //
-// It fails with a *MapError, and then map and file are as they were: ErrNoSpace (no room, or no quota), ErrNoPromise (this
+// It fails with a *MapError, and then the map, the file's length and every byte in it are as they were (see Reserve): ErrNoSpace (no room, or no quota), ErrNoPromise (this
 // file system cannot promise blocks: see Options.ReserveSlowly), EFBIG beyond RLIMIT_FSIZE, ENOMEM where there is no
 // address space for so much, ErrLost where bytes of the map are lost (Refresh first), EBADF for a map that is
 // not writable, EINVAL for a length below the map's or a map that cannot grow (a part of a file, CopyOnWrite, NoDescriptor).

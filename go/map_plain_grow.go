@@ -32,10 +32,7 @@ func (c *mapping) grow(n int64, slowly bool) (*mapping, syscall.Errno) {
 		moved = true
 	}
 	if c.promised < n {
-		done := growing(c.fd)
-		_, errno := reserve(c.fd, c.promised, n-c.promised, slowly)
-		done()
-		if errno != 0 {
+		if _, errno := reserve(c.fd, c.promised, n-c.promised, slowly); errno != 0 {
 			if moved {
 				syscall.Munmap(whole)
 			}

@@ -18,13 +18,22 @@ const (
 	unshareRange = 0x40
 )
 
-// reservation is a range to be reserved, and the file as it was before.
+// Kinds of file systems (include/uapi/linux/magic.h).
+const (
+	btrfsMagic = 0x9123683e
+	zfsMagic   = 0x2fc12fc1
+	fuseMagic  = 0x65735546
+)
+
+// reservation is a range to be reserved.
 type reservation struct {
 	fd         int
 	start, end int64 // what has to have blocks: whole folios, as far as the file reaches then
 	reach      int64 // where the caller's range ends
 	before     syscall.Stat_t
-	lengthened bool // a call was made that can have made the file longer; if none was, it is somebody else's doing, and stays
+	kind       uint32 // the file system's number
+	block      int64
+	free       int64 // bytes that this process may take; -1 if that is not known
 }
 
 // reserve does what src/file/linux of the Rust crate does, where each step is explained.
@@ -41,19 +50,16 @@ func reserveBlocks(fd int, offset, length int64, slowly bool) (Promise, syscall.
 	if errno := r.prepare(offset, length); errno != 0 {
 		return 0, errno
 	}
-	if isZFS(fd) {
+	if r.kind == zfsMagic {
 		return 0, syscall.EOPNOTSUPP // it checks for room, and keeps none
 	}
-	known, noList := extents(fd, r.start, r.knownEnd(), false)
 	unshared, errno := r.allocate()
 	switch {
 	case errno == 0 && unshared:
 		return PromiseFull, 0
 	case errno == 0:
-		return promiseOf(fd), 0
-	}
-	r.undo(known, noList == 0)
-	if slowly && (errno == syscall.EOPNOTSUPP || errno == syscall.ENOSYS) {
+		return r.promise(), 0
+	case slowly && (errno == syscall.EOPNOTSUPP || errno == syscall.ENOSYS):
 		return r.writeZeros()
 	}
 	return 0, errno
@@ -79,7 +85,7 @@ func (r *reservation) prepare(offset, length int64) syscall.Errno {
 		return syscall.ENODEV
 	}
 	r.reach = offset + length
-	if r.grows() && uint64(r.reach) > sizeLimit() {
+	if r.reach > r.before.Size && uint64(r.reach) > sizeLimit() {
 		return syscall.EFBIG
 	}
 	// A store makes a whole folio of the page cache dirty, and needs blocks for any hole in it. tmpfs, which keeps no list of
@@ -93,11 +99,47 @@ func (r *reservation) prepare(offset, length int64) syscall.Errno {
 	if up := (r.reach-1)/unit*unit + unit; up > 0 {
 		r.end = min(r.end, up)
 	}
+	r.askSystem()
 	return 0
 }
 
-// grows tells whether the file has to become longer.
-func (r *reservation) grows() bool { return r.reach > r.before.Size }
+func (r *reservation) askSystem() {
+	var s syscall.Statfs_t
+	r.free = -1
+	if eintr(func() error { return syscall.Fstatfs(r.fd, &s) }) != 0 {
+		return
+	}
+	r.kind, r.block = uint32(s.Type), max(int64(s.Bsize), 1)
+	if s.Blocks == 0 {
+		return
+	}
+	blocks := uint64(s.Bavail)
+	if syscall.Geteuid() == 0 { // the last blocks are root's
+		blocks = uint64(s.Bfree)
+	}
+	r.free = int64(min(blocks, uint64(math.MaxInt64/r.block))) * r.block
+}
+
+// has tells whether there may be so many free bytes.
+func (r *reservation) has(bytes int64) bool { return r.free < 0 || bytes <= r.free }
+
+// mayFit tells whether there may be blocks for all that the range has none for. ext4 keeps what a refused call had found, and nobody
+// can give that back without the risk of taking what others have written there meanwhile: so it is asked first.
+func (r *reservation) mayFit() bool {
+	if r.kind == btrfsMagic || r.has(r.end-r.start) { // btrfs takes all or nothing, and is vague about what is free
+		return true
+	}
+	taken, errno := extents(r.fd, r.start, r.end, false)
+	if errno != 0 {
+		return true // tmpfs and others without a list give back what they have taken
+	}
+	const clusters = 128 << 10 // of bigalloc: one at either end of a gap may be there already
+	var needed int64
+	for _, gap := range gaps(r.start, r.end, taken) {
+		needed += max(gap.end-gap.start-clusters, 0)
+	}
+	return r.has(needed)
+}
 
 // allocate tells whether the blocks are known to be this file's alone.
 func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
@@ -106,12 +148,15 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 	case 0:
 		unshared = true
 	case syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL, syscall.EPERM: // EPERM: the file is chattr +a
+		if !r.mayFit() {
+			return false, syscall.ENOSPC
+		}
 		errno = r.fallocate(keepSize, r.start, r.end)
 		if errno == syscall.EOPNOTSUPP || errno == syscall.ENOSYS {
 			errno = r.fallocate(0, r.start, r.end) // NFS
 		}
 	}
-	if errno == 0 && r.grows() {
+	if errno == 0 && r.reach > r.before.Size {
 		// Unlike ftruncate it cannot make a file shorter that somebody has made longer meanwhile.
 		errno = r.fallocate(0, r.reach-1, r.reach)
 	}
@@ -121,7 +166,6 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 // fallocate: on older kernels (not on 6.18) tmpfs gives everything back when a signal comes, and the runtime sends itself many; from the
 // second attempt on they wait.
 func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
-	r.lengthened = r.lengthened || mode&keepSize == 0
 	call := func() syscall.Errno { return errnoIn(syscall.Fallocate(r.fd, mode, start, end-start)) }
 	errno := call()
 	if errno != syscall.EINTR {
@@ -145,61 +189,6 @@ func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
 	return errno
 }
 
-// knownEnd is how far has to be known what was there: cutting at the file's end frees everything beyond it.
-func (r *reservation) knownEnd() int64 {
-	if r.grows() {
-		return math.MaxInt64
-	}
-	return r.end
-}
-
-// undo gives back what is new.
-func (r *reservation) undo(known []extent, isKnown bool) {
-	var now syscall.Stat_t
-	if syscall.Fstat(r.fd, &now) != nil {
-		return
-	}
-	sameLength, length := now.Size == r.before.Size, r.before.Size
-	if r.lengthened && now.Size > length && now.Size <= r.reach {
-		syscall.Ftruncate(r.fd, length)
-	}
-	if isKnown {
-		beyond := false
-		current, _ := extents(r.fd, r.start, r.end, true)
-		for _, e := range current {
-			if !e.unwritten {
-				continue
-			}
-			for _, blocks := range gaps(e.start, e.end, known) {
-				if blocks.start < length {
-					r.fallocate(punchHole|keepSize, blocks.start, blocks.end)
-				}
-				beyond = beyond || blocks.end > length
-			}
-		}
-		if sameLength && beyond {
-			syscall.Ftruncate(r.fd, length)
-			for _, older := range known {
-				if older.unwritten && older.end > length {
-					r.fallocate(keepSize, max(older.start, length), older.end)
-				}
-			}
-		}
-	}
-	r.restoreTime()
-}
-
-// restoreTime puts the modification time back, if it may be set.
-func (r *reservation) restoreTime() {
-	var now syscall.Stat_t
-	if syscall.Fstat(r.fd, &now) != nil || now.Mtim == r.before.Mtim || now.Size != r.before.Size {
-		return
-	}
-	omit := syscall.Timespec{Nsec: 1<<30 - 2} // UTIME_OMIT
-	times := [2]syscall.Timespec{omit, r.before.Mtim}
-	syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(r.fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
-}
-
 // sizeLimit is RLIMIT_FSIZE in bytes.
 func sizeLimit() uint64 {
 	const fileSize = 1
@@ -208,11 +197,12 @@ func sizeLimit() uint64 {
 	return limit.Cur
 }
 
-// promiseOf is how much a reservation is worth: a file system where files can share blocks has to copy on write.
-func promiseOf(fd int) Promise {
-	if kindOf(fd) == 0x65735546 { // FUSE_SUPER_MAGIC
+// promise is how much the reservation is worth: a file system where files can share blocks has to copy on write.
+func (r *reservation) promise() Promise {
+	if r.kind == fuseMagic {
 		return PromiseUnproven
 	}
+	fd := r.fd
 	errno := probeClone(fd)
 	if errno == syscall.EBADF { // opened for writing only, or to append
 		if again, err := reopen(fd, syscall.O_RDWR); err == nil {
@@ -247,17 +237,6 @@ func isNeverCopied(fd int) bool {
 		get = 0x80046601 // FS_IOC_GETFLAGS
 	}
 	return ioctl(fd, get, unsafe.Pointer(&flags)) == 0 && (flags[0]|flags[1])&0x00800000 != 0
-}
-
-func isZFS(fd int) bool { return kindOf(fd) == 0x2fc12fc1 }
-
-// kindOf is the number of the file system's kind (statfs(2)); 0 if it cannot be had.
-func kindOf(fd int) uint32 {
-	var s syscall.Statfs_t
-	if syscall.Fstatfs(fd, &s) != nil {
-		return 0
-	}
-	return uint32(s.Type)
 }
 
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) syscall.Errno {

@@ -3,7 +3,6 @@
 package sigward
 
 import (
-	"bytes"
 	"os"
 	"syscall"
 	"unsafe"
@@ -11,25 +10,30 @@ import (
 
 var zeros [1 << 18]byte
 
-// writeZeros is for file systems that cannot promise.
+// writeZeros is for file systems that cannot promise. Nothing is written over, and nothing is taken back.
 func (r *reservation) writeZeros() (Promise, syscall.Errno) {
 	holes, errno := r.holes()
 	if errno != 0 {
 		return 0, errno
 	}
-	// What is beyond the end can be taken back everywhere, what is in a hole not (ext2): so that comes last.
-	if errno = r.extend(); errno == 0 {
-		errno = r.fill(holes)
+	needed := max(r.reach-r.before.Size, 0)
+	for _, hole := range holes {
+		needed += hole.end - hole.start
+	}
+	if needed > 0 && !r.has(needed+needed/max(r.block/4, 1)) { // with one number of 4 bytes for each block
+		return 0, syscall.ENOSPC
+	}
+	if errno = r.fill(holes); errno == 0 {
+		errno = r.extend()
 	}
 	if errno == 0 {
 		// Network file systems find room when the pages are written.
 		errno = eintr(func() error { return syscall.Fdatasync(r.fd) })
 	}
 	if errno != 0 {
-		r.takeBack(holes)
 		return 0, errno
 	}
-	return promiseOf(r.fd), 0
+	return r.promise(), 0
 }
 
 // holes of the range, as far as the file reaches.
@@ -48,31 +52,47 @@ func (r *reservation) holes() ([]extent, syscall.Errno) {
 	return nil, syscall.EOPNOTSUPP
 }
 
+// fill gives holes their blocks by page faults for writing, which change no byte.
 func (r *reservation) fill(holes []extent) syscall.Errno {
 	if len(holes) == 0 {
 		return 0
 	}
-	fd := r.fd
-	flags, _, _ := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFL, 0)
-	if flags&syscall.O_APPEND != 0 { // such a descriptor writes at the end, whatever the offset
-		again, err := reopen(fd, syscall.O_WRONLY)
-		if err != nil {
-			return errnoIn(err)
-		}
-		defer syscall.Close(again)
-		fd = again
+	fd, err := reopen(r.fd, syscall.O_RDWR) // a map for writing needs a descriptor for both
+	if err != nil {
+		return errnoIn(err)
 	}
+	defer syscall.Close(fd)
+	const window = 16 << 20
+	page := int64(os.Getpagesize())
 	for _, hole := range holes {
-		for at := hole.start; at < hole.end; {
-			var n int
-			part := zeros[:min(hole.end-at, int64(len(zeros)))]
-			if errno := eintr(func() (err error) { n, err = syscall.Pwrite(fd, part, at); return }); errno != 0 {
+		for at := hole.start / page * page; at < hole.end; at += window {
+			if errno := populate(fd, at, min(at+window, hole.end)); errno != 0 {
 				return errno
 			}
-			at += int64(n)
 		}
 	}
 	return 0
+}
+
+func populate(fd int, start, end int64) syscall.Errno {
+	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
+	var window []byte
+	errno := eintr(func() (err error) {
+		window, err = syscall.Mmap(fd, start, int(end-start), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		return err
+	})
+	if errno != 0 {
+		return errno
+	}
+	defer syscall.Munmap(window)
+	switch errno := eintr(func() error { return syscall.Madvise(window, populateWrite) }); errno {
+	case syscall.EINVAL: // an older kernel: no way to fill a hole without writing over it
+		return syscall.EOPNOTSUPP
+	case syscall.EFAULT: // a store would have raised SIGBUS: there is no block
+		return syscall.ENOSPC
+	default:
+		return errno
+	}
 }
 
 // extend appends, so that what somebody else has appended meanwhile is not written over.
@@ -90,26 +110,4 @@ func (r *reservation) extend() syscall.Errno {
 			return errno
 		}
 	}
-}
-
-func (r *reservation) takeBack(holes []extent) {
-	var now syscall.Stat_t
-	if syscall.Fstat(r.fd, &now) == nil && now.Size > r.before.Size && now.Size <= r.reach {
-		syscall.Ftruncate(r.fd, r.before.Size)
-	}
-	page, block := int64(os.Getpagesize()), make([]byte, len(zeros))
-	for _, hole := range holes {
-		for at := hole.start; at < hole.end; at += int64(len(zeros)) {
-			end := min(hole.end, at+int64(len(zeros)))
-			part := block[:end-at]
-			if n, err := syscall.Pread(r.fd, part, at); err != nil || n != len(part) || !bytes.Equal(part, zeros[:n]) {
-				continue // somebody has written there
-			}
-			if end == r.before.Size { // the last block is given back whole or not at all
-				end = (end-1)/page*page + page
-			}
-			r.fallocate(punchHole|keepSize, at, end)
-		}
-	}
-	r.restoreTime()
 }

@@ -862,7 +862,7 @@ int sigward_map_populate(const struct sigward_map *map,
 // Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
 // signal handlers.
 //
-// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
+// Returns 0. Else the map, the file's length and every byte in it are as they were (see sigward_reserve): -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
 // the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
 // for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
 // file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor). -EOVERFLOW: too large.
@@ -1060,11 +1060,15 @@ int sigward_try_copy_segv(void);
 
 // Gives every byte from offset to offset + len of the open file its block, so that writes there, also through a map, cannot
 // fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as zeros. Holes beside
-// the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). The promise ends when the file is cut, a hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open for
-// writing; its position is not used.
+// the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). The promise ends when the file is
+// cut, a hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open for writing; its
+// position is not used. RLIMIT_FSIZE raises no SIGXFSZ.
 //
-// On failure the file is as it was: length, contents, holes, older reservations, and the modification time if it may be set.
-// Nobody else may change the file's length meanwhile. RLIMIT_FSIZE raises no SIGXFSZ.
+// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile, through
+// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut
+// to give them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this
+// happens only if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the file's own length frees
+// those beyond its end, if nobody else writes. The times may have moved.
 //
 // Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
 //
@@ -1078,11 +1082,13 @@ int sigward_reserve(int fd,
                     uint64_t offset,
                     uint64_t len);
 
-// As sigward_reserve; where the file system cannot promise (ext2, some network file systems), writes zeros into the holes of
-// the range and beyond the end, never over data, and waits until they are on the disk. Nobody else may write into the holes
-// meanwhile. A crash in between leaves the file longer, with zeros.
+// As sigward_reserve; where the file system cannot promise (ext2, some network file systems), appends zeros, has holes of the
+// range filled by page faults that change no byte, and waits until all is on the disk. Others may write into the file
+// meanwhile, and append to it. Room is asked for first; if others take it meanwhile, or a quota ends, what was appended stays, as
+// zeros: the file is longer then although the call has failed. The same after a crash in between.
 //
-// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), or holes cannot be told.
+// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), holes cannot be told, or there are some and Linux
+// is older than 5.14. -EACCES: holes of a file that may not be read.
 int sigward_reserve_slowly(int fd,
                            uint64_t offset,
                            uint64_t len);

@@ -314,7 +314,7 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
 /// signal handlers.
 ///
-/// Returns 0. Else map and file are as they were: -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
+/// Returns 0. Else the map, the file's length and every byte in it are as they were (see sigward_reserve): -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
 /// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
 /// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
 /// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor). -EOVERFLOW: too large.

@@ -6,7 +6,7 @@
 //!
 //! | instead of | do | and a failure is |
 //! |---|---|---|
-//! | ftruncate(2), then writes through a map | [`reserve`], then those writes | `ENOSPC` of one call, with the file as it was |
+//! | ftruncate(2), then writes through a map | [`reserve`], then those writes | `ENOSPC` of one call, with the file's length and bytes as they were |
 //! | reading a file that others may cut or change | [`Snapshot`](crate::mapping::Snapshot): the bytes of one moment | an error of taking it |
 //! | `cp new live`, open with `O_TRUNC` and write | [`replace_file`], [`Replacement`] | an error, with the old file untouched |
 //! | reading a file that others may cut, and hope | [`Lease::take`], read, [`Lease::release`] | an error beforehand, or of `release`; a writer waits meanwhile |
@@ -46,7 +46,6 @@ pub(crate) use error::UNSYNCED;
 pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
-pub(crate) use reserve::grow;
 pub use reserve::{Promise, reserve, reserve_slowly};
 
 pub(crate) use snapshot::{Frozen, Request, freeze};

@@ -1,4 +1,4 @@
-//! Blocks before bytes: what [`reserve`] promises, and how the file is left as it was when that cannot be promised.
+//! Blocks before bytes: what [`reserve`] promises, and how nothing is lost when that cannot be promised.
 //!
 //! | step | why so |
 //! |---|---|
@@ -8,16 +8,14 @@
 //! | else `FALLOC_FL_KEEP_SIZE` | the length changes only when all blocks are there: ext4 would leave the file extended |
 //! | the length last, by fallocate of the last byte | it cannot make a file shorter that somebody has made longer meanwhile, as ftruncate(2) can |
 //! | holes beside the range get blocks, too, up to 2 MiB to either side | a store makes a whole folio of the page cache dirty (xfs, ext4): if a hole lies in it, that needs blocks |
-//! | on failure: blocks that are new and were never written are given back | ext4 keeps them; an older reservation stays |
-//!
-//! ext4 gives blocks beyond the file's end back only by ftruncate(2) to the length that it has. That is done only where the length
-//! is what it was, but there is a moment between looking and cutting: nobody else may make the file longer meanwhile.
+//! | where a refusal would keep what it has taken (ext4), statfs(2) and the list of extents are asked first | a request that cannot be met takes nothing |
+//! | nothing is ever punched or cut | whoever has looked whether a block is unused knows nothing any more when it is punched: somebody's bytes may be in it |
 
 use super::error::Error;
 use std::os::fd::AsFd;
 
 #[cfg(target_os = "linux")]
-use super::linux::{Growing, Reservation};
+use super::linux::Reservation;
 
 /// How far a reservation reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +40,11 @@ pub enum Promise {
 /// The promise ends when a hole is punched into the range, the file is cut, or its blocks are shared with another file (a reflink, a
 /// snapshot). `file` must be open for writing; its position is not used. Blocks are not written to the disk: fsync(2) does.
 ///
-/// On failure length, contents and holes are as they were, the modification time too if it may be set, and an older
-/// reservation keeps its blocks. Nobody else may change the file's length meanwhile.
+/// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile: through
+/// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut to give
+/// them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this happens only
+/// if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the file's own length frees
+/// those beyond its end, if nobody else writes. The times may have moved.
 ///
 /// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
 ///
@@ -60,26 +61,21 @@ pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error>
     return elsewhere(&file.as_fd(), offset, len);
 }
 
-/// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file systems), writes zeros into the holes
-/// of the range and beyond the end, never over data, and has them written to the disk: a minute for some gigabytes. A crash in
-/// between leaves the file longer, with zeros.
+/// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file systems), appends zeros, has holes
+/// of the range filled by page faults that change no byte, and all of it written to the disk: a minute for some gigabytes. Others may
+/// write into the file meanwhile, and append to it.
 ///
-/// Nobody else may write into the range's holes meanwhile.
+/// Room is asked for first. If others take it meanwhile, or a quota ends, what was appended stays, as zeros: the file is
+/// longer then although the call has failed. The same after a crash in between.
 ///
 /// # Errors
-/// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be told.
+/// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be told, and for holes before Linux
+/// 5.14. `EACCES` for holes of a file that may not be read.
 pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make_slowly();
     #[cfg(not(target_os = "linux"))]
     return elsewhere(&file.as_fd(), offset, len);
-}
-
-/// As [`reserve`] or [`reserve_slowly`], for growing a map: several processes may do that to one file at once.
-pub(crate) fn grow(file: impl AsFd, offset: u64, len: u64, slowly: bool) -> Result<Promise, Error> {
-    #[cfg(target_os = "linux")]
-    let _alone = Growing::of(file.as_fd());
-    if slowly { reserve_slowly(file, offset, len) } else { reserve(file, offset, len) }
 }
 
 /// There is no such call on other systems, and no list of holes.

@@ -5,7 +5,7 @@
 //!
 //! | step | why so |
 //! |---|---|
-//! | [`reserve`](crate::file::reserve), which also makes the file longer | a full disk is an error of growing, with file and map as they were |
+//! | [`reserve`](crate::file::reserve), which also makes the file longer | a full disk is an error of growing, with the file's length and bytes, and the map, as they were |
 //! | then the map's length, one store with release | whoever sees the new length, sees a file that reaches so far |
 //!
 //! The first growth gives blocks to the holes of what is there already, too. After it a store into any byte of the map finds its
@@ -16,8 +16,8 @@
 //! anywhere, that one stays until the map is closed: both show the same pages of the same file.
 //!
 //! Growers of one map wait for each other. The lock is a word that the kernel clears in a forked child (`registry/wiped.rs`), so none
-//! waits for a thread that only the parent has. Growers of one file in several maps or processes wait for each other at a lock of the
-//! kernel's (`file/linux/growing.rs`): one that is refused undoes what it did, and must not undo what another one does meanwhile.
+//! waits for a thread that only the parent has. Growers of one file in several maps or processes need no lock: none of their steps takes
+//! a byte or a block away, also not after a refusal.
 
 use super::error::Error;
 use super::identity::Identity;
@@ -47,7 +47,8 @@ impl MapMut {
     /// system writes), so grow in large steps. Works in a forked child; not for signal handlers.
     ///
     /// # Errors
-    /// File and map are as they were then. [`Error::Reserve`]: the disk is full, there is a limit, or the file system cannot promise
+    /// The map, the file's length and every byte that anybody has written are as they were then; see [`reserve`](crate::file::reserve)
+    /// for what may stay. [`Error::Reserve`]: the disk is full, there is a limit, or the file system cannot promise
     /// ([`MapOptions::reserve_slowly`](super::MapOptions::reserve_slowly)). [`Error::Capacity`]: see [`MapMut::grow`].
     /// [`Error::Lost`] if bytes of the map are lost or the file was cut: [`MapMut::refresh`] first. [`Error::Invalid`] for
     /// a length below the map's, or a map that cannot grow (a part of a file, private, without descriptor).
@@ -217,7 +218,8 @@ impl Map {
         if promised < new_len {
             // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a moment ago.
             let file = unsafe { BorrowedFd::borrow_raw(facts.descriptor) };
-            file::grow(file, promised, new_len - promised, options.reserve_slowly).map_err(Error::Reserve)?;
+            let reserve = if options.reserve_slowly { file::reserve_slowly } else { file::reserve };
+            reserve(file, promised, new_len - promised).map_err(Error::Reserve)?;
             slot.promise(new_len);
         }
         slot.lengthen(new_len as usize);

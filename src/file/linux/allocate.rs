@@ -4,23 +4,23 @@ use super::super::error::Error;
 use super::super::reserve::Promise;
 use super::super::sys::{again, status};
 use super::extents::extents;
-use super::promise::{is_zfs, promise};
+use super::promise::promise;
 use super::quiet::{Hold, quietly};
-use std::cell::Cell;
+use super::room::{FileSystem, ZFS};
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// A range to be reserved, and the file as it was before.
+/// A range to be reserved.
 pub(in crate::file) struct Reservation<'a> {
     pub(super) file: BorrowedFd<'a>,
     /// What has to have blocks: whole folios, as far as the file reaches then.
     pub(super) range: Range<u64>,
     /// Where the caller's range ends.
     pub(super) end: u64,
-    pub(super) before: libc::stat,
-    /// Whether a call was made that can have made the file longer. If none was, it is somebody else's doing, and stays.
-    pub(super) lengthened: Cell<bool>,
+    /// The file's length in bytes when the call began, and its blocks of 512.
+    pub(super) length: u64,
+    pub(super) blocks: u64,
 }
 
 impl<'a> Reservation<'a> {
@@ -43,36 +43,28 @@ impl<'a> Reservation<'a> {
         }
         let unit = if keeps_list(file) { largest_folio() } else { page() };
         let upto = end.next_multiple_of(unit).min(length.max(end));
-        Ok(Self { file, range: offset - offset % unit..upto, end, before, lengthened: Cell::new(false) })
-    }
-
-    /// Whether the file has to become longer.
-    pub(super) fn grows(&self) -> bool {
-        self.end > self.before.st_size as u64
+        Ok(Self { file, range: offset - offset % unit..upto, end, length, blocks: before.st_blocks as u64 })
     }
 
     pub(in crate::file) fn make(&self) -> Result<Promise, Error> {
-        if is_zfs(self.file) {
+        let system = FileSystem::of(self.file);
+        if system.is_some_and(|system| system.kind == ZFS) {
             return Err(Error::NoPromise); // it checks for room, and keeps none
         }
-        // Where no list can be had, the file system undoes by itself (tmpfs), or nobody can.
-        let known = extents(self.file, &self.known_range(), false).ok();
-        match self.allocate() {
-            Ok(unshared) => Ok(if unshared { Promise::Full } else { promise(self.file) }),
-            Err(errno) => {
-                self.undo(known.as_deref());
-                Err(self.error("fallocate", errno))
-            }
-        }
+        let unshared = self.allocate(system.as_ref()).map_err(|errno| self.error("fallocate", errno))?;
+        Ok(if unshared { Promise::Full } else { promise(self.file, system.as_ref()) })
     }
 
     /// Whether the blocks are known to be this file's alone.
-    fn allocate(&self) -> Result<bool, c_int> {
+    fn allocate(&self, system: Option<&FileSystem>) -> Result<bool, c_int> {
         let keep = libc::FALLOC_FL_KEEP_SIZE;
         let unshared = match self.fallocate(libc::FALLOC_FL_UNSHARE_RANGE | keep, &self.range) {
             Ok(()) => true,
             // EPERM: a file that is `chattr +a` lets itself be allocated, but not unshared.
             Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
+                if system.is_some_and(|system| !self.may_fit(system)) {
+                    return Err(libc::ENOSPC);
+                }
                 match self.fallocate(keep, &self.range) {
                     // NFS grows the file or does nothing.
                     Err(libc::EOPNOTSUPP | libc::ENOSYS) => self.fallocate(0, &self.range)?,
@@ -82,16 +74,13 @@ impl<'a> Reservation<'a> {
             }
             Err(errno) => return Err(errno),
         };
-        if self.grows() {
+        if self.end > self.length {
             self.fallocate(0, &(self.end - 1..self.end))?;
         }
         Ok(unshared)
     }
 
-    pub(super) fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
-        if mode & libc::FALLOC_FL_KEEP_SIZE == 0 {
-            self.lengthened.set(true);
-        }
+    fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
         let (start, len) = (range.start as i64, (range.end - range.start) as i64);
         quietly(Hold::All, || {
             // SAFETY: no pointers.

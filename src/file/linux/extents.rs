@@ -1,7 +1,6 @@
 //! Which parts of a file have blocks, by FIEMAP (Documentation/filesystems/fiemap.rst).
 //!
-//! lseek(2) with SEEK_HOLE will not do: to it, blocks that were reserved and not yet written are a hole. Whoever gives back
-//! "the holes that are filled now" would give back an earlier reservation with them.
+//! lseek(2) with SEEK_HOLE will not do: to it, blocks that were reserved and not yet written are a hole.
 
 use super::super::sys::again;
 use std::ffi::c_int;
@@ -13,8 +12,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(in crate::file) struct Extent {
     /// In bytes from the start of the file.
     pub(super) range: Range<u64>,
-    /// Nothing was ever written there: it reads as zeros.
-    pub(super) unwritten: bool,
 }
 
 /// `struct fiemap`, with room for this many extents.
@@ -47,7 +44,6 @@ const FIEMAP: u64 = 0xc020_660b;
 /// Dirty pages are written first, so that what was written says so.
 const SYNC: u32 = 1;
 const LAST: u32 = 1;
-const UNWRITTEN: u32 = 0x800;
 
 /// The extents that touch `range`, cut to it, in order. With `settled`, what was written through page cache and maps is on the
 /// disk first. `EOPNOTSUPP` or `ENOTTY` where the file system has no such list.
@@ -83,7 +79,7 @@ pub(in crate::file) fn extents(
         let Some(last) = mapped.last() else { break };
         found.extend(mapped.iter().filter_map(|raw| {
             let cut = raw.logical.max(range.start)..(raw.logical + raw.length).min(range.end);
-            (!cut.is_empty()).then_some(Extent { range: cut, unwritten: raw.flags & UNWRITTEN != 0 })
+            (!cut.is_empty()).then_some(Extent { range: cut })
         }));
         if last.flags & LAST != 0 {
             break;
@@ -117,7 +113,7 @@ mod tests {
     use super::*;
 
     fn extent(range: Range<u64>) -> Extent {
-        Extent { range, unwritten: false }
+        Extent { range }
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 mod allocate;
 mod extents;
-mod growing;
 mod promise;
 mod quiet;
+mod room;
 mod slowly;
-mod undo;
 
 pub(super) use allocate::{Reservation, over_size_limit};
 pub(super) use extents::extents;
-pub(super) use growing::Growing;
 pub(super) use quiet::{Hold, quietly};

@@ -2,8 +2,8 @@
 
 use super::super::reserve::Promise;
 use super::super::sys::{last_errno, open_again};
+use super::room::{FUSE, FileSystem};
 use std::ffi::{c_int, c_long};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// `struct file_clone_range`.
@@ -18,15 +18,13 @@ struct CloneRange {
 const FICLONERANGE: u64 = 0x4020_940d;
 const FS_IOC_GETFLAGS: u64 = if size_of::<c_long>() == 8 { 0x8008_6601 } else { 0x8004_6601 };
 const FS_NOCOW_FL: c_int = 0x0080_0000;
-const ZFS_SUPER_MAGIC: u64 = 0x2fc1_2fc1;
-const FUSE_SUPER_MAGIC: u64 = 0x6573_5546;
 
 /// After an allocation that could not say whether the blocks are shared.
 ///
 /// A file system where files can share blocks has to copy on write, and the one that lets itself be told to unshare (xfs) was told.
 /// Asking what the file can do, and not for the file system's name, sees through overlay.
-pub(super) fn promise(file: BorrowedFd<'_>) -> Promise {
-    if kind(file) == Some(FUSE_SUPER_MAGIC) {
+pub(super) fn promise(file: BorrowedFd<'_>, system: Option<&FileSystem>) -> Promise {
+    if system.is_some_and(|system| system.kind == FUSE) {
         return Promise::Unproven;
     }
     let shares = match clones(file) {
@@ -63,18 +61,4 @@ fn is_never_copied(file: BorrowedFd<'_>) -> bool {
     // SAFETY: room for the flags, an int, in a long (ioctl_iflags(2)).
     let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS as _, &raw mut flags) } == 0;
     done && flags as c_int & FS_NOCOW_FL != 0
-}
-
-pub(super) fn is_zfs(file: BorrowedFd<'_>) -> bool {
-    kind(file) == Some(ZFS_SUPER_MAGIC)
-}
-
-/// The number of the file system's kind (statfs(2)).
-fn kind(file: BorrowedFd<'_>) -> Option<u64> {
-    let mut status = MaybeUninit::<libc::statfs64>::zeroed();
-    // SAFETY: room for one struct.
-    let done = unsafe { libc::fstatfs64(file.as_raw_fd(), status.as_mut_ptr()) } == 0;
-    // SAFETY: zeroed, and filled if the call succeeded.
-    let kind = unsafe { status.assume_init_ref() }.f_type;
-    done.then_some(kind as u64 & 0xffff_ffff)
 }

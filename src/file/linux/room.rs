@@ -1,0 +1,73 @@
+//! Whether there is room, asked before anything is taken.
+//!
+//! ext4 keeps the blocks that it had found before it met the end of the disk. Nobody can give them back without the risk of taking
+//! somebody's bytes with them: between looking whether a block is unused and punching it, or cutting the file, another thread or
+//! process may have written there. So a request that cannot be met is refused before a block is taken, and what a refusal leaves
+//! after that (others were quicker) stays with the file.
+
+use super::super::sys::again;
+use super::allocate::Reservation;
+use super::extents::{extents, gaps};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `BTRFS_SUPER_MAGIC`, `ZFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC` (include/uapi/linux/magic.h).
+pub(super) const BTRFS: u64 = 0x9123_683e;
+pub(super) const ZFS: u64 = 0x2fc1_2fc1;
+pub(super) const FUSE: u64 = 0x6573_5546;
+
+/// Blocks of ext4 may come in clusters (bigalloc): one at either end of a gap may be there already.
+const CLUSTERS: u64 = 128 << 10;
+
+/// What statfs(2) says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileSystem {
+    /// The number of its kind.
+    pub(super) kind: u64,
+    block: u64,
+    /// Bytes that this process may take; none if that is not known.
+    free: Option<u64>,
+}
+
+impl FileSystem {
+    pub(super) fn of(file: BorrowedFd<'_>) -> Option<Self> {
+        let mut status = MaybeUninit::<libc::statfs64>::zeroed();
+        // SAFETY: room for one struct.
+        again(|| unsafe { libc::fstatfs64(file.as_raw_fd(), status.as_mut_ptr()) }.into()).ok()?;
+        // SAFETY: the call succeeded, so it filled the struct.
+        let status = unsafe { status.assume_init_ref() };
+        let block = (status.f_bsize as u64).max(1);
+        // The last blocks are root's. (Those to whom ext4's `resuid=` gives them, too, are refused them here.)
+        // SAFETY: cannot fail.
+        let blocks = if unsafe { libc::geteuid() } == 0 { status.f_bfree } else { status.f_bavail };
+        let free = (status.f_blocks != 0).then(|| blocks.saturating_mul(block));
+        Some(Self { kind: status.f_type as u64 & 0xffff_ffff, block, free })
+    }
+
+    /// Whether there may be so many free bytes.
+    fn has(&self, bytes: u64) -> bool {
+        self.free.is_none_or(|free| bytes <= free)
+    }
+
+    /// Whether there may be room for so many bytes of zeros, and for the blocks that say where they are: one number of 4 bytes each.
+    pub(super) fn has_for_zeros(&self, bytes: u64) -> bool {
+        let lists = bytes / (self.block / 4).max(1);
+        bytes == 0 || self.has(bytes.saturating_add(lists))
+    }
+}
+
+impl Reservation<'_> {
+    /// Whether `system`, which was asked before, may have blocks for all that the range has none for. What others take meanwhile
+    /// counts as there: a refusal is never wrong.
+    pub(super) fn may_fit(&self, system: &FileSystem) -> bool {
+        // btrfs takes all or nothing, and is vague about what is free.
+        if system.kind == BTRFS || system.has(self.range.end - self.range.start) {
+            return true;
+        }
+        // tmpfs and others without a list give back what they have taken.
+        let Ok(taken) = extents(self.file, &self.range, false) else { return true };
+        let gaps = gaps(&self.range, &taken);
+        let needed = gaps.iter().map(|gap| (gap.end - gap.start).saturating_sub(CLUSTERS));
+        system.has(needed.fold(0, u64::saturating_add))
+    }
+}
