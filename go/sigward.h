@@ -484,9 +484,10 @@ extern "C" {
 // maps are looked after.
 //
 // Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the
-// first call asks the dynamic loader. After that it works in a handler as well or, where that interrupted this
-// very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
+// other runtime starts: it looks at what stands there and chains it. It works in a signal handler as well, also in one that
+// has interrupted the dynamic loader, and takes no lock of the loader's; where the handler interrupted this very call it
+// returns -EDEADLK. (Only in a plug-in that holds libsigward.a, the first call pins that object with dlopen(3): make it outside
+// handlers.) A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
 // that one call has set stays when a later call does without it; sigward_sigpipe_restore takes
 // SIGWARD_SWALLOW_STDIO back.
 //
@@ -568,7 +569,7 @@ int sigward_quiet_thread_leave(void);
 
 // How both signals stand: armed or not, why, and who is called first. For a health check, and for the question "is it active?".
 //
-// Thread-safe; works in a forked child; not for signal handlers, as it asks the dynamic loader. Changes nothing but the counter
+// Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing but the counter
 // overwritten, when it is the first to see that somebody stands above us. Returns 0. -EINVAL: out is NULL. Else the kernel's
 // errno, where a seccomp filter refuses sigaction(2).
 int sigward_status(struct sigward_status_report *out);
@@ -654,7 +655,7 @@ ssize_t sigward_event_format(const struct sigward_event *event,
 const char *sigward_event_operation(const struct sigward_event *event);
 
 // Writes the file name of the library (or executable) that made the event's system call, NUL-terminated and cut
-// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if it could not be told.
+// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if that cannot be told for certain.
 //
 // Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is NULL or cap is 0.
 ssize_t sigward_event_library(const struct sigward_event *event,

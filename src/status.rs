@@ -66,7 +66,7 @@ impl Standing {
     }
 
     /// The file name of the executable or library that holds [`Self::handler`], if it is a function and that can be
-    /// known. Not for signal handlers: it asks the dynamic loader.
+    /// known. Not for signal handlers: it allocates.
     #[must_use]
     pub fn owner(&self) -> Option<String> {
         (self.handler > libc::SIG_IGN).then(|| crate::observe::object_at(self.handler)).flatten()

@@ -49,6 +49,89 @@ fn a_literal_in_the_segment_of_code_is_no_caller() {
     run(&program, &[caller.to_str().unwrap()]).lived();
 }
 
+/// `cc ARGUMENTS -o target/hosts/NAME`, with strict warnings.
+fn compiled(name: &str, arguments: &[&str]) -> std::path::PathBuf {
+    let folder = target().join("hosts");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join(format!("{}-{name}", std::process::id()));
+    let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+    cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]).arg(root().join("include"));
+    cc.current_dir(root().join("tests/hosts")).arg("-o").arg(&program);
+    assert!(cc.args(arguments).args(["-ldl", "-lm"]).status().unwrap().success(), "{name}");
+    program
+}
+
+/// Runs `tests/hosts/callers.c`; which of the ways to write have the right name, and which none.
+fn named_by(program: &std::path::Path, arguments: &[&str]) -> (Vec<String>, Vec<String>) {
+    let run = run(program, arguments);
+    let all = run.lived().out.lines();
+    let (named, others): (Vec<&str>, Vec<&str>) = all.partition(|line| line.ends_with(": named"));
+    assert!(others.iter().all(|line| line.ends_with(": unknown")), "{run:#?}");
+    let ways =
+        |lines: Vec<&str>| lines.iter().map(|line| line[..line.find(',').unwrap()].to_string()).collect();
+    (ways(named), ways(others))
+}
+
+/// Whatever earlier calls have left on the stack, and whatever the compiler makes of a call.
+#[test]
+fn a_library_is_named_rightly_or_not_at_all() {
+    let archive = library("release").join("libsigward.a");
+    let archive = archive.to_str().unwrap();
+    let host = compiled("callers", &["-O1", "callers.c", archive]);
+    let in_one_segment = compiled("callers-one", &["-O1", "-Wl,-z,noseparate-code", "callers.c", archive]);
+    let other = compiled("callers-other.so", &["-shared", "-fPIC", "callers_other.c"]);
+    let flags: &[&[&str]] = &[
+        &["-O0"],
+        &["-O1", "-fno-omit-frame-pointer"],
+        &["-O2", "-fomit-frame-pointer"],
+        &["-O2", "-fno-plt"],
+        &["-O2", "-Wl,-z,noseparate-code", "-Wl,-z,lazy"],
+        &["-Os", "-Wl,-z,now"],
+        if cfg!(target_arch = "x86_64") {
+            &["-O2", "-fcf-protection=full"]
+        } else {
+            &["-O2", "-mbranch-protection=standard"]
+        },
+    ];
+    for (number, flags) in flags.iter().enumerate() {
+        let flags = [flags, &["-shared", "-fPIC", "callers_lib.c"][..]].concat();
+        let library = compiled(&format!("callers-{number}.so"), &flags);
+        let name = library.file_name().unwrap().to_str().unwrap();
+        for program in [&host, &in_one_segment] {
+            let arguments = [name, library.to_str().unwrap(), other.to_str().unwrap()];
+            let (named, unknown) = named_by(program, &arguments);
+            println!("{flags:?}: unknown: {unknown:?}");
+            for way in ["direct", "vector", "message", "pointer", "of_table", "of_dlsym", "by_helper"] {
+                assert_eq!(named.iter().filter(|named| *named == way).count(), 2, "{flags:?}: {way}");
+            }
+        }
+    }
+}
+
+/// In a program that holds everything the write's own place tells.
+#[test]
+fn a_static_program_is_named_itself() {
+    let archive = library("release").join("libsigward.a");
+    let archive = archive.to_str().unwrap();
+    for (name, flags) in [("static", &["-static"][..]), ("static-pie", &["-static-pie", "-fPIE"])] {
+        let sources = ["-O2", "-DONE", "callers.c", "callers_lib.c", archive];
+        let program = compiled(&format!("callers-{name}"), &[flags, &sources].concat());
+        let own = program.file_name().unwrap().to_str().unwrap();
+        let (named, unknown) = named_by(&program, &[own, "-", "-"]);
+        assert!(named.len() == 24 && unknown.is_empty(), "{name}: {unknown:?}");
+    }
+    let sources = ["-O2", "-DONE", "callers.c", "callers_lib.c", archive];
+    for (name, flag) in [("no-pie", "-no-pie"), ("pie", "-pie"), ("joined", "-Wl,-z,noseparate-code")] {
+        let program = compiled(&format!("callers-{name}"), &[&[flag, "-fPIE"], &sources[..]].concat());
+        let own = program.file_name().unwrap().to_str().unwrap();
+        let (named, unknown) = named_by(&program, &[own, "-", "-"]);
+        println!("{name}: unknown: {unknown:?}");
+        for way in ["direct", "vector", "message", "of_table", "by_helper", "by_jump"] {
+            assert_eq!(named.iter().filter(|named| *named == way).count(), 2, "{name}: {way}");
+        }
+    }
+}
+
 #[test]
 fn a_million_signals_on_eight_threads_are_all_counted() {
     let run = run(&host("storm", Link::Archive), &[]);

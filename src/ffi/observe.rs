@@ -154,7 +154,7 @@ pub unsafe extern "C" fn sigward_event_operation(event: *const Event) -> *const 
 }
 
 /// Writes the file name of the library (or executable) that made the event's system call, NUL-terminated and cut
-/// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if it could not be told.
+/// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if that cannot be told for certain.
 ///
 /// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is NULL or cap is 0.
 #[unsafe(no_mangle)]

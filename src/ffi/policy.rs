@@ -108,9 +108,10 @@ const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW
 /// maps are looked after.
 ///
 /// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-/// other runtime starts: it looks at what stands there and chains it. Call it once outside signal handlers: the
-/// first call asks the dynamic loader. After that it works in a handler as well or, where that interrupted this
-/// very call, returns -EDEADLK. A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
+/// other runtime starts: it looks at what stands there and chains it. It works in a signal handler as well, also in one that
+/// has interrupted the dynamic loader, and takes no lock of the loader's; where the handler interrupted this very call it
+/// returns -EDEADLK. (Only in a plug-in that holds libsigward.a, the first call pins that object with dlopen(3): make it outside
+/// handlers.) A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
 /// that one call has set stays when a later call does without it; sigward_sigpipe_restore takes
 /// SIGWARD_SWALLOW_STDIO back.
 ///

@@ -74,7 +74,7 @@ unsafe impl Filled for sigward_status_report {
 
 /// How both signals stand: armed or not, why, and who is called first. For a health check, and for the question "is it active?".
 ///
-/// Thread-safe; works in a forked child; not for signal handlers, as it asks the dynamic loader. Changes nothing but the counter
+/// Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing but the counter
 /// overwritten, when it is the first to see that somebody stands above us. Returns 0. -EINVAL: out is NULL. Else the kernel's
 /// errno, where a seccomp filter refuses sigaction(2).
 #[unsafe(no_mangle)]

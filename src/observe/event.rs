@@ -148,7 +148,7 @@ impl Event {
     }
 
     /// The file name of the library (or executable) that made the system call, the C library's own wrappers
-    /// left out; none if that could not be told. Asks the dynamic loader: not for handlers.
+    /// left out; none if that cannot be told for certain. The library must be loaded still. Not for signal handlers.
     #[must_use]
     pub fn library(&self) -> Option<String> {
         super::library::caller(self).map(|name| name.to_string())
@@ -252,7 +252,7 @@ impl Event {
     }
 }
 
-/// One line for a log. It asks the dynamic loader for the library: not for handlers.
+/// One line for a log. Not for signal handlers.
 impl fmt::Display for Event {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind() == FdKind::Map {

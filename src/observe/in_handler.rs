@@ -1,6 +1,8 @@
 //! What handlers ask the kernel to describe a delivery: signal-safe calls only, no allocation.
 
 use super::event::Event;
+#[cfg(target_os = "linux")]
+pub(crate) use crate::sys::memory::read_own_memory;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -72,21 +74,6 @@ fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
     let remote = [first, rest];
     // SAFETY: one whole piece of ours.
     unsafe { read_own_memory(&local, &remote) };
-}
-
-/// process_vm_readv(2) of this process: copies what is there, and nothing faults. Bytes, or -1. Signal-safe.
-///
-/// All arguments are as wide as a register: syscall(2) passes the last one on the stack, where the upper half of a narrower one would be
-/// whatever lay there.
-///
-/// # Safety
-/// Room for as many bytes at `to`; what `from` names is only looked at.
-#[cfg(target_os = "linux")]
-pub(crate) unsafe fn read_own_memory(to: &libc::iovec, from: &[libc::iovec]) -> libc::c_long {
-    let (process, one, flags) = (std::process::id() as usize, 1_usize, 0_usize);
-    let (to, count, from) = (std::ptr::from_ref(to), from.len(), from.as_ptr());
-    // SAFETY: by this function's contract.
-    unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, one, from, count, flags) }
 }
 
 /// Elsewhere nobody is asked.

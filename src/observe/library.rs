@@ -1,12 +1,23 @@
-//! Which library called: from the addresses that an event holds, outside the handler.
+//! Which library called: from what an event holds, later and outside the handler. Right or unknown.
 //!
-//! The first address is the system call's own; it lies in the C library, or right in the caller where that makes
-//! system calls by itself. Then come the words on top of the stack. The first that points into the code of an
-//! object other than the C library and the loader, right behind a call, is a return address into the caller.
+//! The first address is the system call's own. Where it lies in the C library, that function's caller is asked for, and so on
+//! until the first that is not the C library's: by the tables that tell where a function has its return address (`unwind`), because some
+//! of the words on the stack are return addresses of calls that are long over. Then the call before that address has to lead into
+//! the C library (`call_site`): else somebody was called who has jumped there, and is named only if that jump is found.
+//!
+//! A C library without such tables (musl) leaves the words alone: those that follow a call into it count, if they all are of
+//! the same object.
 
 #[cfg(target_os = "linux")]
 use super::call_site;
 use super::event::Event;
+#[cfg(target_os = "linux")]
+use super::unwind;
+#[cfg(target_os = "linux")]
+use crate::sys::{
+    memory,
+    objects::{self, Object},
+};
 use std::fmt;
 
 /// The file name of an object, as far as it fits.
@@ -44,9 +55,92 @@ impl Name {
 
 #[cfg(target_os = "linux")]
 pub(super) fn caller(event: &Event) -> Option<Name> {
-    let addresses = event.stack.into_iter().map(without_signature);
-    let callers = addresses.filter_map(|address| object_that_called_from(address as usize));
-    object_with_code_at(event.pc as usize).into_iter().chain(callers).find(|name| !name.is_plumbing())
+    let mut at = Place { pc: event.pc as usize, back: event.pc as usize, used: 0 };
+    let mut object = objects::holding(at.pc)?;
+    // The C library's functions call each other a few times at most, and an event has a few words only.
+    for _ in 0..=event.stack.len() {
+        let name = name_of(&object);
+        if !name.is_plumbing() {
+            return Some(name);
+        }
+        let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(event, &at) };
+        at = at.caller(&frame, event)?;
+        object = objects::holding(at.pc)?;
+        if !name_of(&object).is_plumbing() {
+            return call_site::leads(at.back, |target| who(&object, target, frame.function.0));
+        }
+    }
+    None
+}
+
+/// A place in the code of one of the functions that have called each other.
+#[cfg(target_os = "linux")]
+struct Place {
+    pc: usize,
+    /// The return address that has led here.
+    back: usize,
+    /// How far above the event's stack pointer its own is, in bytes.
+    used: i64,
+}
+
+#[cfg(target_os = "linux")]
+impl Place {
+    /// Where its function was called from.
+    fn caller(&self, frame: &unwind::Frame, event: &Event) -> Option<Self> {
+        let end = self.used.checked_add(frame.size)?;
+        let (link, words) = split(event);
+        let back = match frame.saved {
+            unwind::Saved::At(place) => {
+                let place = usize::try_from(end.checked_add(place)?).ok()?;
+                *words.get(place / 8).filter(|_| place.is_multiple_of(8))?
+            }
+            // Only the innermost function can have it in a register still.
+            unwind::Saved::Register => link.filter(|_| self.used == 0 && self.back == self.pc)?,
+            unwind::Saved::Unknown => return None,
+        };
+        let back = without_signature(back) as usize;
+        // The call itself: what follows may be another function's.
+        Some(Self { pc: back.checked_sub(1)?, back, used: end })
+    }
+}
+
+/// The link register, where there is one, and the words on top of the stack.
+#[cfg(target_os = "linux")]
+fn split(event: &Event) -> (Option<u64>, &[u64]) {
+    match &event.stack {
+        [link, words @ ..] if cfg!(target_arch = "aarch64") => (Some(*link), words),
+        words => (None, words),
+    }
+}
+
+/// Who has called the C library's `function`, if a call in `caller` leads to `target`.
+#[cfg(target_os = "linux")]
+fn who(caller: &Object, target: usize, function: usize) -> Option<Name> {
+    let object = objects::holding(target)?;
+    if name_of(&object).is_plumbing() {
+        return Some(name_of(caller));
+    }
+    let (start, length) = unwind::function_at(&object, target)?;
+    call_site::jumps(start, length, |target| (target == function).then(|| name_of(&object)))
+}
+
+/// The only object that has called the C library, judging by all words that may be return addresses.
+#[cfg(target_os = "linux")]
+fn without_tables(event: &Event, at: &Place) -> Option<Name> {
+    let into_the_same = |target: usize| objects::holding(target)?.has_code_at(at.pc).then_some(());
+    let mut only: Option<Object> = None;
+    for word in event.stack.into_iter().map(without_signature).filter(|_| at.used == 0) {
+        let back = word as usize;
+        let Some(object) = back.checked_sub(1).and_then(objects::holding) else { continue };
+        if object.has_code_at(at.pc) || call_site::leads(back, into_the_same).is_none() {
+            continue;
+        }
+        if only.as_ref().is_some_and(|only| only.base != object.base) {
+            return None;
+        }
+        only = Some(object);
+    }
+    only.as_ref().map(name_of)
 }
 
 /// The address without the bits that prove where it came from: functions that were built with branch protection sign the
@@ -70,95 +164,26 @@ pub(super) fn caller(_event: &Event) -> Option<Name> {
     None
 }
 
-/// The file name of the object with code at this address. Not for handlers.
+/// The file name of the object with code at this address.
 pub(crate) fn object_at(address: usize) -> Option<String> {
     #[cfg(target_os = "linux")]
-    let found = object_with_code_at(address).map(|name| name.to_string());
+    let found = objects::holding(address).map(|object| name_of(&object).to_string());
     #[cfg(not(target_os = "linux"))]
     let found = (address == 0).then(String::new);
     found
 }
 
-/// The object whose executable segment holds `address`.
 #[cfg(target_os = "linux")]
-fn object_with_code_at(address: usize) -> Option<Name> {
-    search(Search { address, behind_call: false, found: None })
-}
-
-/// That object, if a call returns to `address`.
-#[cfg(target_os = "linux")]
-fn object_that_called_from(address: usize) -> Option<Name> {
-    search(Search { address, behind_call: true, found: None })
-}
-
-#[cfg(target_os = "linux")]
-struct Search {
-    address: usize,
-    behind_call: bool,
-    found: Option<Name>,
-}
-
-#[cfg(target_os = "linux")]
-fn search(mut search: Search) -> Option<Name> {
-    // The first kilobytes are never mapped: lengths and descriptors on the stack are no addresses.
-    if search.address < 0x1000 {
-        return None;
-    }
-    // SAFETY: `visit` takes what dl_iterate_phdr(3) passes, and `search` lives until it returns.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.found
-}
-
-#[cfg(target_os = "linux")]
-unsafe extern "C" fn visit(
-    object: *mut libc::dl_phdr_info,
-    _size: libc::size_t,
-    search: *mut std::ffi::c_void,
-) -> std::ffi::c_int {
-    // SAFETY: dl_iterate_phdr(3) passes a live description.
-    let Some(object) = (unsafe { object.as_ref() }) else { return 0 };
-    // SAFETY: the pointer is the exclusive one that `object_with_code_at` passed.
-    let search = unsafe { &mut *search.cast::<Search>() };
-    if object.dlpi_phdr.is_null() {
-        return 0;
-    }
-    // SAFETY: the loader describes that many headers there, mapped while the object is.
-    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
-    let holds = headers.iter().any(|header| {
-        let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
-        let is_code = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
-        let offset = search.address.wrapping_sub(start);
-        let readable = header.p_flags & libc::PF_R != 0;
-        is_code
-            && offset < header.p_memsz as usize
-            && (!search.behind_call || readable && follows_call(search.address, offset))
-    });
-    if holds {
-        // SAFETY: null, or a NUL-terminated name that lives while the object is loaded.
-        let name =
-            (!object.dlpi_name.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(object.dlpi_name) });
-        // The executable has no name here.
-        search.found = Some(match name.map(std::ffi::CStr::to_bytes) {
-            Some(path @ [_, ..]) => Name::of(path),
-            _ => executable(),
-        });
-    }
-    std::ffi::c_int::from(holds)
-}
-
-/// Whether the instruction before `address`, `offset` bytes into a segment, is a call.
-#[cfg(target_os = "linux")]
-fn follows_call(address: usize, offset: usize) -> bool {
-    let length = call_site::LONGEST.min(offset);
-    // SAFETY: inside a segment that can be read, of an object that is not unloaded while dl_iterate_phdr(3) shows it.
-    let code = unsafe { std::slice::from_raw_parts((address - length) as *const u8, length) };
-    call_site::ends_in_call(code)
-}
-
-#[cfg(target_os = "linux")]
-fn executable() -> Name {
-    let mut path = [0_u8; 512];
-    // SAFETY: `path` has that room.
-    let length = unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
-    Name::of(usize::try_from(length).ok().and_then(|length| path.get(..length)).unwrap_or(b"the executable"))
+fn name_of(object: &Object) -> Name {
+    let mut path = [0_u8; 4096];
+    let length = if object.name == 0 {
+        // SAFETY: `path` has that room.
+        let length =
+            unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
+        usize::try_from(length).unwrap_or(0)
+    } else {
+        memory::read(object.name, &mut path)
+    };
+    let path = path.get(..length).and_then(|path| path.split(|byte| *byte == 0).next());
+    Name::of(path.filter(|path| !path.is_empty()).unwrap_or(b"the executable"))
 }

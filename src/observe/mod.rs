@@ -10,6 +10,8 @@ pub(crate) mod last_words;
 mod library;
 pub(crate) mod log;
 pub(crate) mod ring;
+#[cfg(target_os = "linux")]
+mod unwind;
 pub(crate) mod without_events;
 
 pub use counters::Counters;

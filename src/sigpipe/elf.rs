@@ -3,64 +3,27 @@
 //! It leaves a note named "Go" in every executable and library (`.note.go.buildid`), and program headers show it
 //! even when the file is stripped.
 
-use std::ffi::{c_int, c_void};
+use crate::sys::{memory, objects};
 
-/// Calls `found` with the address range of each. Not for handlers: dl_iterate_phdr(3) takes the loader's lock.
+/// Calls `found` with the address range of each, perhaps twice. Signal-safe.
 pub(super) fn each_go_object(mut found: impl FnMut(usize, usize)) {
-    each_object(|object| {
-        let mut loaded = headers(object).iter().filter(|header| header.p_type == libc::PT_LOAD);
-        let low = loaded.next().map(|header| address_in(object, header));
-        let last = loaded.next_back();
-        let high = last.map(|header| address_in(object, header).saturating_add(header.p_memsz as usize));
-        if let (Some(low), Some(high), true) = (low, high, has_go_note(object)) {
-            found(low, high);
+    objects::each(|object| {
+        let mut loaded = object.headers().iter().filter(|header| header.p_type == libc::PT_LOAD);
+        let low = loaded.next().map(|header| object.segment(header).0);
+        let (last, length) = loaded.next_back().map_or((0, 0), |header| object.segment(header));
+        if let (Some(low), true) = (low.filter(|_| length > 0), has_go_note(object)) {
+            found(low, last.saturating_add(length));
         }
     });
 }
 
-fn each_object<F: FnMut(&libc::dl_phdr_info)>(mut look: F) {
-    unsafe extern "C" fn visit<F: FnMut(&libc::dl_phdr_info)>(
-        object: *mut libc::dl_phdr_info,
-        _size: libc::size_t,
-        look: *mut c_void,
-    ) -> c_int {
-        // SAFETY: dl_iterate_phdr(3) passes a live description and the pointer that it was given.
-        let Some(object) = (unsafe { object.as_ref() }) else {
-            return 0;
-        };
-        // SAFETY: the pointer is the exclusive reference below, which outlives the iteration.
-        let look = unsafe { &mut *look.cast::<F>() };
-        look(object);
-        0
-    }
-    let data = std::ptr::from_mut(&mut look).cast();
-    // SAFETY: `visit` takes what dl_iterate_phdr(3) passes, and `data` lives until it returns.
-    unsafe { libc::dl_iterate_phdr(Some(visit::<F>), data) };
-}
-
-#[cfg(target_pointer_width = "64")]
-type Header = libc::Elf64_Phdr;
-#[cfg(target_pointer_width = "32")]
-type Header = libc::Elf32_Phdr;
-
-fn headers(object: &libc::dl_phdr_info) -> &[Header] {
-    if object.dlpi_phdr.is_null() {
-        return &[];
-    }
-    // SAFETY: the loader describes `dlpi_phnum` headers at `dlpi_phdr`, mapped while the object is.
-    unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) }
-}
-
-fn address_in(object: &libc::dl_phdr_info, header: &Header) -> usize {
-    (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize)
-}
-
-fn has_go_note(object: &libc::dl_phdr_info) -> bool {
-    headers(object).iter().filter(|header| header.p_type == libc::PT_NOTE).any(|header| {
-        let start = address_in(object, header);
-        // SAFETY: a PT_NOTE segment of a loaded object lies in one of its mapped PT_LOAD segments.
-        let notes = unsafe { std::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
-        names_go(notes)
+fn has_go_note(object: &objects::Object) -> bool {
+    object.headers().iter().filter(|header| header.p_type == libc::PT_NOTE).any(|header| {
+        // Some dozen bytes each, and only what is named here follows them.
+        let mut notes = [0; 1024];
+        let (start, length) = object.segment(header);
+        let length = memory::read(start, &mut notes[..length.min(1024)]);
+        names_go(&notes[..length])
     })
 }
 

@@ -105,17 +105,14 @@ pub fn filter() -> Result<Outcome, Error> {
 }
 
 fn filter_with(replace: bool) -> Result<Outcome, Error> {
-    let found = look_if_needed()?;
     let held = chain::lock()?;
-    filter_under(&held, found.as_ref(), replace)
+    filter_under(&held, replace)
 }
 
-/// Looks for Go before the lock is taken, if it may be here: once, and when somebody's handler has come since, as each Go runtime
-/// installs its own. In a handler that interrupted the dynamic loader the search could wait for ever.
-fn look_if_needed() -> Result<Option<runtime::Found>, Error> {
-    let top = Disposition::read(SIGPIPE)?;
+/// Looks for Go if it may have come since the last time.
+fn look_for_go(held: &Lock, top: &Disposition) {
     let stranger = matches!(top.kind(), Kind::Handler { address, .. } if !chain::is_ours(address));
-    Ok((stranger || !runtime::has_looked()).then(runtime::look_for_go))
+    runtime::look_for_go(held, stranger);
 }
 
 /// As [`filter`], and a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is
@@ -153,7 +150,7 @@ fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<boo
     Ok(true)
 }
 
-fn filter_under(held: &Lock, found: Option<&runtime::Found>, replace: bool) -> Result<Outcome, Error> {
+fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
@@ -166,9 +163,7 @@ fn filter_under(held: &Lock, found: Option<&runtime::Found>, replace: bool) -> R
         return outcome();
     }
     crate::observe::log::read_environment();
-    if let Some(found) = found {
-        runtime::remember(held, found);
-    }
+    look_for_go(held, &top);
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     if ours_to_lift {
         chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
@@ -202,7 +197,6 @@ fn filter_under(held: &Lock, found: Option<&runtime::Found>, replace: bool) -> R
 /// # Ok::<(), sigward::Error>(())
 /// ```
 pub fn ignore() -> Result<Outcome, Error> {
-    let found = look_if_needed()?;
     let held = chain::lock()?;
     let top = Disposition::read(SIGPIPE)?;
     let default_behind_us = matches!(
@@ -215,7 +209,7 @@ pub fn ignore() -> Result<Outcome, Error> {
         // The constructor's seat, if that is what stood there, is no longer one.
         chain::leave(&held, &WATCH)?;
     } else if top.kind() != Kind::Ignore {
-        return filter_under(&held, found.as_ref(), false);
+        return filter_under(&held, false);
     }
     POLICY.store(IGNORE, Ordering::Relaxed);
     outcome()
@@ -338,12 +332,9 @@ fn notice(top: &Disposition) {
 pub(crate) fn ensure_on_top() -> Result<(), Error> {
     match POLICY.load(Ordering::Relaxed) {
         FILTER => {
-            let found = look_if_needed()?;
             let held = chain::lock()?;
-            if let Some(found) = &found {
-                runtime::remember(&held, found);
-            }
             let top = Disposition::read(SIGPIPE)?;
+            look_for_go(&held, &top);
             notice(&top);
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
                 chain::take(&held, &WATCH)?;

@@ -106,47 +106,15 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
 /// This process, or one that forked it, has looked.
 static LOOKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`look_for_go`] was called before. Signal-safe.
-pub(super) fn has_looked() -> bool {
-    LOOKED.load(Ordering::Relaxed)
-}
-
-/// What [`look_for_go`] has found: the first and the last address of each object.
-pub(super) struct Found {
-    objects: [(usize, usize); RUNTIMES],
-    count: usize,
-}
-
-/// Looks through all loaded objects for Go's note.
-///
-/// Not under the lock of the chain: a handler may have interrupted its thread inside the dynamic loader and wait for that
-/// lock, while the thread that holds it waits for the loader's.
-///
-/// A forked child believes what its parent saw: another thread of the parent may have held the dynamic
-/// loader's lock, and in the child nobody lets it go.
-pub(super) fn look_for_go() -> Found {
-    let mut found = Found { objects: [(0, 0); RUNTIMES], count: 0 };
-    let Some(words) = crate::sys::wiped::words() else { return found };
-    let here = words.looked.load(Ordering::Relaxed) != 0;
-    if LOOKED.load(Ordering::Relaxed) && !here {
-        return found;
+/// Looks through all loaded objects for Go's note: once, and `again` where somebody's handler has come since, as each Go runtime
+/// installs its own.
+pub(super) fn look_for_go(_held: &Lock, again: bool) {
+    if LOOKED.swap(true, Ordering::Relaxed) && !again {
+        return;
     }
-    LOOKED.store(true, Ordering::Relaxed);
-    words.looked.store(1, Ordering::Relaxed);
     // Elsewhere there is no filter that would have to know.
     #[cfg(target_os = "linux")]
     super::elf::each_go_object(|low, high| {
-        if let Some(place) = found.objects.get_mut(found.count) {
-            *place = (low, high);
-            found.count += 1;
-        }
+        OBJECTS.add(low, high);
     });
-    found
-}
-
-/// Remembers what was found.
-pub(super) fn remember(_held: &Lock, found: &Found) {
-    for (low, high) in found.objects.iter().take(found.count) {
-        OBJECTS.add(*low, *high);
-    }
 }

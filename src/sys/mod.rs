@@ -3,11 +3,17 @@
 //! | module | what for |
 //! |---|---|
 //! | [`cancel`] | no pthread_cancel(3) takes effect while the library holds something |
+//! | [`memory`] | reads of memory that may not be there |
+//! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
 pub(crate) mod cancel;
 pub(crate) mod mask;
+#[cfg(target_os = "linux")]
+pub(crate) mod memory;
+#[cfg(target_os = "linux")]
+pub(crate) mod objects;
 pub(crate) mod pin;
 pub(crate) mod wiped;

@@ -41,8 +41,6 @@ pub(crate) struct Words {
     /// The lock of what is adopted, and the kept descriptor of /proc/self/maps, one more than its number.
     pub(crate) adopted: AtomicU32,
     pub(crate) maps: AtomicU32,
-    /// 1 once this process has looked through its loaded objects itself.
-    pub(crate) looked: AtomicU32,
     /// Which of its ancestors and descendants this process is (`sigpipe/quiet/threads.rs`).
     pub(crate) generation: AtomicU32,
 }

@@ -8,13 +8,6 @@ static void *idle(void *unused) {
     return unused;
 }
 
-/* What earlier calls have left on the stack, return addresses among it, is none of this test's business. */
-__attribute__((noinline)) static void clear_below(void) {
-    char below[16384];
-    memset(below, 0, sizeof below);
-    __asm__ volatile("" ::"r"(below) : "memory");
-}
-
 int main(int argc, char **argv) {
     long (*relay)(int, const void *, size_t);
     pthread_t thread;
@@ -27,7 +20,6 @@ int main(int argc, char **argv) {
     uint64_t cursor = 0;
     for (int i = 0; i < 2; i++) {
         int fd = broken_pipe();
-        clear_below();
         CHECK(relay(fd, i ? "a literal of the executable" : "another one", 10) == -1 && errno == EPIPE);
         sigward_event event;
         char name[64];
