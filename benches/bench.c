@@ -62,7 +62,8 @@ static struct worker start(const struct side *side, unsigned count) {
     if (pid == 0) {
         close(order[1]);
         close(answer[0]);
-        // The constructor has taken its seat, as in every program that links us. A worker starts without.
+        // The constructor has taken its seat, as in every program that links us. A worker starts
+        // without.
         struct sigaction action;
         check(sigward_sigpipe_restore() == 0, "sigward_sigpipe_restore");
         check(sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL, "SIGPIPE is not SIG_DFL");

@@ -1,6 +1,8 @@
-// What the checked copy costs against memcpy, and against the other ways to read memory that may not be there.
+// What the checked copy costs against memcpy, and against the other ways to read memory that may
+// not be there.
 //
-// Source and destination are the worker's own pages, written beforehand: what is measured is the copy, not the first touch.
+// Source and destination are the worker's own pages, written beforehand: what is measured is the
+// copy, not the first touch.
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <string.h>
@@ -16,7 +18,8 @@ static char *from, *to;
 static int file = -1;
 
 static void pages(void) {
-    // Huge pages or not, whichever the kernel prefers today, would decide the figure of the large copies.
+    // Huge pages or not, whichever the kernel prefers today, would decide the figure of the large
+    // copies.
     file = memfd_create("bench", MFD_CLOEXEC);
     check(file >= 0 && ftruncate(file, MOST) == 0, "memfd");
     from = mmap(NULL, MOST, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -28,7 +31,8 @@ static void pages(void) {
     check(sigward_sigbus_guard() == 0 && sigward_try_copy(to, from, 1) == 1, "with the seat, as in every armed process");
 }
 
-// memcpy through a pointer that the compiler cannot see through: a call, as in a program that does not know the size.
+// memcpy through a pointer that the compiler cannot see through: a call, as in a program that does
+// not know the size.
 static void *(*volatile plain)(void *, const void *, size_t) = memcpy;
 
 static sigjmp_buf before;
@@ -45,15 +49,15 @@ static ssize_t by_process_vm_readv(size_t length) {
 }
 
 // BATCH(name, call) makes one batch for each size.
-#define SIZED(name, size, call)                                                                                  \
-    static uint64_t name##_##size(unsigned count) {                                                              \
-        enum { length = size };                                                                                  \
-        ssize_t sum = 0;                                                                                         \
-        uint64_t start = now_ns();                                                                               \
-        for (unsigned i = 0; i < count; i++) sum += (call);                                                      \
-        uint64_t took = now_ns() - start;                                                                        \
-        check(sum == (ssize_t)count * length, "a short copy");                                                   \
-        return took;                                                                                             \
+#define SIZED(name, size, call)                                                                    \
+    static uint64_t name##_##size(unsigned count) {                                                \
+        enum { length = size };                                                                    \
+        ssize_t sum = 0;                                                                           \
+        uint64_t start = now_ns();                                                                 \
+        for (unsigned i = 0; i < count; i++) sum += (call);                                        \
+        uint64_t took = now_ns() - start;                                                          \
+        check(sum == (ssize_t)count * length, "a short copy");                                     \
+        return took;                                                                               \
     }
 #define BATCH(name, call) SIZED(name, 16, call) SIZED(name, 4096, call) SIZED(name, 1048576, call)
 
@@ -65,7 +69,7 @@ BATCH(pread, pread(file, to, length, 0))
 BATCH(readv, by_process_vm_readv(length))
 
 // ROWS(peer's name, its batches, target): one row for each size. About a millisecond a batch.
-#define ROW(title, name, size, said, count, pairs, target)                                                       \
+#define ROW(title, name, size, said, count, pairs, target)                                         \
     {"checked copy / " title ", " said, {pages, checked_##size}, {pages, name##_##size}, count, 20, pairs, target}
 #define ROWS(title, name, pairs, target)                                                                         \
     ROW(title, name, 16, "16 B", 40000, pairs, target), ROW(title, name, 4096, "4 KiB", 8000, pairs, target),    \

@@ -1,11 +1,14 @@
 // How long a reader stands still while the map that it reads grows.
 //
-// One thread reads 16 bytes here and there of 32 MiB that are all in memory, as fast as it can, and times each read. Another makes
-// the file longer by 64 KiB, again and again. What counts of each growth is the slowest read that met it: of a batch the median, the
-// 99th percentile or the maximum of those. Ours grows in place and readers take no lock. The peer is what is written by hand: the new
-// blocks first, outside of any lock, then mremap(2) under the writing side of a pthread_rwlock_t, whose reading side each read takes.
+// One thread reads 16 bytes here and there of 32 MiB that are all in memory, as fast as it can, and
+// times each read. Another makes the file longer by 64 KiB, again and again. What counts of each
+// growth is the slowest read that met it: of a batch the median, the 99th percentile or the maximum
+// of those. Ours grows in place and readers take no lock. The peer is what is written by hand: the
+// new blocks first, outside of any lock, then mremap(2) under the writing side of a
+// pthread_rwlock_t, whose reading side each read takes.
 //
-// The two threads need a core each; where there are no two idle ones the scheduler's slices are in both figures.
+// The two threads need a core each; where there are no two idle ones the scheduler's slices are in
+// both figures.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,5 +1,6 @@
-//! Requests per second of hyper (below axum) with the filter installed and without, and over `NoSigpipe`: rows for
-//! `benches/run`. The sides take turns, one short batch each; the figure is nanoseconds for one request.
+//! Requests per second of hyper (below axum) with the filter installed and without, and over
+//! `NoSigpipe`: rows for `benches/run`. The sides take turns, one short batch each; the figure is
+//! nanoseconds for one request.
 
 #![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
 

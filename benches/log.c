@@ -1,7 +1,8 @@
-// What it costs to append to a log: against write(2), and against the log that people write themselves, memcpy into a map of a
-// file that ftruncate made longer (no sums, no reserved blocks, death on a full disk). Without flushing, and with one
-// flush for every hundred records against fdatasync(2) as often. Growth is part of it on all sides. A large record costs a
-// fault for each new page of a map, more than write(2) takes for it: no target there.
+// What it costs to append to a log: against write(2), and against the log that people write
+// themselves, memcpy into a map of a file that ftruncate made longer (no sums, no reserved blocks,
+// death on a full disk). Without flushing, and with one flush for every hundred records against
+// fdatasync(2) as often. Growth is part of it on all sides. A large record costs a fault for each
+// new page of a map, more than write(2) takes for it: no target there.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -77,19 +78,19 @@ static void flush_plain(void) { check(fdatasync(file.fd) == 0, "fdatasync"); }
 #define flush_naive flush_plain
 
 // BATCH(side, size) defines side_size and side_size_flushed.
-#define BATCH(side, size)                                                                                        \
-    static uint64_t side##_##size(unsigned count) {                                                              \
-        uint64_t start = now_ns();                                                                               \
-        for (unsigned i = 0; i < count; i++) append_##side(size);                                                \
-        return now_ns() - start;                                                                                 \
-    }                                                                                                            \
-    static uint64_t side##_##size##_flushed(unsigned count) {                                                    \
-        uint64_t start = now_ns();                                                                               \
-        for (unsigned i = 1; i <= count; i++) {                                                                  \
-            append_##side(size);                                                                                 \
-            if (i % CADENCE == 0) flush_##side();                                                                \
-        }                                                                                                        \
-        return now_ns() - start;                                                                                 \
+#define BATCH(side, size)                                                                          \
+    static uint64_t side##_##size(unsigned count) {                                                \
+        uint64_t start = now_ns();                                                                 \
+        for (unsigned i = 0; i < count; i++) append_##side(size);                                  \
+        return now_ns() - start;                                                                   \
+    }                                                                                              \
+    static uint64_t side##_##size##_flushed(unsigned count) {                                      \
+        uint64_t start = now_ns();                                                                 \
+        for (unsigned i = 1; i <= count; i++) {                                                    \
+            append_##side(size);                                                                   \
+            if (i % CADENCE == 0) flush_##side();                                                  \
+        }                                                                                          \
+        return now_ns() - start;                                                                   \
     }
 
 BATCH(ours, SMALL)

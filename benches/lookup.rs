@@ -1,9 +1,9 @@
-//! What it costs to find out whether an address is guarded, among 60,000 maps and with one alone: rows for
-//! `benches/run`.
+//! What it costs to find out whether an address is guarded, among 60,000 maps and with one alone:
+//! rows for `benches/run`.
 //!
-//! It is what every fault begins with, and what decides whether a foreign one is passed on. The two sides are two processes
-//! that hold so many maps and take turns, one short batch each. A look-up that found nothing, or found what is not there,
-//! ends the run.
+//! It is what every fault begins with, and what decides whether a foreign one is passed on. The two
+//! sides are two processes that hold so many maps and take turns, one short batch each. A look-up
+//! that found nothing, or found what is not there, ends the run.
 
 #![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
 
@@ -115,7 +115,8 @@ fn serve(count: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Addresses in an order that no prefetcher knows; as many for one map, so that reading them costs the same.
+/// Addresses in an order that no prefetcher knows; as many for one map, so that reading them costs
+/// the same.
 fn shuffled(maps: &[Map]) -> Vec<*const u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move || {

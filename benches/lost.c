@@ -1,8 +1,8 @@
 // What it costs to read a tail that is gone, and to have maps guarded at all.
 //
-// A tail of 8 MiB is cut off and then read page by page. A guarded map is patched once for all of it; the handler that
-// most programs write by themselves maps one page of zeros for each fault. Nobody's figure counts unless the number of
-// signals and the bytes are what they must be.
+// A tail of 8 MiB is cut off and then read page by page. A guarded map is patched once for all of
+// it; the handler that most programs write by themselves maps one page of zeros for each fault.
+// Nobody's figure counts unless the number of signals and the bytes are what they must be.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +52,7 @@ static uint64_t read_tail(const volatile unsigned char *data) {
     return took;
 }
 
-// ---- guarded -----------------------------------------------------------------------------------------
+// ---- guarded ------------------------------------------------------------------------------------
 
 static sigward_map *map;
 
@@ -75,7 +75,7 @@ static uint64_t guarded_tail(unsigned count) {
     return took;
 }
 
-// ---- page by page ------------------------------------------------------------------------------------
+// ---- page by page -------------------------------------------------------------------------------
 
 static volatile unsigned caught;
 static unsigned char *plain;
@@ -106,7 +106,7 @@ static uint64_t patched_tail(unsigned count) {
     return took;
 }
 
-// ---- registration ------------------------------------------------------------------------------------
+// ---- registration -------------------------------------------------------------------------------
 
 static uint64_t registered(void) {
     sigward_counters now;
@@ -123,7 +123,8 @@ static void one_plain(void) {
     check(sigward_map_close(map) == 0 && registered() == 0, "sigward_map_close");
 }
 
-// The first adopted file of a process opens what the others use as well, the last one closes it: so one more stays.
+// The first adopted file of a process opens what the others use as well, the last one closes it: so
+// one more stays.
 static void one_plain_beside_another(void) {
     one_plain();
     sigward_adopted *other;

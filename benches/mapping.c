@@ -1,5 +1,6 @@
-// What it costs to read a guarded map whose file is sound: bytes that nobody has taken away, copied out of it in three
-// sizes, against memcpy from a plain map of the same file and against the other ways to survive a truncation.
+// What it costs to read a guarded map whose file is sound: bytes that nobody has taken away, copied
+// out of it in three sizes, against memcpy from a plain map of the same file and against the other
+// ways to survive a truncation.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -64,7 +65,8 @@ static void guarded_map(void) {
 
 static void no_map(void) { warm(NULL); }
 
-// The sizes as the compiler must not know them: memcpy(3) itself is what a reader of any length calls.
+// The sizes as the compiler must not know them: memcpy(3) itself is what a reader of any length
+// calls.
 static volatile size_t sizes[] = {SMALL, PAGE, LARGE};
 
 // Offsets that differ: 61 is odd, so that loads straddle lines as they do in real files.
@@ -80,12 +82,12 @@ static void expect(unsigned count, size_t size, uint64_t sum) {
 }
 
 // check() without a call where all is well: it is between two copies.
-#define MUST(ok, what)                                                                                           \
-    do {                                                                                                         \
-        if (__builtin_expect(!(ok), 0)) fail(what);                                                              \
+#define MUST(ok, what)                                                                             \
+    do {                                                                                           \
+        if (__builtin_expect(!(ok), 0)) fail(what);                                                \
     } while (0)
 
-// ---- one copy of `size` bytes from `at` ----------------------------------------------------------------
+// ---- one copy of `size` bytes from `at` ---------------------------------------------------------
 
 static inline void plain(size_t at, size_t size) { memcpy(here.to, here.data + at, size); }
 
@@ -119,28 +121,29 @@ static inline void vm_readv(size_t at, size_t size) {
     MUST(process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size, "process_vm_readv");
 }
 
-// ---- batches -------------------------------------------------------------------------------------------
+// ---- batches ------------------------------------------------------------------------------------
 
-// BATCH(copy) defines copy_16, copy_4096 and copy_large. Where the next copy begins depends on what this one brought, as
-// for whoever follows an index: no byte is zero, but the processor does not know. Small copies that
-// do not depend on each other overlap, and every instruction between them shows: copy_apart.
-#define BATCH_OF(copy, suffix, which, step)                                                                      \
-    static uint64_t copy##_##suffix(unsigned count) {                                                            \
-        const size_t size = sizes[which];                                                                        \
-        uint64_t sum = 0, start = now_ns();                                                                      \
-        for (size_t i = 0, next = 0; i < count; i++) {                                                           \
-            copy(place(i, size) + next, size);                                                                   \
-            sum += here.to[0] + here.to[size - 1];                                                               \
-            next = step;                                                                                         \
-            __asm__ volatile("" : : : "memory");                                                                 \
-        }                                                                                                        \
-        uint64_t took = now_ns() - start;                                                                        \
-        expect(count, size, sum);                                                                                \
-        return took;                                                                                             \
+// BATCH(copy) defines copy_16, copy_4096 and copy_large. Where the next copy begins depends on what
+// this one brought, as for whoever follows an index: no byte is zero, but the processor does not
+// know. Small copies that do not depend on each other overlap, and every instruction between them
+// shows: copy_apart.
+#define BATCH_OF(copy, suffix, which, step)                                                        \
+    static uint64_t copy##_##suffix(unsigned count) {                                              \
+        const size_t size = sizes[which];                                                          \
+        uint64_t sum = 0, start = now_ns();                                                        \
+        for (size_t i = 0, next = 0; i < count; i++) {                                             \
+            copy(place(i, size) + next, size);                                                     \
+            sum += here.to[0] + here.to[size - 1];                                                 \
+            next = step;                                                                           \
+            __asm__ volatile("" : : : "memory");                                                   \
+        }                                                                                          \
+        uint64_t took = now_ns() - start;                                                          \
+        expect(count, size, sum);                                                                  \
+        return took;                                                                               \
     }
-#define BATCH(copy)                                                                                              \
-    BATCH_OF(copy, 16, 0, here.to[0] == 0)                                                                       \
-    BATCH_OF(copy, 4096, 1, here.to[0] == 0)                                                                     \
+#define BATCH(copy)                                                                                \
+    BATCH_OF(copy, 16, 0, here.to[0] == 0)                                                         \
+    BATCH_OF(copy, 4096, 1, here.to[0] == 0)                                                       \
     BATCH_OF(copy, large, 2, here.to[0] == 0)
 
 BATCH(plain)

@@ -1,8 +1,10 @@
 //! What it costs to give a file new contents: rows for `benches/run`.
 //!
-//! `replace_file` of 4 MiB against what a shell would do, `cp` over the live file and sync(1) of it (which also starts two programs),
-//! and against `std::fs::copy` with fsync(2), which starts none; neither survives a crash half-way. And 64 KiB from memory against the crate
-//! atomic-write-file, which has the same promise but for owners, attributes and a folder on the disk. The sides take turns.
+//! `replace_file` of 4 MiB against what a shell would do, `cp` over the live file and sync(1) of it
+//! (which also starts two programs), and against `std::fs::copy` with fsync(2), which starts none;
+//! neither survives a crash half-way. And 64 KiB from memory against the crate atomic-write-file,
+//! which has the same promise but for owners, attributes and a folder on the disk. The sides take
+//! turns.
 
 mod table;
 

@@ -9,7 +9,7 @@
 #include "bench.h"
 #include "sigward.h"
 
-// ---- dispositions ------------------------------------------------------------------------------------
+// ---- dispositions -------------------------------------------------------------------------------
 
 static void empty(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info, (void)context;
@@ -31,7 +31,7 @@ static void handle(void) {
     check(sigaction(SIGPIPE, &action, NULL) == 0, "sigaction");
 }
 
-// ---- init --------------------------------------------------------------------------------------------
+// ---- init ---------------------------------------------------------------------------------------
 
 static uint64_t init(unsigned count) {
     uint64_t start = now_ns();
@@ -50,7 +50,7 @@ static uint64_t sigaction_pair(unsigned count) {
     return now_ns() - start;
 }
 
-// ---- writes ------------------------------------------------------------------------------------------
+// ---- writes -------------------------------------------------------------------------------------
 
 // The pipes are made on first use, in the worker, so that nobody else holds an end.
 static int sound[2] = {-1, -1}, broken[2] = {-1, -1};
@@ -92,8 +92,8 @@ static uint64_t bad_writes(unsigned count) {
     return job.took;
 }
 
-// The same, and every one must have been swallowed with its descriptor known: a handler that does less is
-// cheaper, but is not ours.
+// The same, and every one must have been swallowed with its descriptor known: a handler that does
+// less is cheaper, but is not ours.
 static uint64_t bad_writes_told(unsigned count) {
     sigward_counters before, after;
     sigward_event event = {0};

@@ -1,6 +1,7 @@
-// What the bytes of one moment cost: a snapshot of 32 MiB, all of it read once, against the same file read into a buffer and
-// that read once. The file is in the page cache for both, as it is for whoever has it open already. A clone's pages are not: they
-// come from the disk. With "clone" as second argument the folder is on a file system that shares blocks.
+// What the bytes of one moment cost: a snapshot of 32 MiB, all of it read once, against the same
+// file read into a buffer and that read once. The file is in the page cache for both, as it is for
+// whoever has it open already. A clone's pages are not: they come from the disk. With "clone" as
+// second argument the folder is on a file system that shares blocks.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-// What a quiet write costs against the plain call, and against the way that libpq and OpenSSL's users go about it.
+// What a quiet write costs against the plain call, and against the way that libpq and OpenSSL's
+// users go about it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -37,12 +38,12 @@ static void drain(unsigned bytes) {
 }
 
 // LOOP(what is needed, the call, bytes each) makes the body of a batch.
-#define LOOP(need, call, bytes)                                                                                  \
-    need();                                                                                                      \
-    uint64_t start = now_ns();                                                                                   \
-    for (unsigned i = 0; i < count; i++) check((call) == (bytes), "a short write");                              \
-    uint64_t took = now_ns() - start;                                                                            \
-    drain(count * (bytes));                                                                                      \
+#define LOOP(need, call, bytes)                                                                    \
+    need();                                                                                        \
+    uint64_t start = now_ns();                                                                     \
+    for (unsigned i = 0; i < count; i++) check((call) == (bytes), "a short write");                \
+    uint64_t took = now_ns() - start;                                                              \
+    drain(count * (bytes));                                                                        \
     return took
 
 static uint64_t quiet_send(unsigned count) { LOOP(need_socket, sigward_send(ends[1], "x", 1, 0), 1); }

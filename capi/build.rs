@@ -1,5 +1,5 @@
-//! What cargo does not know about a C library: its SONAME, the versions of its symbols, what the loader calls,
-//! and that it may never be unmapped.
+//! What cargo does not know about a C library: its SONAME, the versions of its symbols, what the
+//! loader calls, and that it may never be unmapped.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ fn main() {
             if os == "linux" {
                 version_symbols();
             }
-            // Called when it is loaded: LD_PRELOAD with SIGWARD=filter. The static library has no such thing.
+            // Called when it is loaded: LD_PRELOAD with SIGWARD=filter. The static library has no
+            // such thing.
             println!("cargo:rustc-cdylib-link-arg=-Wl,-init,sigward_preloaded");
         }
         "macos" | "ios" => {
@@ -31,9 +32,10 @@ fn main() {
 
 /// Gives the exported names a version.
 ///
-/// rustc lists them in a version script without a name, which no linker joins with a second one: lld lets the
-/// first script win, GNU ld refuses. So the linker is called by way of a shell script that writes the version's
-/// name into rustc's list. The compiler driver finds it as `ld.bfd` in the folder that `-B` names.
+/// rustc lists them in a version script without a name, which no linker joins with a second one:
+/// lld lets the first script win, GNU ld refuses. So the linker is called by way of a shell script
+/// that writes the version's name into rustc's list. The compiler driver finds it as `ld.bfd` in
+/// the folder that `-B` names.
 fn version_symbols() {
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     let Some(linker) = lld().or_else(gnu_ld) else {

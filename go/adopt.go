@@ -7,20 +7,21 @@ import (
 	"syscall"
 )
 
-// Adopted guards mappings that somebody else made and goes on to own: one from Adopt, or all of a file's from
-// AdoptFile, for libraries that map by themselves: bbolt, SQLite, a reader of GeoIP data.
+// Adopted guards mappings that somebody else made and goes on to own: one from Adopt, or all of a
+// file's from AdoptFile, for libraries that map by themselves: bbolt, SQLite, a reader of GeoIP
+// data.
 //
-// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the library is not told.
-// So look at Err after each of its answers that matter, and take what it said as void if that is not nil. Then close the
-// library's handle and open it anew, or call Heal. What was lost stays lost until Take or Heal, also when the library has
-// mapped anew.
+// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the
+// library is not told. So look at Err after each of its answers that matter, and take what it said
+// as void if that is not nil. Then close the library's handle and open it anew, or call Heal. What
+// was lost stays lost until Take or Heal, also when the library has mapped anew.
 //
-// A lost page of a shared writable mapping ends the process as without this package, after one line on standard error
-// that tells the file and the cause: a data base that survives a death does not survive writes that go nowhere. Sink is
-// the other way, for files that can be thrown away.
+// A lost page of a shared writable mapping ends the process as without this package, after one line
+// on standard error that tells the file and the cause: a data base that survives a death does not
+// survive writes that go nowhere. Sink is the other way, for files that can be thrown away.
 //
-// Methods may be called from many goroutines at once. Close ends the guard and leaves the mapping; an Adopted that is
-// dropped without it goes on guarding.
+// Methods may be called from many goroutines at once. Close ends the guard and leaves the mapping;
+// an Adopted that is dropped without it goes on guarding.
 type Adopted struct {
 	path string
 
@@ -42,13 +43,13 @@ type guard interface {
 	close()
 }
 
-// Adopt guards data, which must be memory that syscall.Mmap gave, or part of it that begins at a page. It is the bytes of
-// f from offset on; f may be nil, causes are then CauseUnknown and Heal is impossible. Offsets in errors are from the
-// start of data. Close it before syscall.Munmap.
+// Adopt guards data, which must be memory that syscall.Mmap gave, or part of it that begins at a
+// page. It is the bytes of f from offset on; f may be nil, causes are then CauseUnknown and Heal is
+// impossible. Offsets in errors are from the start of data. Close it before syscall.Munmap.
 //
-// It fails with a *MapError: EINVAL for no data, data that does not begin at a page, is not mapped from a file or not
-// from f at offset; EEXIST where part of it is guarded already; EACCES for memory that may be executed; ENOTSUP without
-// cgo and on other systems.
+// It fails with a *MapError: EINVAL for no data, data that does not begin at a page, is not mapped
+// from a file or not from f at offset; EEXIST where part of it is guarded already; EACCES for
+// memory that may be executed; ENOTSUP without cgo and on other systems.
 func Adopt(data []byte, f *os.File, offset int64) (*Adopted, error) {
 	a := &Adopted{path: "memory"}
 	if f != nil {
@@ -61,13 +62,16 @@ func Adopt(data []byte, f *os.File, offset int64) (*Adopted, error) {
 	return a, nil
 }
 
-// AdoptFile guards every mapping of the file in this process, whoever made or makes it: the kernel is asked at the fault
-// which file is mapped there. Guarded is the file that path names now, also after it was renamed or removed, and a file
-// that has the path at the moment of the fault. Offsets in errors are from the start of the file.
+// AdoptFile guards every mapping of the file in this process, whoever made or makes it: the kernel
+// is asked at the fault which file is mapped there. Guarded is the file that path names now, also
+// after it was renamed or removed, and a file that has the path at the moment of the fault. Offsets
+// in errors are from the start of the file.
 //
-// At most one descriptor is kept, which can neither read nor write and is no obstacle to leases, exec and watchers.
+// At most one descriptor is kept, which can neither read nor write and is no obstacle to leases,
+// exec and watchers.
 //
-// It fails with a *MapError as Open does, but not for an empty file; ENOTSUP without cgo and on other systems.
+// It fails with a *MapError as Open does, but not for an empty file; ENOTSUP without cgo and on
+// other systems.
 func AdoptFile(path string) (*Adopted, error) {
 	a := &Adopted{path: path}
 	var errno syscall.Errno
@@ -96,7 +100,8 @@ func (a *Adopted) Status() (fault Fault, lost bool) {
 	return fault, lost
 }
 
-// Take is as Status, and forgets the loss: later ones are told anew. Zeros that took the place of lost pages stay.
+// Take is as Status, and forgets the loss: later ones are told anew. Zeros that took the place of
+// lost pages stay.
 func (a *Adopted) Take() (fault Fault, lost bool) {
 	a.use("take", func() syscall.Errno {
 		fault, lost = a.guard.take()
@@ -105,9 +110,9 @@ func (a *Adopted) Take() (fault Fault, lost bool) {
 	return fault, lost
 }
 
-// Verify looks at the file. It returns the loss if bytes are lost or the file is shorter than when it was adopted, and
-// ErrStale if it was changed since or its path names another file. What the library itself writes
-// is a change as well, so of a data base only Err tells.
+// Verify looks at the file. It returns the loss if bytes are lost or the file is shorter than when
+// it was adopted, and ErrStale if it was changed since or its path names another file. What the
+// library itself writes is a change as well, so of a data base only Err tells.
 func (a *Adopted) Verify() error {
 	err := a.use("verify", func() syscall.Errno { return a.guard.verify() })
 	var e *MapError
@@ -119,9 +124,10 @@ func (a *Adopted) Verify() error {
 	return err
 }
 
-// Sink lets up to so many bytes of lost pages in shared writable mappings be private memory, instead of ending the
-// process: what is written there goes nowhere, and other processes do not see it. When they are used up, the next lost page
-// ends the process. It suits a file that can be thrown away, and no data base.
+// Sink lets up to so many bytes of lost pages in shared writable mappings be private memory,
+// instead of ending the process: what is written there goes nowhere, and other processes do not see
+// it. When they are used up, the next lost page ends the process. It suits a file that can be
+// thrown away, and no data base.
 func (a *Adopted) Sink(bytes uint64) error {
 	return a.use("sink", func() syscall.Errno {
 		a.guard.sink(bytes)
@@ -129,8 +135,8 @@ func (a *Adopted) Sink(bytes uint64) error {
 	})
 }
 
-// Err is nil while no byte is lost, and the *MapError for the lowest lost one after that. Ask after the data was
-// used.
+// Err is nil while no byte is lost, and the *MapError for the lowest lost one after that. Ask after
+// the data was used.
 func (a *Adopted) Err() error {
 	var loss error
 	err := a.use(adopted, func() syscall.Errno {
@@ -145,8 +151,9 @@ func (a *Adopted) Err() error {
 	return loss
 }
 
-// Heal maps what the file holds now over what was lost, at the same addresses, and forgets the loss. Whoever reads them at the same time
-// may have read zeros and find Err nil after that, so nobody may.
+// Heal maps what the file holds now over what was lost, at the same addresses, and forgets the
+// loss. Whoever reads them at the same time may have read zeros and find Err nil after that, so
+// nobody may.
 func (a *Adopted) Heal() error {
 	return a.use("heal", func() syscall.Errno { return a.guard.heal() })
 }

@@ -29,7 +29,8 @@ func attributesOf(f *os.File) (a *attributes, errno syscall.Errno) {
 	return a, errno
 }
 
-// readAttributes: the file need only be open with O_PATH where /proc is there; where not, that is EBADF.
+// readAttributes: the file need only be open with O_PATH where /proc is there; where not, that is
+// EBADF.
 func readAttributes(fd int) (*attributes, syscall.Errno) {
 	var s syscall.Stat_t
 	if errno := eintr(func() error { return syscall.Fstat(fd, &s) }); errno != 0 {
@@ -62,7 +63,8 @@ func readAttributes(fd int) (*attributes, syscall.Errno) {
 	return a, 0
 }
 
-// give: the mode last, because changing the owner takes set-user-ID away, and an access control list has the group's bits.
+// give: the mode last, because changing the owner takes set-user-ID away, and an access control
+// list has the group's bits.
 func (a *attributes) give(f *os.File) (errno syscall.Errno) {
 	errno = syscall.EBADF
 	withFd(f, func(fd int) {
@@ -97,7 +99,8 @@ func (a *attributes) giveOwner(fd int, mode *uint32) syscall.Errno {
 	return 0
 }
 
-// giveExtended: the new file has these, and of the essential ones no others: a folder's default list gave it some.
+// giveExtended: the new file has these, and of the essential ones no others: a folder's default
+// list gave it some.
 func (a *attributes) giveExtended(fd int) syscall.Errno {
 	place := xattrs{fd: fd}
 	now, errno := place.list()

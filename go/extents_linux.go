@@ -22,8 +22,9 @@ type fiemap struct {
 	}
 }
 
-// extents lists those that touch the range, cut to it, in order. With settled, what was written is on the disk first. EOPNOTSUPP
-// or ENOTTY where the file system has no such list. SEEK_HOLE will not do: to it a reservation is a hole.
+// extents lists those that touch the range, cut to it, in order. With settled, what was written is
+// on the disk first. EOPNOTSUPP or ENOTTY where the file system has no such list. SEEK_HOLE will
+// not do: to it a reservation is a hole.
 func extents(fd int, start, end int64, settled bool) (found []extent, errno syscall.Errno) {
 	const request, sync, last = 0xc020660b, 1, 1
 	for start < end {

@@ -7,30 +7,34 @@ import (
 	"syscall"
 )
 
-// ErrNoPromise is what Reserve fails with where the file system has no way to promise blocks (ext2, some network file
-// systems): ReserveSlowly writes zeros instead.
+// ErrNoPromise is what Reserve fails with where the file system has no way to promise blocks (ext2,
+// some network file systems): ReserveSlowly writes zeros instead.
 var ErrNoPromise = errors.New("sigward: this file system cannot promise blocks")
 
-// ErrSourceChanged is what ReplaceFile and Snapshot fail with when the source was written to while it was copied.
+// ErrSourceChanged is what ReplaceFile and Snapshot fail with when the source was written to while
+// it was copied.
 var ErrSourceChanged = errors.New("sigward: the source was changed while it was copied")
 
-// ErrUnsynced is what Commit and ReplaceFile fail with when the file is replaced, but its folder could not be written to
-// the disk: after a power failure the old file may be back.
+// ErrUnsynced is what Commit and ReplaceFile fail with when the file is replaced, but its folder
+// could not be written to the disk: after a power failure the old file may be back.
 var ErrUnsynced = errors.New("sigward: the file is replaced, but its folder is not on the disk")
 
 // Promise is how far a reservation reaches.
 type Promise int
 
 const (
-	// PromiseFull: no write into the range fails for lack of space, however often the same bytes are written.
+	// PromiseFull: no write into the range fails for lack of space, however often the same bytes
+	// are written.
 	PromiseFull Promise = iota
-	// PromiseFirstWrite: the file system copies on write (btrfs, unless the file is chattr +C). A block that was never
-	// written takes one write; another one into the same block, also of other bytes of it, needs new room as soon as the
-	// kernel has written the first to the disk, and on a full disk it does that at once.
+	// PromiseFirstWrite: the file system copies on write (btrfs, unless the file is chattr +C). A
+	// block that was never written takes one write; another one into the same block, also of other
+	// bytes of it, needs new room as soon as the kernel has written the first to the disk, and on a
+	// full disk it does that at once.
 	PromiseFirstWrite
-	// PromiseUnproven: the file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it keeps of
-	// that: some refuse any write on a full disk, also where they have reserved (fuse2fs). A store through a map asks for no
-	// room there and does not fail; Flush does, or fsync(2).
+	// PromiseUnproven: the file system is a program (FUSE, virtiofs) that has said yes, and nobody
+	// can ask what it keeps of that: some refuse any write on a full disk, also where they have
+	// reserved (fuse2fs). A store through a map asks for no room there and does not fail; Flush
+	// does, or fsync(2).
 	PromiseUnproven
 )
 
@@ -113,19 +117,24 @@ func errnoIn(err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// Reserve gives every byte from offset to offset+length of the file its block, so that writes there, also through a map,
-// cannot fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as
-// zeros. Holes beside the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). On btrfs
-// the promise is smaller: see ReservePromise. It ends when the file is cut, a hole is punched into the range, or its blocks are
-// shared with another file (reflink, snapshot). f must be open for writing; its position is not used.
+// Reserve gives every byte from offset to offset+length of the file its block, so that writes
+// there, also through a map, cannot fail for lack of space; the file reaches at least so far then.
+// What is there stays as it is, holes read as zeros. Holes beside the range get blocks, too, as far
+// as a store into it can need them (2 MiB on most machines). On btrfs the promise is smaller: see
+// ReservePromise. It ends when the file is cut, a hole is punched into the range, or its blocks are
+// shared with another file (reflink, snapshot). f must be open for writing; its position is not
+// used.
 //
-// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile: through
-// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut to
-// give them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this happens
-// only if others take it meanwhile, or to a quota. They serve later growth. The times may have moved.
+// On failure the file is as long as it was and has the bytes that it had, with all that others have
+// written meanwhile: through maps, through descriptors, in other processes, also beyond the old
+// end. Blocks may have come: nothing is ever punched or cut to give them back. Where the file
+// system keeps what a refused call had found (ext4), room is asked for first, so that this happens
+// only if others take it meanwhile, or to a quota. They serve later growth. The times may have
+// moved.
 //
-// errors.Is sees ErrNoSpace (no room, or no quota), ErrNoPromise, and the errno: EFBIG beyond RLIMIT_FSIZE, EINVAL for a
-// length of 0 or less, EOVERFLOW, EBADF, EPERM for a file that may not grow, ESPIPE and ENODEV for what is no regular file.
+// errors.Is sees ErrNoSpace (no room, or no quota), ErrNoPromise, and the errno: EFBIG beyond
+// RLIMIT_FSIZE, EINVAL for a length of 0 or less, EOVERFLOW, EBADF, EPERM for a file that may not
+// grow, ESPIPE and ENODEV for what is no regular file.
 func Reserve(f *os.File, offset, length int64) error {
 	_, err := reserveFile(f, offset, length, false)
 	return err
@@ -136,13 +145,14 @@ func ReservePromise(f *os.File, offset, length int64) (Promise, error) {
 	return reserveFile(f, offset, length, false)
 }
 
-// ReserveSlowly is Reserve; where the file system cannot promise, it appends zeros, has holes of the range filled by page faults
-// that change no byte, and waits until all is on the disk. Others may write into the file meanwhile, and append to it. Room is
-// asked for first; if others take it meanwhile, or a quota ends, what was appended stays, as zeros: the file is longer then
-// although the call has failed. The same after a crash in between.
+// ReserveSlowly is Reserve; where the file system cannot promise, it appends zeros, has holes of
+// the range filled by page faults that change no byte, and waits until all is on the disk. Others
+// may write into the file meanwhile, and append to it. Room is asked for first; if others take it
+// meanwhile, or a quota ends, what was appended stays, as zeros: the file is longer then although
+// the call has failed. The same after a crash in between.
 //
-// ErrNoPromise remains where not even zeros take space (ZFS), where holes cannot be told, and for holes before Linux 5.14. EACCES:
-// holes of a file that may not be read.
+// ErrNoPromise remains where not even zeros take space (ZFS), where holes cannot be told, and for
+// holes before Linux 5.14. EACCES: holes of a file that may not be read.
 func ReserveSlowly(f *os.File, offset, length int64) error {
 	_, err := reserveFile(f, offset, length, true)
 	return err

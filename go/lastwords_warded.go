@@ -16,11 +16,12 @@ var lastWords struct {
 	file *os.File // stays open for as long as it is to be written to
 }
 
-// LastWords tells where the line goes, besides standard error, that says why the process ends: an adopted file (see AdoptFile) has
-// lost a page of a shared writable mapping. With nil there is no such line at all, not on standard error either.
+// LastWords tells where the line goes, besides standard error, that says why the process ends: an
+// adopted file (see AdoptFile) has lost a page of a shared writable mapping. With nil there is no
+// such line at all, not on standard error either.
 //
-// f is used only while it is open. A line that would block is left out. It fails with a *os.PathError if f is closed; then nothing
-// has changed. From any goroutine.
+// f is used only while it is open. A line that would block is left out. It fails with
+// a *os.PathError if f is closed; then nothing has changed. From any goroutine.
 func LastWords(f *os.File) error {
 	lastWords.Lock()
 	defer lastWords.Unlock()

@@ -13,7 +13,8 @@ import (
 	"unsafe"
 )
 
-// What src/file/lease of the Rust crate does, where each step is explained, by the same system calls.
+// What src/file/lease of the Rust crate does, where each step is explained, by the same system
+// calls.
 
 const (
 	setSignal   = 10 // include/uapi/asm-generic/fcntl.h
@@ -23,7 +24,8 @@ const (
 	setLease    = 1024
 	getLease    = 1025
 
-	// leaseSignal goes to our thread only. Nobody sends it to a process, so taking it takes nothing from anybody.
+	// leaseSignal goes to our thread only. Nobody sends it to a process, so taking it takes nothing
+	// from anybody.
 	leaseSignal = syscall.SIGSTKFLT
 	// leaseSweep is how often all leases are looked at, for the case that a notice is lost.
 	leaseSweep = 2 * time.Second

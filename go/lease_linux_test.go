@@ -33,7 +33,8 @@ func fileWith(t *testing.T, contents []byte) string {
 	return path
 }
 
-// cutter cuts the file in another process. (Not truncate(1), which opens with O_NONBLOCK and gives up.)
+// cutter cuts the file in another process. (Not truncate(1), which opens with O_NONBLOCK and gives
+// up.)
 func cutter(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
 	command := exec.Command("cp", "/dev/null", path)

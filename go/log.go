@@ -11,20 +11,21 @@ import (
 	"unsafe"
 )
 
-// Log is an append log on a Map that grows. Appending is a copy into memory, without a system call; blocks are reserved
-// before, so a full disk is an error of one Append, and what was appended is safe. Programs in Rust and C read and write
-// the same files.
+// Log is an append log on a Map that grows. Appending is a copy into memory, without a system call;
+// blocks are reserved before, so a full disk is an error of one Append, and what was appended is
+// safe. Programs in Rust and C read and write the same files.
 //
 //	the process dies, kill -9 too  no record whose Append has returned is lost, none is there in part
 //	the machine stops              nothing that was appended before a Flush that returned is lost; of the rest a prefix stays
 //	the disk is full               Append fails with ErrNoSpace; a later one works when there is room
 //	somebody cuts the file         Append and Flush fail with ErrLost
 //
-// On btrfs, which copies on write, a new log is exempted from that (chattr +C). In a file that is not, a store into a page
-// that was written before may find no room: an error of Append as well, after which the log has to be opened anew.
+// On btrfs, which copies on write, a new log is exempted from that (chattr +C). In a file that is
+// not, a store into a page that was written before may find no room: an error of Append as well,
+// after which the log has to be opened anew.
 //
-// Methods may be called from many goroutines. One process at a time has the log open for writing: a lock on the file
-// (flock), which a child started by os/exec does not get.
+// Methods may be called from many goroutines. One process at a time has the log open for writing: a
+// lock on the file (flock), which a child started by os/exec does not get.
 type Log struct {
 	path     string
 	file     *os.File
@@ -61,12 +62,14 @@ type LogRecovery struct {
 
 const pageUnit = 4096 // the smallest page there is
 
-// Append adds a record of up to MaxRecord bytes, none is allowed, and returns its position: bytes from the start of the file,
-// for LogReader.SeekTo. It survives the process from now on, and the machine from the next Flush on.
+// Append adds a record of up to MaxRecord bytes, none is allowed, and returns its position: bytes
+// from the start of the file, for LogReader.SeekTo. It survives the process from now on, and the
+// machine from the next Flush on.
 //
-// It fails with ErrNoSpace, ErrNoPromise, ErrLogFull or EFBIG (RLIMIT_FSIZE) when no blocks can be had, EMSGSIZE for a record
-// that is too long: the record is not there, and a later one may find room. With ErrLost because the file was cut or a page
-// found no room (btrfs), and after a Flush that failed, every later call fails as well: open the log anew.
+// It fails with ErrNoSpace, ErrNoPromise, ErrLogFull or EFBIG (RLIMIT_FSIZE) when no blocks can be
+// had, EMSGSIZE for a record that is too long: the record is not there, and a later one may find
+// room. With ErrLost because the file was cut or a page found no room (btrfs), and after a Flush
+// that failed, every later call fails as well: open the log anew.
 func (l *Log) Append(record []byte) (position int64, err error) {
 	if len(record) > MaxRecord {
 		return 0, logError("append", l.path, syscall.EMSGSIZE, 0)
@@ -162,7 +165,8 @@ func (l *Log) grow(needed int64) error {
 	}
 }
 
-// checkLength looks whether the file reaches so far; a cut may have met no store yet. With appending held.
+// checkLength looks whether the file reaches so far; a cut may have met no store yet. With
+// appending held.
 func (l *Log) checkLength(end int64) error {
 	length, err := l.length()
 	if err == nil && length < end {
@@ -172,9 +176,9 @@ func (l *Log) checkLength(end int64) error {
 	return err
 }
 
-// Flush waits until everything that was appended before is on the disk, and returns up to where. Appends go on meanwhile;
-// flushes that wait for each other share one write. After an error nobody knows what is there: every later call fails,
-// and opening the log anew tells.
+// Flush waits until everything that was appended before is on the disk, and returns up to where.
+// Appends go on meanwhile; flushes that wait for each other share one write. After an error nobody
+// knows what is there: every later call fails, and opening the log anew tells.
 func (l *Log) Flush() (durable int64, err error) {
 	wanted, err := l.state()
 	if err != nil {
@@ -204,8 +208,8 @@ func (l *Log) Flush() (durable int64, err error) {
 		return 0, err
 	}
 	l.durable = end
-	// That the data is durable is true without it, too; what is missing then is the difference between torn and damaged. It
-	// reaches the disk with the next flush.
+	// That the data is durable is true without it, too; what is missing then is the difference
+	// between torn and damaged. It reaches the disk with the next flush.
 	if l.writeAt(newWatermark(l.salt, end), watermarkSlots[l.slot]) == nil {
 		l.slot = 1 - l.slot
 	}
@@ -235,7 +239,8 @@ func (l *Log) End() int64 {
 // Recovery is what was found when the log was opened.
 func (l *Log) Recovery() LogRecovery { return l.recovery }
 
-// Close ends the use of the log and gives reserved blocks behind its end back; the file keeps its length. It does not flush.
+// Close ends the use of the log and gives reserved blocks behind its end back; the file keeps its
+// length. It does not flush.
 func (l *Log) Close() error {
 	l.flushing.Lock()
 	defer l.flushing.Unlock()

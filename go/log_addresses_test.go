@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// Where RLIMIT_AS leaves few addresses, a log is opened with less room, unless the caller said how much is wanted.
+// Where RLIMIT_AS leaves few addresses, a log is opened with less room, unless the caller said how
+// much is wanted.
 func TestLogWithFewAddresses(t *testing.T) {
 	const each, room = 16384, 200 // records that need more than leastCapacity
 	if path := os.Getenv("SIGWARD_LOG_ADDRESSES"); path != "" {

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// What a LogError is about, for errors.Is; besides these ErrNoSpace, ErrNoPromise, ErrLost and those that belong to it.
+// What a LogError is about, for errors.Is; besides these ErrNoSpace, ErrNoPromise, ErrLost and
+// those that belong to it.
 var (
 	ErrLogBusy    = errors.New("sigward: another writer has the log open")
 	ErrNotALog    = errors.New("sigward: the file is no log")
@@ -14,7 +15,8 @@ var (
 	ErrLogFull    = errors.New("sigward: the log has used up its capacity")
 )
 
-// LogError is what a Log's and a LogReader's methods fail with, unless it is a *MapError or an *os.PathError.
+// LogError is what a Log's and a LogReader's methods fail with, unless it is a *MapError or
+// an *os.PathError.
 type LogError struct {
 	Op     string // "open", "append", "flush", "read", "seek"
 	Path   string

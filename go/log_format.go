@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// The format is that of src/log/format.rs in the Rust crate, where each choice is explained. All numbers are little-endian.
+// The format is that of src/log/format.rs in the Rust crate, where each choice is explained. All
+// numbers are little-endian.
 //
 //	0..24                 magic (8), version (4), salt (4), sum of these (4), zero (4)
 //	512..528, 1024..1040  two slots for the durable watermark: position (8), sum (4), zero (4)

@@ -22,7 +22,8 @@ func lockFile(f *os.File) syscall.Errno {
 	return errno
 }
 
-// unlockFile gives it up by name: a child that is just being started has a share in the descriptor until it calls exec.
+// unlockFile gives it up by name: a child that is just being started has a share in the descriptor
+// until it calls exec.
 func unlockFile(f *os.File) {
 	withFd(f, func(fd int) { syscall.Flock(fd, syscall.LOCK_UN) })
 }
@@ -47,7 +48,8 @@ func syncFolder(path string) error {
 	return folder.Sync()
 }
 
-// writeInPlace exempts an empty file from being copied on write (chattr +C); elsewhere than on btrfs it is refused.
+// writeInPlace exempts an empty file from being copied on write (chattr +C); elsewhere than on
+// btrfs it is refused.
 func writeInPlace(f *os.File) {
 	withFd(f, func(fd int) {
 		var flags [2]uint32 // an int, in a long
@@ -79,7 +81,8 @@ func nextData(f *os.File, start, end int64) (from, to int64) {
 	return from, to
 }
 
-// giveBack frees the blocks from offset on, in place: a cut would be a fault for whoever has the file mapped.
+// giveBack frees the blocks from offset on, in place: a cut would be a fault for whoever has the
+// file mapped.
 func giveBack(f *os.File, offset int64) {
 	withFd(f, func(fd int) {
 		var s syscall.Stat_t

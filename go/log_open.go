@@ -12,10 +12,11 @@ import (
 // OpenLog opens the log at path, or makes it.
 func OpenLog(path string) (*Log, error) { return OpenLogWith(path, LogOptions{}) }
 
-// OpenLogWith opens the log at path, or makes it; a symbolic link is followed. After a crash it finds the end and puts zeros in
-// the place of what is torn behind it.
+// OpenLogWith opens the log at path, or makes it; a symbolic link is followed. After a crash it
+// finds the end and puts zeros in the place of what is torn behind it.
 //
-// It fails with ErrLogBusy, ErrNotALog, ErrLogDamaged (the file stays as it is), ErrNoSpace, ErrNoPromise, and as Open.
+// It fails with ErrLogBusy, ErrNotALog, ErrLogDamaged (the file stays as it is), ErrNoSpace,
+// ErrNoPromise, and as Open.
 func OpenLogWith(path string, options LogOptions) (*Log, error) {
 	if options.Capacity < 0 || options.Step < 0 {
 		return nil, logError("open", path, syscall.EINVAL, 0)
@@ -128,7 +129,8 @@ func (l *Log) prepare() error {
 		return err
 	}
 	l.recovery, l.end, l.durable, l.slot = found, found.End, h.watermark, 1-h.slot
-	// What lies behind the end may be a hole: nothing there is taken for granted. The padding may have been cut off.
+	// What lies behind the end may be a hole: nothing there is taken for granted. The padding may
+	// have been cut off.
 	l.reserved = min(found.End, int64(l.m.Len()))
 	return nil
 }
@@ -222,7 +224,8 @@ func recordAt(m *Map, salt uint32, position int64, room []byte) (length int, ok 
 	return length, prefixOf(sum, position, length) == number, nil
 }
 
-// written is from where to where there is something else than zeros behind start; last is 0 if there is nothing.
+// written is from where to where there is something else than zeros behind start; last is 0 if
+// there is nothing.
 func (l *Log) written(start int64) (first, last int64, err error) {
 	err = l.eachData(start, int64(l.m.Len()), func(part []byte, at int64) error {
 		from, to := notZero(part)
@@ -269,7 +272,8 @@ func (l *Log) eachData(start, end int64, look func(part []byte, at int64) error)
 	return nil
 }
 
-// scrub puts zeros behind the end: a torn record must not come to life again behind a shorter new one.
+// scrub puts zeros behind the end: a torn record must not come to life again behind a shorter new
+// one.
 func (l *Log) scrub(end int64) (torn int64, err error) {
 	_, last, err := l.written(end)
 	if err != nil || last == 0 {

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// Logs are for Linux: elsewhere no blocks can be promised, and opening one for writing says so. They can be read.
+// Logs are for Linux: elsewhere no blocks can be promised, and opening one for writing says so.
+// They can be read.
 const defaultCapacity = 64 << 20
 
 func lockFile(*os.File) syscall.Errno                        { return syscall.ENOSYS }

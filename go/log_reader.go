@@ -13,8 +13,8 @@ import (
 	"github.com/sigward/sigward/go/internal/order"
 )
 
-// LogReader reads a log's records one after the other while a Log, in this process or another, in Go, Rust or C, goes on
-// writing. It takes no lock. It is for one goroutine at a time.
+// LogReader reads a log's records one after the other while a Log, in this process or another, in
+// Go, Rust or C, goes on writing. It takes no lock. It is for one goroutine at a time.
 type LogReader struct {
 	path     string
 	file     *os.File // it may get another name, and outgrow the map
@@ -25,8 +25,9 @@ type LogReader struct {
 	room     []byte
 }
 
-// OpenLogReader opens the log at path for reading, from the first record on. It fails with ErrNotALog, ENODATA where nobody
-// has begun the log, ErrLogDamaged where not even its header can be read, and as Open.
+// OpenLogReader opens the log at path for reading, from the first record on. It fails with
+// ErrNotALog, ENODATA where nobody has begun the log, ErrLogDamaged where not even its header can
+// be read, and as Open.
 func OpenLogReader(path string) (*LogReader, error) {
 	r := &LogReader{path: path, position: firstRecord}
 	var err error
@@ -57,9 +58,9 @@ func mapToRead(path string) (*Map, int64, error) {
 	return openWithRoom(path, Options{}, s.Size()+defaultCapacity, s.Size()+leastCapacity)
 }
 
-// Next returns the next record, until the next call, and io.EOF if there is none for now: ask again later. It fails with
-// ErrLogDamaged if what is there was durable once and is not what was written, and with ErrLost if the file was cut; the reader
-// stays where it is then.
+// Next returns the next record, until the next call, and io.EOF if there is none for now: ask again
+// later. It fails with ErrLogDamaged if what is there was durable once and is not what was written,
+// and with ErrLost if the file was cut; the reader stays where it is then.
 func (r *LogReader) Next() ([]byte, error) {
 	if ok, err := r.reaches(r.position + recordPrefix); !ok {
 		return nil, err
@@ -178,8 +179,8 @@ func (r *LogReader) bad() error {
 // Position is where the next record is or will be, in bytes from the start of the file.
 func (r *LogReader) Position() int64 { return r.position }
 
-// SeekTo goes to a position that Append or Position returned. At any other one there is no record, or damage; EINVAL where none
-// can begin.
+// SeekTo goes to a position that Append or Position returned. At any other one there is no record,
+// or damage; EINVAL where none can begin.
 func (r *LogReader) SeekTo(position int64) error {
 	if position < firstRecord || position%recordPrefix != 0 {
 		return logError("seek", r.path, syscall.EINVAL, 0)

@@ -117,7 +117,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Cut or changed at every byte behind the watermark, what is left is a prefix with all that was flushed.
+// Cut or changed at every byte behind the watermark, what is left is a prefix with all that was
+// flushed.
 func TestLogTorn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, path)

@@ -15,23 +15,27 @@ import (
 
 // Map is a file mapped into memory whose bytes may vanish without killing the process.
 //
-// A mapped file that is truncated, overwritten by cp, on a full disk or on a broken device answers an access with
-// SIGBUS, and that is the end of a Go program, whatever it recovers from. In a Map the fault is caught, on every
-// thread and in every language. From then on the lost bytes read as zeros, writes to them go nowhere, and the Map
-// remembers the lowest lost offset; ReadAt, WriteAt and Do look there after they have touched the data and return a
-// *MapError instead of success. Refresh maps what the file holds now.
+// A mapped file that is truncated, overwritten by cp, on a full disk or on a broken device answers
+// an access with SIGBUS, and that is the end of a Go program, whatever it recovers from. In a Map
+// the fault is caught, on every thread and in every language. From then on the lost bytes read as
+// zeros, writes to them go nowhere, and the Map remembers the lowest lost offset; ReadAt, WriteAt
+// and Do look there after they have touched the data and return a *MapError instead of success.
+// Refresh maps what the file holds now.
 //
-// Methods may be called from many goroutines at once, Refresh and Close included. After Close they fail with
-// os.ErrClosed. A Map that is no longer used and was not closed is given back by the garbage collector, unless Bytes
-// was called.
+// Methods may be called from many goroutines at once, Refresh and Close included. After Close they
+// fail with os.ErrClosed. A Map that is no longer used and was not closed is given back by the
+// garbage collector, unless Bytes was called.
 //
-// A child that os/exec starts has nothing of a Map. In a child that C code forks, the maps are there and guarded.
+// A child that os/exec starts has nothing of a Map. In a child that C code forks, the maps are
+// there and guarded.
 //
-// What no signal tells: bytes that the file lost inside its last page read as zeros, and a file that was truncated and
-// grew again between two accesses, or was overwritten in place, shows its new content. Options.Strict and Verify see it.
+// What no signal tells: bytes that the file lost inside its last page read as zeros, and a file
+// that was truncated and grew again between two accesses, or was overwritten in place, shows its
+// new content. Options.Strict and Verify see it.
 //
-// Without cgo, and elsewhere than on Linux on amd64 and arm64, ReadAt, WriteAt and Do guard by debug.SetPanicOnFault:
-// only what Go code touches inside of them, and more slowly. What comes from Bytes is not guarded there.
+// Without cgo, and elsewhere than on Linux on amd64 and arm64, ReadAt, WriteAt and Do guard by
+// debug.SetPanicOnFault: only what Go code touches inside of them, and more slowly. What comes from
+// Bytes is not guarded there.
 type Map struct {
 	current atomic.Pointer[mapping] // nil after Close
 	path    string
@@ -51,22 +55,24 @@ type Options struct {
 	Populate     bool  // every page is read at once, so that what is lost is found at once
 	NoDescriptor bool  // the Map keeps no file descriptor: for very many; causes are then CauseUnknown
 
-	// Capacity is address space kept for Grow and Follow, in bytes from the file's start: up to there the map grows where
-	// it is. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. It is for
-	// whole files: EINVAL with Offset, Len, CopyOnWrite, NoDescriptor or Strict. ENOMEM or EAGAIN of OpenWith say that
-	// so many addresses cannot be had. A longer file is no change then, to Verify and Refresh, nor is its ctime.
+	// Capacity is address space kept for Grow and Follow, in bytes from the file's start: up to
+	// there the map grows where it is. It costs no memory. A file that is longer already is mapped
+	// whole, and an empty one can be mapped. It is for whole files: EINVAL with Offset, Len,
+	// CopyOnWrite, NoDescriptor or Strict. ENOMEM or EAGAIN of OpenWith say that so many addresses
+	// cannot be had. A longer file is no change then, to Verify and Refresh, nor is its ctime.
 	Capacity int64
 
-	// ReserveSlowly: where the file system cannot promise blocks (ext2, some network file systems), Grow writes zeros
-	// instead of failing.
+	// ReserveSlowly: where the file system cannot promise blocks (ext2, some network file systems),
+	// Grow writes zeros instead of failing.
 	ReserveSlowly bool
 
-	// Strict: ReadAt, Do, Check and Err fail with ErrStale when the file's length or its time of change (ctime) is no
-	// longer what it was when it was mapped. For files that should be replaced and that somebody overwrites with cp, as
-	// GeoIP data: without it a reader may see half of the old and half of the new file. It costs one fstat(2) a call
-	// and one more descriptor. It tells also when the file is renamed, removed or replaced. It is not for files that this
-	// process writes to: EINVAL with Writable, unless CopyOnWrite is set as well. Kernels before Linux 6.13 tell times
-	// apart to about 4 ms only.
+	// Strict: ReadAt, Do, Check and Err fail with ErrStale when the file's length or its time of
+	// change (ctime) is no longer what it was when it was mapped. For files that should be replaced
+	// and that somebody overwrites with cp, as GeoIP data: without it a reader may see half of the
+	// old and half of the new file. It costs one fstat(2) a call and one more descriptor. It tells
+	// also when the file is renamed, removed or replaced. It is not for files that this process
+	// writes to: EINVAL with Writable, unless CopyOnWrite is set as well. Kernels before Linux 6.13
+	// tell times apart to about 4 ms only.
 	Strict bool
 }
 
@@ -78,14 +84,16 @@ var (
 
 // Open maps the whole file for reading.
 //
-// It fails with a *MapError: ENOENT (fs.ErrNotExist), EACCES (fs.ErrPermission), ENODATA for an empty file, EISDIR,
-// ENODEV for a pipe, socket or terminal, ENOMEM and EMFILE at the system's limits.
+// It fails with a *MapError: ENOENT (fs.ErrNotExist), EACCES (fs.ErrPermission), ENODATA for an
+// empty file, EISDIR, ENODEV for a pipe, socket or terminal, ENOMEM and EMFILE at the system's
+// limits.
 func Open(path string) (*Map, error) { return OpenWith(path, Options{}) }
 
 // OpenWith maps a file as options say.
 //
-// It fails as Open does, and with ENXIO for an offset past the end of the file, EOVERFLOW for a length that does not
-// fit, EINVAL for a negative one or options that exclude each other. With Populate, also with the cause of a lost byte.
+// It fails as Open does, and with ENXIO for an offset past the end of the file, EOVERFLOW for a
+// length that does not fit, EINVAL for a negative one or options that exclude each other. With
+// Populate, also with the cause of a lost byte.
 func OpenWith(path string, options Options) (*Map, error) {
 	m := &Map{path: path, options: options}
 	first, err := m.open("open")
@@ -96,7 +104,8 @@ func OpenWith(path string, options Options) (*Map, error) {
 	return m, nil
 }
 
-// Len is the length of the map in bytes, 0 after Close. Grow and Follow make it larger, Refresh may change it.
+// Len is the length of the map in bytes, 0 after Close. Grow and Follow make it larger, Refresh may
+// change it.
 func (m *Map) Len() int {
 	if c := m.current.Load(); c != nil {
 		return len(c.data)
@@ -106,8 +115,8 @@ func (m *Map) Len() int {
 
 // ReadAt reads len(p) bytes from byte off of the map, as io.ReaderAt says; io.EOF at the end.
 //
-// When bytes of what was to be read are lost, it returns how many before them are right, and a *MapError. It makes no
-// cgo call unless something is lost.
+// When bytes of what was to be read are lost, it returns how many before them are right, and
+// a *MapError. It makes no cgo call unless something is lost.
 func (m *Map) ReadAt(p []byte, off int64) (n int, err error) {
 	c := m.current.Load()
 	if c == nil {
@@ -143,11 +152,12 @@ func (m *Map) readAtWithCare(c *mapping, wanted int, off int64, n int) (int, err
 	return n, nil
 }
 
-// WriteAt writes p to the map from byte off on, as io.WriterAt says. That does not make the map longer: ENXIO past
-// its end (see Grow).
+// WriteAt writes p to the map from byte off on, as io.WriterAt says. That does not make the map
+// longer: ENXIO past its end (see Grow).
 //
-// When bytes of what was written are lost, it returns how many before them have reached the file, and a *MapError:
-// ErrNoSpace when the file was sparse and the disk is full. EBADF: the map is not writable.
+// When bytes of what was written are lost, it returns how many before them have reached the file,
+// and a *MapError: ErrNoSpace when the file was sparse and the disk is full. EBADF: the map is not
+// writable.
 func (m *Map) WriteAt(p []byte, off int64) (n int, err error) {
 	c := m.current.Load()
 	switch {
@@ -172,16 +182,17 @@ func (m *Map) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// Do runs fn on the whole map and then looks whether anything in it is lost: then the result is a *MapError even
-// if fn returned nil, and what fn made of the data must be thrown away. When both failed, errors.Is and errors.As find
-// both errors.
+// Do runs fn on the whole map and then looks whether anything in it is lost: then the result is
+// a *MapError even if fn returned nil, and what fn made of the data must be thrown away. When both
+// failed, errors.Is and errors.As find both errors.
 //
-// A system call that is given bytes of the slice (os.File.Write, net.Conn.Write) meets a lost page as a short count or EFAULT, and
-// nobody else notices. So if fn returns an error, and nothing is known to be lost, the file's length is looked at, and after
-// EFAULT every page as by Populate.
+// A system call that is given bytes of the slice (os.File.Write, net.Conn.Write) meets a lost page
+// as a short count or EFAULT, and nobody else notices. So if fn returns an error, and nothing is
+// known to be lost, the file's length is looked at, and after EFAULT every page as by Populate.
 //
-// The slice is valid until fn returns, also when another goroutine calls Refresh or Close meanwhile. Writing to
-// it is allowed where the map is writable; else it crashes the program. A panic of fn passes through.
+// The slice is valid until fn returns, also when another goroutine calls Refresh or Close
+// meanwhile. Writing to it is allowed where the map is writable; else it crashes the program. A
+// panic of fn passes through.
 func (m *Map) Do(fn func(data []byte) error) error {
 	c := m.current.Load()
 	if c == nil {
@@ -201,8 +212,8 @@ func (m *Map) Do(fn func(data []byte) error) error {
 	return errors.Join(err, lost)
 }
 
-// unmet looks, after an error, for a loss that a system call has met: one that is given the map's own bytes returns fewer, or EFAULT,
-// and there is no fault that anybody could catch.
+// unmet looks, after an error, for a loss that a system call has met: one that is given the map's
+// own bytes returns fewer, or EFAULT, and there is no fault that anybody could catch.
 func (m *Map) unmet(c *mapping, err error) error {
 	defer runtime.KeepAlive(c)
 	fault, lost := c.measure()
@@ -216,16 +227,18 @@ func (m *Map) unmet(c *mapping, err error) error {
 	return lostError("do", m.path, fault)
 }
 
-// Bytes returns the whole map as a slice, nil after Close. It is for code that wants one, a parser or a decoder; ask
-// Err, or Check with Refresh about, after what was read was used and before the result is believed. Reading lost bytes
-// gives zeros. Writing crashes the program unless the map is writable.
+// Bytes returns the whole map as a slice, nil after Close. It is for code that wants one, a parser
+// or a decoder; ask Err, or Check with Refresh about, after what was read was used and before the
+// result is believed. Reading lost bytes gives zeros. Writing crashes the program unless the map is
+// writable.
 //
-// Nobody can tell when the last such slice is gone: the garbage collector does not look for pointers to memory
-// that is not Go's. So hold the Map for as long as the slices, in the same struct for example, or end their use with
-// runtime.KeepAlive(m). The content stays mapped at least while the Map can be reached, also after Close and
-// Refresh. When a closed Map can no longer be reached, its memory and its file are given back, but the addresses stay
-// readable for ever, as zeros: a forgotten slice reads wrong data and never faults. A Map that is not closed stays
-// mapped for ever once Bytes was called. Do needs none of this.
+// Nobody can tell when the last such slice is gone: the garbage collector does not look for
+// pointers to memory that is not Go's. So hold the Map for as long as the slices, in the same
+// struct for example, or end their use with runtime.KeepAlive(m). The content stays mapped at least
+// while the Map can be reached, also after Close and Refresh. When a closed Map can no longer be
+// reached, its memory and its file are given back, but the addresses stay readable for ever, as
+// zeros: a forgotten slice reads wrong data and never faults. A Map that is not closed stays mapped
+// for ever once Bytes was called. Do needs none of this.
 func (m *Map) Bytes() []byte {
 	c := m.current.Load()
 	if c == nil {
@@ -242,14 +255,15 @@ func (m *Map) Bytes() []byte {
 	return c.data
 }
 
-// Err is nil while no byte of the map is lost, and the *MapError for the lowest lost one after that. It is for slices
-// from Bytes: ask after the data was used. It makes no cgo call while nothing is lost.
+// Err is nil while no byte of the map is lost, and the *MapError for the lowest lost one after
+// that. It is for slices from Bytes: ask after the data was used. It makes no cgo call while
+// nothing is lost.
 //
-// What a system call met that was given the slice itself (os.File.Write) is not known here: ask Status, which looks at the file's
-// length, after an error of such a call.
+// What a system call met that was given the slice itself (os.File.Write) is not known here: ask
+// Status, which looks at the file's length, after an error of such a call.
 //
-// It is about the map as the last Refresh left it. Where another goroutine may call Refresh between Bytes and Err, use
-// Check or Do.
+// It is about the map as the last Refresh left it. Where another goroutine may call Refresh between
+// Bytes and Err, use Check or Do.
 func (m *Map) Err() error {
 	c := m.current.Load()
 	if c == nil {
@@ -259,8 +273,8 @@ func (m *Map) Err() error {
 	return err
 }
 
-// Check is nil if no byte of p is lost. It takes a slice from Bytes, of before or after a Refresh, or a part of
-// one; EINVAL for any other.
+// Check is nil if no byte of p is lost. It takes a slice from Bytes, of before or after a Refresh,
+// or a part of one; EINVAL for any other.
 func (m *Map) Check(p []byte) error {
 	if m.current.Load() == nil {
 		return closedError("check", m.path)
@@ -281,8 +295,8 @@ func (m *Map) Check(p []byte) error {
 	return &MapError{Op: "check", Path: m.path, Errno: syscall.EINVAL}
 }
 
-// Status is the fault of the lowest lost byte, and false while nothing is lost or after Close. While nobody has met a loss, it looks
-// whether the file has become shorter than the map.
+// Status is the fault of the lowest lost byte, and false while nothing is lost or after Close.
+// While nobody has met a loss, it looks whether the file has become shorter than the map.
 func (m *Map) Status() (Fault, bool) {
 	c := m.current.Load()
 	if c == nil {
@@ -292,20 +306,22 @@ func (m *Map) Status() (Fault, bool) {
 	return c.measure()
 }
 
-// Verify looks whether the map still is what its path names: ErrLost if bytes are lost, ErrStale if the file has been
-// changed in place or another file has its name. Refresh then maps what is there now.
+// Verify looks whether the map still is what its path names: ErrLost if bytes are lost, ErrStale if
+// the file has been changed in place or another file has its name. Refresh then maps what is there
+// now.
 func (m *Map) Verify() error {
 	return m.ask("verify", func(c *mapping) syscall.Errno { return c.verify(m.path) })
 }
 
-// Populate reads every page of the map, and allocates it where the map is writable, so that later accesses find it
-// and what is lost or has no space is told now.
+// Populate reads every page of the map, and allocates it where the map is writable, so that later
+// accesses find it and what is lost or has no space is told now.
 func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 
-// Flush waits until what was written is in the file on its device (msync). It fails if any of it was lost: then
-// what the file holds from that offset on is older. Where the writing itself fails, the errno is msync's, and nobody knows
-// which part is missing; the kernel says so once and does not try again, so every later Flush fails, too, until Refresh. On
-// FUSE and network file systems a full disk is first met here.
+// Flush waits until what was written is in the file on its device (msync). It fails if any of it
+// was lost: then what the file holds from that offset on is older. Where the writing itself fails,
+// the errno is msync's, and nobody knows which part is missing; the kernel says so once and does
+// not try again, so every later Flush fails, too, until Refresh. On FUSE and network file systems a
+// full disk is first met here.
 func (m *Map) Flush() error { return m.ask("flush", (*mapping).flush) }
 
 // ask makes one call on the current mapping and turns what it says into an error.
@@ -337,8 +353,8 @@ func (m *Map) failure(c *mapping, op string, errno syscall.Errno) error {
 	return failed
 }
 
-// judge looks, after n bytes from off on were touched, how many of them from the first on are right, and why the
-// others are not.
+// judge looks, after n bytes from off on were touched, how many of them from the first on are
+// right, and why the others are not.
 func (m *Map) judge(c *mapping, op string, off uint64, n int) (intact int, err error) {
 	defer runtime.KeepAlive(c)
 	if m.options.Writable {

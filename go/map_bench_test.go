@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The cost of a read in a Map against a plain copy of as many bytes, and against pread: ratios within one run count.
+// The cost of a read in a Map against a plain copy of as many bytes, and against pread: ratios
+// within one run count.
 
 const benchmarkSize = 1 << 22
 

@@ -53,11 +53,11 @@ type Fault struct {
 	Thread  string        // its name
 }
 
-// MapError is what a Map's methods fail with: the operation, the file, and, where bytes are lost, from where on
-// and why.
+// MapError is what a Map's methods fail with: the operation, the file, and, where bytes are lost,
+// from where on and why.
 //
-// errors.Is sees ErrLost, ErrTruncated, ErrNoSpace, ErrIO, ErrHardware, ErrStale, and the errno and what that
-// stands for: syscall.ENOSPC, fs.ErrNotExist.
+// errors.Is sees ErrLost, ErrTruncated, ErrNoSpace, ErrIO, ErrHardware, ErrStale, and the errno and
+// what that stands for: syscall.ENOSPC, fs.ErrNotExist.
 type MapError struct {
 	Op     string        // "open", "read", "write", "do", "check", "verify", "refresh", "populate", "flush", "grow", "follow", "adopted", …
 	Path   string        // as it was given to Open

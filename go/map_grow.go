@@ -2,19 +2,23 @@ package sigward
 
 import "syscall"
 
-// Grow makes the map and its file n bytes long: for a map of a whole file with Options.Writable. The file gets blocks for
-// every byte first, then the map its new length. So a full disk is an error of Grow, and afterwards a write to any byte of
-// the map finds its block, also on a disk that is full by then (on btrfs once: see PromiseFirstWrite). New bytes are
-// zeros. A file that somebody else has made longer stays so.
+// Grow makes the map and its file n bytes long: for a map of a whole file with Options.Writable.
+// The file gets blocks for every byte first, then the map its new length. So a full disk is an
+// error of Grow, and afterwards a write to any byte of the map finds its block, also on a disk that
+// is full by then (on btrfs once: see PromiseFirstWrite). New bytes are zeros. A file that somebody
+// else has made longer stays so.
 //
-// Up to Options.Capacity nothing moves; beyond, the map moves to where there is twice as much room, and what was there
-// stays mapped with it. In both cases nobody who reads or writes waits, and slices from Bytes stay good: they show the
-// same file, as far as they reach. Each call costs some system calls, fallocate(2) among them, so grow in large steps.
+// Up to Options.Capacity nothing moves; beyond, the map moves to where there is twice as much room,
+// and what was there stays mapped with it. In both cases nobody who reads or writes waits, and
+// slices from Bytes stay good: they show the same file, as far as they reach. Each call costs some
+// system calls, fallocate(2) among them, so grow in large steps.
 //
-// It fails with a *MapError, and then the map, the file's length and every byte in it are as they were (see Reserve): ErrNoSpace (no room, or no quota), ErrNoPromise (this
-// file system cannot promise blocks: see Options.ReserveSlowly), EFBIG beyond RLIMIT_FSIZE, ENOMEM where there is no
-// address space for so much, ErrLost where bytes of the map are lost (Refresh first), EBADF for a map that is
-// not writable, EINVAL for a length below the map's or a map that cannot grow (a part of a file, CopyOnWrite, NoDescriptor).
+// It fails with a *MapError, and then the map, the file's length and every byte in it are as they
+// were (see Reserve): ErrNoSpace (no room, or no quota), ErrNoPromise (this file system cannot
+// promise blocks: see Options.ReserveSlowly), EFBIG beyond RLIMIT_FSIZE, ENOMEM where there is no
+// address space for so much, ErrLost where bytes of the map are lost (Refresh first), EBADF for a
+// map that is not writable, EINVAL for a length below the map's or a map that cannot grow (a part
+// of a file, CopyOnWrite, NoDescriptor).
 func (m *Map) Grow(n int64) error {
 	m.growing.Lock()
 	defer m.growing.Unlock()
@@ -32,9 +36,9 @@ func (m *Map) Grow(n int64) error {
 	return err
 }
 
-// Follow takes over the length that the file has now, up to Options.Capacity, and returns the map's length: for readers of
-// a file that another process, or another Map, makes longer. The map never becomes shorter; ErrLost if the file
-// did. It makes one system call.
+// Follow takes over the length that the file has now, up to Options.Capacity, and returns the map's
+// length: for readers of a file that another process, or another Map, makes longer. The map never
+// becomes shorter; ErrLost if the file did. It makes one system call.
 func (m *Map) Follow() (int, error) {
 	return m.lengthen("follow", (*mapping).follow)
 }

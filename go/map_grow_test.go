@@ -16,7 +16,8 @@ import (
 // grown is what byte at of a file that grows is, as soon as it has been written.
 func grown(at int) byte { return byte(at*7 + at/4096 + 1) }
 
-// growable is a new empty file's map; it skips where the file system of the test's folder cannot promise.
+// growable is a new empty file's map; it skips where the file system of the test's folder cannot
+// promise.
 func growable(t *testing.T, o Options) (*Map, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "grows")

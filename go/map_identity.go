@@ -4,10 +4,11 @@ package sigward
 
 import "syscall"
 
-// identity is what tells that a file is still the one that was mapped, and as it was: with its own descriptor, so
-// that a look needs no cgo and no path.
+// identity is what tells that a file is still the one that was mapped, and as it was: with its own
+// descriptor, so that a look needs no cgo and no path.
 //
-// Whoever writes to a file, truncates it or puts its times back changes its ctime, and nobody can set that.
+// Whoever writes to a file, truncates it or puts its times back changes its ctime, and nobody can
+// set that.
 type identity struct {
 	fd   int
 	seen snapshot

@@ -9,15 +9,17 @@ import (
 	"unsafe"
 )
 
-// A mapping is one mmap of a Map's file. Refresh makes a new one and leaves the old one to those who are still
-// reading it; nobody counts readers, because that would cost each read more than the read itself. The garbage
-// collector knows who holds a mapping, on whatever goroutine, and gives it back when nobody does:
+// A mapping is one mmap of a Map's file. Refresh makes a new one and leaves the old one to those
+// who are still reading it; nobody counts readers, because that would cost each read more than the
+// read itself. The garbage collector knows who holds a mapping, on whatever goroutine, and gives it
+// back when nobody does:
 //
 //	Bytes was never called        close, which unmaps
 //	it was, and the Map is closed retire: all is given back but the addresses
 //	it was, and the Map is not    nothing: slices of it may be all that is left, and they are in use
 //
-// A mapping that grows stays one; each new length is a mapping value of its own over the same ground.
+// A mapping that grows stays one; each new length is a mapping value of its own over the same
+// ground.
 type mapping struct {
 	data       []byte
 	lowestLost *uint64     // the poison word: ^0 while intact; lives as long as the mapping
@@ -34,17 +36,19 @@ type ground struct {
 	backend
 }
 
-// waiting counts the mappings that no Map uses and that the garbage collector has not yet given back.
+// waiting counts the mappings that no Map uses and that the garbage collector has not yet given
+// back.
 var waiting atomic.Int64
 
-// waitingLimit is after how many of them a collection is started. Mappings are small to Go, so that it would see no
-// reason for one while they hold all of the process's descriptors.
+// waitingLimit is after how many of them a collection is started. Mappings are small to Go, so that
+// it would see no reason for one while they hold all of the process's descriptors.
 const waitingLimit = 256
 
 // open makes a mapping of what the path names now.
 func (m *Map) open(op string) (*mapping, error) {
 	c, errno := newMapping(m.path, m.options)
-	// Again and again, as what was given back may have been taken by now, also by this goroutine's last call.
+	// Again and again, as what was given back may have been taken by now, also by this goroutine's
+	// last call.
 	for try := 0; try < 100 && isShortage(errno) && reclaim(); try++ {
 		c, errno = newMapping(m.path, m.options)
 	}
@@ -112,12 +116,14 @@ func (g *ground) leave(giveBack func(*ground)) {
 	}
 }
 
-// Refresh maps what the path names now, with the same options: the new file, or the old one with the bytes that it
-// holds now. What was lost is forgotten. It does nothing if Verify finds nothing. When it fails the map stays as it was.
+// Refresh maps what the path names now, with the same options: the new file, or the old one with
+// the bytes that it holds now. What was lost is forgotten. It does nothing if Verify finds nothing.
+// When it fails the map stays as it was.
 //
-// Reads and calls of Do that run at the same time see either the old or the new map, not both, and their errors are
-// about the one that they saw. Slices from Bytes keep showing the old one: each that was handed out stays mapped until
-// the Map is closed and can no longer be reached, so who refreshes again and again should use ReadAt and Do.
+// Reads and calls of Do that run at the same time see either the old or the new map, not both, and
+// their errors are about the one that they saw. Slices from Bytes keep showing the old one: each
+// that was handed out stays mapped until the Map is closed and can no longer be reached, so who
+// refreshes again and again should use ReadAt and Do.
 func (m *Map) Refresh() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -139,11 +145,12 @@ func (m *Map) Refresh() error {
 	return nil
 }
 
-// Close ends the use of the Map; a second one fails with os.ErrClosed. Calls that run at the same time on other
-// goroutines end as if they had come before.
+// Close ends the use of the Map; a second one fails with os.ErrClosed. Calls that run at the same
+// time on other goroutines end as if they had come before.
 //
-// Memory and descriptor are given back by the garbage collector, when no such call and, after Bytes, no pointer to
-// the Map is left. It does not flush: the kernel writes what was written in its own time.
+// Memory and descriptor are given back by the garbage collector, when no such call and, after
+// Bytes, no pointer to the Map is left. It does not flush: the kernel writes what was written in
+// its own time.
 func (m *Map) Close() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()

@@ -179,7 +179,8 @@ func TestASliceOfADroppedMap(t *testing.T) {
 	}
 }
 
-// Descriptors are Go's to give back only when it collects: it must do so when they run out, and before.
+// Descriptors are Go's to give back only when it collects: it must do so when they run out, and
+// before.
 func fewDescriptors(t *testing.T) {
 	path := file(t, pattern(page, 0))
 	debug.SetGCPercent(-1)
@@ -235,8 +236,9 @@ func fewDescriptors(t *testing.T) {
 	limit(1024)
 }
 
-// closeAfterAnother closes m so that something is given back that frees no descriptor, and m's own only in the collection after
-// that one. A waiter sees the same when its last call took the descriptor that a finalizer had just closed.
+// closeAfterAnother closes m so that something is given back that frees no descriptor, and m's own
+// only in the collection after that one. A waiter sees the same when its last call took the
+// descriptor that a finalizer had just closed.
 func closeAfterAnother(m *Map) {
 	later := m.current.Load().ground
 	m.Close()

@@ -12,8 +12,9 @@ import (
 	"unsafe"
 )
 
-// backend is what Go can do alone: it turns a fault into a panic while debug.SetPanicOnFault is set, on that goroutine
-// and in Go code only, and the panic into the error that the library would have found.
+// backend is what Go can do alone: it turns a fault into a panic while debug.SetPanicOnFault is
+// set, on that goroutine and in Go code only, and the panic into the error that the library would
+// have found.
 type backend struct {
 	fd    int   // -1 with NoDescriptor
 	lead  int   // where in its first page data begins
@@ -111,7 +112,8 @@ func lengthToMap(fd int, o *Options) (int, syscall.Errno) {
 	return int(length), 0
 }
 
-// touch runs fn and tells whether it ended without a fault in the map. All other panics pass through.
+// touch runs fn and tells whether it ended without a fault in the map. All other panics pass
+// through.
 func (c *mapping) touch(write bool, fn func()) (whole bool) {
 	before := debug.SetPanicOnFault(true)
 	defer func() {
@@ -182,13 +184,15 @@ func (c *mapping) explain(found *Fault) {
 	}
 }
 
-// copyOut copies what can be read. What it returns goes beyond the lowest lost offset only if nothing was lost.
+// copyOut copies what can be read. What it returns goes beyond the lowest lost offset only if
+// nothing was lost.
 func (c *mapping) copyOut(p []byte, off int) (n int) {
 	for {
 		if c.touch(false, func() { n = copy(p, c.data[off:]) }) {
 			return n
 		}
-		// Which bytes came over before the fault, only copy knows: those before the loss are copied again.
+		// Which bytes came over before the fault, only copy knows: those before the loss are copied
+		// again.
 		lowest := atomic.LoadUint64(c.lowestLost)
 		if n = min(len(p), len(c.data)-off); lowest <= uint64(off) {
 			return n
@@ -303,5 +307,6 @@ func (g *ground) end(addressesStay bool) {
 	}
 }
 
-// ThreadCheck is a *ThreadError: without the library only ReadAt, WriteAt and Do are guarded, on every thread.
+// ThreadCheck is a *ThreadError: without the library only ReadAt, WriteAt and Do are guarded, on
+// every thread.
 func ThreadCheck() error { return &ThreadError{Unguarded: true} }

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Readers on a hundred goroutines while others truncate, replace, refresh, close and collect garbage: each byte is of
-// one version, or there is an error.
+// Readers on a hundred goroutines while others truncate, replace, refresh, close and collect
+// garbage: each byte is of one version, or there is an error.
 func TestMapUnderReaders(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	const size, readers = 4 * page, 100
@@ -89,7 +89,8 @@ func TestMapUnderReaders(t *testing.T) {
 	t.Logf("%d reads were right, %d failed", right.Load(), failed.Load())
 }
 
-// mixed tells what is wrong with bytes that should be of one version of a pattern: "" if nothing is.
+// mixed tells what is wrong with bytes that should be of one version of a pattern: "" if nothing
+// is.
 func mixed(got []byte, off int) string {
 	if len(got) == 0 {
 		return ""

@@ -20,7 +20,8 @@ const page = 1 << 16
 // guardsEverything tells whether slices are guarded as well: not without cgo.
 var guardsEverything = ThreadCheck() == nil
 
-// pattern is n bytes of which none is zero, and that tell where they are and which version they belong to.
+// pattern is n bytes of which none is zero, and that tell where they are and which version they
+// belong to.
 func pattern(n int, version byte) []byte {
 	content := make([]byte, n)
 	for at := range content {
@@ -237,7 +238,8 @@ func TestMapOfATruncatedFile(t *testing.T) {
 		truncate(t, path, page+begin) // and further
 		m.ReadAt(buffer, 0)
 		if _, err := m.ReadAt(buffer[:2*page], 0); guardsEverything {
-			// The part up to the first truncation is still there in the cache of pages, or it faults again: both are told.
+			// The part up to the first truncation is still there in the cache of pages, or it
+			// faults again: both are told.
 			var e *MapError
 			if errors.As(err, &e); e == nil || e.Offset > end-begin {
 				t.Errorf("%v", err)

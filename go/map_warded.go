@@ -13,7 +13,8 @@ import (
 	"unsafe"
 )
 
-// backend is the library's side of a mapping: its handler catches the faults, so that touching the data needs nothing.
+// backend is the library's side of a mapping: its handler catches the faults, so that touching the
+// data needs nothing.
 type backend struct{ handle *C.sigward_map }
 
 func newMapping(path string, o Options) (*mapping, syscall.Errno) {
@@ -74,8 +75,8 @@ func (c *mapping) longer(status C.int) (*mapping, syscall.Errno) {
 	return next, 0
 }
 
-// openStrictly notes what the file is like before it is mapped, on the descriptor that it is mapped from: a change at
-// any time after that is seen.
+// openStrictly notes what the file is like before it is mapped, on the descriptor that it is mapped
+// from: a change at any time after that is seen.
 func (c *mapping) openStrictly(path string, o *Options, options *C.sigward_map_options) syscall.Errno {
 	fd, errno := openFile(path, o)
 	if errno != 0 {
@@ -129,12 +130,13 @@ func (g *ground) end(addressesStay bool) {
 	}
 }
 
-// ThreadCheck is nil when a fault in a map is caught on the thread that this goroutine runs on, and a *ThreadError that
-// says why not otherwise.
+// ThreadCheck is nil when a fault in a map is caught on the thread that this goroutine runs on, and
+// a *ThreadError that says why not otherwise.
 //
-// Who stands in the seat is the same for all threads. Go blocks SIGBUS in none of its own; only C code that
-// changed a thread's mask, or threads that inherited such a mask, can make a difference. So the answer holds for
-// all of Go unless such code runs on Go's threads; ask on the thread in question then: from the callback that it makes.
+// Who stands in the seat is the same for all threads. Go blocks SIGBUS in none of its own; only C
+// code that changed a thread's mask, or threads that inherited such a mask, can make a difference.
+// So the answer holds for all of Go unless such code runs on Go's threads; ask on the thread in
+// question then: from the callback that it makes.
 func ThreadCheck() error {
 	bits := C.sigward_thread_check()
 	if bits == 0 {

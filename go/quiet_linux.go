@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// signalSet is the kernel's set of signals. The two that matter here are in its first word on every architecture.
+// signalSet is the kernel's set of signals. The two that matter here are in its first word on every
+// architecture.
 type signalSet [4]uintptr
 
 // signalSetSize is what the kernel wants to hear: 64 signals, 128 on MIPS.
@@ -24,10 +25,11 @@ func setOf(signal syscall.Signal) signalSet { return signalSet{1 << (uint(signal
 
 func (s signalSet) has(signal syscall.Signal) bool { return s[0]>>(uint(signal)-1)&1 != 0 }
 
-// quietly makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for a write beyond RLIMIT_FSIZE, SIGPIPE
-// for one into a broken pipe. Inside a C host (c-shared, c-archive) Go installs no handler for SIGXFSZ, and the host may
-// have reset SIGPIPE: the signal would end the process. So it is blocked on this thread while the calls last, and taken back
-// if they raised it. src/file/linux/quiet.rs of the Rust crate does the same.
+// quietly makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for a
+// write beyond RLIMIT_FSIZE, SIGPIPE for one into a broken pipe. Inside a C host (c-shared,
+// c-archive) Go installs no handler for SIGXFSZ, and the host may have reset SIGPIPE: the signal
+// would end the process. So it is blocked on this thread while the calls last, and taken back if
+// they raised it. src/file/linux/quiet.rs of the Rust crate does the same.
 //
 // A signal that was pending before stays, and so does one for the whole process.
 func quietly(signal syscall.Signal, calls func()) {
@@ -61,8 +63,8 @@ func changeMask(how uintptr, set, before *signalSet) syscall.Errno {
 
 const blockSignals, setSignals = 0, 2 // SIG_BLOCK, SIG_SETMASK
 
-// isPendingHere tells whether the signal waits for this thread and not for the process. rt_sigpending(2) has both in one; proc(5),
-// which takes longer, has them apart.
+// isPendingHere tells whether the signal waits for this thread and not for the process.
+// rt_sigpending(2) has both in one; proc(5), which takes longer, has them apart.
 func isPendingHere(signal syscall.Signal) bool {
 	var pending signalSet
 	syscall.RawSyscall(syscall.SYS_RT_SIGPENDING, uintptr(unsafe.Pointer(&pending)), signalSetSize(), 0)
@@ -83,8 +85,9 @@ func isPendingHere(signal syscall.Signal) bool {
 	return true
 }
 
-// takeBack takes the signal that this thread's calls raised: the kernel gives a thread its own before those of the process. One
-// from somebody who aimed at this thread in the meantime is sent again.
+// takeBack takes the signal that this thread's calls raised: the kernel gives a thread its own
+// before those of the process. One from somebody who aimed at this thread in the meantime is sent
+// again.
 func takeBack(signal syscall.Signal) {
 	set, at := setOf(signal), syscall.Timespec{}
 	var info [32]uint32
@@ -105,7 +108,8 @@ func takeBack(signal syscall.Signal) {
 		uintptr(unsafe.Pointer(&info)), 0, 0)
 }
 
-// withinLimit makes a call that writes to a file: beyond RLIMIT_FSIZE its errno is EFBIG, and nothing else happens.
+// withinLimit makes a call that writes to a file: beyond RLIMIT_FSIZE its errno is EFBIG, and
+// nothing else happens.
 func withinLimit(call func() syscall.Errno) (errno syscall.Errno) {
 	quietly(syscall.SIGXFSZ, func() { errno = call() })
 	return errno

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Reloading keeps the newest good version of a file at hand: GeoIP data, a configuration, a list that somebody updates while
-// it is read.
+// Reloading keeps the newest good version of a file at hand: GeoIP data, a configuration, a list
+// that somebody updates while it is read.
 //
-// It is the loop that every reader of such a file writes, once: notice that the file was replaced or written over, wait until its writer
-// has finished, take a copy, parse it, put it in the place of the old one under the readers. When the new one is no good, the old one
-// stays and Err says why.
+// It is the loop that every reader of such a file writes, once: notice that the file was replaced
+// or written over, wait until its writer has finished, take a copy, parse it, put it in the place
+// of the old one under the readers. When the new one is no good, the old one stays and Err says
+// why.
 //
 //	what happens to the file                                   Get                     Err
 //	replaced by rename, or a link or folder on its way is      the new version
@@ -22,14 +23,16 @@ import (
 //	removed, emptied, unreadable, no file any more             the old version         fs.ErrNotExist, ErrEmpty, …
 //	written again with the same bytes                          the old version
 //
-// No map of the file is read, so no byte of a version can be lost, and no SIGBUS comes. What the parser gets is ordinary Go memory: it
-// may keep all of it, and the garbage collector gives it back when the last user of the version is done. It takes as much memory as the
-// file is long, and twice that while a version takes the place of another. A parser that reads by offsets can do without: see
-// OpenReloadingWith.
+// No map of the file is read, so no byte of a version can be lost, and no SIGBUS comes. What the
+// parser gets is ordinary Go memory: it may keep all of it, and the garbage collector gives it back
+// when the last user of the version is done. It takes as much memory as the file is long, and twice
+// that while a version takes the place of another. A parser that reads by offsets can do without:
+// see OpenReloadingWith.
 //
-// Changes are told by inotify(7): on the file, and on every folder and symbolic link that leads to it, so that the exchange of a
-// ConfigMap's ..data is noticed. Where nothing tells of them (another machine's changes to a network file system; systems other than
-// Linux), a look every second finds them. It needs no cgo.
+// Changes are told by inotify(7): on the file, and on every folder and symbolic link that leads to
+// it, so that the exchange of a ConfigMap's ..data is noticed. Where nothing tells of them (another
+// machine's changes to a network file system; systems other than Linux), a look every second finds
+// them. It needs no cgo.
 //
 // Methods may be called from many goroutines at once.
 type Reloading[T any] struct {
@@ -53,19 +56,21 @@ type ReloadOptions struct {
 	// Tick: how often to look though nothing was told. 0: every second; at least 10 ms.
 	Tick time.Duration
 
-	// Settle: where nobody can say whether a writer exists (files of other users, file systems without leases, systems other than Linux),
-	// how long size and change time must stay before the file is taken. 0: 500 ms.
+	// Settle: where nobody can say whether a writer exists (files of other users, file systems
+	// without leases, systems other than Linux), how long size and change time must stay before the
+	// file is taken. 0: 500 ms.
 	Settle time.Duration
 
-	// WaitFirst: how long to wait for a first version when the file is missing or refused. A writer who is at work is
-	// waited for in any case, 10 s at least.
+	// WaitFirst: how long to wait for a first version when the file is missing or refused. A writer
+	// who is at work is waited for in any case, 10 s at least.
 	WaitFirst time.Duration
 
 	// AcceptEmpty: an empty file goes to the parser as well.
 	AcceptEmpty bool
 
-	// OnChange is called with the number of each new version but the first, OnProblem with each new reason for not taking one. They run
-	// on the goroutine that watches: what they do holds the next version up, and they must not call Refresh or Close.
+	// OnChange is called with the number of each new version but the first, OnProblem with each new
+	// reason for not taking one. They run on the goroutine that watches: what they do holds the
+	// next version up, and they must not call Refresh or Close.
 	OnChange  func(number uint64)
 	OnProblem func(*ReloadError)
 }
@@ -79,10 +84,12 @@ type ReloadStats struct {
 	Watching  bool   // everything that leads to the file is watched; if not, changes are found at the next tick
 }
 
-// OpenReloading reads and parses the file, and keeps the newest good version of it from then on, until Close.
+// OpenReloading reads and parses the file, and keeps the newest good version of it from then on,
+// until Close.
 //
-// parse gets the whole file as it was at one moment, and may keep it. It is called here for the first version and on the goroutine
-// that watches for all others, never twice at once. A panic of it is a refusal.
+// parse gets the whole file as it was at one moment, and may keep it. It is called here for the
+// first version and on the goroutine that watches for all others, never twice at once. A panic of
+// it is a refusal.
 //
 // It fails with a *ReloadError about the first version.
 func OpenReloading[T any](path string, parse func(data []byte) (T, error)) (*Reloading[T], error) {
@@ -96,8 +103,9 @@ func OpenReloading[T any](path string, parse func(data []byte) (T, error)) (*Rel
 	}, ReloadOptions{})
 }
 
-// OpenReloadingWith is OpenReloading as options say, and with a parser that gets the copy itself: Bytes, or ReadAt, which reads
-// from a clone without memory where the file system can share blocks. The parser may keep it; nobody has to close it.
+// OpenReloadingWith is OpenReloading as options say, and with a parser that gets the copy itself:
+// Bytes, or ReadAt, which reads from a clone without memory where the file system can share blocks.
+// The parser may keep it; nobody has to close it.
 func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o ReloadOptions) (*Reloading[T], error) {
 	r := &Reloading[T]{changed: make(chan struct{})}
 	r.loop = newReloadLoop(path, o, func(f *Frozen) (publish func(), err error) {
@@ -128,12 +136,12 @@ func (r *Reloading[T]) publish(value T, size int64) {
 	r.changed = make(chan struct{})
 }
 
-// Get is the newest good version: hold it for as long as one answer should come from one version, and not longer. It waits for nobody,
-// and works after Close.
+// Get is the newest good version: hold it for as long as one answer should come from one version,
+// and not longer. It waits for nobody, and works after Close.
 func (r *Reloading[T]) Get() *Version[T] { return r.current.Load() }
 
-// Changed returns a channel that is closed when there is a version after the one that Get returns now. Ask for it before Get, so that
-// none is missed.
+// Changed returns a channel that is closed when there is a version after the one that Get returns
+// now. Ask for it before Get, so that none is missed.
 func (r *Reloading[T]) Changed() <-chan struct{} {
 	r.lock.Lock()
 	defer r.lock.Unlock()
@@ -155,9 +163,11 @@ func (r *Reloading[T]) Stats() ReloadStats {
 	return stats
 }
 
-// Refresh has the file looked at now, also if nothing seems to have changed, and returns Err: nil if Get returns what the path names. For
-// contents that the parser would accept now and did not before, and where nothing tells of changes. After Close it is os.ErrClosed.
+// Refresh has the file looked at now, also if nothing seems to have changed, and returns Err: nil
+// if Get returns what the path names. For contents that the parser would accept now and did not
+// before, and where nothing tells of changes. After Close it is os.ErrClosed.
 func (r *Reloading[T]) Refresh() error { return r.loop.refresh() }
 
-// Close ends the watching and waits until it has ended. Get goes on with the version that was there. A second Close is os.ErrClosed.
+// Close ends the watching and waits until it has ended. Get goes on with the version that was
+// there. A second Close is os.ErrClosed.
 func (r *Reloading[T]) Close() error { return r.loop.close() }

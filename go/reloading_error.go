@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// ErrBeingWritten is why a Reloading has not taken a file: somebody has it open for writing, or may have.
+// ErrBeingWritten is why a Reloading has not taken a file: somebody has it open for writing, or may
+// have.
 var ErrBeingWritten = errors.New("sigward: somebody is writing the file")
 
 // ErrEmpty is why a Reloading has not taken a file that is empty.
@@ -21,10 +22,11 @@ var (
 	errChanged  = errors.New("sigward: the file was changed while it was copied")
 )
 
-// ReloadError says why what the path names now is not the version that Get returns. The version before stays.
+// ReloadError says why what the path names now is not the version that Get returns. The version
+// before stays.
 //
-// errors.Is sees ErrBeingWritten, ErrEmpty, ErrRefused, and what Err is: an errno and what it stands for (fs.ErrNotExist,
-// fs.ErrPermission), or the parser's own error.
+// errors.Is sees ErrBeingWritten, ErrEmpty, ErrRefused, and what Err is: an errno and what it
+// stands for (fs.ErrNotExist, fs.ErrPermission), or the parser's own error.
 type ReloadError struct {
 	Path  string
 	Size  int64     // of the file in bytes, -1 if there is none

@@ -10,9 +10,10 @@ import (
 	"syscall"
 )
 
-// isBeingWritten asks with a read lease, which is given back at once: the kernel refuses it while a writer exists. src/reloading/writers.rs of
-// the Rust crate explains it. A writer who opens the file in those microseconds waits for them, and SIGURG comes, which Go's runtime
-// expects at any time.
+// isBeingWritten asks with a read lease, which is given back at once: the kernel refuses it while a
+// writer exists. src/reloading/writers.rs of the Rust crate explains it. A writer who opens the
+// file in those microseconds waits for them, and SIGURG comes, which Go's runtime expects at any
+// time.
 func isBeingWritten(f *os.File) (writing, known bool) {
 	const setSignal, setLease = 10, 1024 // F_SETSIG, F_SETLEASE
 	withFd(f, func(fd int) {
@@ -34,8 +35,9 @@ type fileNews struct {
 	concluded bool // a writer has closed the file, or the path leads elsewhere
 }
 
-// pathWatch is told of changes by inotify(7): on the file, on each folder in which a name of the path is a link or the file, and on the
-// other folders on the way for being renamed or removed themselves. What cannot be watched the tick finds.
+// pathWatch is told of changes by inotify(7): on the file, on each folder in which a name of the
+// path is a link or the file, and on the other folders on the way for being renamed or removed
+// themselves. What cannot be watched the tick finds.
 //
 // A nil one knows nothing.
 type pathWatch struct {
@@ -156,7 +158,8 @@ func (w *pathWatch) judge(events []byte) {
 		end := bytes.IndexByte(append(name[:len(name):len(name)], 0), 0)
 		switch {
 		case mask&syscall.IN_IGNORED != 0:
-			// What it watched is gone, and something else may have got its inode's number: everything is watched anew.
+			// What it watched is gone, and something else may have got its inode's number:
+			// everything is watched anew.
 			delete(w.names, number)
 			w.chain, w.news.concluded = nil, true
 		case mask&syscall.IN_MODIFY != 0:
@@ -167,7 +170,8 @@ func (w *pathWatch) judge(events []byte) {
 	}
 }
 
-// renew watches the way to the path as it is now, and tells whether all of it is watched. What changes after this is told.
+// renew watches the way to the path as it is now, and tells whether all of it is watched. What
+// changes after this is told.
 func (w *pathWatch) renew(path string) (complete bool) {
 	if w == nil {
 		return false
@@ -175,7 +179,8 @@ func (w *pathWatch) renew(path string) (complete bool) {
 	w.raw.Control(func(fd uintptr) {
 		w.lock.Lock()
 		defer w.lock.Unlock()
-		// A way that changes while it is being watched is walked again; should it never rest, there is the tick.
+		// A way that changes while it is being watched is walked again; should it never rest, there
+		// is the tick.
 		for try := 0; try < 8; try++ {
 			chain := followPath(path)
 			moved := !sameChain(chain, w.chain)
@@ -214,7 +219,8 @@ func (w *pathWatch) put(fd int, chain map[string]chainPlace) {
 		if place.isFile {
 			continue
 		}
-		// The same folder by two ways has one watch: IN_MASK_ADD keeps what the other way asked for.
+		// The same folder by two ways has one watch: IN_MASK_ADD keeps what the other way asked
+		// for.
 		mask := uint32(watchSelf | syscall.IN_ONLYDIR | syscall.IN_MASK_ADD)
 		if len(place.names) > 0 {
 			mask |= watchEntries

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// reloadRest is between two looks at least, and from a write to the look that follows: a writer of many small pieces wakes nobody
-// for each.
+// reloadRest is between two looks at least, and from a write to the look that follows: a writer of
+// many small pieces wakes nobody for each.
 const reloadRest = 10 * time.Millisecond
 
-// reloadPace is from a look that met a writer to the next. The kernel tells that a writer has closed the file a moment before it
-// counts one writer less, so that look has to be soon, and the ones after it less and less often.
+// reloadPace is from a look that met a writer to the next. The kernel tells that a writer has
+// closed the file a moment before it counts one writer less, so that look has to be soon, and the
+// ones after it less and less often.
 const reloadPace = 5 * time.Millisecond
 
 // reloadLoop looks, and looks again. It knows nothing of what the parser makes of the file.
@@ -142,7 +143,8 @@ func (l *reloadLoop) run() {
 	}
 }
 
-// wait waits for a reason to look again, and tells whether the file was written to: then it is another one, whatever its times say.
+// wait waits for a reason to look again, and tells whether the file was written to: then it is
+// another one, whatever its times say.
 func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (written bool) {
 	asked := l.pause(reloadRest, nil, waiting)
 	if !asked && l.watch.read() == (fileNews{}) {
@@ -161,7 +163,8 @@ func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (writ
 	return news.written
 }
 
-// pause ends early when the bell rings, somebody asks for a look, or at the end; the latter two it tells.
+// pause ends early when the bell rings, somebody asks for a look, or at the end; the latter two it
+// tells.
 func (l *reloadLoop) pause(limit time.Duration, bell <-chan struct{}, waiting *[]chan<- struct{}) (called bool) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -217,7 +220,8 @@ func (l *reloadLoop) look(force bool) time.Duration {
 	return l.o.Tick
 }
 
-// attempt takes what is there. again: it is to be tried after that time, though nothing may change until then.
+// attempt takes what is there. again: it is to be tried after that time, though nothing may change
+// until then.
 func (l *reloadLoop) attempt(seen **reloadSeen) (size int64, again time.Duration, err error, refused bool) {
 	file, errno := openSource(l.path)
 	if errno != 0 {

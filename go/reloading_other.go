@@ -4,7 +4,8 @@ package sigward
 
 import "os"
 
-// Where nothing tells of changes, and nobody knows of writers: the tick looks, and files have to settle.
+// Where nothing tells of changes, and nobody knows of writers: the tick looks, and files have to
+// settle.
 
 type fileNews struct{ written, concluded bool }
 

@@ -5,17 +5,20 @@ import (
 	"syscall"
 )
 
-// ReplaceFile copies the contents of source over destination at once: as `cp source destination`, but at every moment, also
-// after a crash, destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it.
-// source stays. A missing destination is made.
+// ReplaceFile copies the contents of source over destination at once: as `cp source destination`,
+// but at every moment, also after a crash, destination is the old file or the new one, whole, and
+// whoever has the old one open or mapped keeps it. source stays. A missing destination is made.
 //
-// The new file has mode, owner and (on Linux) extended attributes, access control lists among them, of the one it replaces;
-// where there was none, those of source, the owner as far as it may be given. A symbolic link is followed: what it
-// names is replaced. Other hard links to the old file keep the old contents.
+// The new file has mode, owner and (on Linux) extended attributes, access control lists among them,
+// of the one it replaces; where there was none, those of source, the owner as far as it may be
+// given. A symbolic link is followed: what it names is replaced. Other hard links to the old file
+// keep the old contents.
 //
-// On failure the old file is untouched and nothing is left behind, except with ErrUnsynced. errors.Is sees that,
-// ErrSourceChanged, ErrNoSpace, and the errno: EFBIG beyond RLIMIT_FSIZE (on Linux without SIGXFSZ), EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where the owner
-// cannot be kept, EBUSY where something is mounted on destination, and whatever open(2) says.
+// On failure the old file is untouched and nothing is left behind, except with ErrUnsynced.
+// errors.Is sees that, ErrSourceChanged, ErrNoSpace, and the errno: EFBIG beyond RLIMIT_FSIZE (on
+// Linux without SIGXFSZ), EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where
+// the owner cannot be kept, EBUSY where something is mounted on destination, and whatever open(2)
+// says.
 func ReplaceFile(source, destination string) error {
 	from, errno := openSource(source)
 	if errno != 0 {
@@ -48,8 +51,8 @@ func ReplaceFile(source, destination string) error {
 	return r.Commit()
 }
 
-// Replacement is a file that is being written to take the place of another at Commit. Aborted, or if the process ends before,
-// nothing has happened. Not for several goroutines at once.
+// Replacement is a file that is being written to take the place of another at Commit. Aborted, or
+// if the process ends before, nothing has happened. Not for several goroutines at once.
 type Replacement struct {
 	file       *os.File
 	path       string
@@ -58,8 +61,9 @@ type Replacement struct {
 	attributes *attributes
 }
 
-// CreateReplacement begins a new file for path, in the same folder; readers of path see nothing of it. A file that was not
-// there gets the permissions rw-rw-rw- less the umask. Its errors are those of ReplaceFile.
+// CreateReplacement begins a new file for path, in the same folder; readers of path see nothing of
+// it. A file that was not there gets the permissions rw-rw-rw- less the umask. Its errors are those
+// of ReplaceFile.
 func CreateReplacement(path string) (*Replacement, error) {
 	target, errno := findTarget(path)
 	if errno != 0 {
@@ -94,12 +98,13 @@ func (r *Replacement) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// File is the new file, for whoever wants to seek, reserve or map. Do not close it. Writing to it is Go's own writing: beyond
-// RLIMIT_FSIZE it ends the C host of a Go library by SIGXFSZ, which Write does not.
+// File is the new file, for whoever wants to seek, reserve or map. Do not close it. Writing to it
+// is Go's own writing: beyond RLIMIT_FSIZE it ends the C host of a Go library by SIGXFSZ, which
+// Write does not.
 func (r *Replacement) File() *os.File { return r.file }
 
-// Commit makes the new file take the place of the old one; both it and its folder are on the disk then. The Replacement is at
-// its end, whatever comes back.
+// Commit makes the new file take the place of the old one; both it and its folder are on the disk
+// then. The Replacement is at its end, whatever comes back.
 func (r *Replacement) Commit() error {
 	if r.file == nil {
 		return closedError("replace", r.path)

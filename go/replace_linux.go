@@ -16,8 +16,9 @@ const (
 	atFdcwd  = -0x64
 )
 
-// target is where the new file goes: a folder, held open, and a name in it. Everything is relative to the folder, so that
-// moving it meanwhile does no harm. src/file/replace of the Rust crate explains each step.
+// target is where the new file goes: a folder, held open, and a name in it. Everything is relative
+// to the folder, so that moving it meanwhile does no harm. src/file/replace of the Rust crate
+// explains each step.
 type target struct {
 	folder   int
 	name     string
@@ -72,7 +73,8 @@ func splitTarget(base int, path string) (*target, syscall.Errno) {
 func (t *target) close()             { syscall.Close(t.folder) }
 func (t *target) remove(name string) { eintr(func() error { return syscall.Unlinkat(t.folder, name) }) }
 
-// attributes are those of what is to be replaced, nil if there is nothing; an error if it cannot be.
+// attributes are those of what is to be replaced, nil if there is nothing; an error if it cannot
+// be.
 func (t *target) attributes() (*attributes, syscall.Errno) {
 	for _, flags := range []int{oPath, syscall.O_RDONLY | syscall.O_NONBLOCK} {
 		fd, errno := openAt(t.folder, t.name, flags|syscall.O_NOFOLLOW, 0)

@@ -88,7 +88,8 @@ func TestReplaceKeepsHolesAndReadsProc(t *testing.T) {
 	holdsExactly(t, made, string(version))
 }
 
-// A replacer is killed at any moment: wholly the old file or wholly the new one is there, and the next replacer goes on.
+// A replacer is killed at any moment: wholly the old file or wholly the new one is there, and the
+// next replacer goes on.
 func TestReplaceKilledAtAnyMoment(t *testing.T) {
 	folder := os.Getenv("SIGWARD_KILLED")
 	if folder != "" {

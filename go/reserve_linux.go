@@ -88,8 +88,8 @@ func (r *reservation) prepare(offset, length int64) syscall.Errno {
 	if r.reach > r.before.Size && uint64(r.reach) > sizeLimit() {
 		return syscall.EFBIG
 	}
-	// A store makes a whole folio of the page cache dirty, and needs blocks for any hole in it. tmpfs, which keeps no list of
-	// extents, takes them page by page.
+	// A store makes a whole folio of the page cache dirty, and needs blocks for any hole in it.
+	// tmpfs, which keeps no list of extents, takes them page by page.
 	unit := int64(os.Getpagesize())
 	if _, errno := extents(r.fd, 0, 1, false); errno == 0 {
 		unit *= min(unit/8, 2048)
@@ -123,8 +123,9 @@ func (r *reservation) askSystem() {
 // has tells whether there may be so many free bytes.
 func (r *reservation) has(bytes int64) bool { return r.free < 0 || bytes <= r.free }
 
-// mayFit tells whether there may be blocks for all that the range has none for. ext4 keeps what a refused call had found, and nobody
-// can give that back without the risk of taking what others have written there meanwhile: so it is asked first.
+// mayFit tells whether there may be blocks for all that the range has none for. ext4 keeps what a
+// refused call had found, and nobody can give that back without the risk of taking what others have
+// written there meanwhile: so it is asked first.
 func (r *reservation) mayFit() bool {
 	if r.kind == btrfsMagic || r.has(r.end-r.start) { // btrfs takes all or nothing, and is vague about what is free
 		return true
@@ -163,8 +164,8 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 	return unshared, errno
 }
 
-// fallocate: on older kernels (not on 6.18) tmpfs gives everything back when a signal comes, and the runtime sends itself many; from the
-// second attempt on they wait.
+// fallocate: on older kernels (not on 6.18) tmpfs gives everything back when a signal comes, and
+// the runtime sends itself many; from the second attempt on they wait.
 func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
 	call := func() syscall.Errno { return errnoIn(syscall.Fallocate(r.fd, mode, start, end-start)) }
 	errno := call()
@@ -197,7 +198,8 @@ func sizeLimit() uint64 {
 	return limit.Cur
 }
 
-// promise is how much the reservation is worth: a file system where files can share blocks has to copy on write.
+// promise is how much the reservation is worth: a file system where files can share blocks has to
+// copy on write.
 func (r *reservation) promise() Promise {
 	if r.kind == fuseMagic {
 		return PromiseUnproven

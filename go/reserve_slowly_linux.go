@@ -10,7 +10,8 @@ import (
 
 var zeros [1 << 18]byte
 
-// writeZeros is for file systems that cannot promise. Nothing is written over, and nothing is taken back.
+// writeZeros is for file systems that cannot promise. Nothing is written over, and nothing is taken
+// back.
 func (r *reservation) writeZeros() (Promise, syscall.Errno) {
 	holes, errno := r.holes()
 	if errno != 0 {

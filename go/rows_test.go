@@ -28,7 +28,8 @@ func burn(enough func() bool) bool {
 	return false
 }
 
-// profiled is how many bytes a profile of Go's has that was taken for half a second of processor time.
+// profiled is how many bytes a profile of Go's has that was taken for half a second of processor
+// time.
 func profiled(t *testing.T) int {
 	t.Helper()
 	var profile bytes.Buffer
@@ -58,7 +59,8 @@ func withProfiler(t *testing.T) {
 	}
 }
 
-// After a profiler in C has gone, SIGPROF is Go's again. Bare, the next profile of Go's ends the process.
+// After a profiler in C has gone, SIGPROF is Go's again. Bare, the next profile of Go's ends the
+// process.
 func TestSIGPROFIsGoAgain(t *testing.T) {
 	ways := map[string]func(){
 		"bare": func() { withProfiler(t) },

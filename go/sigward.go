@@ -1,21 +1,24 @@
-// Package sigward keeps two signals from killing a Go process: SIGPIPE, where C, C++ or Rust inside writes to a broken
-// pipe or socket, and SIGBUS, where a mapped file is truncated, overwritten or out of disk space.
+// Package sigward keeps two signals from killing a Go process: SIGPIPE, where C, C++ or Rust inside
+// writes to a broken pipe or socket, and SIGBUS, where a mapped file is truncated, overwritten or
+// out of disk space.
 //
 //	import _ "github.com/sigward/sigward/go"
 //
-// That is all against SIGPIPE: the package's init arms the process. A write to a broken pipe or socket, on any thread
-// and in any library, returns EPIPE, and ReadEvents tells which thread wrote to which descriptor and peer; Go's own
-// behaviour stays as os/signal documents it. A standard output or standard error that is a pipe is left out, so that
-// `prog | head` ends, whoever prints there: see SwallowStdio, and Writer for Go's own printing.
+// That is all against SIGPIPE: the package's init arms the process. A write to a broken pipe or
+// socket, on any thread and in any library, returns EPIPE, and ReadEvents tells which thread wrote
+// to which descriptor and peer; Go's own behaviour stays as os/signal documents it. A standard
+// output or standard error that is a pipe is left out, so that `prog | head` ends, whoever prints
+// there: see SwallowStdio, and Writer for Go's own printing.
 //
-// Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error then. AdoptFile guards the
-// maps that another library made. Faults elsewhere, and nil dereferences, stay as Go has them.
+// Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error
+// then. AdoptFile guards the maps that another library made. Faults elsewhere, and nil
+// dereferences, stay as Go has them.
 //
-// Without cgo the package builds as well: a pure Go process needs no help against SIGPIPE, and a Map guards there
-// what Go alone can.
+// Without cgo the package builds as well: a pure Go process needs no help against SIGPIPE, and a
+// Map guards there what Go alone can.
 //
-// With the build tag sigward_external the package links no archive of its own: the program brings the C
-// functions in another one, such as a Rust staticlib that says `pub use sigward::ffi::*;`.
+// With the build tag sigward_external the package links no archive of its own: the program brings
+// the C functions in another one, such as a Rust staticlib that says `pub use sigward::ffi::*;`.
 package sigward
 
 import (
@@ -25,7 +28,8 @@ import (
 	"time"
 )
 
-// Event is one SIGPIPE that ended in our handler, who wrote to what, or one SIGBUS, who met which loss in a map.
+// Event is one SIGPIPE that ended in our handler, who wrote to what, or one SIGBUS, who met which
+// loss in a map.
 type Event struct {
 	Number uint64         // 1 for the first of the process; a gap is an event that was overwritten
 	Time   time.Time      // when it was
@@ -125,7 +129,8 @@ type CounterValues struct {
 	Leaked        uint64 // closed maps whose addresses stay taken, because a handler did not leave them within a second
 }
 
-// Error says which operation failed and with which errno; errors.Is(err, syscall.EPERM) sees through it.
+// Error says which operation failed and with which errno; errors.Is(err, syscall.EPERM) sees
+// through it.
 type Error struct {
 	Op    string
 	Errno syscall.Errno

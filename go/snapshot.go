@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// Frozen is the bytes of a file as they were at one moment, whatever happens to the file since: it may be cut, written over,
-// replaced or removed. Snapshot makes it.
+// Frozen is the bytes of a file as they were at one moment, whatever happens to the file since: it
+// may be cut, written over, replaced or removed. Snapshot makes it.
 //
-// Nothing of it is mapped, so no access can fault. Bytes are ordinary Go memory, and stay valid as long as anything refers to them, also
-// after Close. A clone is read by ReadAt without any memory: there a disk that fails is an error, *os.PathError with EIO.
+// Nothing of it is mapped, so no access can fault. Bytes are ordinary Go memory, and stay valid as
+// long as anything refers to them, also after Close. A clone is read by ReadAt without any memory:
+// there a disk that fails is an error, *os.PathError with EIO.
 //
 // Methods may be called from many goroutines at once.
 type Frozen struct {
@@ -33,8 +34,10 @@ type Frozen struct {
 type SnapshotKind int
 
 const (
-	// SnapshotClone: blocks of the disk that are shared with the file until it is changed (xfs, btrfs), in a file without a name
-	// that nobody else can open. inotify(7) tells of it, under the name "#" and its inode number. It takes no memory until Bytes is called. The file system cannot be mounted read-only meanwhile.
+	// SnapshotClone: blocks of the disk that are shared with the file until it is changed (xfs,
+	// btrfs), in a file without a name that nobody else can open. inotify(7) tells of it, under the
+	// name "#" and its inode number. It takes no memory until Bytes is called. The file system
+	// cannot be mounted read-only meanwhile.
 	SnapshotClone SnapshotKind = 1
 	// SnapshotMemory: a copy in Go's memory.
 	SnapshotMemory SnapshotKind = 2
@@ -52,20 +55,22 @@ func (k SnapshotKind) String() string {
 
 // SnapshotOptions are for SnapshotWith. The zero value takes a file of whatever size.
 type SnapshotOptions struct {
-	// Limit: a file of more bytes is refused with a *TooLargeError. 0: only one that is larger than all memory and swap space of the
-	// machine, if it has to be copied (ENOMEM).
+	// Limit: a file of more bytes is refused with a *TooLargeError. 0: only one that is larger than
+	// all memory and swap space of the machine, if it has to be copied (ENOMEM).
 	Limit int64
 
 	// MemoryOnly copies into memory also where the file system could clone.
 	MemoryOnly bool
 
-	// Progress is told the bytes done and the bytes in all at the beginning of a copy and every 256 KiB, for a clone once, from the
-	// goroutine that takes the snapshot. An error ends it, and is what SnapshotWith fails with: ctx.Err() for example. When the
-	// file was changed meanwhile, the copy begins again at 0.
+	// Progress is told the bytes done and the bytes in all at the beginning of a copy and every 256
+	// KiB, for a clone once, from the goroutine that takes the snapshot. An error ends it, and is
+	// what SnapshotWith fails with: ctx.Err() for example. When the file was changed meanwhile, the
+	// copy begins again at 0.
 	Progress func(done, total int64) error
 }
 
-// TooLargeError is what a file larger than SnapshotOptions.Limit is refused with. errors.Is sees EFBIG.
+// TooLargeError is what a file larger than SnapshotOptions.Limit is refused with. errors.Is sees
+// EFBIG.
 type TooLargeError struct {
 	Op, Path    string
 	Size, Limit int64 // in bytes
@@ -86,17 +91,21 @@ var (
 
 const snapshotChunk = 1 << 18
 
-// Snapshot takes the bytes of a file as they are now: as a clone where the file system can, and we may write in the file's folder; else
-// as a copy in memory. A symbolic link is followed. A file of /proc, whose length is 0, is read to its end.
+// Snapshot takes the bytes of a file as they are now: as a clone where the file system can, and we
+// may write in the file's folder; else as a copy in memory. A symbolic link is followed. A file of
+// /proc, whose length is 0, is read to its end.
 //
-// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or times have moved meanwhile. Stores through a
-// shared map move them only now and then: a file that is written so has to hold still.
+// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or
+// times have moved meanwhile. Stores through a shared map move them only now and then: a file that
+// is written so has to hold still.
 //
-// It fails with an *os.PathError. errors.Is sees ErrSourceChanged (the file was written to during each of ten attempts) and the errno:
-// EISDIR and ENODEV for a directory, pipe, socket or device, ENOMEM, and whatever open(2) and read(2) say.
+// It fails with an *os.PathError. errors.Is sees ErrSourceChanged (the file was written to during
+// each of ten attempts) and the errno: EISDIR and ENODEV for a directory, pipe, socket or device,
+// ENOMEM, and whatever open(2) and read(2) say.
 func Snapshot(path string) (*Frozen, error) { return SnapshotWith(path, SnapshotOptions{}) }
 
-// SnapshotWith is Snapshot as options say. It fails as Snapshot does, with a *TooLargeError, and with what Progress returned.
+// SnapshotWith is Snapshot as options say. It fails as Snapshot does, with a *TooLargeError, and
+// with what Progress returned.
 func SnapshotWith(path string, o SnapshotOptions) (*Frozen, error) {
 	source, errno := openSource(path)
 	if errno != 0 {
@@ -265,7 +274,8 @@ func (f *Frozen) Len() int { return f.size }
 // Kind is where the snapshot was taken to.
 func (f *Frozen) Kind() SnapshotKind { return f.kind }
 
-// Memory is how many bytes of memory it holds: its length, or 0 for a clone before the first Bytes, and after Close.
+// Memory is how many bytes of memory it holds: its length, or 0 for a clone before the first Bytes,
+// and after Close.
 func (f *Frozen) Memory() int64 {
 	if whole := f.whole.Load(); whole != nil {
 		return int64(len(*whole))
@@ -273,7 +283,8 @@ func (f *Frozen) Memory() int64 {
 	return 0
 }
 
-// ReadAt reads len(p) bytes from byte off on, as io.ReaderAt says; io.EOF at the end. Of a clone by pread(2).
+// ReadAt reads len(p) bytes from byte off on, as io.ReaderAt says; io.EOF at the end. Of a clone by
+// pread(2).
 func (f *Frozen) ReadAt(p []byte, off int64) (int, error) {
 	switch whole := f.whole.Load(); {
 	case f.closed.Load():
@@ -286,10 +297,12 @@ func (f *Frozen) ReadAt(p []byte, off int64) (int, error) {
 	return f.clone.ReadAt(p, off)
 }
 
-// Bytes returns everything as one slice, the same each time. It is Go's memory: nobody else can change it, and it is valid as long as it
-// is referred to. It is for reading: who writes to it changes what the others see.
+// Bytes returns everything as one slice, the same each time. It is Go's memory: nobody else can
+// change it, and it is valid as long as it is referred to. It is for reading: who writes to it
+// changes what the others see.
 //
-// A clone is read into memory the first time; that can fail, with EIO or ENOMEM. A copy in memory fails only after Close.
+// A clone is read into memory the first time; that can fail, with EIO or ENOMEM. A copy in memory
+// fails only after Close.
 func (f *Frozen) Bytes() ([]byte, error) {
 	if whole := f.whole.Load(); whole != nil && !f.closed.Load() {
 		return *whole, nil
@@ -310,8 +323,9 @@ func (f *Frozen) Bytes() ([]byte, error) {
 	return whole, nil
 }
 
-// Close gives a clone's blocks and descriptor back, and lets go of the memory; slices from Bytes stay. A second one fails with
-// os.ErrClosed. What is not closed is given back by the garbage collector.
+// Close gives a clone's blocks and descriptor back, and lets go of the memory; slices from Bytes
+// stay. A second one fails with os.ErrClosed. What is not closed is given back by the garbage
+// collector.
 func (f *Frozen) Close() error {
 	if f.closed.Swap(true) {
 		return closedError("close", f.path)

@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// cloneNameless shares the blocks of a file with one that has no name, in the folder of the file itself; nil where that cannot be had,
-// for whatever reason. src/file/snapshot of the Rust crate explains each step.
+// cloneNameless shares the blocks of a file with one that has no name, in the folder of the file
+// itself; nil where that cannot be had, for whatever reason. src/file/snapshot of the Rust crate
+// explains each step.
 func cloneNameless(source *os.File, path string) *os.File {
 	fd, errno := -1, syscall.EBADF
 	withFd(source, func(from int) {
@@ -61,8 +62,9 @@ func clonesAtOneMoment(f *os.File) (sure bool) {
 	return sure
 }
 
-// waitForWriters waits for a write that has begun before: the change time moves at its beginning, so a long one that is at work all the
-// time while the file is copied would show nothing. Both calls take the lock that a write holds.
+// waitForWriters waits for a write that has begun before: the change time moves at its beginning,
+// so a long one that is at work all the time while the file is copied would show nothing. Both
+// calls take the lock that a write holds.
 func waitForWriters(f *os.File) {
 	const seekHole = 4
 	f.Seek(0, seekHole)

@@ -16,7 +16,8 @@ import (
 	"unsafe"
 )
 
-// onReflinks starts the test again where the folder is a file system that shares blocks, each of them.
+// onReflinks starts the test again where the folder is a file system that shares blocks, each of
+// them.
 func onReflinks(t *testing.T, test func(t *testing.T, folder string)) {
 	t.Helper()
 	if folder := os.Getenv("SIGWARD_REFLINKS"); folder != "" {

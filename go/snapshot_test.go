@@ -154,7 +154,8 @@ func TestSnapshotRefuses(t *testing.T) {
 	}
 }
 
-// A copy is taken again when the file was written to meanwhile, and given up when that happens every time.
+// A copy is taken again when the file was written to meanwhile, and given up when that happens
+// every time.
 func TestSnapshotOfAFileThatChanges(t *testing.T) {
 	const size = 1 << 20
 	path := filepath.Join(t.TempDir(), "file")
@@ -190,7 +191,8 @@ func TestSnapshotOfAFileThatChanges(t *testing.T) {
 	}
 }
 
-// Somebody writes all the time, each generation in one write: a snapshot is one of them, or an error.
+// Somebody writes all the time, each generation in one write: a snapshot is one of them, or an
+// error.
 func snapshotIsWhole(t *testing.T, folder string) {
 	const size = 4 << 20
 	path := filepath.Join(folder, "file")

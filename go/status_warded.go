@@ -7,7 +7,8 @@ import "C"
 
 import "unsafe"
 
-// Status asks the kernel who stands where, so it sees what other libraries have installed since. It changes nothing.
+// Status asks the kernel who stands where, so it sees what other libraries have installed since. It
+// changes nothing.
 func Status() StatusReport {
 	var report C.struct_sigward_status_report
 	if err := code("status", C.sigward_status(&report)); err != nil {
@@ -26,8 +27,9 @@ func standing(s *C.struct_sigward_standing) SignalStatus {
 	return status
 }
 
-// reason is the library's, in the words of this package. To the library, beneath Go is a good place as well; but init has taken the
-// top, so another one stands there now, and nobody knows whether it passes on what it gets.
+// reason is the library's, in the words of this package. To the library, beneath Go is a good place
+// as well; but init has taken the top, so another one stands there now, and nobody knows whether it
+// passes on what it gets.
 func reason(s *C.struct_sigward_standing) string {
 	switch {
 	case s.armed != 0 && s.seat == C.SIGWARD_SEAT_ON_TOP:

@@ -9,8 +9,8 @@ import (
 
 // textRange returns where this runtime's Go code lies: from the first function to past the last.
 //
-// The runtime knows a function for every address in between and for none outside (FuncForPC takes addresses
-// between functions as well), so both ends can be found by halving.
+// The runtime knows a function for every address in between and for none outside (FuncForPC takes
+// addresses between functions as well), so both ends can be found by halving.
 func textRange() (low, high uintptr) {
 	here := reflect.ValueOf(textRange).Pointer()
 	isGo := func(distance uintptr, sign int) bool {

@@ -21,13 +21,13 @@ func init() { initError = arm() }
 
 // arm takes the seat on top of Go's handler, with Go in the state that it would be in without us.
 //
-// The library's constructor sits beneath Go since before Go started, so that nothing dies before this runs.
-// But for that, Go believes that C code wants its SIGPIPEs and forwards to it what it would otherwise have
-// kept or given to signal.Notify: a kill -PIPE that meets an idle thread, say. So Go gets its SIG_DFL back.
-// Go reads the kernel's table when a signal that was ignored is enabled again (sigenable in
-// runtime/signal_unix.go): hence Ignore, SIG_DFL, Notify, and Reset. For these few microseconds SIGPIPE has
-// its default; and what registered for SIGPIPE before, which no package initialised before this one does, is
-// cancelled.
+// The library's constructor sits beneath Go since before Go started, so that nothing dies before
+// this runs. But for that, Go believes that C code wants its SIGPIPEs and forwards to it what it
+// would otherwise have kept or given to signal.Notify: a kill -PIPE that meets an idle thread, say.
+// So Go gets its SIG_DFL back. Go reads the kernel's table when a signal that was ignored is
+// enabled again (sigenable in runtime/signal_unix.go): hence Ignore, SIG_DFL, Notify, and Reset.
+// For these few microseconds SIGPIPE has its default; and what registered for SIGPIPE before, which
+// no package initialised before this one does, is cancelled.
 func arm() error {
 	low, high := textRange()
 	if err := code("text", C.sigward_runtime_text(C.size_t(low), C.size_t(high))); err != nil {
@@ -48,15 +48,17 @@ func arm() error {
 	return EnsureOnTop()
 }
 
-// Err returns the error that arming the process at start failed with, for example EPERM from a seccomp
-// filter that refuses sigaction. Then nothing was changed.
+// Err returns the error that arming the process at start failed with, for example EPERM from a
+// seccomp filter that refuses sigaction. Then nothing was changed.
 func Err() error { return initError }
 
-// EnsureOnTop takes the seats on top, for SIGPIPE and SIGBUS, again after another runtime or library has installed its handlers: a
-// c-shared library loaded late, a crash reporter. What stands there now is chained.
+// EnsureOnTop takes the seats on top, for SIGPIPE and SIGBUS, again after another runtime or
+// library has installed its handlers: a c-shared library loaded late, a crash reporter. What stands
+// there now is chained.
 func EnsureOnTop() error { return code("ensure on top", C.sigward_ensure_on_top()) }
 
-// Restore takes everything about SIGPIPE back: it is as it was without this package. Maps stay guarded.
+// Restore takes everything about SIGPIPE back: it is as it was without this package. Maps stay
+// guarded.
 func Restore() error { return code("restore", C.sigward_sigpipe_restore()) }
 
 // Filter undoes Restore.
@@ -67,9 +69,10 @@ func Filter() error {
 	return EnsureOnTop()
 }
 
-// SwallowStdio takes standard output and standard error in: what C, C++ or Rust print on threads of their own to a pipe whose
-// reader has left is EPIPE as well, and not the end of the process. A program that only prints there, and looks at no
-// error, then goes on for ever. Go's own printing still ends the process: see Writer.
+// SwallowStdio takes standard output and standard error in: what C, C++ or Rust print on threads of
+// their own to a pipe whose reader has left is EPIPE as well, and not the end of the process. A
+// program that only prints there, and looks at no error, then goes on for ever. Go's own printing
+// still ends the process: see Writer.
 func SwallowStdio() error {
 	options := C.struct_sigward_options{size: C.sizeof_struct_sigward_options, flags: C.SIGWARD_SWALLOW_STDIO}
 	options.sigpipe = C.SIGWARD_SIGPIPE_FILTER
@@ -99,8 +102,8 @@ func Counters() (CounterValues, error) {
 	}, nil
 }
 
-// ReadEvents returns events after the one numbered cursor, oldest first, and the cursor for the next call.
-// The first call takes 0. It returns some; call again until there are none.
+// ReadEvents returns events after the one numbered cursor, oldest first, and the cursor for the
+// next call. The first call takes 0. It returns some; call again until there are none.
 func ReadEvents(cursor uint64) (events []Event, next uint64, err error) {
 	var batch [eventBatch]C.struct_sigward_event
 	place := C.uint64_t(cursor)

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// Watch calls report for each event from now on, from a goroutine of its own that looks every interval. Events of before are
-// not reported, and neither are those that the library had to drop (see Event.Number).
+// Watch calls report for each event from now on, from a goroutine of its own that looks every
+// interval. Events of before are not reported, and neither are those that the library had to drop
+// (see Event.Number).
 //
-// stop ends it, after the events of before stop have been reported; when it returns, report is not running and is not called again.
-// It may be called more than once, from several goroutines, and by report itself: then it returns at once, and that
-// call of report was the last.
+// stop ends it, after the events of before stop have been reported; when it returns, report is not
+// running and is not called again. It may be called more than once, from several goroutines, and by
+// report itself: then it returns at once, and that call of report was the last.
 func Watch(interval time.Duration, report func(Event)) (stop func()) {
 	w := &watch{report: report, asked: make(chan struct{}), stopped: make(chan struct{})}
 	w.skip()
@@ -31,10 +32,12 @@ type watch struct {
 	asked, stopped chan struct{}
 }
 
-// allBatches is how often ReadEvents can find something if nothing new comes: the library keeps 512 events.
+// allBatches is how often ReadEvents can find something if nothing new comes: the library keeps 512
+// events.
 const allBatches = 512/eventBatch + 1
 
-// skip goes to the newest event. What comes meanwhile is from now on: that none of it is missed matters, so this ends.
+// skip goes to the newest event. What comes meanwhile is from now on: that none of it is missed
+// matters, so this ends.
 func (w *watch) skip() {
 	for n := 0; n < allBatches; n++ {
 		next := skipEvents(w.cursor)
@@ -86,8 +89,8 @@ func (w *watch) stop() {
 	<-w.stopped
 }
 
-// thisGoroutine is the number in "goroutine 7 [running]:". A report that calls stop must not wait for itself, and the runtime has no
-// other way to tell that it does.
+// thisGoroutine is the number in "goroutine 7 [running]:". A report that calls stop must not wait
+// for itself, and the runtime has no other way to tell that it does.
 func thisGoroutine() uint64 {
 	var text [40]byte
 	_, number, _ := bytes.Cut(text[:runtime.Stack(text[:], false)], []byte(" "))

@@ -75,7 +75,8 @@ func writeTogether(t *testing.T) {
 	}
 }
 
-// What os.File says, Writer says: the same count, and an error that is the same in all that errors.Is can see and in its text.
+// What os.File says, Writer says: the same count, and an error that is the same in all that
+// errors.Is can see and in its text.
 func TestWriterFailsAsFileDoes(t *testing.T) {
 	pipe := func(t *testing.T) *os.File {
 		reader, file, err := os.Pipe()
@@ -215,7 +216,8 @@ func counted(t *testing.T, one syscall.Signal, calls func(), expected int) int {
 	return len(came)
 }
 
-// The signal of a write beyond the limit is nobody's; those that others send in the meantime arrive.
+// The signal of a write beyond the limit is nobody's; those that others send in the meantime
+// arrive.
 func TestQuietlyTakesItsOwnOnly(t *testing.T) {
 	const fileSize = 1
 	file, err := os.Create(t.TempDir() + "/file")

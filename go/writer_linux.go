@@ -26,8 +26,9 @@ func writeQuietly(fd int, p []byte, regular bool) (n int, err error) {
 // rwfNoSignal is RWF_NOSIGNAL: no SIGPIPE for this write (Linux 6.18, include/uapi/linux/fs.h).
 const rwfNoSignal = 0x100
 
-// writeFlagged tells whether its outcome is that of the write. It is not for an older kernel, a file that takes no flags, or a
-// filter of seccomp(2) that refuses the call, whatever errno it says: the plain write knows better.
+// writeFlagged tells whether its outcome is that of the write. It is not for an older kernel, a
+// file that takes no flags, or a filter of seccomp(2) that refuses the call, whatever errno it
+// says: the plain write knows better.
 func writeFlagged(fd int, p []byte) (n int, err error, known bool) {
 	if len(p) == 0 || noFlags.Load() {
 		return 0, nil, false

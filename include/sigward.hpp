@@ -1,5 +1,5 @@
-// sigward for C++17: the C functions with errors as exceptions or std::error_code, thread guards and guarded maps as
-// objects.
+// sigward for C++17: the C functions with errors as exceptions or std::error_code, thread guards
+// and guarded maps as objects.
 //
 // Header-only; link libsigward. See sigward.h for what each function promises.
 #ifndef SIGWARD_HPP
@@ -19,7 +19,8 @@ namespace sigward {
 
 // A negative errno as an exception, with sigward's own text of what to do next.
 inline void check(int status) {
-    if (status < 0) throw std::system_error(-status, std::generic_category(), sigward_strerror(status));
+    if (status < 0)
+        throw std::system_error(-status, std::generic_category(), sigward_strerror(status));
 }
 
 // Sets the process's policy: filter SIGPIPE. Idempotent, thread-safe. Throws std::system_error.
@@ -27,8 +28,8 @@ inline void init() { check(sigward_init(nullptr)); }
 
 inline void ensure_on_top() { check(sigward_ensure_on_top()); }
 
-// Keeps SIGPIPE from this thread while it lives: for libraries that write by themselves. Guards nest. It must end on
-// the thread that it began on, so it can be neither copied nor moved.
+// Keeps SIGPIPE from this thread while it lives: for libraries that write by themselves. Guards
+// nest. It must end on the thread that it began on, so it can be neither copied nor moved.
 class thread_guard {
 public:
     thread_guard() { check(sigward_thread_guard_enter(&guard_)); }
@@ -40,10 +41,13 @@ private:
     sigward_thread_guard guard_;
 };
 
-// The bytes written, or an error in `error`; a broken pipe is std::errc::broken_pipe and nothing else.
-inline std::size_t write(int fd, const void *data, std::size_t size, std::error_code &error) noexcept {
+// The bytes written, or an error in `error`; a broken pipe is std::errc::broken_pipe and nothing
+// else.
+inline std::size_t write(int fd, const void *data, std::size_t size,
+                         std::error_code &error) noexcept {
     const auto status = sigward_write(fd, data, size);
-    error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category()) : std::error_code();
+    error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category())
+                       : std::error_code();
     return status < 0 ? 0 : static_cast<std::size_t>(status);
 }
 
@@ -77,13 +81,13 @@ inline std::string to_string(const sigward_event &event) {
     return length < 0 ? std::string() : std::string(text, static_cast<std::size_t>(length));
 }
 
-// A mapped file whose loss is an error: closed with the object, moved but not copied. What its functions promise stands
-// at sigward_map_… in sigward.h. A map that was moved from or closed may be assigned to, destroyed, asked for its size
-// (0), and nothing else.
+// A mapped file whose loss is an error: closed with the object, moved but not copied. What its
+// functions promise stands at sigward_map_… in sigward.h. A map that was moved from or closed may
+// be assigned to, destroyed, asked for its size (0), and nothing else.
 class map {
 public:
-    // Maps the file at `path`, all of it for reading unless `options` says otherwise (size is filled in). Throws
-    // std::system_error.
+    // Maps the file at `path`, all of it for reading unless `options` says otherwise (size is
+    // filled in). Throws std::system_error.
     explicit map(const std::string &path, sigward_map_options options = {}) {
         options.size = sizeof options;
         check(sigward_map_open(path.c_str(), &options, &map_));
@@ -93,7 +97,8 @@ public:
         options.size = sizeof options;
         check(sigward_map_fd(fd, &options, &map_));
     }
-    // The bytes of the file at `path` as they are now, whatever happens to it later; `report` hears what that costs.
+    // The bytes of the file at `path` as they are now, whatever happens to it later; `report` hears
+    // what that costs.
     static map snapshot(const std::string &path, sigward_snapshot_options options = {},
                         sigward_snapshot_report *report = nullptr) {
         sigward_map *taken = nullptr;
@@ -118,15 +123,19 @@ public:
     }
 
     // The bytes where they are. What was read there counts if is_intact() says so afterwards.
-    const unsigned char *data() const noexcept { return static_cast<const unsigned char *>(sigward_map_data(map_)); }
+    const unsigned char *data() const noexcept {
+        return static_cast<const unsigned char *>(sigward_map_data(map_));
+    }
     std::size_t size() const noexcept { return map_ == nullptr ? 0 : sigward_map_len(map_); }
     // Whether nothing before `end`, an offset in bytes, is lost.
     bool is_intact(std::size_t end = SIZE_MAX) const noexcept {
         return __atomic_load_n(sigward_map_poison_word(map_), __ATOMIC_ACQUIRE) >= end;
     }
 
-    // The bytes copied: fewer at the end and where the rest is lost. std::errc::bad_address: the first byte is lost.
-    std::size_t read_at(std::uint64_t offset, void *data, std::size_t size, std::error_code &error) const noexcept {
+    // The bytes copied: fewer at the end and where the rest is lost. std::errc::bad_address: the
+    // first byte is lost.
+    std::size_t read_at(std::uint64_t offset, void *data, std::size_t size,
+                        std::error_code &error) const noexcept {
         return counted(sigward_map_read_at(map_, offset, data, size), error);
     }
     // The same, throwing std::system_error.
@@ -136,8 +145,10 @@ public:
         if (error) throw std::system_error(error, "read_at");
         return count;
     }
-    // The bytes that reached the file, or the cause of the loss: std::errc::no_space_on_device, bad_address, …
-    std::size_t write_at(std::uint64_t offset, const void *data, std::size_t size, std::error_code &error) noexcept {
+    // The bytes that reached the file, or the cause of the loss: std::errc::no_space_on_device,
+    // bad_address, …
+    std::size_t write_at(std::uint64_t offset, const void *data, std::size_t size,
+                         std::error_code &error) noexcept {
         return counted(sigward_map_write_at(map_, offset, data, size), error);
     }
     // The same, throwing std::system_error.
@@ -159,18 +170,24 @@ public:
     // These throw std::system_error as sigward.h says.
     void verify() const { check(sigward_map_verify(map_)); }
     void refresh() { check(sigward_map_refresh(map_)); }
-    void populate(std::uint64_t offset, std::uint64_t size) const { check(sigward_map_populate(map_, offset, size)); }
+    void populate(std::uint64_t offset, std::uint64_t size) const {
+        check(sigward_map_populate(map_, offset, size));
+    }
     void flush() { check(sigward_map_flush(map_)); }
-    // In place up to capacity(); beyond, the map moves, and what was there stays until the map is closed.
+    // In place up to capacity(); beyond, the map moves, and what was there stays until the map is
+    // closed.
     void grow(std::uint64_t size) { check(sigward_map_grow(map_, size)); }
     // Takes over the file's length, up to capacity().
     void follow() { check(sigward_map_follow(map_)); }
-    std::uint64_t capacity() const noexcept { return map_ == nullptr ? 0 : sigward_map_capacity(map_); }
+    std::uint64_t capacity() const noexcept {
+        return map_ == nullptr ? 0 : sigward_map_capacity(map_);
+    }
 
 private:
     explicit map(sigward_map *taken) noexcept : map_(taken) {}
     static std::size_t counted(ssize_t status, std::error_code &error) noexcept {
-        error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category()) : std::error_code();
+        error = status < 0 ? std::error_code(static_cast<int>(-status), std::generic_category())
+                           : std::error_code();
         return status < 0 ? 0 : static_cast<std::size_t>(status);
     }
     sigward_map *map_ = nullptr;
@@ -180,7 +197,9 @@ private:
 class adopted {
 public:
     // Every mapping of the file at `path`, made before or after. Throws std::system_error.
-    explicit adopted(const std::string &path) { check(sigward_adopt_file(path.c_str(), &adopted_)); }
+    explicit adopted(const std::string &path) {
+        check(sigward_adopt_file(path.c_str(), &adopted_));
+    }
     // One mapping; fd may be -1. Throws std::system_error.
     adopted(const void *address, std::size_t size, int fd, off_t offset) {
         check(sigward_adopt_range(address, size, fd, offset, &adopted_));

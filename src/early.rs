@@ -1,9 +1,11 @@
-//! The constructors: a seat before any runtime starts, and none where Go would mistake it for somebody's.
+//! The constructors: a seat before any runtime starts, and none where Go would mistake it for
+//! somebody's.
 //!
-//! In an executable Go starts after all constructors and keeps what it finds: the seat beneath. In a c-shared or
-//! c-archive library Go has a constructor of its own, without a priority, and host threads are running already. If
-//! it found our seat there, undoing that (`arm` in go/warded.go) would open a window for them. So in an object
-//! that Go has linked the seat is left just before constructors without a priority and taken again after Go's:
+//! In an executable Go starts after all constructors and keeps what it finds: the seat beneath. In
+//! a c-shared or c-archive library Go has a constructor of its own, without a priority, and host
+//! threads are running already. If it found our seat there, undoing that (`arm` in go/warded.go)
+//! would open a window for them. So in an object that Go has linked the seat is left just before
+//! constructors without a priority and taken again after Go's:
 //!
 //! | constructor | what it does |
 //! |---|---|
@@ -11,8 +13,8 @@
 //! | priority 65535, the last | leaves it, in an object that Go's linker made |
 //! | without priority; the archive comes after Go's objects on the linker's line | takes it: in an executable still beneath, in a library on top |
 //!
-//! In a static library nothing refers to a constructor, so a linker may leave its object out: every C function of
-//! this library therefore reads [`ANCHOR`], which lies beside them.
+//! In a static library nothing refers to a constructor, so a linker may leave its object out: every
+//! C function of this library therefore reads [`ANCHOR`], which lies beside them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -10,7 +10,8 @@ pub enum Error {
     /// An argument makes no sense: a null pointer, an options struct of an unknown size, an unknown
     /// policy. C: `-EINVAL`.
     InvalidArgument,
-    /// Every entry point of the process's fixed pool is in use by another predecessor. C: `-ENOSPC`.
+    /// Every entry point of the process's fixed pool is in use by another predecessor. C:
+    /// `-ENOSPC`.
     NoEntryPoint,
     /// The call came from a signal handler that interrupted the same call on the same thread, which
     /// cannot go on before the handler returns. C: `-EDEADLK`.

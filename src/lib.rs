@@ -1,12 +1,12 @@
 //! Signal hygiene for a process that holds more than one runtime.
 //!
-//! A write to a broken pipe or socket raises SIGPIPE, and on a thread that Go did not create that ends a Go
-//! process: no core, no log. sigward lets such a signal end where it is only the echo of an error that the
-//! write returned anyway, keeps every other one for whoever had it before, and says which thread wrote to
-//! which descriptor and peer.
+//! A write to a broken pipe or socket raises SIGPIPE, and on a thread that Go did not create that
+//! ends a Go process: no core, no log. sigward lets such a signal end where it is only the echo of
+//! an error that the write returned anyway, keeps every other one for whoever had it before, and
+//! says which thread wrote to which descriptor and peer.
 //!
-//! A mapped file that somebody truncates, overwrites or that runs out of disk space raises SIGBUS. In a guarded map
-//! that is an error with its cause ([`mapping::Map`]).
+//! A mapped file that somebody truncates, overwrites or that runs out of disk space raises SIGBUS.
+//! In a guarded map that is an error with its cause ([`mapping::Map`]).
 //!
 //! ```
 //! sigward::init()?;                       // once, from any thread
@@ -65,8 +65,8 @@ pub use error::Error;
 pub use observe::{Counters, Event, read_events};
 pub use status::{Reason, Standing, Status, status};
 
-/// Sets the default policy: [`sigpipe::filter`], and [`mapping::guard`] for SIGBUS. Idempotent, thread-safe, works in a forked
-/// child; not for signal handlers.
+/// Sets the default policy: [`sigpipe::filter`], and [`mapping::guard`] for SIGBUS. Idempotent,
+/// thread-safe, works in a forked child; not for signal handlers.
 ///
 /// # Errors
 /// As [`sigpipe::filter`]; then nothing has changed.
@@ -89,16 +89,17 @@ pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Res
     outcome
 }
 
-/// Takes the seats on top again after another runtime or library has installed its handlers: a Go c-shared
-/// library that was loaded late, a crash reporter. What stands there now becomes our predecessor. A SIG_IGN that was put
-/// over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written anew. Does
-/// nothing where no policy was set, where we are on top, and where SIGPIPE was ignored before we came.
+/// Takes the seats on top again after another runtime or library has installed its handlers: a Go
+/// c-shared library that was loaded late, a crash reporter. What stands there now becomes our
+/// predecessor. A SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose
+/// flags or mask somebody has changed is written anew. Does nothing where no policy was set, where
+/// we are on top, and where SIGPIPE was ignored before we came.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers.
 ///
 /// # Errors
-/// [`Error::NoEntryPoint`] if too many different handlers have been stacked above us in this process's
-/// life, else as [`sigpipe::filter`] and [`mapping::guard`].
+/// [`Error::NoEntryPoint`] if too many different handlers have been stacked above us in this
+/// process's life, else as [`sigpipe::filter`] and [`mapping::guard`].
 ///
 /// ```
 /// sigward::init()?;

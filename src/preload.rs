@@ -1,7 +1,9 @@
-//! The way in for a program that cannot be built anew: `LD_PRELOAD=libsigward.so SIGWARD=filter program`.
+//! The way in for a program that cannot be built anew: `LD_PRELOAD=libsigward.so SIGWARD=filter
+//! program`.
 //!
-//! `libsigward.so` has one function that the loader calls (`DT_INIT`, capi/build.rs). Without `SIGWARD` in the environment
-//! it does nothing, so that linking and loading change nothing. The words of `SIGWARD` are separated by commas:
+//! `libsigward.so` has one function that the loader calls (`DT_INIT`, capi/build.rs). Without
+//! `SIGWARD` in the environment it does nothing, so that linking and loading change nothing. The
+//! words of `SIGWARD` are separated by commas:
 //!
 //! | word | what it does |
 //! |---|---|
@@ -11,9 +13,10 @@
 //! | `explain` | one line on stderr for each swallowed signal; reserved for more |
 //! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
 //!
-//! Other words mean nothing. Without `inherit` the library takes itself out of what children see: `SIGWARD`, and its own
-//! entry of `LD_PRELOAD`. Both are changed where they lie, so that runtimes that keep the environment that `main` was
-//! given (shells) see it as well. A program that runs with others' privileges (`AT_SECURE`) is left alone.
+//! Other words mean nothing. Without `inherit` the library takes itself out of what children see:
+//! `SIGWARD`, and its own entry of `LD_PRELOAD`. Both are changed where they lie, so that runtimes
+//! that keep the environment that `main` was given (shells) see it as well. A program that runs
+//! with others' privileges (`AT_SECURE`) is left alone.
 
 use crate::sigpipe;
 use std::ffi::{CStr, c_char};
@@ -58,7 +61,8 @@ fn hide() {
     let (Some(own), Some(value)) = (crate::sys::pin::own_name(), variable(c"LD_PRELOAD")) else { return };
     // SAFETY: a terminated string.
     let length = unsafe { CStr::from_ptr(value) }.to_bytes().len();
-    // SAFETY: the environment is the process's own memory, and writable; nobody else looks at it before `main`.
+    // SAFETY: the environment is the process's own memory, and writable; nobody else looks at it
+    // before `main`.
     let list = unsafe { std::slice::from_raw_parts_mut(value.cast::<u8>(), length) };
     let kept = without(list, |entry| is_same(entry, own));
     if kept == 0 {
@@ -72,7 +76,8 @@ fn hide() {
     }
 }
 
-/// Removes the entries that are `ours` from a list that spaces and colons separate. Returns the list's new length.
+/// Removes the entries that are `ours` from a list that spaces and colons separate. Returns the
+/// list's new length.
 fn without(list: &mut [u8], ours: impl Fn(&[u8]) -> bool) -> usize {
     let is_separator = |byte: &u8| matches!(byte, b' ' | b':');
     let (mut kept, mut at) = (0, 0);
@@ -91,8 +96,8 @@ fn without(list: &mut [u8], ours: impl Fn(&[u8]) -> bool) -> usize {
     kept
 }
 
-/// Whether an entry of `LD_PRELOAD` is the file of this name: the same name, or the same file by another name. One without
-/// a slash was searched for.
+/// Whether an entry of `LD_PRELOAD` is the file of this name: the same name, or the same file by
+/// another name. One without a slash was searched for.
 fn is_same(entry: &[u8], own: &CStr) -> bool {
     let name = own.to_bytes();
     if entry == name || !entry.contains(&b'/') && name.rsplit(|byte| *byte == b'/').next() == Some(entry) {

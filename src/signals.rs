@@ -1,10 +1,12 @@
-//! signal-hook inside a Go process (feature `signal-hook`): its registrations, each repaired at once.
+//! signal-hook inside a Go process (feature `signal-hook`): its registrations, each repaired at
+//! once.
 //!
-//! signal-hook chains whatever handler was there, so Go's `signal.Notify` goes on to hear of the signal. What its
-//! handler lacks is SA_ONSTACK, without which Go ends the process: see [`crate::chain::repair`], which also mends
-//! what `tokio::signal` and others have registered.
+//! signal-hook chains whatever handler was there, so Go's `signal.Notify` goes on to hear of the
+//! signal. What its handler lacks is SA_ONSTACK, without which Go ends the process: see
+//! [`crate::chain::repair`], which also mends what `tokio::signal` and others have registered.
 //!
-//! Not for signal handlers. The instant between registration and repair is described at [`crate::chain::repair`].
+//! Not for signal handlers. The instant between registration and repair is described at
+//! [`crate::chain::repair`].
 
 use crate::chain::repair;
 use std::ffi::c_int;

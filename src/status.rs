@@ -14,10 +14,12 @@ pub enum Reason {
     NotAsked,
     /// The signal is ignored: nothing ends the process, and no handler of anybody's is asked.
     Ignored,
-    /// Another handler, or SIG_DFL, stands above ours: [`crate::ensure_on_top`] takes the top again.
+    /// Another handler, or SIG_DFL, stands above ours: [`crate::ensure_on_top`] takes the top
+    /// again.
     Covered,
-    /// Our row has lost its flags or its mask, as signal(3) leaves it that puts back what signal(3) has returned:
-    /// [`crate::ensure_on_top`] writes it anew, and so does our handler when it is called.
+    /// Our row has lost its flags or its mask, as signal(3) leaves it that puts back what signal(3)
+    /// has returned: [`crate::ensure_on_top`] writes it anew, and so does our handler when it is
+    /// called.
     Altered,
     /// This system shows no handler what a system call has returned.
     Unsupported,
@@ -65,8 +67,8 @@ impl Standing {
         self.reason == Reason::Armed
     }
 
-    /// The file name of the executable or library that holds [`Self::handler`], if it is a function and that can be
-    /// known. Not for signal handlers: it allocates.
+    /// The file name of the executable or library that holds [`Self::handler`], if it is a function
+    /// and that can be known. Not for signal handlers: it allocates.
     #[must_use]
     pub fn owner(&self) -> Option<String> {
         (self.handler > libc::SIG_IGN).then(|| crate::observe::object_at(self.handler)).flatten()
@@ -97,8 +99,9 @@ pub struct Status {
     pub sigbus: Standing,
 }
 
-/// How both signals stand now. Signal-safe, thread-safe, the same in a forked child; changes nothing but the
-/// counter `overwritten`, when it is the first to see that somebody stands above us.
+/// How both signals stand now. Signal-safe, thread-safe, the same in a forked child; changes
+/// nothing but the counter `overwritten`, when it is the first to see that somebody stands above
+/// us.
 ///
 /// # Errors
 /// [`Error::System`] if sigaction(2) cannot even be asked.

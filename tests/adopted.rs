@@ -1,5 +1,5 @@
-//! Mappings that somebody else made, in C hosts: guarded wherever and whenever their file is mapped, and nothing else is.
-//! Each loss kills the bare twin of the same lines.
+//! Mappings that somebody else made, in C hosts: guarded wherever and whenever their file is
+//! mapped, and nothing else is. Each loss kills the bare twin of the same lines.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What loading the library does (nothing), what the environment asks for, what stays in memory, and what becomes of
-//! stdout and stderr.
+//! What loading the library does (nothing), what the environment asks for, what stays in memory,
+//! and what becomes of stdout and stderr.
 
 mod support;
 
@@ -70,7 +70,8 @@ fn on_request_stdout_and_stderr_are_swallowed_until_restored() {
 
 // ---- LD_PRELOAD ----
 
-/// How `program | head -1` ends, and what else it printed. The library is preloaded into the program alone.
+/// How `program | head -1` ends, and what else it printed. The library is preloaded into the
+/// program alone.
 fn piped(program: &[&str], ward: Option<&str>) -> String {
     let mut writer = Command::new(program[0]);
     writer.args(&program[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,5 @@
-//! Attribution is right or unknown, over every system call that raises SIGPIPE; and nothing is lost in a storm.
+//! Attribution is right or unknown, over every system call that raises SIGPIPE; and nothing is lost
+//! in a storm.
 
 mod support;
 

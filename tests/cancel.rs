@@ -1,5 +1,5 @@
-//! What the header says of pthread_cancel(3), at the functions that no map, file or log is behind. (Maps:
-//! `tests/map_harsh.rs`; writers: `tests/writers_harsh.rs`.)
+//! What the header says of pthread_cancel(3), at the functions that no map, file or log is behind.
+//! (Maps: `tests/map_harsh.rs`; writers: `tests/writers_harsh.rs`.)
 
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
-//! The checked copy, beside its bare twin, which is memcpy. `src/mapping/copy/tests.rs` has the ways that this machine does
-//! not take by itself.
+//! The checked copy, beside its bare twin, which is memcpy. `src/mapping/copy/tests.rs` has the
+//! ways that this machine does not take by itself.
 
 mod support;
 

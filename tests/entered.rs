@@ -1,5 +1,6 @@
-//! What a handler finds at its entry and in the code that it interrupted: frames of other handlers, system calls at the end of a
-//! page, handlers above that pass a signal on. (`scripts/test-aarch64-hosts` and `scripts/test-arm64-kernel` run the same host.)
+//! What a handler finds at its entry and in the code that it interrupted: frames of other handlers,
+//! system calls at the end of a page, handlers above that pass a signal on.
+//! (`scripts/test-aarch64-hosts` and `scripts/test-arm64-kernel` run the same host.)
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! New contents as a new file: wholly old or wholly new, whatever happens and whenever the process is stopped.
+//! New contents as a new file: wholly old or wholly new, whatever happens and whenever the process
+//! is stopped.
 
 mod support;
 
@@ -45,7 +46,8 @@ fn a_full_disk_leaves_the_old_file() {
     });
 }
 
-/// What is there after a kill at each system call: whether the file was told apart at all, and what was found.
+/// What is there after a kill at each system call: whether the file was told apart at all, and what
+/// was found.
 struct Kills {
     torn: usize,
     old: usize,
@@ -53,7 +55,8 @@ struct Kills {
     most_leftovers: usize,
 }
 
-/// Kills the replacement at its first system call, its second, and so on, until it has come to its end.
+/// Kills the replacement at its first system call, its second, and so on, until it has come to its
+/// end.
 fn kill_everywhere(file_system: &FileSystem, link: Link, before: &str, absent: &str) -> Kills {
     let script = format!(
         r#"{before}

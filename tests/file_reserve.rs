@@ -1,4 +1,5 @@
-//! Blocks before bytes, on real file systems filled to the last block: bare dies, reserved lives or is told before.
+//! Blocks before bytes, on real file systems filled to the last block: bare dies, reserved lives or
+//! is told before.
 
 mod support;
 
@@ -110,7 +111,8 @@ fn a_quota_is_told() {
 fn a_timer_does_not_keep_tmpfs_from_reserving() {
     assert!(TMPFS.is_here());
     let bare = run(&prepared("file_reserve", Link::Bare), &["signals"]);
-    // Which of both depends on the kernel: 6.18 goes on. What is blocked meanwhile is tested in src/file/linux/quiet.rs.
+    // Which of both depends on the kernel: 6.18 goes on. What is blocked meanwhile is tested in
+    // src/file/linux/quiet.rs.
     assert!(["Interrupted system call\n", "reserved\n"].contains(&bare.lived().out.as_str()), "{bare:?}");
     let warded = run(&prepared("file_reserve", Link::Archive), &["signals"]);
     assert_eq!(warded.lived().out, "reserved\n");

@@ -131,7 +131,8 @@ fn a_page_that_cannot_be_read_is_an_io_error() {
 
 #[test]
 fn broken_memory_is_hardware() {
-    // The kernel's own signal where the kernel can be asked for one; the same signal by hand everywhere.
+    // The kernel's own signal where the kernel can be asked for one; the same signal by hand
+    // everywhere.
     let bare = run(&prepared("map_disk", Link::Bare), &["hardware"]);
     if bare.signal() == Some(SIGBUS) {
         assert_eq!(run(&prepared("map_disk", Link::Archive), &["hardware"]).lived().out, "poisoned\n");

@@ -1,7 +1,8 @@
 //! Guarded maps, reservations and replacements on file systems in user space (FUSE).
 //!
-//! There a full disk kills nobody: a store into a map asks for no room, and the loss comes out of msync(2), once, and not again. What
-//! kills is a page that cannot be read: cut, refused by the daemon, or the daemon dead.
+//! There a full disk kills nobody: a store into a map asks for no room, and the loss comes out of
+//! msync(2), once, and not again. What kills is a page that cannot be read: cut, refused by the
+//! daemon, or the daemon dead.
 
 mod support;
 
@@ -131,7 +132,8 @@ fn growing() {
             says(file_system, "map_grow", scenario, Link::Archive);
         }
     });
-    // Growth was promised, and the daemon looks for free blocks all the same when the pages come: not lost in silence.
+    // Growth was promised, and the daemon looks for free blocks all the same when the pages come:
+    // not lost in silence.
     if FUSE2FS.is_here() {
         let run = FUSE2FS.host("map_grow", "full", Link::Archive);
         assert!(run.err.contains("sigward_map_flush(map) == 0 (errno No space left"), "{run:#?}");
@@ -169,7 +171,8 @@ fn leases() {
 fn snapshots() {
     each(|file_system| {
         file_system.host("snapshot", "kept", Link::Bare).died_of(SIGBUS);
-        // The times of fuse2fs are whole seconds: one change too many in the same second would not be seen.
+        // The times of fuse2fs are whole seconds: one change too many in the same second would not
+        // be seen.
         for scenario in ["kept", "limits", "changes", "full", "bad"] {
             says(file_system, "snapshot", scenario, Link::Archive);
         }
@@ -207,7 +210,8 @@ fn a_killed_test_leaves_no_daemon_behind() {
     let said = said();
     let [daemon, host, scratch] = said.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{said}") };
     for process in [host, daemon] {
-        // Whoever inherits it takes its time to notice: until then it is a name without memory or mounts.
+        // Whoever inherits it takes its time to notice: until then it is a name without memory or
+        // mounts.
         let stat = format!("/proc/{process}/stat");
         until("it is gone", || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
     }

@@ -1,5 +1,6 @@
-//! hyper over `NoSigpipe` makes no SIGPIPE at all, and over the plain stream it does: counted delivery by delivery
-//! while clients hang up in the middle of large responses. And the adaptor is a good stream otherwise.
+//! hyper over `NoSigpipe` makes no SIGPIPE at all, and over the plain stream it does: counted
+//! delivery by delivery while clients hang up in the middle of large responses. And the adaptor is
+//! a good stream otherwise.
 
 #![cfg(all(target_os = "linux", feature = "tokio"))]
 #![allow(clippy::incompatible_msrv, reason = "an async test needs no old compiler")]

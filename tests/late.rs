@@ -1,4 +1,5 @@
-//! Libraries that write our rows in the kernel's table: they are told of, mended, and nobody dies meanwhile.
+//! Libraries that write our rows in the kernel's table: they are told of, mended, and nobody dies
+//! meanwhile.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Told before a file is cut, on real file systems: bare dies of SIGBUS, the holder of a lease reads to the end first.
+//! Told before a file is cut, on real file systems: bare dies of SIGBUS, the holder of a lease
+//! reads to the end first.
 
 #![cfg(target_os = "linux")]
 

@@ -1,4 +1,5 @@
-//! The append log: full disks, kill -9, torn tails, damage, several writers and readers. C hosts, and the crate beside them.
+//! The append log: full disks, kill -9, torn tails, damage, several writers and readers. C hosts,
+//! and the crate beside them.
 
 mod support;
 
@@ -35,7 +36,7 @@ fn scratch(name: &str) -> Scratch {
     if memory.is_dir() { Scratch::in_folder(memory, name) } else { Scratch::new(name) }
 }
 
-// ---- disks ---------------------------------------------------------------------------------------------
+// ---- disks --------------------------------------------------------------------------------------
 
 #[test]
 fn a_full_disk_is_an_error_of_one_append() {
@@ -77,7 +78,7 @@ fn a_cut_is_told_to_writer_and_reader() {
     each(|file_system| assert_eq!(dies_bare(file_system, "cut"), "told\n", "{}", file_system.name));
 }
 
-// ---- processes -----------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------
 
 fn host(scenario: &str, folder: &Scratch, more: &str) -> Command {
     let mut command = Command::new(prepared("log", Link::Archive));
@@ -232,7 +233,7 @@ fn go_reads_and_writes_the_same_log() {
     }
 }
 
-// ---- power failures ------------------------------------------------------------------------------------
+// ---- power failures -----------------------------------------------------------------------------
 
 struct Random(u64);
 
@@ -267,7 +268,8 @@ fn before(path: &Path, durable: u64, more: u64) -> Before {
     Before { bytes: std::fs::read(path).expect("readable"), ends, durable: durable as usize }
 }
 
-/// The log that is found in a file with these bytes is a prefix, with all that was flushed, and goes on from there.
+/// The log that is found in a file with these bytes is a prefix, with all that was flushed, and
+/// goes on from there.
 #[track_caller]
 fn recovers(path: &Path, bytes: &[u8], before: &Before) -> usize {
     std::fs::write(path, bytes).expect("writable");

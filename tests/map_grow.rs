@@ -1,5 +1,5 @@
-//! Maps that grow, on real file systems filled to the last block: bare dies, warded is told before and goes on later. And readers who
-//! notice nothing.
+//! Maps that grow, on real file systems filled to the last block: bare dies, warded is told before
+//! and goes on later. And readers who notice nothing.
 
 mod support;
 

@@ -64,7 +64,8 @@ fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
     bare.died_of(libc::SIGBUS);
     // The file has all of it: a patch would throw away what the process still reads.
     scenario("map_harsh", "huge", Link::Archive).died_of(libc::SIGBUS);
-    // A kernel that answers every question with yes: the same registers again and again are believed more.
+    // A kernel that answers every question with yes: the same registers again and again are
+    // believed more.
     scenario("map_harsh", "huge_lie", Link::Bare).died_of(libc::SIGBUS);
     scenario("map_harsh", "huge_lie", Link::Archive).lived();
 }

@@ -1,5 +1,5 @@
-//! Guarded maps in C hosts: every cause, exact to the byte; every kind of access; whose a SIGBUS is; bad input; maps
-//! that somebody else made. Each loss kills the bare twin of the same lines.
+//! Guarded maps in C hosts: every cause, exact to the byte; every kind of access; whose a SIGBUS
+//! is; bad input; maps that somebody else made. Each loss kills the bare twin of the same lines.
 
 mod support;
 

@@ -32,7 +32,8 @@ fn a_fault_at_a_limit_of_the_kernel_is_caught() {
     }
     let rows = scenario("map_limits", "limits", Link::Bare).every_row("signal 7");
     assert_eq!(scenario("map_limits", "limits", Link::Archive).every_row("exit 0"), rows);
-    // Where less may be locked than is locked already, the kernel makes no mapping at all: the death that would have been.
+    // Where less may be locked than is locked already, the kernel makes no mapping at all: the
+    // death that would have been.
     for link in [Link::Bare, Link::Archive] {
         scenario("map_limits", "locked_below", link).died_of(SIGBUS);
     }

@@ -1,5 +1,6 @@
-//! Guarded maps from Rust. Each test runs itself again as a process of its own, because handlers and counters belong to the
-//! whole process; there Rust's own handler for SIGBUS stands beneath ours.
+//! Guarded maps from Rust. Each test runs itself again as a process of its own, because handlers
+//! and counters belong to the whole process; there Rust's own handler for SIGBUS stands beneath
+//! ours.
 
 #![cfg(target_os = "linux")]
 
@@ -364,7 +365,8 @@ fn a_fault_of_somebody_else_still_ends_the_process() {
 
 // ---- threads ----
 
-/// Nobody gets `Ok` from bytes that a patch replaced: files are cut between pages, shorter and shorter, while others read.
+/// Nobody gets `Ok` from bytes that a patch replaced: files are cut between pages, shorter and
+/// shorter, while others read.
 #[test]
 fn what_is_returned_as_good_is_the_files() {
     lives("what_is_returned_as_good_is_the_files", |folder| {

@@ -1,4 +1,5 @@
-//! Hosts whose libraries treat signals badly: they put rows back in part, drop siginfos, jump out of handlers, arm handlers anew.
+//! Hosts whose libraries treat signals badly: they put rows back in part, drop siginfos, jump out
+//! of handlers, arm handlers anew.
 
 mod support;
 

@@ -105,7 +105,8 @@ fn an_inherited_ignore_stays_for_us_and_for_children() {
         let ignored: Vec<_> = run.lived().out.lines().filter(|line| line.starts_with("SigIgn")).collect();
         assert_eq!(ignored.len(), 2);
         for line in ignored {
-            // Others may be ignored by whoever runs the tests (a shell's background job has SIGINT and SIGQUIT so).
+            // Others may be ignored by whoever runs the tests (a shell's background job has SIGINT
+            // and SIGQUIT so).
             let set = u64::from_str_radix(line.rsplit('\t').next().unwrap(), 16).unwrap();
             assert_eq!(set >> (SIGPIPE - 1) & 1, 1, "{link:?}: {line}");
         }

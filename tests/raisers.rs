@@ -1,7 +1,7 @@
 //! Which writes raise SIGPIPE when Rust is embedded: the table of the README, row by row.
 //!
-//! Each row runs in a process of its own with the signal at its default, as under a C or Go `main`: this test
-//! starts itself again. A row that stops dying, or begins to, turns the test red.
+//! Each row runs in a process of its own with the signal at its default, as under a C or Go `main`:
+//! this test starts itself again. A row that stops dying, or begins to, turns the test red.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe is newer than the crate needs")]
@@ -81,7 +81,8 @@ const RAISING: &[Row] = &[
 use io_uring::{opcode, types};
 use tokio::io::AsyncWriteExt;
 
-/// Our side of a connection that the peer has reset, after the one write that is told of the reset itself.
+/// Our side of a connection that the peer has reset, after the one write that is told of the reset
+/// itself.
 fn tcp() -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let mut ours = TcpStream::connect(listener.local_addr().expect("bound")).expect("loopback");
@@ -130,14 +131,16 @@ fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entr
     if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok(()) }
 }
 
-/// Runs one row in a process with SIGPIPE at its default: the signal that ended it, or its exit code.
+/// Runs one row in a process with SIGPIPE at its default: the signal that ended it, or its exit
+/// code.
 fn outcome(row: &str, warded: bool) -> Result<i32, i32> {
     let mut command = Command::new(std::env::current_exe().expect("a test has a path"));
     command.args(["--exact", "child", "--nocapture"]).env("SIGWARD_ROW", row);
     if warded {
         command.env("SIGWARD_WARDED", "yes");
     }
-    // std resets SIGPIPE in children; Rust's `main` ignores it again, so `child` resets it once more.
+    // std resets SIGPIPE in children; Rust's `main` ignores it again, so `child` resets it once
+    // more.
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("starts");
     status.signal().ok_or_else(|| status.code().expect("no signal"))
 }

@@ -1,5 +1,5 @@
-//! The README's Go and C programs are taken out of it and built; the first of each is run. (Its Rust is a doctest of the
-//! crate.)
+//! The README's Go and C programs are taken out of it and built; the first of each is run. (Its
+//! Rust is a doctest of the crate.)
 
 mod support;
 

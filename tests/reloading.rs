@@ -1,5 +1,6 @@
-//! The newest good version of a file that others replace, write over, remove and spoil. Each case is a process of its own, and nearly all
-//! of them have a tick of an hour: what they see, an event has told.
+//! The newest good version of a file that others replace, write over, remove and spoil. Each case
+//! is a process of its own, and nearly all of them have a tick of an hour: what they see, an event
+//! has told.
 
 #![cfg(target_os = "linux")]
 
@@ -23,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 // ---- files ----
 
-/// A generation is its number, again and again: a mixture of two is seen at once. No two that follow each other are of one length,
-/// but for those of the same half.
+/// A generation is its number, again and again: a mixture of two is seen at once. No two that
+/// follow each other are of one length, but for those of the same half.
 fn generation(number: u64) -> Vec<u8> {
     let words = 100_000 + (number / 2 % 3) as usize * 20_000;
     number.to_le_bytes().repeat(words)
@@ -203,7 +204,8 @@ fn without_us_the_process_dies() {
             loop {
                 for at in (0..length).step_by(4096) {
                     let byte = std::ptr::with_exposed_provenance::<u8>(data + at);
-                    // SAFETY: within the mapping. That the file may end before it is what this shows.
+                    // SAFETY: within the mapping. That the file may end before it is what this
+                    // shows.
                     unsafe { byte.read_volatile() };
                 }
             }
@@ -220,7 +222,8 @@ fn without_us_the_process_dies() {
 #[test]
 fn a_config_map_is_followed() {
     lives("a_config_map_is_followed", |folder| {
-        // As kubelet does it: one link for each key, one link for all keys, a folder for each generation.
+        // As kubelet does it: one link for each key, one link for all keys, a folder for each
+        // generation.
         let write = |name: &str, text: &str| {
             fs::create_dir(folder.join(name)).unwrap();
             fs::write(folder.join(name).join("key"), text).unwrap();

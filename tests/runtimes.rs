@@ -1,6 +1,6 @@
-//! Real runtimes as hosts: each scenario runs *bare*, where it dies or is as the runtime's makers meant it, and
-//! *warded*. A runtime that is not installed is skipped by name (`tests/runtimes/setup` installs it), or fails
-//! its tests with `SIGWARD_REQUIRE_ALL=1`.
+//! Real runtimes as hosts: each scenario runs *bare*, where it dies or is as the runtime's makers
+//! meant it, and *warded*. A runtime that is not installed is skipped by name
+//! (`tests/runtimes/setup` installs it), or fails its tests with `SIGWARD_REQUIRE_ALL=1`.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! The bytes of one moment, on real file systems: whatever is done to the file, they stay, and a plain map of it dies.
+//! The bytes of one moment, on real file systems: whatever is done to the file, they stay, and a
+//! plain map of it dies.
 
 mod support;
 

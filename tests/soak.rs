@@ -1,5 +1,6 @@
-//! The chaos soak of guarded maps (`tests/hosts/soak.h` tells what it does and how it judges): our library, a plain guard
-//! without defects, which shows that the soak itself is sound, and seven guards with one defect each, which it must find.
+//! The chaos soak of guarded maps (`tests/hosts/soak.h` tells what it does and how it judges): our
+//! library, a plain guard without defects, which shows that the soak itself is sound, and seven
+//! guards with one defect each, which it must find.
 //!
 //! `SIGWARD_SOAK_SECONDS` (5) is how long ours is soaked, `SIGWARD_SOAK_SEED` one seed for all.
 
@@ -119,7 +120,8 @@ fn poison_after_the_page_is_found() {
     assert!(found(&run, &["unflagged", "lost"]), "{run:?}");
 }
 
-/// Zeros come down on other people's memory: a neighbour's, another map's, or what the process needs to live.
+/// Zeros come down on other people's memory: a neighbour's, another map's, or what the process
+/// needs to live.
 #[test]
 fn closing_without_grace_is_found() {
     let run = naive(2, PATIENCE);

@@ -1,5 +1,5 @@
-//! The writers raise nothing, and are the plain calls in all else: on each rung, in processes of their own with
-//! SIGPIPE at its default.
+//! The writers raise nothing, and are the plain calls in all else: on each rung, in processes of
+//! their own with SIGPIPE at its default.
 
 #![cfg(all(target_os = "linux", feature = "capi"))]
 #![allow(clippy::incompatible_msrv, reason = "std::io::pipe is newer than the crate needs")]
@@ -241,7 +241,8 @@ fn broken() {
     }
 }
 
-/// The same call, plain and ours, on descriptors made alike: result, errno and bytes must be the same.
+/// The same call, plain and ours, on descriptors made alike: result, errno and bytes must be the
+/// same.
 fn same(
     what: &str,
     make: impl Fn() -> (RawFd, Option<RawFd>),
@@ -321,7 +322,8 @@ fn equal() {
                 |fd| unsafe { sigward_write(fd, data, length) },
                 |fd| unsafe { libc::write(fd, data, length) },
             );
-            // A length that large is read far beyond the buffer by send: only what is refused at once.
+            // A length that large is read far beyond the buffer by send: only what is refused at
+            // once.
             if length <= 8 {
                 let what = format!("send of {length} at {data:?} to {name}");
                 same(
@@ -545,7 +547,8 @@ fn guards() {
     assert_eq!(in_process_of_one_thread(|| killed_from_outside(fd)), libc::SIGPIPE);
 }
 
-/// Runs `body` in a forked child, which has no other thread that a signal could go to. Its wait status.
+/// Runs `body` in a forked child, which has no other thread that a signal could go to. Its wait
+/// status.
 fn in_process_of_one_thread(body: impl Fn() -> bool) -> c_int {
     let child = unsafe { libc::fork() };
     if child == 0 {

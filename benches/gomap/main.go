@@ -1,8 +1,9 @@
-// Command gomap measures what a Go program pays to read a guarded map, and prints rows for benches/run: ReadAt against
-// copy from a plain map, and against debug.SetPanicOnFault with a recover for every access.
+// Command gomap measures what a Go program pays to read a guarded map, and prints rows for
+// benches/run: ReadAt against copy from a plain map, and against debug.SetPanicOnFault with a
+// recover for every access.
 //
-// The sides take turns, one short batch each, on one thread; the figures are medians. A copy that brought the wrong bytes
-// fails the run.
+// The sides take turns, one short batch each, on one thread; the figures are medians. A copy that
+// brought the wrong bytes fails the run.
 package main
 
 import (
@@ -54,7 +55,8 @@ func main() {
 	measure("Go ReadAt / SetPanicOnFault, 4 KiB", 4096, 4_000, readAt, byHand, "-")
 }
 
-// recovered copies as a careful Go programmer does without us: a fault becomes a panic, and that an error.
+// recovered copies as a careful Go programmer does without us: a fault becomes a panic, and that an
+// error.
 func recovered(buffer, plain []byte, at int) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -1,5 +1,5 @@
-// Command hello is a small Go program that uses cgo and, as every service does, fmt, os/signal and time. With the tag
-// sigward it imports the package besides: benches/run compares the sizes.
+// Command hello is a small Go program that uses cgo and, as every service does, fmt, os/signal and
+// time. With the tag sigward it imports the package besides: benches/run compares the sizes.
 package main
 
 // static int answer(void) { return 42; }

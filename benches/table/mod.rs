@@ -1,4 +1,5 @@
-//! A row of the table that `benches/run` prints: name, unit, ours, peer, ratio, its 95 % interval, target.
+//! A row of the table that `benches/run` prints: name, unit, ours, peer, ratio, its 95 % interval,
+//! target.
 
 #![allow(clippy::cast_precision_loss, reason = "nanoseconds and counts far below 2^52")]
 
@@ -7,7 +8,8 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Prints a row from pairs of nanoseconds, ours and the peer's, that were measured one after the other.
+/// Prints a row from pairs of nanoseconds, ours and the peer's, that were measured one after the
+/// other.
 pub fn row(name: &str, pairs: &[(f64, f64)], target: &str) {
     let mut ours: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
     let mut peer: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();

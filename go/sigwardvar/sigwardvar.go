@@ -1,4 +1,5 @@
-// Package sigwardvar publishes sigward's counters as the expvar variable "sigward", and so at /debug/vars.
+// Package sigwardvar publishes sigward's counters as the expvar variable "sigward", and so at
+// /debug/vars.
 //
 //	import _ "github.com/sigward/sigward/go/sigwardvar"
 //

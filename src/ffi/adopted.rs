@@ -9,27 +9,31 @@ use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 
-/// Mappings of a file that somebody else made, guarded. Made by sigward_adopt_file or sigward_adopt_range, let go by
-/// sigward_adopted_close.
+/// Mappings of a file that somebody else made, guarded. Made by sigward_adopt_file or
+/// sigward_adopt_range, let go by sigward_adopted_close.
 pub struct sigward_adopted(Adopted);
 
-/// Guards every mapping of the file at path in this process, made before or after, executable ones left out: for libraries
-/// that map by themselves (SQLite, LMDB). At a fault the kernel is asked which file lies there, so mappings that are moved,
-/// split, protected anew or opened again are guarded as well.
+/// Guards every mapping of the file at path in this process, made before or after, executable ones
+/// left out: for libraries that map by themselves (SQLite, LMDB). At a fault the kernel is asked
+/// which file lies there, so mappings that are moved, split, protected anew or opened again are
+/// guarded as well.
 ///
-/// Guarded is the file that path names now, also after it was renamed or unlinked; and a file that has the path at the moment
-/// of the fault, as after a rotation by rename. At most one descriptor is kept (O_PATH: it can neither read nor write, and is
-/// no obstacle to leases, exec or watchers), none when half of the process's descriptors are in use.
+/// Guarded is the file that path names now, also after it was renamed or unlinked; and a file that
+/// has the path at the moment of the fault, as after a rotation by rename. At most one descriptor
+/// is kept (O_PATH: it can neither read nor write, and is no obstacle to leases, exec or watchers),
+/// none when half of the process's descriptors are in use.
 ///
-/// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the library is not asked: look at
-/// sigward_adopted_status where its answers matter, and take them as void if something is lost. A lost page of a SHARED
-/// WRITABLE mapping ends the process as without the library, with the cause told in one line (sigward_last_words): a crash-safe
-/// store survives that, but not writes that go nowhere. sigward_adopted_sink is the other way.
+/// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the
+/// library is not asked: look at sigward_adopted_status where its answers matter, and take them as
+/// void if something is lost. A lost page of a SHARED WRITABLE mapping ends the process as without
+/// the library, with the cause told in one line (sigward_last_words): a crash-safe store survives
+/// that, but not writes that go nowhere. sigward_adopted_sink is the other way.
 ///
 /// Thread-safe; in a forked child the mappings are guarded as well; not for signal handlers.
 ///
-/// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a pipe, socket or device.
-/// Else what open(2) says, or as sigward_init. On failure nothing is left behind.
+/// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a
+/// pipe, socket or device. Else what open(2) says, or as sigward_init. On failure nothing is left
+/// behind.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut sigward_adopted) -> c_int {
     let _whole = Uncancelled::enter();
@@ -43,15 +47,18 @@ pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut 
     unsafe { open_handle(out, adopted, sigward_adopted) }
 }
 
-/// Guards one mapping that somebody else made, as sigward_adopt_file does: these bytes of its file, at these addresses or where
-/// the owner moves them. addr is aligned to a page and mapped from offset on; len may end anywhere. fd is the file's, or -1: then
-/// causes are SIGWARD_CAUSE_UNKNOWN and sigward_adopted_heal is impossible. It may be closed afterwards.
+/// Guards one mapping that somebody else made, as sigward_adopt_file does: these bytes of its file,
+/// at these addresses or where the owner moves them. addr is aligned to a page and mapped from
+/// offset on; len may end anywhere. fd is the file's, or -1: then causes are SIGWARD_CAUSE_UNKNOWN
+/// and sigward_adopted_heal is impossible. It may be closed afterwards.
 ///
-/// The mapping stays its owner's: nothing here ever unmaps it. Thread-safe; not for signal handlers.
+/// The mapping stays its owner's: nothing here ever unmaps it. Thread-safe; not for signal
+/// handlers.
 ///
-/// Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or from another one than fd.
-/// -EACCES: the mapping is executable. -EEXIST: part of it is guarded already. -EOPNOTSUPP: a shared writable mapping of huge
-/// pages. -EBADF: fd is not open. -EOVERFLOW, or as sigward_init.
+/// Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or
+/// from another one than fd. -EACCES: the mapping is executable. -EEXIST: part of it is guarded
+/// already. -EOPNOTSUPP: a shared writable mapping of huge pages. -EBADF: fd is not
+/// open. -EOVERFLOW, or as sigward_init.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopt_range(
     addr: *const c_void,
@@ -73,7 +80,8 @@ pub unsafe extern "C" fn sigward_adopt_range(
     unsafe { open_handle(out, adopted, sigward_adopted) }
 }
 
-/// How many mappings are guarded now. Reads /proc/self/maps. Thread-safe. Returns that; -EINVAL if adopted is NULL.
+/// How many mappings are guarded now. Reads /proc/self/maps. Thread-safe. Returns that; -EINVAL if
+/// adopted is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_count(adopted: *const sigward_adopted) -> c_int {
     let _whole = Uncancelled::enter();
@@ -84,8 +92,9 @@ pub unsafe extern "C" fn sigward_adopted_count(adopted: *const sigward_adopted) 
     }
 }
 
-/// Whether bytes of any of the mappings are lost, as far as anybody has met them; out may be NULL. out->offset is in bytes from
-/// the start of the FILE here. A loss stays, also when its mapping is gone, until sigward_adopted_take or _heal.
+/// Whether bytes of any of the mappings are lost, as far as anybody has met them; out may be NULL.
+/// out->offset is in bytes from the start of the FILE here. A loss stays, also when its mapping is
+/// gone, until sigward_adopted_take or _heal.
 ///
 /// Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 #[unsafe(no_mangle)]
@@ -107,9 +116,10 @@ pub unsafe extern "C" fn sigward_adopted_status_sized(
     unsafe { ask(adopted, out, size, Adopted::status) }
 }
 
-/// The lowest lost offset in bytes from the start of the FILE, UINT64_MAX while nothing is lost: what sigward_adopted_status looks
-/// at, for callers who look often. It is stored before any page changes. Read it after the bytes, with an atomic fence
-/// (memory_order_seq_cst) in between. It is there until sigward_adopted_close.
+/// The lowest lost offset in bytes from the start of the FILE, UINT64_MAX while nothing is lost:
+/// what sigward_adopted_status looks at, for callers who look often. It is stored before any page
+/// changes. Read it after the bytes, with an atomic fence (memory_order_seq_cst) in between. It is
+/// there until sigward_adopted_close.
 ///
 /// Signal-safe, thread-safe. NULL if adopted is NULL.
 #[unsafe(no_mangle)]
@@ -118,8 +128,8 @@ pub unsafe extern "C" fn sigward_adopted_poison_word(adopted: *const sigward_ado
     unsafe { opened(adopted) }.map_or(std::ptr::null(), |adopted| adopted.0.poison_word())
 }
 
-/// As sigward_adopted_status, and forgets the loss: later ones are told anew. Zeros that took the place of lost pages stay.
-/// Thread-safe; not for signal handlers.
+/// As sigward_adopted_status, and forgets the loss: later ones are told anew. Zeros that took the
+/// place of lost pages stay. Thread-safe; not for signal handlers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_take(adopted: *mut sigward_adopted, out: *mut Fault) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
@@ -128,7 +138,8 @@ pub unsafe extern "C" fn sigward_adopted_take(adopted: *mut sigward_adopted, out
 
 /// As sigward_adopted_take, for a struct of size bytes.
 ///
-/// Returns as sigward_adopted_take; -EINVAL also for a size that no version has: then nothing is forgotten.
+/// Returns as sigward_adopted_take; -EINVAL also for a size that no version has: then nothing is
+/// forgotten.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_take_sized(
     adopted: *mut sigward_adopted,
@@ -159,13 +170,15 @@ unsafe fn ask(
     unsafe { answer(look(&adopted.0), out, size) }
 }
 
-/// Looks at the file: nothing is lost, it is as long as it was when it was adopted (or a loss was last taken or healed), was not
-/// changed since, and its path still names it. What the library itself writes is a change as well: of a data base only the loss
-/// tells. A file that is shorter is a loss from then on.
+/// Looks at the file: nothing is lost, it is as long as it was when it was adopted (or a loss was
+/// last taken or healed), was not changed since, and its path still names it. What the library
+/// itself writes is a change as well: of a data base only the loss tells. A file that is shorter is
+/// a loss from then on.
 ///
-/// Thread-safe; two or three system calls; not for signal handlers. Returns 0. -EFAULT: bytes are lost. -ESTALE: it was
-/// changed, or its path names another file, or none. -EBADF: the host has closed the descriptor that was kept. -EINVAL: NULL, or
-/// a range without descriptor. Else what fstat(2) says.
+/// Thread-safe; two or three system calls; not for signal handlers. Returns 0. -EFAULT: bytes are
+/// lost. -ESTALE: it was changed, or its path names another file, or none. -EBADF: the host has
+/// closed the descriptor that was kept. -EINVAL: NULL, or a range without descriptor. Else what
+/// fstat(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_verify(adopted: *const sigward_adopted) -> c_int {
     let _whole = Uncancelled::enter();
@@ -174,9 +187,10 @@ pub unsafe extern "C" fn sigward_adopted_verify(adopted: *const sigward_adopted)
     map_code(adopted.and_then(|adopted| adopted.0.verify()))
 }
 
-/// Lets up to bytes of lost pages in SHARED WRITABLE mappings be private memory, instead of ending the process: what is written
-/// there goes nowhere, and other processes do not see it. 0, as it is at first: none. When so many bytes are used up, the next
-/// lost page ends the process. It suits a file that can be thrown away (a cache), and no data base.
+/// Lets up to bytes of lost pages in SHARED WRITABLE mappings be private memory, instead of ending
+/// the process: what is written there goes nowhere, and other processes do not see it. 0, as it is
+/// at first: none. When so many bytes are used up, the next lost page ends the process. It suits a
+/// file that can be thrown away (a cache), and no data base.
 ///
 /// Thread-safe. Returns 0; -EINVAL if adopted is NULL.
 #[unsafe(no_mangle)]
@@ -189,12 +203,14 @@ pub unsafe extern "C" fn sigward_adopted_sink(adopted: *mut sigward_adopted, byt
     code(Ok(()))
 }
 
-/// Maps the file's own pages over the zeros that took their place, wherever they are now, and forgets the loss: what the file
-/// has now is seen, and what was written to the zeros is gone. Nobody may be reading meanwhile.
+/// Maps the file's own pages over the zeros that took their place, wherever they are now, and
+/// forgets the loss: what the file has now is seen, and what was written to the zeros is gone.
+/// Nobody may be reading meanwhile.
 ///
-/// Returns 0. -EINVAL if adopted is NULL, or nothing was kept to map the file by. -EBADF: the host has closed the descriptor that
-/// was kept; nothing is changed then. -ESTALE: zeros took the place of a later file that had the path: the owner must map that anew.
-/// Else what open(2) and mmap(2) say.
+/// Returns 0. -EINVAL if adopted is NULL, or nothing was kept to map the file by. -EBADF: the host
+/// has closed the descriptor that was kept; nothing is changed then. -ESTALE: zeros took the place
+/// of a later file that had the path: the owner must map that anew. Else what open(2) and mmap(2)
+/// say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopted_heal(adopted: *mut sigward_adopted) -> c_int {
     let _whole = Uncancelled::enter();

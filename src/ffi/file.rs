@@ -11,39 +11,46 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Gives every byte from offset to offset + len of the open file its block, so that writes there, also through a map, cannot
-/// fail for lack of space; the file reaches at least so far then. What is there stays as it is, holes read as zeros. Holes beside
-/// the range get blocks, too, as far as a store into it can need them (2 MiB on most machines). The promise ends when the file is
-/// cut, a hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open for writing; its
-/// position is not used. RLIMIT_FSIZE raises no SIGXFSZ.
+/// Gives every byte from offset to offset + len of the open file its block, so that writes there,
+/// also through a map, cannot fail for lack of space; the file reaches at least so far then. What
+/// is there stays as it is, holes read as zeros. Holes beside the range get blocks, too, as far as
+/// a store into it can need them (2 MiB on most machines). The promise ends when the file is cut, a
+/// hole is punched into the range, or its blocks are shared (reflink, snapshot). fd must be open
+/// for writing; its position is not used. RLIMIT_FSIZE raises no SIGXFSZ.
 ///
-/// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile, through
-/// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut
-/// to give them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this
-/// happens only if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the file's own length frees
-/// those beyond its end, if nobody else writes. The times may have moved.
+/// On failure the file is as long as it was and has the bytes that it had, with all that others
+/// have written meanwhile, through maps, through descriptors, in other processes, also beyond the
+/// old end. Blocks may have come: nothing is ever punched or cut to give them back. Where the file
+/// system keeps what a refused call had found (ext4), room is asked for first, so that this happens
+/// only if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the
+/// file's own length frees those beyond its end, if nobody else writes. The times may have moved.
 ///
-/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
+/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not
+/// for signal handlers.
 ///
 /// Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
-/// second one, also of other bytes of it, may find no room; 2 if the file system is a program (FUSE) that has said yes, and may
-/// keep nothing of that: stores through a map ask for no room there, sigward_map_flush or msync(2) tells. -ENOSPC,
-/// -EDQUOT: no room, no quota. -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
-/// RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too large.
-/// -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable. -ESPIPE, -ENODEV: no regular file.
+/// second one, also of other bytes of it, may find no room; 2 if the file system is a program
+/// (FUSE) that has said yes, and may keep nothing of that: stores through a map ask for no room
+/// there, sigward_map_flush or msync(2) tells. -ENOSPC, -EDQUOT: no room, no quota. -EOPNOTSUPP:
+/// this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond RLIMIT_FSIZE or the
+/// file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too
+/// large. -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable.
+/// -ESPIPE, -ENODEV: no regular file.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
     let _whole = Uncancelled::enter();
     promised(fd, |file| file::reserve(file, offset, len))
 }
 
-/// As sigward_reserve; where the file system cannot promise (ext2, some network file systems), appends zeros, has holes of the
-/// range filled by page faults that change no byte, and waits until all is on the disk. Others may write into the file
-/// meanwhile, and append to it. Room is asked for first; if others take it meanwhile, or a quota ends, what was appended stays, as
-/// zeros: the file is longer then although the call has failed. The same after a crash in between.
+/// As sigward_reserve; where the file system cannot promise (ext2, some network file systems),
+/// appends zeros, has holes of the range filled by page faults that change no byte, and waits until
+/// all is on the disk. Others may write into the file meanwhile, and append to it. Room is asked
+/// for first; if others take it meanwhile, or a quota ends, what was appended stays, as zeros: the
+/// file is longer then although the call has failed. The same after a crash in between.
 ///
-/// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), holes cannot be told, or there are some and Linux
-/// is older than 5.14. -EACCES: holes of a file that may not be read.
+/// Returns as sigward_reserve; -EOPNOTSUPP where not even zeros take space (ZFS), holes cannot be
+/// told, or there are some and Linux is older than 5.14. -EACCES: holes of a file that may not be
+/// read.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve_slowly(fd: c_int, offset: u64, len: u64) -> c_int {
     let _whole = Uncancelled::enter();
@@ -64,26 +71,30 @@ fn promised(fd: c_int, work: impl FnOnce(BorrowedFd<'_>) -> Result<Promise, Erro
     }
 }
 
-/// An error of this library's own, returned negative: the file is replaced, but whether that survives a power failure is not known,
-/// because its folder could not be written to the disk (fsync(2)). No errno has this number.
+/// An error of this library's own, returned negative: the file is replaced, but whether that
+/// survives a power failure is not known, because its folder could not be written to the disk
+/// (fsync(2)). No errno has this number.
 pub const SIGWARD_EUNSYNCED: c_int = 4097;
 const _: () = assert!(SIGWARD_EUNSYNCED == file::UNSYNCED);
 
-/// Copies the contents of source over destination at once: as `cp source destination`, but at every moment, also after a crash,
-/// destination is the old file or the new one, whole, and whoever has the old one open or mapped keeps it. source stays. A missing
-/// destination is made.
+/// Copies the contents of source over destination at once: as `cp source destination`, but at every
+/// moment, also after a crash, destination is the old file or the new one, whole, and whoever has
+/// the old one open or mapped keeps it. source stays. A missing destination is made.
 ///
-/// The new file has mode, owner and extended attributes (access control lists among them) of the one it replaces; where there was none,
-/// those of source, the owner as far as it may be given. A symbolic link is followed: what it names is replaced. Other hard links
-/// to the old file keep the old contents.
+/// The new file has mode, owner and extended attributes (access control lists among them) of the
+/// one it replaces; where there was none, those of source, the owner as far as it may be given. A
+/// symbolic link is followed: what it names is replaced. Other hard links to the old file keep the
+/// old contents.
 ///
 /// Thread-safe, also against other replacers; works in a forked child; not for signal handlers.
 ///
-/// Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left behind: -EISDIR, -ENODEV: one of
-/// both is a directory, a pipe, socket or device. -EPERM: the owner cannot be kept. -ESTALE: the source was changed while it was
-/// copied. -EBUSY: something is mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever.
+/// Returns 0: file and folder are on the disk. Else the old file is untouched and nothing is left
+/// behind: -EISDIR, -ENODEV: one of both is a directory, a pipe, socket or device. -EPERM: the
+/// owner cannot be kept. -ESTALE: the source was changed while it was copied. -EBUSY: something is
+/// mounted on destination. -ENOSPC, -EDQUOT, -EFBIG, -EACCES, -ENOENT, -EROFS, -ELOOP as ever.
 ///
-/// One error is another: -SIGWARD_EUNSYNCED. The new file is there, whole, but after a power failure the old one may be back.
+/// One error is another: -SIGWARD_EUNSYNCED. The new file is there, whole, but after a power
+/// failure the old one may be back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination: *const c_char) -> c_int {
     let _whole = Uncancelled::enter();
@@ -100,8 +111,8 @@ pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination
     }
 }
 
-/// A file that is being written to take the place of another. Made by sigward_replacement_open, ended by
-/// sigward_replacement_commit or sigward_replacement_abort.
+/// A file that is being written to take the place of another. Made by sigward_replacement_open,
+/// ended by sigward_replacement_commit or sigward_replacement_abort.
 pub struct sigward_replacement(Replacement);
 
 /// Options of a replacement. Set all to zero, then size.
@@ -123,13 +134,15 @@ pub struct sigward_replacement_options {
 // SAFETY: begins with its size; the rest is numbers.
 unsafe impl sized::Options for sigward_replacement_options {}
 
-/// Begins a new file for path, in the same folder; readers of path see nothing of it until it is committed, and nothing is left of
-/// it if the process dies (at worst, where a file system knows no files without a name, one hidden .sigward-* file). *out is the
-/// handle, or NULL on failure. NULL options: all zero.
+/// Begins a new file for path, in the same folder; readers of path see nothing of it until it is
+/// committed, and nothing is left of it if the process dies (at worst, where a file system knows no
+/// files without a name, one hidden .sigward-* file). *out is the handle, or NULL on failure. NULL
+/// options: all zero.
 ///
 /// Thread-safe; a handle is for one thread at a time; not for signal handlers.
 ///
-/// Returns 0; -EINVAL: a NULL pointer, options of an unknown size or value; else as sigward_replace_file.
+/// Returns 0; -EINVAL: a NULL pointer, options of an unknown size or value; else as
+/// sigward_replace_file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replacement_open(
     path: *const c_char,
@@ -153,7 +166,8 @@ pub unsafe extern "C" fn sigward_replacement_open(
 
 /// Writes len bytes from buf to the end of what was written; as write(2), without SIGXFSZ.
 ///
-/// Returns the bytes written, fewer only if an error follows; -EINVAL: a NULL pointer; -ENOSPC, -EDQUOT, -EFBIG, -EIO.
+/// Returns the bytes written, fewer only if an error follows; -EINVAL: a NULL pointer; -ENOSPC,
+/// -EDQUOT, -EFBIG, -EIO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replacement_write(
     replacement: *mut sigward_replacement,
@@ -184,8 +198,8 @@ pub unsafe extern "C" fn sigward_replacement_write(
     (len - rest.len()) as isize
 }
 
-/// The new file's descriptor, for whoever wants to seek, reserve or map: open for reading and writing, and the handle's own: do not
-/// close it. -EINVAL if replacement is NULL.
+/// The new file's descriptor, for whoever wants to seek, reserve or map: open for reading and
+/// writing, and the handle's own: do not close it. -EINVAL if replacement is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_replacement_fd(replacement: *const sigward_replacement) -> c_int {
     // SAFETY: null, or an open handle.

@@ -1,5 +1,5 @@
-//! Handles that C holds: boxes. In a debug build a closed one is remembered and its use ends the process with a line, instead
-//! of in the memory of whatever came after it.
+//! Handles that C holds: boxes. In a debug build a closed one is remembered and its use ends the
+//! process with a line, instead of in the memory of whatever came after it.
 
 use super::map_code;
 use crate::mapping::Error;

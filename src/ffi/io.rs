@@ -10,18 +10,21 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use libc::{loff_t, mmsghdr, off_t};
 use std::ffi::{c_int, c_uint, c_void};
 
-/// write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain call.
+/// write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain
+/// call.
 ///
-/// This and the writers below need no sigward_init and change no disposition. They use RWF_NOSIGNAL (Linux
-/// 6.18), MSG_NOSIGNAL or, where there is neither, a guard of this thread's signal mask. A way that is refused,
-/// also by a seccomp filter that was installed later, gives place to the next; the last is the plain call.
-/// Signal-safe, thread-safe; they work in a forked child.
+/// This and the writers below need no sigward_init and change no disposition. They use RWF_NOSIGNAL
+/// (Linux 6.18), MSG_NOSIGNAL or, where there is neither, a guard of this thread's signal mask. A
+/// way that is refused, also by a seccomp filter that was installed later, gives place to the next;
+/// the last is the plain call. Signal-safe, thread-safe; they work in a forked child.
 ///
-/// pthread_cancel(3): as the plain calls, they are cancellation points, and a thread of asynchronous type may
-/// end inside them. Where the mask was guarded, cleanup handlers then run with SIGPIPE blocked. With musl,
-/// which has no pwritev2(3), sigward_write and sigward_writev are none where they use RWF_NOSIGNAL.
+/// pthread_cancel(3): as the plain calls, they are cancellation points, and a thread of
+/// asynchronous type may end inside them. Where the mask was guarded, cleanup handlers then run
+/// with SIGPIPE blocked. With musl, which has no pwritev2(3), sigward_write and sigward_writev are
+/// none where they use RWF_NOSIGNAL.
 ///
-/// Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or socket.
+/// Returns the bytes written, or the negative errno of the plain call: -EPIPE for a broken pipe or
+/// socket.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_write(fd: c_int, buf: *const c_void, len: size_t) -> ssize_t {
     // SAFETY: the caller vouches for `len` bytes.
@@ -56,15 +59,16 @@ pub unsafe extern "C" fn sigward_sendto(
     unsafe { raw::sendto(fd, buf, len, flags, addr, addrlen) }
 }
 
-/// sendmsg(2) that cannot raise SIGPIPE, ancillary data and passed descriptors included. Returns the bytes
-/// sent or a negative errno.
+/// sendmsg(2) that cannot raise SIGPIPE, ancillary data and passed descriptors included. Returns
+/// the bytes sent or a negative errno.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the caller vouches for the message.
     unsafe { raw::sendmsg(fd, msg, flags) }
 }
 
-/// sendmmsg(2) that cannot raise SIGPIPE. Returns the number of messages sent or a negative errno. Linux.
+/// sendmmsg(2) that cannot raise SIGPIPE. Returns the number of messages sent or a negative errno.
+/// Linux.
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sendmmsg(
@@ -77,8 +81,8 @@ pub unsafe extern "C" fn sigward_sendmmsg(
     unsafe { raw::sendmmsg(fd, messages, count, flags) as c_int }
 }
 
-/// sendfile(2) that cannot raise SIGPIPE. offset may be NULL: the file's own position. Returns the bytes
-/// sent or a negative errno. Linux.
+/// sendfile(2) that cannot raise SIGPIPE. offset may be NULL: the file's own position. Returns the
+/// bytes sent or a negative errno. Linux.
 #[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sendfile(
@@ -106,16 +110,19 @@ pub unsafe extern "C" fn sigward_splice(
     unsafe { raw::splice(in_fd, in_off, out_fd, out_off, len, flags) }
 }
 
-/// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE (macOS, the BSDs), and on Linux
-/// x86-64 our handler, in which such a SIGPIPE ends whatever stands behind it: a host's own handler, Go's.
+/// Makes every write to this descriptor quiet, by any code: SO_NOSIGPIPE or F_SETNOSIGPIPE (macOS,
+/// the BSDs), and on Linux x86-64 our handler, in which such a SIGPIPE ends whatever stands behind
+/// it: a host's own handler, Go's.
 ///
-/// On Linux it is the number that is quiet, for as long as it stands for the same pipe or socket: not a duplicate, and
-/// not what the number is given to after close(2). It holds while our handler is asked: sigward_ensure_on_top brings it
-/// back above what another library has installed. A forked child has it as well, for what it inherits. Thread-safe;
-/// signal-safe, except for the first call of each thousand numbers.
+/// On Linux it is the number that is quiet, for as long as it stands for the same pipe or socket:
+/// not a duplicate, and not what the number is given to after close(2). It holds while our handler
+/// is asked: sigward_ensure_on_top brings it back above what another library has installed. A
+/// forked child has it as well, for what it inherits. Thread-safe; signal-safe, except for the
+/// first call of each thousand numbers.
 ///
-/// Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before sigward_init, and on
-/// other processors, which do not show the descriptor of a write. -ENOMEM: no memory for the table.
+/// Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before
+/// sigward_init, and on other processors, which do not show the descriptor of a write. -ENOMEM: no
+/// memory for the table.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_set_nosigpipe(fd: c_int) -> c_int {
     let _whole = Uncancelled::enter();
@@ -134,15 +141,16 @@ pub struct sigward_thread_guard {
 const ENTERED: u64 = 0x7369_6777_6172_6401;
 const LEFT: u64 = 0x7369_6777_6172_6400;
 
-/// Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by themselves.
+/// Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by
+/// themselves.
 ///
-/// Start no thread and no child in between (fork, posix_spawn, popen, system): it would have SIGPIPE blocked for
-/// ever, so that a helper does not end when its reader has gone, and pclose waits for it. For calls that may do
-/// so take sigward_quiet_thread_enter, which changes no mask.
+/// Start no thread and no child in between (fork, posix_spawn, popen, system): it would have
+/// SIGPIPE blocked for ever, so that a helper does not end when its reader has gone, and pclose
+/// waits for it. For calls that may do so take sigward_quiet_thread_enter, which changes no mask.
 ///
-/// Guards nest. A SIGPIPE that was pending before stays pending, and so does one of the process (kill) that
-/// comes meanwhile. Enter and leave on the same thread. Not across separate calls from Go, which may
-/// change threads in between. Signal-safe; works in a forked child.
+/// Guards nest. A SIGPIPE that was pending before stays pending, and so does one of the process
+/// (kill) that comes meanwhile. Enter and leave on the same thread. Not across separate calls from
+/// Go, which may change threads in between. Signal-safe; works in a forked child.
 ///
 /// Returns 0; -EINVAL if guard is NULL; the kernel's errno if the mask cannot be changed.
 #[unsafe(no_mangle)]
@@ -165,8 +173,8 @@ pub unsafe extern "C" fn sigward_thread_guard_enter(guard: *mut sigward_thread_g
 
 /// Ends a guard: consumes the SIGPIPE that was raised inside, if any, and restores the mask.
 ///
-/// Returns 0. -EINVAL: guard is NULL, was never entered, was left already, or was copied. -EPERM: it was
-/// entered by another thread. On an error nothing has changed.
+/// Returns 0. -EINVAL: guard is NULL, was never entered, was left already, or was copied. -EPERM:
+/// it was entered by another thread. On an error nothing has changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_thread_guard_leave(guard: *mut sigward_thread_guard) -> c_int {
     let _whole = Uncancelled::enter();

@@ -10,28 +10,35 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also in this process, waits until the
-/// lease is released, at most /proc/sys/fs/lease-break-time seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
+/// A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also
+/// in this process, waits until the lease is released, at most /proc/sys/fs/lease-break-time
+/// seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
 ///
-/// Read or map sigward_lease_file, and look at sigward_lease_is_wanted now and then: as soon as it is, finish or copy. If
-/// sigward_lease_release returns 0, all that was read is as it was when the lease was taken.
+/// Read or map sigward_lease_file, and look at sigward_lease_is_wanted now and then: as soon as it
+/// is, finish or copy. If sigward_lease_release returns 0, all that was read is as it was when the
+/// lease was taken.
 ///
-/// The kernel's notices go to a thread of the library's own that all leases share, "sigward-leases"; it ends with the last lease. No
-/// signal handler, disposition or mask of anybody's is touched. Replacing a file (rename(2)) and removing it are no concern of a lease: who has it open keeps it.
+/// The kernel's notices go to a thread of the library's own that all leases share,
+/// "sigward-leases"; it ends with the last lease. No signal handler, disposition or mask of
+/// anybody's is touched. Replacing a file (rename(2)) and removing it are no concern of a lease:
+/// who has it open keeps it.
 ///
-/// A thread that opens the file for writing while it holds the lease waits for itself: use O_NONBLOCK (EWOULDBLOCK), or release first.
-/// In a forked child a handle is the parent's lease: releasing it there only closes the child's descriptors.
+/// A thread that opens the file for writing while it holds the lease waits for itself: use
+/// O_NONBLOCK (EWOULDBLOCK), or release first. In a forked child a handle is the parent's lease:
+/// releasing it there only closes the child's descriptors.
 pub struct sigward_lease(Lease);
 
-/// Opens the file at path for reading (symbolic links are followed) and takes a lease on it. *out is the handle, or NULL on failure.
-/// Waits for nobody. It needs two descriptors, both closed on exec.
+/// Opens the file at path for reading (symbolic links are followed) and takes a lease on it. *out
+/// is the handle, or NULL on failure. Waits for nobody. It needs two descriptors, both closed on
+/// exec.
 ///
 /// Thread-safe; works in a forked child; not for signal handlers.
 ///
-/// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map too, and a child of it between
-/// fork and exec), or waits to. -EACCES: no permission to read it, or it is somebody else's: leases are for the owner, and with
-/// CAP_LEASE. -EOPNOTSUPP: no leases on this file system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or device.
-/// -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
+/// Returns 0. -EAGAIN: somebody has the file open for writing (also this process, by a writable map
+/// too, and a child of it between fork and exec), or waits to. -EACCES: no permission to read it,
+/// or it is somebody else's: leases are for the owner, and with CAP_LEASE. -EOPNOTSUPP: no leases
+/// on this file system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or
+/// device. -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut sigward_lease) -> c_int {
     let _whole = Uncancelled::enter();
@@ -45,8 +52,8 @@ pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut 
     unsafe { hand_out(made, out) }
 }
 
-/// As sigward_lease_take, of a file that is open already. It is opened once more by way of /proc/self/fd: fd may be closed, and its flags,
-/// owner and position are left alone.
+/// As sigward_lease_take, of a file that is open already. It is opened once more by way of
+/// /proc/self/fd: fd may be closed, and its flags, owner and position are left alone.
 ///
 /// Returns as sigward_lease_take; -EBADF: fd is not open.
 #[unsafe(no_mangle)]
@@ -62,8 +69,9 @@ pub unsafe extern "C" fn sigward_lease_of(fd: c_int, out: *mut *mut sigward_leas
     unsafe { hand_out(made, out) }
 }
 
-/// The file, open for reading: to read, map or copy from. The handle's own: do not close it, and leave its owner and signal (F_SETOWN,
-/// F_SETSIG) alone. A map of it may outlive the lease, the promise does not.
+/// The file, open for reading: to read, map or copy from. The handle's own: do not close it, and
+/// leave its owner and signal (F_SETOWN, F_SETSIG) alone. A map of it may outlive the lease, the
+/// promise does not.
 ///
 /// Thread-safe. -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
@@ -72,8 +80,8 @@ pub unsafe extern "C" fn sigward_lease_file(lease: *const sigward_lease) -> c_in
     unsafe { opened(lease) }.map_or(-libc::EINVAL, |lease| lease.0.file().as_raw_fd())
 }
 
-/// A descriptor that is readable as soon as somebody wants the file, and from then on: for poll(2), epoll(7) and event loops. Do not read
-/// from it, and do not close it.
+/// A descriptor that is readable as soon as somebody wants the file, and from then on: for poll(2),
+/// epoll(7) and event loops. Do not read from it, and do not close it.
 ///
 /// Thread-safe. -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
@@ -91,10 +99,12 @@ pub unsafe extern "C" fn sigward_lease_is_wanted(lease: *const sigward_lease) ->
     unsafe { opened(lease) }.map_or(-libc::EINVAL, |lease| c_int::from(lease.0.is_wanted()))
 }
 
-/// Waits until somebody wants the file, at most for timeout_ms milliseconds; below 0: for ever. Once somebody does, it answers at once.
+/// Waits until somebody wants the file, at most for timeout_ms milliseconds; below 0: for ever.
+/// Once somebody does, it answers at once.
 ///
-/// Thread-safe. Returns 1 if somebody does, and nothing has changed yet; 0 if nobody came in time; -ESTALE if the kernel has broken
-/// the lease by force, so that the file may have changed; -EINVAL if lease is NULL.
+/// Thread-safe. Returns 1 if somebody does, and nothing has changed yet; 0 if nobody came in time;
+/// -ESTALE if the kernel has broken the lease by force, so that the file may have changed; -EINVAL
+/// if lease is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_wait(lease: *const sigward_lease, timeout_ms: c_int) -> c_int {
     let _whole = Uncancelled::enter();
@@ -110,8 +120,8 @@ pub unsafe extern "C" fn sigward_lease_wait(lease: *const sigward_lease, timeout
     }
 }
 
-/// Whether the lease has held until now, wanted or not: what was read before this call is as it was when the lease was taken. One system
-/// call; thread-safe.
+/// Whether the lease has held until now, wanted or not: what was read before this call is as it was
+/// when the lease was taken. One system call; thread-safe.
 ///
 /// Returns 0 if it has, -ESTALE if the kernel has broken it; -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
@@ -125,10 +135,12 @@ pub unsafe extern "C" fn sigward_lease_check(lease: *const sigward_lease) -> c_i
     }
 }
 
-/// How many milliseconds are left until the kernel breaks the lease by force; 0 when they have passed. Reckoned from the notice:
-/// whether the lease held is told by sigward_lease_check and sigward_lease_release.
+/// How many milliseconds are left until the kernel breaks the lease by force; 0 when they have
+/// passed. Reckoned from the notice: whether the lease held is told by sigward_lease_check and
+/// sigward_lease_release.
 ///
-/// Thread-safe. INT64_MAX while nobody wants the file, and where lease-break-time is 0 (never); -EINVAL if lease is NULL.
+/// Thread-safe. INT64_MAX while nobody wants the file, and where lease-break-time is 0
+/// (never); -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_time_left_ms(lease: *const sigward_lease) -> i64 {
     // SAFETY: null, or an open handle by the header's contract.
@@ -140,8 +152,9 @@ pub unsafe extern "C" fn sigward_lease_time_left_ms(lease: *const sigward_lease)
 
 /// Gives the lease up, and frees the handle: whoever waits goes on. NULL is nothing to do.
 ///
-/// Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the kernel had broken the lease before,
-/// so what was read last may be of another file, or of none. The handle is gone in both cases.
+/// Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the
+/// kernel had broken the lease before, so what was read last may be of another file, or of none.
+/// The handle is gone in both cases.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_release(lease: *mut sigward_lease) -> c_int {
     let _whole = Uncancelled::enter();

@@ -10,12 +10,14 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// An append log: records in a file that is mapped and grows, blocks first. Appending is a copy into memory; a full disk is an error
-/// of one append; a record whose append has returned survives the process, kill -9 included, and after sigward_log_flush the machine.
-/// Made by sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
+/// An append log: records in a file that is mapped and grows, blocks first. Appending is a copy
+/// into memory; a full disk is an error of one append; a record whose append has returned survives
+/// the process, kill -9 included, and after sigward_log_flush the machine. Made by
+/// sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
 pub struct sigward_log(Log);
 
-/// Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by sigward_log_reader_close.
+/// Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by
+/// sigward_log_reader_close.
 pub struct sigward_log_reader(Reader);
 
 /// Options of a log. Set all to zero, then size.
@@ -24,11 +26,14 @@ pub struct sigward_log_reader(Reader);
 pub struct sigward_log_options {
     /// sizeof(sigward_log_options).
     pub size: usize,
-    /// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is.
+    /// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four
+    /// times what there is.
     pub capacity: u64,
-    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most.
+    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64
+    /// MiB at most.
     pub step: u64,
-    /// 1: where the file system cannot promise blocks (ext2, some network file systems), write zeros.
+    /// 1: where the file system cannot promise blocks (ext2, some network file systems), write
+    /// zeros.
     pub slow_zeros: u32,
     /// 0.
     pub reserved: u32,
@@ -47,8 +52,8 @@ pub struct sigward_log_recovery {
     pub end: u64,
     /// Up to where everything was known to be on the disk.
     pub durable: u64,
-    /// Bytes behind the last whole record that were being written when the process or the machine died, and are zeros now; 0
-    /// after an orderly end.
+    /// Bytes behind the last whole record that were being written when the process or the machine
+    /// died, and are zeros now; 0 after an orderly end.
     pub torn: u64,
     /// 0.
     pub reserved: [u64; 3],
@@ -65,15 +70,19 @@ unsafe impl Filled for sigward_log_recovery {
     }
 }
 
-/// Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL options: all zero. After a crash the end is found: all
-/// whole records stay, what is torn behind them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
+/// Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL
+/// options: all zero. After a crash the end is found: all whole records stay, what is torn behind
+/// them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
 ///
-/// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close is -EPERM; if the
-/// process dies before it has closed the log, such a child keeps the lock until it ends or calls exec. Not for signal handlers.
+/// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close
+/// is -EPERM; if the process dies before it has closed the log, such a child keeps the lock until
+/// it ends or calls exec. Not for signal handlers.
 ///
-/// Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log of a later format. -EBADMSG: bytes
-/// that were on the disk once are damaged; nothing was changed, and recovery->end is where. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks for the first
-/// page (see sigward_reserve). -EINVAL: a NULL pointer, options of an unknown size or value. Else as sigward_map_open.
+/// Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log
+/// of a later format. -EBADMSG: bytes that were on the disk once are damaged; nothing was changed,
+/// and recovery->end is where. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks for the first page
+/// (see sigward_reserve). -EINVAL: a NULL pointer, options of an unknown size or value. Else as
+/// sigward_map_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_open(
     path: *const c_char,
@@ -126,13 +135,16 @@ pub unsafe extern "C" fn sigward_log_open_sized(
     unsafe { handed_out(out, made, sigward_log) }
 }
 
-/// Appends a record of len bytes; *position (may be NULL) is where it is: bytes from the start of the file. It survives the process
-/// from now on, and the machine from the next sigward_log_flush on.
+/// Appends a record of len bytes; *position (may be NULL) is where it is: bytes from the start of
+/// the file. It survives the process from now on, and the machine from the next sigward_log_flush
+/// on.
 ///
-/// Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT, -EFBIG, -EOPNOTSUPP: no blocks; the
-/// record is not there, all before is, and a later append may find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a
-/// page is lost; then, and after a flush that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
-/// -EINVAL: a NULL pointer.
+/// Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT,
+/// -EFBIG, -EOPNOTSUPP: no blocks; the record is not there, all before is, and a later append may
+/// find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has
+/// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; then, and after a flush that
+/// failed, every later call fails, too: open the log anew. -EPERM: a forked child. -EINVAL: a NULL
+/// pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_append(
     log: *const sigward_log,
@@ -153,11 +165,12 @@ pub unsafe extern "C" fn sigward_log_append(
     unsafe { answer(log.0.append(record), position) }
 }
 
-/// Waits until everything that was appended before is on the disk; *durable (may be NULL) is up to where. Appends of other threads
-/// go on meanwhile; flushes that wait for each other share one write.
+/// Waits until everything that was appended before is on the disk; *durable (may be NULL) is up to
+/// where. Appends of other threads go on meanwhile; flushes that wait for each other share one
+/// write.
 ///
-/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log anew. -EFAULT: somebody has cut the
-/// file. -EPERM: a forked child. -EINVAL if log is NULL.
+/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log
+/// anew. -EFAULT: somebody has cut the file. -EPERM: a forked child. -EINVAL if log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
     let _whole = Uncancelled::enter();
@@ -167,8 +180,8 @@ pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mu
     unsafe { answer(log.0.flush(), durable) }
 }
 
-/// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so no reader dies of that. It does not flush.
-/// NULL is nothing to do.
+/// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so
+/// no reader dies of that. It does not flush. NULL is nothing to do.
 ///
 /// Returns 0.
 #[unsafe(no_mangle)]
@@ -179,12 +192,14 @@ pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
     code(Ok(()))
 }
 
-/// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on failure.
+/// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on
+/// failure.
 ///
-/// A reader is for one thread at a time; it works in a forked child, and is the child's own; not for signal handlers.
+/// A reader is for one thread at a time; it works in a forked child, and is the child's own; not
+/// for signal handlers.
 ///
-/// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT, -EBADMSG: as sigward_log_open.
-/// -EINVAL: a NULL pointer. Else as sigward_map_open.
+/// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT,
+/// -EBADMSG: as sigward_log_open. -EINVAL: a NULL pointer. Else as sigward_map_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_open(
     path: *const c_char,
@@ -200,11 +215,13 @@ pub unsafe extern "C" fn sigward_log_reader_open(
     unsafe { handed_out(out, made, sigward_log_reader) }
 }
 
-/// Copies the next record into buf, if it has room for it, and goes on to the one after it; *position (may be NULL) is where the
-/// record is. A record that is longer than len is left: its length is returned, and the next call finds it again.
+/// Copies the next record into buf, if it has room for it, and goes on to the one after it;
+/// *position (may be NULL) is where the record is. A record that is longer than len is left: its
+/// length is returned, and the next call finds it again.
 ///
-/// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append one at any time. -EBADMSG: what
-/// is there was on the disk once and is damaged. -EFAULT, -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
+/// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append
+/// one at any time. -EBADMSG: what is there was on the disk once and is damaged. -EFAULT, -EIO:
+/// bytes of the file are lost. -EINVAL: a NULL pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_next(
     reader: *mut sigward_log_reader,
@@ -243,7 +260,8 @@ pub unsafe extern "C" fn sigward_log_reader_next(
 
 const AGAIN: Error = Error::System { call: "read", errno: libc::EAGAIN };
 
-/// Goes to a position that an append or a read returned; at any other one there is no record, or damage.
+/// Goes to a position that an append or a read returned; at any other one there is no record, or
+/// damage.
 ///
 /// Returns 0; -EINVAL: reader is NULL, or no record can begin there.
 #[unsafe(no_mangle)]

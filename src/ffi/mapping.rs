@@ -8,7 +8,8 @@ use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::BorrowedFd;
 
-/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_snapshot; taken away by sigward_map_close.
+/// A guarded map. Made by sigward_map_open, sigward_map_fd, sigward_snapshot; taken away by
+/// sigward_map_close.
 pub struct sigward_map(pub(super) Map);
 
 /// Options of a map. Set all to zero, then size.
@@ -27,14 +28,17 @@ pub struct sigward_map_options {
     pub copy_on_write: u32,
     /// 1: every page is read in at once, so that a page that cannot be had is an error of opening.
     pub populate: u32,
-    /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN, and lost
-    /// pages are replaced one by one, a signal each.
+    /// 1: no file descriptor is kept, for very many maps; causes are then SIGWARD_CAUSE_UNKNOWN,
+    /// and lost pages are replaced one by one, a signal each.
     pub no_descriptor: u32,
-    /// Address space kept for growth, in bytes from the file's start: sigward_map_grow and sigward_map_follow find room in place up
-    /// to here. It costs no memory. A file that is longer already is mapped whole, and an empty one can be mapped. For whole files
-    /// only: not with offset, len, copy_on_write or no_descriptor. 0: none. A struct that ends before this field has a size of 40.
+    /// Address space kept for growth, in bytes from the file's start: sigward_map_grow and
+    /// sigward_map_follow find room in place up to here. It costs no memory. A file that is longer
+    /// already is mapped whole, and an empty one can be mapped. For whole files only: not with
+    /// offset, len, copy_on_write or no_descriptor. 0: none. A struct that ends before this field
+    /// has a size of 40.
     pub capacity: u64,
-    /// 1: where the file system cannot promise blocks, growing writes zeros, as sigward_reserve_slowly does.
+    /// 1: where the file system cannot promise blocks, growing writes zeros, as
+    /// sigward_reserve_slowly does.
     pub reserve_slowly: u32,
     /// 0.
     pub reserved: u32,
@@ -63,17 +67,20 @@ pub enum sigward_cause {
     UNKNOWN = 5,
 }
 
-/// Maps the file at path; NULL options mean the whole file, read-only. *out is the map, or NULL on failure.
+/// Maps the file at path; NULL options mean the whole file, read-only. *out is the map, or NULL on
+/// failure.
 ///
-/// When the file is truncated, overwritten in place or cannot be read any more, a read of the lost bytes is an error
-/// (sigward_map_read_at) or gives zeros that the poison word tells of (sigward_map_data), on every thread. A truncation within
-/// a page gives zeros up to the page's end and no signal: sigward_map_verify tells.
+/// When the file is truncated, overwritten in place or cannot be read any more, a read of the lost
+/// bytes is an error (sigward_map_read_at) or gives zeros that the poison word tells of
+/// (sigward_map_data), on every thread. A truncation within a page gives zeros up to the page's end
+/// and no signal: sigward_map_verify tells.
 ///
 /// Thread-safe; in a forked child the map is there and guarded as well; not for signal handlers.
 ///
-/// Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is empty. -EISDIR, -ENODEV: a
-/// directory; a pipe, socket or device. -ENXIO: offset or end beyond the file's. -EOVERFLOW: too large. Else what open(2) or
-/// mmap(2) say (-ENOENT, -EACCES, -EMFILE, -ENOMEM), or as sigward_init. On failure nothing is left behind.
+/// Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is
+/// empty. -EISDIR, -ENODEV: a directory; a pipe, socket or device. -ENXIO: offset or end beyond the
+/// file's. -EOVERFLOW: too large. Else what open(2) or mmap(2) say (-ENOENT, -EACCES, -EMFILE,
+/// -ENOMEM), or as sigward_init. On failure nothing is left behind.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_open(
     path: *const c_char,
@@ -92,8 +99,8 @@ pub unsafe extern "C" fn sigward_map_open(
     unsafe { open_handle(out, map, sigward_map) }
 }
 
-/// As sigward_map_open, of an open file, which must be readable and, for a writable shared map, writable. The map keeps a
-/// duplicate of the descriptor: fd may be closed.
+/// As sigward_map_open, of an open file, which must be readable and, for a writable shared map,
+/// writable. The map keeps a duplicate of the descriptor: fd may be closed.
 ///
 /// Returns as sigward_map_open; -EBADF if fd is not open.
 #[unsafe(no_mangle)]
@@ -114,7 +121,8 @@ pub unsafe extern "C" fn sigward_map_fd(
     unsafe { open_handle(out, map, sigward_map) }
 }
 
-/// Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes with sigward_map_refresh.
+/// Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes
+/// with sigward_map_refresh.
 ///
 /// Signal-safe, thread-safe. NULL if map is NULL.
 #[unsafe(no_mangle)]
@@ -130,10 +138,11 @@ pub unsafe extern "C" fn sigward_map_len(map: *const sigward_map) -> usize {
     unsafe { opened(map) }.map_or(0, |map| map.0.len())
 }
 
-/// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the start of the map. It is
-/// stored before any page changes. Read it after the bytes, with an acquire fence in between
-/// (atomic_thread_fence(memory_order_acquire); after writing memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh and
-/// stays readable for ever.
+/// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the
+/// start of the map. It is stored before any page changes. Read it after the bytes, with an acquire
+/// fence in between (atomic_thread_fence(memory_order_acquire); after writing
+/// memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh
+/// and stays readable for ever.
 ///
 /// Signal-safe, thread-safe. NULL if map is NULL.
 #[unsafe(no_mangle)]
@@ -144,8 +153,9 @@ pub unsafe extern "C" fn sigward_map_poison_word(map: *const sigward_map) -> *co
 
 /// Copies up to len bytes from offset on (bytes from the start of the map) into buf.
 ///
-/// Signal-safe, thread-safe. Returns the bytes copied: fewer at the map's end, 0 behind it, and fewer where the rest is lost.
-/// -EFAULT if the byte at offset is lost: sigward_map_status tells why. -EINVAL if a pointer is NULL.
+/// Signal-safe, thread-safe. Returns the bytes copied: fewer at the map's end, 0 behind it, and
+/// fewer where the rest is lost. -EFAULT if the byte at offset is lost: sigward_map_status tells
+/// why. -EINVAL if a pointer is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_read_at(
     map: *const sigward_map,
@@ -168,10 +178,10 @@ pub unsafe extern "C" fn sigward_map_read_at(
 
 /// Copies len bytes from buf to offset (bytes from the start of the map).
 ///
-/// Thread-safe as memcpy is: bytes that two threads write are one's or the other's. Returns the bytes that are in the file's
-/// pages: fewer at the map's end and where the rest has no room or is lost. If the byte at offset is lost, the errno of the
-/// cause: -ENOSPC on a full disk, -EIO, -EFAULT for a truncated file. -EBADF if the map is not writable, -EINVAL if a
-/// pointer is NULL.
+/// Thread-safe as memcpy is: bytes that two threads write are one's or the other's. Returns the
+/// bytes that are in the file's pages: fewer at the map's end and where the rest has no room or is
+/// lost. If the byte at offset is lost, the errno of the cause: -ENOSPC on a full disk, -EIO,
+/// -EFAULT for a truncated file. -EBADF if the map is not writable, -EINVAL if a pointer is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_write_at(
     map: *mut sigward_map,
@@ -199,15 +209,17 @@ pub unsafe extern "C" fn sigward_map_write_at(
     }
 }
 
-/// Whether bytes of the map are lost, as far as anybody has met them, or because the file is shorter than the map now: if no loss is
-/// known yet, its length is asked for (fstat(2)). out may be NULL.
+/// Whether bytes of the map are lost, as far as anybody has met them, or because the file is
+/// shorter than the map now: if no loss is known yet, its length is asked for (fstat(2)). out may
+/// be NULL.
 ///
-/// A system call that is given the map's own bytes (write(2) from sigward_map_data) meets a lost page without a signal: it
-/// returns a short count or EFAULT, and nobody here knows. Then this call tells of a file that was cut, and sigward_map_populate of
-/// the range tells of every other loss; both make the poison word tell it from then on.
+/// A system call that is given the map's own bytes (write(2) from sigward_map_data) meets a lost
+/// page without a signal: it returns a short count or EFAULT, and nobody here knows. Then this call
+/// tells of a file that was cut, and sigward_map_populate of the range tells of every other loss;
+/// both make the poison word tell it from then on.
 ///
-/// Signal-safe, thread-safe. Returns 0 while intact, with out->offset UINT64_MAX and the rest 0; 1 if not, with *out filled:
-/// the loss at the lowest offset. -EINVAL if map is NULL.
+/// Signal-safe, thread-safe. Returns 0 while intact, with out->offset UINT64_MAX and the rest 0; 1
+/// if not, with *out filled: the loss at the lowest offset. -EINVAL if map is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_status(map: *const sigward_map, out: *mut Fault) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
@@ -254,16 +266,19 @@ pub(super) unsafe fn answer(fault: Option<Fault>, out: *mut Fault, size: usize) 
     if status < 0 { status } else { c_int::from(fault.is_some()) }
 }
 
-/// Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of a writable shared map
-/// only the length), and still the one that the path names.
+/// Looks at the file: whether it is the one that was mapped, unchanged (length and change time; of
+/// a writable shared map only the length), and still the one that the path names.
 ///
-/// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a read-only map this call tells, because
-/// the change time is another one, and so does a read that met the file while it was short. Of a writable shared map nothing
-/// tells, because its own stores move the time as well: whoever shares such a file with somebody who cuts it has to agree with him on
-/// a lock or a generation number. The kept descriptor is used only if it still is ours: if the host has closed it, -EBADF.
+/// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a
+/// read-only map this call tells, because the change time is another one, and so does a read that
+/// met the file while it was short. Of a writable shared map nothing tells, because its own stores
+/// move the time as well: whoever shares such a file with somebody who cuts it has to agree with
+/// him on a lock or a generation number. The kept descriptor is used only if it still is ours: if
+/// the host has closed it, -EBADF.
 ///
-/// Thread-safe; one or two system calls. Returns 0. -EFAULT: bytes are lost, or the file is shorter than the map. -ESTALE: it was
-/// changed in place, or its path names another file, or none. -EINVAL, or what fstat(2) says.
+/// Thread-safe; one or two system calls. Returns 0. -EFAULT: bytes are lost, or the file is shorter
+/// than the map. -ESTALE: it was changed in place, or its path names another file, or none.
+/// -EINVAL, or what fstat(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
@@ -271,11 +286,11 @@ pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.verify()))
 }
 
-/// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data, length and poison word are
-/// others afterwards: no thread may be using the map meanwhile.
+/// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost. Data,
+/// length and poison word are others afterwards: no thread may be using the map meanwhile.
 ///
-/// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it was. -EBADF: the map has no path, and
-/// the host has closed the descriptor that the map keeps.
+/// Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it
+/// was. -EBADF: the map has no path, and the host has closed the descriptor that the map keeps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
@@ -283,10 +298,11 @@ pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
     map_code(unsafe { opened_mut(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.refresh()))
 }
 
-/// Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up to the map's end.
+/// Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up
+/// to the map's end.
 ///
-/// Thread-safe. Returns 0; the errno of the cause if a page cannot be had (-EFAULT, -ENOSPC, -EIO); -EINVAL if the range is not
-/// within the map; else what madvise(2) says.
+/// Thread-safe. Returns 0; the errno of the cause if a page cannot be had (-EFAULT, -ENOSPC, -EIO);
+/// -EINVAL if the range is not within the map; else what madvise(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u64, len: u64) -> c_int {
     let _whole = Uncancelled::enter();
@@ -300,24 +316,30 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
     done.map_or_else(|error| -error.errno_of_cause(), |()| 0)
 }
 
-/// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable = 1. The file gets blocks for every
-/// byte first, then the map its new length, so a full disk is an error of this call, and afterwards a store into any byte below
-/// new_len finds its block, also on a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file that
-/// somebody else has made longer stays so.
+/// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable
+/// = 1. The file gets blocks for every byte first, then the map its new length, so a full disk is an
+/// error of this call, and afterwards a store into any byte below new_len finds its block, also on
+/// a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file
+/// that somebody else has made longer stays so.
 ///
-/// Up to the capacity (sigward_map_options) nothing moves and nobody waits. Beyond, or without, the map moves to a mapping with
-/// room for twice as much: the old addresses and their poison word stay readable, writable and one with the file until
-/// sigward_map_close (or _refresh), so pointers taken before stay good; sigward_map_data, _len and _poison_word answer for the new one.
-/// Other threads may read, write and grow meanwhile in both cases, by calls or by pointers. Where a move is possible, a thread that
-/// asks for address, length and poison word one by one takes them with sigward_map_look.
+/// Up to the capacity (sigward_map_options) nothing moves and nobody waits. Beyond, or without, the
+/// map moves to a mapping with room for twice as much: the old addresses and their poison word stay
+/// readable, writable and one with the file until sigward_map_close (or _refresh), so pointers
+/// taken before stay good; sigward_map_data, _len and _poison_word answer for the new one. Other
+/// threads may read, write and grow meanwhile in both cases, by calls or by pointers. Where a move
+/// is possible, a thread that asks for address, length and poison word one by one takes them with
+/// sigward_map_look.
 ///
-/// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe; works in a forked child; not for
-/// signal handlers.
+/// Each call costs some system calls (fallocate(2) among them): grow in large steps. Thread-safe;
+/// works in a forked child; not for signal handlers.
 ///
-/// Returns 0. Else the map, the file's length and every byte in it are as they were (see sigward_reserve): -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ) or what
-/// the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in the options. -ENOMEM, -EAGAIN: no addresses
-/// for so much. -EFAULT: bytes of the map are lost, or the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the
-/// file is sealed. -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file, copy_on_write, no_descriptor). -EOVERFLOW: too large.
+/// Returns 0. Else the map, the file's length and every byte in it are as they were (see
+/// sigward_reserve): -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ)
+/// or what the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in
+/// the options. -ENOMEM, -EAGAIN: no addresses for so much. -EFAULT: bytes of the map are lost, or
+/// the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the file is sealed.
+/// -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file,
+/// copy_on_write, no_descriptor). -EOVERFLOW: too large.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
     let _whole = Uncancelled::enter();
@@ -325,11 +347,12 @@ pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.grow(new_len)))
 }
 
-/// Takes over the length that the file has now, up to the map's capacity: for readers of a file that another process makes longer.
-/// The map never becomes shorter; sigward_map_len answers. One system call.
+/// Takes over the length that the file has now, up to the map's capacity: for readers of a file
+/// that another process makes longer. The map never becomes shorter; sigward_map_len answers. One
+/// system call.
 ///
-/// Thread-safe. Returns 0; -EFAULT if the file is shorter than the map; -EINVAL if map is NULL or keeps no descriptor; else what
-/// fstat(2) says.
+/// Thread-safe. Returns 0; -EFAULT if the file is shorter than the map; -EINVAL if map is NULL or
+/// keeps no descriptor; else what fstat(2) says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_follow(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
@@ -337,7 +360,8 @@ pub unsafe extern "C" fn sigward_map_follow(map: *mut sigward_map) -> c_int {
     map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.follow().map(drop)))
 }
 
-/// How many bytes the map can have without moving: its capacity, or its length if it has none. Thread-safe. 0 if map is NULL.
+/// How many bytes the map can have without moving: its capacity, or its length if it has none.
+/// Thread-safe. 0 if map is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_capacity(map: *const sigward_map) -> u64 {
     // SAFETY: as above.
@@ -356,7 +380,8 @@ pub struct sigward_bytes {
     pub poison: *const u64,
 }
 
-/// Address, length and poison word that belong together, also while another thread makes the map move (sigward_map_grow).
+/// Address, length and poison word that belong together, also while another thread makes the map
+/// move (sigward_map_grow).
 ///
 /// Signal-safe, thread-safe. Returns 0; -EINVAL if a pointer is NULL.
 #[unsafe(no_mangle)]
@@ -374,10 +399,11 @@ pub unsafe extern "C" fn sigward_map_look(map: *const sigward_map, out: *mut sig
 
 /// Waits until what was written is on the disk (msync(2)).
 ///
-/// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the
-/// disk then. -EINVAL if map is NULL; else what msync says: some of what was written is not on the disk. The kernel says that once
-/// and does not try again, so every later flush of this map says it, too, until sigward_map_refresh. On FUSE and network
-/// file systems a full disk is first met here.
+/// Thread-safe. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO,
+/// -EFAULT): all else is on the disk then. -EINVAL if map is NULL; else what msync says: some of
+/// what was written is not on the disk. The kernel says that once and does not try again, so every
+/// later flush of this map says it, too, until sigward_map_refresh. On FUSE and network file
+/// systems a full disk is first met here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
@@ -388,12 +414,13 @@ pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
     map.0.flush().map_or_else(|error| -error.errno_of_cause(), |()| 0)
 }
 
-/// Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is nothing to do. Using a
-/// closed map is the caller's defect; a debug build of the library says so and aborts.
+/// Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is
+/// nothing to do. Using a closed map is the caller's defect; a debug build of the library says so
+/// and aborts.
 ///
-/// Waits for faults that are being dealt with, at most a second. If one still is then (its file system does not answer, or its
-/// thread was killed in a process that shares our memory), the map's addresses and descriptor are never given back: leaked
-/// in sigward_counters.
+/// Waits for faults that are being dealt with, at most a second. If one still is then (its file
+/// system does not answer, or its thread was killed in a process that shares our memory), the map's
+/// addresses and descriptor are never given back: leaked in sigward_counters.
 ///
 /// Returns 0.
 #[unsafe(no_mangle)]
@@ -404,8 +431,9 @@ pub unsafe extern "C" fn sigward_map_close(map: *mut sigward_map) -> c_int {
     code(Ok(()))
 }
 
-/// For packages of a garbage-collected language, where nobody can tell when the last reader is gone: as sigward_map_close,
-/// but the addresses stay readable for ever, as zeros that cost no memory.
+/// For packages of a garbage-collected language, where nobody can tell when the last reader is
+/// gone: as sigward_map_close, but the addresses stay readable for ever, as zeros that cost no
+/// memory.
 ///
 /// Returns 0.
 #[unsafe(no_mangle)]
@@ -418,9 +446,10 @@ pub unsafe extern "C" fn sigward_map_retire(map: *mut sigward_map) -> c_int {
     code(Ok(()))
 }
 
-/// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get every fault and signal
-/// that is not ours. sigward_init and the first map do it by themselves. Once it is taken this does nothing, also where another
-/// handler has come above it: sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
+/// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get
+/// every fault and signal that is not ours. sigward_init and the first map do it by themselves.
+/// Once it is taken this does nothing, also where another handler has come above it:
+/// sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]

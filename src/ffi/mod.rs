@@ -1,6 +1,7 @@
 //! `extern "C"`: convert, call, convert. The header `include/sigward.h` is made from this folder.
 //!
-//! A Rust staticlib of yours that a Go or C program links can hand these on: `pub use sigward::ffi::*;`.
+//! A Rust staticlib of yours that a Go or C program links can hand these on: `pub use
+//! sigward::ffi::*;`.
 
 // The C names are the contract, and C's reader has the header, not rustdoc.
 #![allow(non_camel_case_types, reason = "the types have their C names")]

@@ -26,7 +26,8 @@ unsafe impl Filled for Event {
     }
 }
 
-/// Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
+/// Fills *out with all counters. Signal-safe, thread-safe; a forked child goes on from its parent's
+/// numbers.
 ///
 /// Returns 0; -EINVAL if out is NULL.
 #[unsafe(no_mangle)]
@@ -44,13 +45,16 @@ pub unsafe extern "C" fn sigward_read_counters_sized(out: *mut Counters, size: u
     map_code(unsafe { fill_one(out, size, Counters::read()) })
 }
 
-/// Copies events after number *cursor into out, oldest first, at most capacity of them, and moves *cursor to
-/// the last one looked at. Start with a cursor of 0; each reader keeps its own. The library keeps the last
-/// 512; a gap in the numbers is an event that was overwritten before it was read.
+/// Copies events after number *cursor into out, oldest first, at most capacity of them, and moves
+/// *cursor to the last one looked at. Start with a cursor of 0; each reader keeps its own. The
+/// library keeps the last 512; a gap in the numbers is an event that was overwritten before it was
+/// read.
 ///
-/// Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the fork.
+/// Signal-safe, thread-safe, waits for nobody; a forked child sees its parent's events up to the
+/// fork.
 ///
-/// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL or the capacity more than memory can hold.
+/// Returns the number of events copied, 0 if there are none; -EINVAL if a pointer is NULL or the
+/// capacity more than memory can hold.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_read_events(
     cursor: *mut u64,
@@ -89,11 +93,13 @@ pub unsafe extern "C" fn sigward_read_events_sized(
     count as isize
 }
 
-/// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr included. Last words are one line (cause, file, offset, thread)
-/// before a process ends because an adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
+/// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr
+/// included. Last words are one line (cause, file, offset, thread) before a process ends because an
+/// adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
 ///
-/// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that would block, or that stderr
-/// cannot take at once, is left out. Thread-safe; a forked child goes on as its parent.
+/// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that
+/// would block, or that stderr cannot take at once, is left out. Thread-safe; a forked child goes
+/// on as its parent.
 ///
 /// Returns 0; -EBADF if fd is not open: then nothing has changed.
 #[unsafe(no_mangle)]
@@ -102,11 +108,11 @@ pub extern "C" fn sigward_last_words(fd: c_int) -> c_int {
     code(crate::observe::last_words(fd))
 }
 
-/// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf of cap
-/// bytes: system call, calling library, thread, descriptor, peer, result.
+/// Writes an event as one line of text, without a newline, NUL-terminated and cut to fit, into buf
+/// of cap bytes: system call, calling library, thread, descriptor, peer, result.
 ///
-/// Thread-safe; not for signal handlers. Returns the length of the text without the NUL; -EINVAL if a pointer is NULL
-/// or cap is 0.
+/// Thread-safe; not for signal handlers. Returns the length of the text without the NUL; -EINVAL if
+/// a pointer is NULL or cap is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_event_format(
     event: *const Event,
@@ -143,7 +149,8 @@ unsafe fn print(
     length as isize
 }
 
-/// The name of the event's system call ("writev"), "" if it could not be told. Never NULL, never freed.
+/// The name of the event's system call ("writev"), "" if it could not be told. Never NULL, never
+/// freed.
 ///
 /// Signal-safe, thread-safe.
 #[unsafe(no_mangle)]
@@ -153,10 +160,12 @@ pub unsafe extern "C" fn sigward_event_operation(event: *const Event) -> *const 
     name.unwrap_or_default().as_ptr()
 }
 
-/// Writes the file name of the library (or executable) that made the event's system call, NUL-terminated and cut
-/// to fit, into buf of cap bytes: the C library's own wrappers left out, empty if that cannot be told for certain.
+/// Writes the file name of the library (or executable) that made the event's system call,
+/// NUL-terminated and cut to fit, into buf of cap bytes: the C library's own wrappers left out,
+/// empty if that cannot be told for certain.
 ///
-/// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is NULL or cap is 0.
+/// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is
+/// NULL or cap is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_event_library(
     event: *const Event,

@@ -7,29 +7,34 @@ use crate::sigpipe::{self, Outcome, Previous, Seat};
 use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
-/// Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The default.
+/// Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The
+/// default.
 pub const SIGWARD_SIGPIPE_FILTER: u32 = 0;
 /// SIG_IGN where SIG_DFL stands, else as SIGWARD_SIGPIPE_FILTER. Children inherit SIG_IGN.
 pub const SIGWARD_SIGPIPE_IGNORE: u32 = 1;
 /// SIGPIPE is not touched by sigward_init.
 pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
-/// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as SIGWARD_LOG=stderr in the environment does.
+/// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
+/// SIGWARD_LOG=stderr in the environment does.
 pub const SIGWARD_LOG_STDERR: u32 = 1;
 
-/// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is replaced by the filter in one
-/// step, so that children start with SIG_DFL. What is no echo is ignored as before. With SIGWARD_SIGPIPE_FILTER only.
+/// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a
+/// library, is replaced by the filter in one step, so that children start with SIG_DFL. What is no
+/// echo is ignored as before. With SIGWARD_SIGPIPE_FILTER only.
 pub const SIGWARD_REPLACE_IGNORE: u32 = 2;
 
-/// Flag: SIGPIPEs of writes to a stdout or stderr that is a pipe end in our handler as well. Without it they go to whoever had
-/// SIGPIPE before us, so that `prog | head` ends as every filter does; a socket there is a peer like any other. Where the
-/// processor hides the descriptor (aarch64) they end in our handler.
+/// Flag: SIGPIPEs of writes to a stdout or stderr that is a pipe end in our handler as well.
+/// Without it they go to whoever had SIGPIPE before us, so that `prog | head` ends as every filter
+/// does; a socket there is a peer like any other. Where the processor hides the descriptor
+/// (aarch64) they end in our handler.
 pub const SIGWARD_SWALLOW_STDIO: u32 = 4;
 
-/// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call on x86-64. A swallowed
-/// signal is counted (swallowed, unattributed), but there is no event and no line. What would take a system call is decided
-/// without: a write to a pipe at descriptor 1 or 2 ends in our handler as well, a quiet descriptor is known by its number alone. A
-/// signal that is no echo goes to who was there before, which takes system calls.
+/// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call on x86-64. A
+/// swallowed signal is counted (swallowed, unattributed), but there is no event and no line. What
+/// would take a system call is decided without: a write to a pipe at descriptor 1 or 2 ends in our
+/// handler as well, a quiet descriptor is known by its number alone. A signal that is no echo goes
+/// to who was there before, which takes system calls.
 pub const SIGWARD_NO_EVENTS: u32 = 8;
 
 /// Options of sigward_init. Set all to zero, then size.
@@ -40,7 +45,8 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and SIGWARD_NO_EVENTS what is wanted, added up.
+    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and
+    /// SIGWARD_NO_EVENTS what is wanted, added up.
     pub flags: u32,
 }
 
@@ -59,8 +65,8 @@ pub enum sigward_outcome {
     IGNORED = 2,
     /// Echoes end in our handler; `previous` gets the rest.
     FILTERED = 3,
-    /// The host has a handler of its own, `previous`, and it gets the echoes as well, as before us, except those of quiet threads
-    /// and descriptors. Never where Go is in the process.
+    /// The host has a handler of its own, `previous`, and it gets the echoes as well, as before us,
+    /// except those of quiet threads and descriptors. Never where Go is in the process.
     CHAINED = 4,
 }
 
@@ -74,7 +80,8 @@ pub enum sigward_seat {
     ON_TOP = 1,
     /// Beneath Go, which forwards what is not its own.
     BENEATH = 2,
-    /// Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top again.
+    /// Beneath a handler that may or may not pass signals on: sigward_ensure_on_top takes the top
+    /// again.
     COVERED = 3,
 }
 
@@ -86,7 +93,8 @@ pub struct sigward_sigpipe_report {
     pub outcome: i32,
     /// Where our seat is at this moment: a sigward_seat.
     pub seat: i32,
-    /// With FILTERED and CHAINED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us. Else 0.
+    /// With FILTERED and CHAINED: SIG_DFL (0), SIG_IGN (1) or the address of the handler behind us.
+    /// Else 0.
     pub previous: usize,
     /// How many bytes of this struct the library knew and has filled.
     pub size: usize,
@@ -104,20 +112,22 @@ unsafe impl Filled for sigward_sigpipe_report {
 
 const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS;
 
-/// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for SIGBUS, so that guarded
-/// maps are looked after.
+/// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for
+/// SIGBUS, so that guarded maps are looked after.
 ///
-/// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after any
-/// other runtime starts: it looks at what stands there and chains it. It works in a signal handler as well, also in one that
-/// has interrupted the dynamic loader, and takes no lock of the loader's; where the handler interrupted this very call it
-/// returns -EDEADLK. (Only in a plug-in that holds libsigward.a, the first call pins that object with dlopen(3): make it outside
-/// handlers.) A SIGPIPE that a thread has blocked stays pending there, as without us. A flag
-/// that one call has set stays when a later call does without it; sigward_sigpipe_restore takes
+/// Idempotent; from any thread, also many at once; works in a forked child. Call it before or after
+/// any other runtime starts: it looks at what stands there and chains it. It works in a signal
+/// handler as well, also in one that has interrupted the dynamic loader, and takes no lock of the
+/// loader's; where the handler interrupted this very call it returns -EDEADLK. (Only in a plug-in
+/// that holds libsigward.a, the first call pins that object with dlopen(3): make it outside
+/// handlers.) A SIGPIPE that a thread has blocked stays pending there, as without us. A flag that
+/// one call has set stays when a later call does without it; sigward_sigpipe_restore takes
 /// SIGWARD_SWALLOW_STDIO back.
 ///
-/// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left. -EDEADLK: see
-/// above. -ENOTSUP: this system shows no system call's result (filter works on Linux x86-64 and aarch64).
-/// Else the kernel's errno, for example -EPERM from a seccomp filter. On failure nothing has changed.
+/// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left.
+/// -EDEADLK: see above. -ENOTSUP: this system shows no system call's result (filter works on Linux
+/// x86-64 and aarch64). Else the kernel's errno, for example -EPERM from a seccomp filter. On
+/// failure nothing has changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int {
     let _whole = Uncancelled::enter();
@@ -151,10 +161,11 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     status
 }
 
-/// Takes the seats on top again after another runtime or library installed its handlers; what stands there now is chained. A
-/// SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose flags or mask somebody has changed is written
-/// anew. Does nothing for a signal without a policy, on top already, or where SIGPIPE was ignored before we
-/// came. The seat for SIGSEGV (sigward_try_copy_segv) is taken again as well.
+/// Takes the seats on top again after another runtime or library installed its handlers; what
+/// stands there now is chained. A SIG_IGN that was put over our seat for SIGPIPE goes, and a row of
+/// ours whose flags or mask somebody has changed is written anew. Does nothing for a signal without
+/// a policy, on top already, or where SIGPIPE was ignored before we came. The seat for SIGSEGV
+/// (sigward_try_copy_segv) is taken again as well.
 ///
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
@@ -164,7 +175,8 @@ pub extern "C" fn sigward_ensure_on_top() -> c_int {
 }
 
 /// SIG_IGN where SIG_DFL stands; an existing handler is chained as by sigward_sigpipe_filter, never
-/// overwritten. Idempotent; sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
+/// overwritten. Idempotent; sigward_sigpipe_restore takes it back. Thread-safe; works in a forked
+/// child.
 ///
 /// Returns 0 or as sigward_init; sigward_sigpipe_status tells which it was.
 #[unsafe(no_mangle)]
@@ -173,9 +185,9 @@ pub extern "C" fn sigward_sigpipe_ignore() -> c_int {
     code(sigpipe::ignore().map(drop))
 }
 
-/// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
-/// there before, SIG_DFL included. Children start with SIG_DFL. Idempotent; sigward_sigpipe_restore takes it
-/// back. Thread-safe; works in a forked child.
+/// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what
+/// stood there before, SIG_DFL included. Children start with SIG_DFL. Idempotent;
+/// sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
 #[unsafe(no_mangle)]
@@ -184,8 +196,9 @@ pub extern "C" fn sigward_sigpipe_filter() -> c_int {
     code(sigpipe::filter().map(drop))
 }
 
-/// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore, the constructor and SIGWARD_SWALLOW_STDIO
-/// did. What somebody else has installed since stays. Idempotent. Thread-safe; works in a forked child.
+/// Takes back what sigward_sigpipe_filter, sigward_sigpipe_ignore, the constructor and
+/// SIGWARD_SWALLOW_STDIO did. What somebody else has installed since stays. Idempotent.
+/// Thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]
@@ -194,10 +207,11 @@ pub extern "C" fn sigward_sigpipe_restore() -> c_int {
     code(sigpipe::restore())
 }
 
-/// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe; changes nothing but the counter overwritten,
-/// when it is the first to see that somebody stands above us.
+/// Fills *out with how SIGPIPE stands now. Signal-safe, thread-safe; changes nothing but the
+/// counter overwritten, when it is the first to see that somebody stands above us.
 ///
-/// Returns 0; -EINVAL if out is NULL; else the kernel's errno, where a seccomp filter refuses sigaction(2).
+/// Returns 0; -EINVAL if out is NULL; else the kernel's errno, where a seccomp filter refuses
+/// sigaction(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_sigpipe_status(out: *mut sigward_sigpipe_report) -> c_int {
     // SAFETY: as the caller vouches for the pointer.
@@ -245,13 +259,13 @@ pub(super) fn seat_of(seat: Seat) -> sigward_seat {
     }
 }
 
-/// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For handlers that
-/// libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go process: call it right after
-/// they have registered. The handler has to get along with the room of the threads' alternate stacks, and must
-/// not switch to another stack before it returns.
+/// Gives the handler of this signal SA_ONSTACK if it lacks it; nothing else about it changes. For
+/// handlers that libraries install without it (signal-hook, tokio::signal, ctrlc), which end a Go
+/// process: call it right after they have registered. The handler has to get along with the room of
+/// the threads' alternate stacks, and must not switch to another stack before it returns.
 ///
-/// Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was nothing to do;
-/// -EINVAL for a number that is no signal; else as sigward_init.
+/// Thread-safe; works in a forked child. Returns 1 if the handler was repaired, 0 if there was
+/// nothing to do; -EINVAL for a number that is no signal; else as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
     let _whole = Uncancelled::enter();
@@ -262,11 +276,12 @@ pub extern "C" fn sigward_repair(signal: c_int) -> c_int {
     }
 }
 
-/// sigward_repair for every signal, on the same condition. After a library has been loaded or started that
-/// installs handlers of its own.
+/// sigward_repair for every signal, on the same condition. After a library has been loaded or
+/// started that installs handlers of its own.
 ///
-/// Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no SA_ONSTACK and have it
-/// now, or as sigward_repair; handlers of lower signals have been repaired then.
+/// Thread-safe; works in a forked child; not for signal handlers. Returns how many handlers had no
+/// SA_ONSTACK and have it now, or as sigward_repair; handlers of lower signals have been repaired
+/// then.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_repair_all() -> c_int {
     let _whole = Uncancelled::enter();

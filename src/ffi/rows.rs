@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
-/// The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the library's.
+/// The dispositions of all signals at one moment. Filled by sigward_rows_save; its fields are the
+/// library's.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct sigward_rows {
@@ -19,12 +20,13 @@ const FILLED: u64 = 0x726f_7773_0000_0001;
 
 const WORDS: usize = 3 * crate::chain::SIGNALS;
 
-/// Notes the disposition of every signal. Together with sigward_rows_restore it goes around a dlopen(3), or the start and the
-/// stop of a library that installs handlers and leaves them behind: a profiler inside Go, whose SIGPROF is Go's again
-/// afterwards; a plug-in that puts SIG_DFL where the host had a handler.
+/// Notes the disposition of every signal. Together with sigward_rows_restore it goes around a
+/// dlopen(3), or the start and the stop of a library that installs handlers and leaves them behind:
+/// a profiler inside Go, whose SIGPROF is Go's again afterwards; a plug-in that puts SIG_DFL where
+/// the host had a handler.
 ///
-/// Signal-safe, thread-safe, the same in a forked child; changes nothing. Signals that the C library keeps for itself (32
-/// and 33 with glibc) are left out. Returns 0. -EINVAL: rows is NULL.
+/// Signal-safe, thread-safe, the same in a forked child; changes nothing. Signals that the C
+/// library keeps for itself (32 and 33 with glibc) are left out. Returns 0. -EINVAL: rows is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_rows_save(rows: *mut sigward_rows) -> c_int {
     let _whole = Uncancelled::enter();
@@ -42,13 +44,14 @@ pub unsafe extern "C" fn sigward_rows_save(rows: *mut sigward_rows) -> c_int {
     code(Ok(()))
 }
 
-/// Puts back every disposition that differs from what sigward_rows_save noted: handler, flags and mask. Seats of ours that were
-/// taken since then stay. A row that somebody else changes at this very moment is left to them. The handlers that stood
-/// there must still be loaded.
+/// Puts back every disposition that differs from what sigward_rows_save noted: handler, flags and
+/// mask. Seats of ours that were taken since then stay. A row that somebody else changes at this
+/// very moment is left to them. The handlers that stood there must still be loaded.
 ///
-/// Thread-safe, works in a forked child; not for signal handlers. May be called more than once with the same rows. Returns 0.
-/// -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a handler that interrupted this library. Else
-/// the kernel's errno; signals of lower numbers have been put back then.
+/// Thread-safe, works in a forked child; not for signal handlers. May be called more than once with
+/// the same rows. Returns 0. -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a
+/// handler that interrupted this library. Else the kernel's errno; signals of lower numbers have
+/// been put back then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_rows_restore(rows: *const sigward_rows) -> c_int {
     let _whole = Uncancelled::enter();

@@ -2,8 +2,9 @@
 //! different versions work together.
 //!
 //! Options say their size first. A struct that the library fills is filled up to the size that the
-//! caller has for it, which the header's macros pass along: no program has to remember it, and nothing
-//! is read from memory that nobody has set. Its field `size` says how much of that the library knew.
+//! caller has for it, which the header's macros pass along: no program has to remember it, and
+//! nothing is read from memory that nobody has set. Its field `size` says how much of that the
+//! library knew.
 
 use crate::mapping::Error;
 use std::mem::MaybeUninit;
@@ -14,7 +15,8 @@ const MOST: usize = 4096;
 /// Options of which a program may have another version.
 ///
 /// # Safety
-/// The struct begins with its size, a `usize`, and all zeros are a value of it, as is whatever C can put into its fields.
+/// The struct begins with its size, a `usize`, and all zeros are a value of it, as is whatever C
+/// can put into its fields.
 pub(super) unsafe trait Options: Copy {
     /// The size of each version before this one.
     const EARLIER: &'static [usize] = &[];
@@ -23,8 +25,8 @@ pub(super) unsafe trait Options: Copy {
 /// What the caller has given: fields that an older struct lacks, and all of NULL, are zero.
 ///
 /// # Errors
-/// `EINVAL` for a size that no version has; `E2BIG` if a larger, later struct has anything but zeros
-/// where this library knows no field.
+/// `EINVAL` for a size that no version has; `E2BIG` if a larger, later struct has anything but
+/// zeros where this library knows no field.
 ///
 /// # Safety
 /// `given` is null, or begins with the number of its bytes.
@@ -72,8 +74,8 @@ pub(super) fn fits<T: Filled>(size: usize) -> Result<(), Error> {
     }
 }
 
-/// Fills the caller's struct of `size` bytes: what the caller does not know is left out, what the library
-/// does not know is zero. Signal-safe.
+/// Fills the caller's struct of `size` bytes: what the caller does not know is left out, what the
+/// library does not know is zero. Signal-safe.
 ///
 /// # Safety
 /// `out` has room for `size` bytes, which [`fits`] has approved.

@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The snapshot is in blocks of the disk that are shared with the file until that is changed. No memory is held.
+/// The snapshot is in blocks of the disk that are shared with the file until that is changed. No
+/// memory is held.
 pub const SIGWARD_SNAPSHOT_CLONE: u32 = 1;
 /// The snapshot is in memory that nobody can write to.
 pub const SIGWARD_SNAPSHOT_MEMORY: u32 = 2;
@@ -29,9 +30,11 @@ pub struct sigward_snapshot_options {
     pub limit: u64,
     /// 1: copied into memory also where the file system could clone.
     pub memory_only: u32,
-    /// 1: every page of a clone is read at once, so that a disk that fails now is an error of this call.
+    /// 1: every page of a clone is read at once, so that a disk that fails now is an error of this
+    /// call.
     pub populate: u32,
-    /// NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone once. It must return.
+    /// NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone
+    /// once. It must return.
     pub progress: sigward_progress,
     /// Its first argument.
     pub context: *mut c_void,
@@ -44,7 +47,8 @@ unsafe impl sized::Options for sigward_snapshot_options {}
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct sigward_snapshot_report {
-    /// Bytes of memory that it holds until it is closed: its length in whole pages, or 0 for a clone.
+    /// Bytes of memory that it holds until it is closed: its length in whole pages, or 0 for a
+    /// clone.
     pub memory: u64,
     /// SIGWARD_SNAPSHOT_CLONE or SIGWARD_SNAPSHOT_MEMORY.
     pub kind: u32,
@@ -61,23 +65,28 @@ unsafe impl Filled for sigward_snapshot_report {
     }
 }
 
-/// Takes the bytes of the file at path as they are now, as a read-only map that nobody can change: whatever happens to the file, the
-/// bytes stay. Where the file system can, its blocks are shared (xfs, btrfs; no memory), else they are copied into memory that is sealed. All
-/// sigward_map_* functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file of /proc is read to its
-/// end.
+/// Takes the bytes of the file at path as they are now, as a read-only map that nobody can change:
+/// whatever happens to the file, the bytes stay. Where the file system can, its blocks are shared
+/// (xfs, btrfs; no memory), else they are copied into memory that is sealed. All sigward_map_*
+/// functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file
+/// of /proc is read to its end.
 ///
-/// No page of a copy in memory can be lost; of a clone only when the disk fails, and then sigward_map_status and the poison word tell,
-/// as for every map. sigward_map_verify says 0 as long as nothing is lost, whatever the file is now; sigward_map_refresh does nothing
-/// then, and after a loss reads the clone again.
+/// No page of a copy in memory can be lost; of a clone only when the disk fails, and then
+/// sigward_map_status and the poison word tell, as for every map. sigward_map_verify says 0 as long
+/// as nothing is lost, whatever the file is now; sigward_map_refresh does nothing then, and after a
+/// loss reads the clone again.
 ///
-/// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or times have moved meanwhile; stores
-/// through a shared map move them only now and then. inotify(7) on the folder tells of a clone, under the name "#" and its inode number.
+/// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or
+/// times have moved meanwhile; stores through a shared map move them only now and then. inotify(7)
+/// on the folder tells of a clone, under the name "#" and its inode number.
 ///
 /// Thread-safe; works in a forked child; not for signal handlers.
 ///
-/// Returns 0, with *out the map; else *out is NULL and nothing is kept: -ESTALE: the file was written to during each of ten attempts.
-/// -ENOMEM: no memory. -EFBIG: beyond RLIMIT_FSIZE, which counts for copies in memory. -EISDIR, -ENODEV: a directory; a pipe, socket
-/// or device. -EINVAL: a NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as sigward_init.
+/// Returns 0, with *out the map; else *out is NULL and nothing is kept: -ESTALE: the file was
+/// written to during each of ten attempts. -ENOMEM: no memory. -EFBIG: beyond RLIMIT_FSIZE, which
+/// counts for copies in memory. -EISDIR, -ENODEV: a directory; a pipe, socket or device. -EINVAL: a
+/// NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as
+/// sigward_init.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_snapshot(path: *const c_char, out: *mut *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
@@ -87,8 +96,9 @@ pub unsafe extern "C" fn sigward_snapshot(path: *const c_char, out: *mut *mut si
 
 /// As sigward_snapshot, with options (NULL: all zero), and what it costs in *report (may be NULL).
 ///
-/// Returns as sigward_snapshot; -EFBIG also if the file is larger than options->limit; -ECANCELED: options->progress has ended it; -EIO,
-/// -EFAULT: with populate, the disk could not give a page. -EINVAL: options of an unknown size or value.
+/// Returns as sigward_snapshot; -EFBIG also if the file is larger than options->limit; -ECANCELED:
+/// options->progress has ended it; -EIO, -EFAULT: with populate, the disk could not give a
+/// page. -EINVAL: options of an unknown size or value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_snapshot_with(
     path: *const c_char,

@@ -20,8 +20,8 @@ pub enum sigward_reason {
     IGNORED = 2,
     /// Another handler, or SIG_DFL, stands above ours: sigward_ensure_on_top takes the top again.
     COVERED = 3,
-    /// Our row has lost its flags or its mask (signal(3) that puts back what signal(3) has returned):
-    /// sigward_ensure_on_top writes it anew, and so does our handler when it is called.
+    /// Our row has lost its flags or its mask (signal(3) that puts back what signal(3) has
+    /// returned): sigward_ensure_on_top writes it anew, and so does our handler when it is called.
     ALTERED = 4,
     /// This system shows no handler what a system call has returned.
     UNSUPPORTED = 5,
@@ -41,7 +41,8 @@ pub struct sigward_standing {
     pub reserved: i32,
     /// What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
     pub handler: u64,
-    /// The file name of the executable or library that holds this function, NUL-terminated; empty if unknown.
+    /// The file name of the executable or library that holds this function, NUL-terminated; empty
+    /// if unknown.
     pub owner: [c_char; 64],
 }
 
@@ -57,7 +58,8 @@ pub struct sigward_status_report {
     pub sigbus: sigward_standing,
     /// What the last policy call for SIGPIPE did: a sigward_outcome.
     pub outcome: i32,
-    /// 1 if the echoes of failed writes end with us; 0 if a handler of the host's gets them too, or nobody is armed.
+    /// 1 if the echoes of failed writes end with us; 0 if a handler of the host's gets them too, or
+    /// nobody is armed.
     pub echoes_end_here: i32,
     /// Zero; room for later fields.
     pub reserved: [u64; 7],
@@ -72,11 +74,12 @@ unsafe impl Filled for sigward_status_report {
     }
 }
 
-/// How both signals stand: armed or not, why, and who is called first. For a health check, and for the question "is it active?".
+/// How both signals stand: armed or not, why, and who is called first. For a health check, and for
+/// the question "is it active?".
 ///
-/// Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing but the counter
-/// overwritten, when it is the first to see that somebody stands above us. Returns 0. -EINVAL: out is NULL. Else the kernel's
-/// errno, where a seccomp filter refuses sigaction(2).
+/// Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing
+/// but the counter overwritten, when it is the first to see that somebody stands above us.
+/// Returns 0. -EINVAL: out is NULL. Else the kernel's errno, where a seccomp filter refuses sigaction(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_status(out: *mut sigward_status_report) -> c_int {
     // SAFETY: as the caller vouches for the pointer.

@@ -13,8 +13,8 @@ pub extern "C" fn sigward_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// What a code that a function of this header returned means, and what to do next. Takes the code as it
-/// was returned (negative) or its errno (positive). Never NULL, never freed.
+/// What a code that a function of this header returned means, and what to do next. Takes the code
+/// as it was returned (negative) or its errno (positive). Never NULL, never freed.
 ///
 /// Signal-safe, thread-safe.
 #[unsafe(no_mangle)]

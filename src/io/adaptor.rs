@@ -4,10 +4,12 @@ use super::raw;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// Wraps anything with a file descriptor: `TcpStream`, `UnixStream`, `PipeWriter`, `ChildStdin`, `File`.
+/// Wraps anything with a file descriptor: `TcpStream`, `UnixStream`, `PipeWriter`, `ChildStdin`,
+/// `File`.
 ///
-/// [`Write`] goes to the descriptor itself, so wrap the innermost writer and put any `BufWriter` around this.
-/// Reading and everything else is the inner value's. `write_vectored` is one vectored call.
+/// [`Write`] goes to the descriptor itself, so wrap the innermost writer and put any `BufWriter`
+/// around this. Reading and everything else is the inner value's. `write_vectored` is one vectored
+/// call.
 ///
 /// Thread-safe as far as the inner value is; works in a forked child.
 ///

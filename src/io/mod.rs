@@ -1,7 +1,8 @@
 //! Writers that cannot raise SIGPIPE, whatever the process's disposition, and that change none.
 //!
-//! For a library that writes on threads of processes that it does not own. In all else (partial writes,
-//! `EINTR`, `O_NONBLOCK`, offsets, ancillary data, zero lengths, limits) each function is the plain call.
+//! For a library that writes on threads of processes that it does not own. In all else (partial
+//! writes, `EINTR`, `O_NONBLOCK`, offsets, ancillary data, zero lengths, limits) each function is
+//! the plain call.
 //!
 //! | what is written to | how | needs |
 //! |---|---|---|
@@ -90,8 +91,8 @@ pub fn send_to(fd: impl AsFd, buffer: &[u8], flags: c_int, address: &socket2::So
     })
 }
 
-/// sendfile(2) without SIGPIPE, from `offset`, which moves on, or from the file's own position. Returns the
-/// bytes sent.
+/// sendfile(2) without SIGPIPE, from `offset`, which moves on, or from the file's own position.
+/// Returns the bytes sent.
 ///
 /// # Errors
 /// As sendfile(2).
@@ -118,16 +119,18 @@ pub fn splice(from: impl AsFd, to: impl AsFd, length: usize, flags: u32) -> io::
     raw::result(unsafe { raw::splice(number(&from), none, number(&to), none, length, flags) })
 }
 
-/// Makes every write to this socket or pipe quiet, by any code: `SO_NOSIGPIPE` (macOS, FreeBSD, NetBSD),
-/// `F_SETNOSIGPIPE` (macOS pipes), and on Linux x86-64 our handler, in which such a SIGPIPE ends whatever stands behind.
+/// Makes every write to this socket or pipe quiet, by any code: `SO_NOSIGPIPE` (macOS, FreeBSD,
+/// NetBSD), `F_SETNOSIGPIPE` (macOS pipes), and on Linux x86-64 our handler, in which such a
+/// SIGPIPE ends whatever stands behind.
 ///
-/// On Linux it is the *number* that is quiet, for as long as it stands for the same pipe or socket: not a duplicate, and
-/// not what the number is given to after a close. It holds while our handler is asked; what another library installs
-/// above it and does not pass on is that library's. A forked child has it as well, for the descriptors that it inherits.
+/// On Linux it is the *number* that is quiet, for as long as it stands for the same pipe or socket:
+/// not a duplicate, and not what the number is given to after a close. It holds while our handler
+/// is asked; what another library installs above it and does not pass on is that library's. A
+/// forked child has it as well, for the descriptors that it inherits.
 ///
 /// # Errors
-/// `EBADF`; `ENOTSUP` where the system has nothing of the kind, on Linux before [`crate::init`] and on other processors,
-/// which do not show the descriptor.
+/// `EBADF`; `ENOTSUP` where the system has nothing of the kind, on Linux before [`crate::init`] and
+/// on other processors, which do not show the descriptor.
 pub fn set_nosigpipe(fd: impl AsFd) -> io::Result<()> {
     raw::result(raw::set_nosigpipe(number(&fd))).map(drop)
 }

@@ -1,4 +1,5 @@
-//! The calls themselves, on numbers and pointers as C has them. Each returns a count or a negative errno.
+//! The calls themselves, on numbers and pointers as C has them. Each returns a count or a negative
+//! errno.
 
 use super::rung::{Rung, rung};
 use crate::sigpipe::GuardState;
@@ -29,8 +30,8 @@ fn status(returned: isize) -> isize {
     if returned < 0 { -(errno() as isize) } else { returned }
 }
 
-/// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp) it is the plain call: the
-/// last rung.
+/// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp)
+/// it is the plain call: the last rung.
 fn guarded(call: impl FnOnce() -> isize) -> isize {
     let guard = GuardState::enter();
     let status = status(call());
@@ -40,9 +41,10 @@ fn guarded(call: impl FnOnce() -> isize) -> isize {
     status
 }
 
-/// Whether a quiet call was refused as such, with nothing written: the flag is unknown, this file or socket takes none, it is no
-/// socket, or a seccomp filter forbids the call, perhaps since a moment ago. The plain call then has the last word; what it
-/// says of a healthy descriptor (`EPERM` of a sealed memfd) it says twice.
+/// Whether a quiet call was refused as such, with nothing written: the flag is unknown, this file
+/// or socket takes none, it is no socket, or a seccomp filter forbids the call, perhaps since a
+/// moment ago. The plain call then has the last word; what it says of a healthy descriptor (`EPERM`
+/// of a sealed memfd) it says twice.
 const fn is_refused(status: isize) -> bool {
     matches!(
         -status as c_int,
@@ -92,7 +94,8 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
     // SAFETY: by this function's contract; also below.
     let plain = || unsafe { libc::write(fd, data, length) };
     if length > isize::MAX as usize / 2 {
-        // More than there are addresses: the kernel refuses it before it looks at the pipe: the plain call has the right errno.
+        // More than there are addresses: the kernel refuses it before it looks at the pipe: the
+        // plain call has the right errno.
         return status(plain());
     }
     let tried = match rung() {
@@ -134,7 +137,8 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
                     done => done,
                 }
             }
-            // Of nothing sendmsg(2) makes an empty datagram, and the parts are the kernel's to read.
+            // Of nothing sendmsg(2) makes an empty datagram, and the parts are the kernel's to
+            // read.
             0.. => NOT_A_SOCKET,
             error => error,
         },

@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// `RWF_NOSIGNAL` of pwritev2(2): no SIGPIPE for this write. Since Linux 6.18, include/uapi/linux/fs.h.
+/// `RWF_NOSIGNAL` of pwritev2(2): no SIGPIPE for this write. Since Linux 6.18,
+/// include/uapi/linux/fs.h.
 #[cfg(target_os = "linux")]
 pub(crate) const RWF_NOSIGNAL: c_int = 0x100;
 
@@ -23,7 +24,8 @@ const FLAG: u8 = 1;
 const MESSAGE: u8 = 2;
 const GUARD: u8 = 3;
 
-/// Threads that ask at once all find the same; a forked child has its parent's answer, or asks again.
+/// Threads that ask at once all find the same; a forked child has its parent's answer, or asks
+/// again.
 static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 #[inline]
@@ -48,8 +50,9 @@ pub fn force(rung: Option<Rung>) {
     FOUND.store(value, Ordering::Relaxed);
 }
 
-/// Writes to a pipe without readers: a kernel that knows the flag says EPIPE and raises nothing, one that
-/// does not says EOPNOTSUPP before it looks at the pipe, and a seccomp filter says what it likes.
+/// Writes to a pipe without readers: a kernel that knows the flag says EPIPE and raises nothing,
+/// one that does not says EOPNOTSUPP before it looks at the pipe, and a seccomp filter says what it
+/// likes.
 #[cold]
 fn find() -> Rung {
     #[cfg(target_os = "linux")]
@@ -66,7 +69,8 @@ fn find() -> Rung {
         // SAFETY: ours.
         unsafe { libc::close(reader) };
         let byte = libc::iovec { iov_base: c"x".as_ptr().cast_mut().cast(), iov_len: 1 };
-        // SAFETY: one whole iovec. Between the close and this nobody can write to the pipe's reader.
+        // SAFETY: one whole iovec. Between the close and this nobody can write to the pipe's
+        // reader.
         let status = unsafe { super::raw::pwritev2(writer, &raw const byte, 1) };
         // SAFETY: ours.
         unsafe { libc::close(writer) };

@@ -1,6 +1,8 @@
-//! `NoSigpipe` around tokio's writers: the same readiness, quiet calls, and vectored writes that are one call.
+//! `NoSigpipe` around tokio's writers: the same readiness, quiet calls, and vectored writes that
+//! are one call.
 //!
-//! tokio's own `write` on sockets is quiet already; its `write_vectored`, which hyper and rustls use, is not.
+//! tokio's own `write` on sockets is quiet already; its `write_vectored`, which hyper and rustls
+//! use, is not.
 
 use super::NoSigpipe;
 use super::adaptor::write_slices;
@@ -11,8 +13,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, unix::pipe};
 
-/// What tokio's writers have in common: they can say when they are ready, and forget it when a call would
-/// block. Implemented for tokio's `TcpStream`, `UnixStream` and `pipe::Sender`.
+/// What tokio's writers have in common: they can say when they are ready, and forget it when a call
+/// would block. Implemented for tokio's `TcpStream`, `UnixStream` and `pipe::Sender`.
 pub trait Readiness: AsFd + AsRawFd {
     /// Ready to write, or wakes the task when it is.
     ///

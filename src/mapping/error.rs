@@ -17,8 +17,8 @@ pub(crate) const NO_DATA: c_int = libc::ENOATTR;
 pub enum Error {
     /// The bytes are gone. C: `-EFAULT`; for writes the errno of the cause.
     Lost(Fault),
-    /// The file was changed in place since it was mapped, or its name belongs to another file (or none) now: map it anew
-    /// with `refresh`. C: `-ESTALE`.
+    /// The file was changed in place since it was mapped, or its name belongs to another file (or
+    /// none) now: map it anew with `refresh`. C: `-ESTALE`.
     Changed {
         /// Whether another file has its name.
         replaced: bool,
@@ -35,15 +35,18 @@ pub enum Error {
         /// The file's length in bytes.
         length: u64,
     },
-    /// Offset and length together are more than any file has, or than memory can hold. C: `-EOVERFLOW`.
+    /// Offset and length together are more than any file has, or than memory can hold. C:
+    /// `-EOVERFLOW`.
     Overflow,
-    /// The map has no room to grow so far in place. C: `-ENOMEM`, which mremap(2) says when it may not move.
+    /// The map has no room to grow so far in place. C: `-ENOMEM`, which mremap(2) says when it may
+    /// not move.
     Capacity {
         /// How many bytes it can have at most.
         capacity: u64,
     },
-    /// The file could not be given blocks for the bytes that the map was to grow by: it is as it was, and so is the map. C: as
-    /// [`file::Error::errno`](crate::file::Error::errno) (`-ENOSPC`, `-EDQUOT`, `-EFBIG`, `-EOPNOTSUPP`, …).
+    /// The file could not be given blocks for the bytes that the map was to grow by: it is as it
+    /// was, and so is the map. C: as [`file::Error::errno`](crate::file::Error::errno) (`-ENOSPC`,
+    /// `-EDQUOT`, `-EFBIG`, `-EOPNOTSUPP`, …).
     Reserve(crate::file::Error),
     /// Part of these addresses is guarded already. C: `-EEXIST`.
     Overlap,

@@ -13,7 +13,8 @@ pub enum Cause {
         /// Its length in bytes when the fault was handled.
         len_now: u64,
     },
-    /// The file system has no room, or the user no quota, for what was written (on tmpfs: also for a hole that was read).
+    /// The file system has no room, or the user no quota, for what was written (on tmpfs: also for
+    /// a hole that was read).
     NoSpace,
     /// Reading or writing the page failed with this errno.
     Io(c_int),
@@ -38,7 +39,8 @@ pub struct Fault {
     pub time_ns: u64,
     /// 1 truncated, 2 no space, 3 input/output error, 4 hardware, 5 unknown.
     pub cause: i32,
-    /// The errno of the cause (`ENOSPC`, `EDQUOT`, `EIO`, `EHWPOISON`…); `EFAULT` where there is none.
+    /// The errno of the cause (`ENOSPC`, `EDQUOT`, `EIO`, `EHWPOISON`…); `EFAULT` where there is
+    /// none.
     pub error: i32,
     /// Kernel thread id of who met it first.
     pub tid: i32,
@@ -176,8 +178,8 @@ impl Record {
         self.sequence.store(before + 2, Ordering::Release);
     }
 
-    /// The fault, whose lowest lost offset is `offset` at least; in a child that was forked in the middle of a write only
-    /// that is known.
+    /// The fault, whose lowest lost offset is `offset` at least; in a child that was forked in the
+    /// middle of a write only that is known.
     pub(crate) fn read(&self, offset: u64) -> Fault {
         const ATTEMPTS: usize = 1000;
         for _ in 0..ATTEMPTS {

@@ -1,13 +1,16 @@
-//! Bytes out of a map, as quick as out of any memory: the check that follows must not wait for the copy's own bookkeeping.
+//! Bytes out of a map, as quick as out of any memory: the check that follows must not wait for the
+//! copy's own bookkeeping.
 //!
-//! A call of memcpy(3) saves registers on the stack and takes them back afterwards. For a few bytes that is as much as the
-//! copy, and after `rep movsb`, which memcpy uses for kilobytes, the loads from the stack wait for all of its stores. So both
-//! are done in place here, without a call. A page that is lost meanwhile is replaced, and the copy goes on over zeros.
+//! A call of memcpy(3) saves registers on the stack and takes them back afterwards. For a few bytes
+//! that is as much as the copy, and after `rep movsb`, which memcpy uses for kilobytes, the loads
+//! from the stack wait for all of its stores. So both are done in place here, without a call. A
+//! page that is lost meanwhile is replaced, and the copy goes on over zeros.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// From how many bytes on `rep movsb` is the quickest on this processor; never, until it was looked at.
+/// From how many bytes on `rep movsb` is the quickest on this processor; never, until it was looked
+/// at.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 static REPEATS_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -26,7 +29,8 @@ pub(super) fn is_small(count: usize) -> bool {
 /// Copies `count` bytes, few.
 ///
 /// # Safety
-/// [`is_small`], `count` bytes at `from` are mapped and `count` bytes at `to` may be written; they do not overlap.
+/// [`is_small`], `count` bytes at `from` are mapped and `count` bytes at `to` may be written; they
+/// do not overlap.
 #[inline]
 pub(super) unsafe fn fetch_small(from: *const u8, to: *mut u8, count: usize) {
     match count {
@@ -60,8 +64,8 @@ unsafe fn both_ends<T>(from: *const u8, to: *mut u8, count: usize) {
     unsafe { to.wrapping_add(last).cast::<T>().write_unaligned(tail) };
 }
 
-/// Copies `count` bytes and gives what `then` says. Each way is a function of its own, so that one without calls needs no
-/// stack.
+/// Copies `count` bytes and gives what `then` says. Each way is a function of its own, so that one
+/// without calls needs no stack.
 ///
 /// # Safety
 /// As [`fetch_small`], for any count.

@@ -12,17 +12,20 @@ use crate::observe::in_handler::describe_moment;
 use std::ffi::CStr;
 
 impl Map {
-    /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that the path names. One or two
-    /// system calls. For a writable shared map the change time says nothing; there only length and path are compared. Of a map
-    /// with room to grow ([`MapOptions::capacity`](super::MapOptions::capacity)) a file that has become longer is no news either.
+    /// Looks at the file: whether it is the one that was mapped, unchanged, and still the one that
+    /// the path names. One or two system calls. For a writable shared map the change time says
+    /// nothing; there only length and path are compared. Of a map with room to grow
+    /// ([`MapOptions::capacity`](super::MapOptions::capacity)) a file that has become longer is no
+    /// news either.
     ///
-    /// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a read-only map this tells, because the
-    /// change time is another one, and so does a read that met the file while it was short. Of a writable shared map nothing tells:
-    /// its own stores move the time as well.
+    /// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a
+    /// read-only map this tells, because the change time is another one, and so does a read that
+    /// met the file while it was short. Of a writable shared map nothing tells: its own stores move
+    /// the time as well.
     ///
     /// # Errors
-    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`], [`Error::System`];
-    /// [`Error::Invalid`] if the map has neither path nor descriptor to look at.
+    /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`],
+    /// [`Error::System`]; [`Error::Invalid`] if the map has neither path nor descriptor to look at.
     pub fn verify(&self) -> Result<(), Error> {
         if self.met().is_some() {
             return Err(self.lost());
@@ -57,7 +60,8 @@ impl Map {
         Ok(())
     }
 
-    /// How far the file has to reach. To be taken before the file is looked at: the map may be growing.
+    /// How far the file has to reach. To be taken before the file is looked at: the map may be
+    /// growing.
     pub(super) fn end_wanted(&self) -> u64 {
         let slot = self.slot();
         (slot.facts().start_in_file() + slot.length() as u64).min(slot.end_in_file())
@@ -88,8 +92,9 @@ impl Map {
         self.met().unwrap_or(fault)
     }
 
-    /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost; does nothing otherwise. Bytes
-    /// that were lost are there again if the file has them. Addresses change.
+    /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost;
+    /// does nothing otherwise. Bytes that were lost are there again if the file has them. Addresses
+    /// change.
     ///
     /// # Errors
     /// As [`Map::open`]; then the map is what it was.

@@ -1,8 +1,10 @@
-//! Which file a map is of, and whether it has been changed since: device, inode, length, change time.
+//! Which file a map is of, and whether it has been changed since: device, inode, length, change
+//! time.
 //!
-//! Any write(2), truncation or change of owner or mode moves the change time (`st_ctime`, inode(7)); writes through a shared
-//! map move it when a clean page is first written. Before Linux 6.13 a change within the same clock tick as the mapping
-//! (some milliseconds) leaves the time as it was.
+//! Any write(2), truncation or change of owner or mode moves the change time (`st_ctime`,
+//! inode(7)); writes through a shared map move it when a clean page is first written. Before Linux
+//! 6.13 a change within the same clock tick as the mapping (some milliseconds) leaves the time as
+//! it was.
 
 use super::error::Error;
 use crate::observe::in_handler::status;

@@ -1,8 +1,9 @@
 //! The descriptor that a map keeps, and the one place where it is decided whether it is still ours.
 //!
-//! Daemons close every descriptor that they know nothing of, and the numbers become other files'. Reading there would pass another
-//! file's bytes for the map's, and closing would close somebody's file. So nobody uses `Facts::descriptor` without having asked here.
-//! What cannot be told: that somebody has opened the same file anew, close-on-exec as ours, under the same number.
+//! Daemons close every descriptor that they know nothing of, and the numbers become other files'.
+//! Reading there would pass another file's bytes for the map's, and closing would close somebody's
+//! file. So nobody uses `Facts::descriptor` without having asked here. What cannot be told: that
+//! somebody has opened the same file anew, close-on-exec as ours, under the same number.
 
 use super::error::Error;
 use super::identity::{self, Identity};
@@ -11,8 +12,8 @@ use crate::observe::in_handler::status;
 use std::ffi::c_int;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// What a map's descriptor names now, and that it is still ours: of the same file, and close-on-exec as ours always is. None if it is
-/// not, or if none is kept. Signal-safe.
+/// What a map's descriptor names now, and that it is still ours: of the same file, and
+/// close-on-exec as ours always is. None if it is not, or if none is kept. Signal-safe.
 pub(crate) fn look(facts: &Facts) -> Option<Identity> {
     let descriptor = Some(facts.descriptor).filter(|descriptor| *descriptor >= 0)?;
     let now = Identity::of(&status(descriptor)?);

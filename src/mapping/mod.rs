@@ -1,9 +1,11 @@
-//! Guarded maps: a mapped file that is truncated, overwritten or out of space is an error, never a death and never a silent zero.
+//! Guarded maps: a mapped file that is truncated, overwritten or out of space is an error, never a
+//! death and never a silent zero.
 //!
-//! Touching a page of a map that the file no longer has raises SIGBUS. Our handler, first in line, looks up which map the address
-//! belongs to, asks the file why, stores the lowest lost offset in the map's *poison word*, puts zeros in the place of exactly
-//! the lost pages, and returns. Whoever reads looks at the poison word *after* the bytes. A good read costs what a read costs.
-//! Every other SIGBUS goes to whoever had it before.
+//! Touching a page of a map that the file no longer has raises SIGBUS. Our handler, first in line,
+//! looks up which map the address belongs to, asks the file why, stores the lowest lost offset in
+//! the map's *poison word*, puts zeros in the place of exactly the lost pages, and returns. Whoever
+//! reads looks at the poison word *after* the bytes. A good read costs what a read costs. Every
+//! other SIGBUS goes to whoever had it before.
 //!
 //! | you | take |
 //! |---|---|
@@ -67,8 +69,8 @@ pub(crate) use seat::{ensure_on_top, is_guarding, mend_seat, seat};
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whether a fault at `address` would be looked after. Signal-safe. Of a map some nanoseconds; else, where anything is adopted,
-/// the kernel is asked which file is mapped there.
+/// Whether a fault at `address` would be looked after. Signal-safe. Of a map some nanoseconds;
+/// else, where anything is adopted, the kernel is asked which file is mapped there.
 #[must_use]
 pub fn is_guarded(address: *const u8) -> bool {
     registry::find(address.addr()).is_some() || adopted::is_guarded(address.addr())
@@ -98,8 +100,8 @@ pub(crate) fn check_mappable(file: &std::fs::File) -> Result<(), Error> {
     identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file)).map(drop)
 }
 
-/// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what fstat(2) said: only a file with
-/// large blocks has to be asked.
+/// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what
+/// fstat(2) said: only a file with large blocks has to be asked.
 #[cfg(target_os = "linux")]
 fn granule_of(descriptor: c_int, block: u64) -> Result<usize, Error> {
     if block <= page_size() as u64 {

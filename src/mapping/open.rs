@@ -5,8 +5,9 @@ use super::identity::{self, Identity, errno};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// Opens the file at `path`. A FIFO would wait for a writer, so what it is is looked at first, and O_NONBLOCK is for the case
-/// that it has become one since. (O_NONBLOCK also means not to wait for a lease to be given up: then the plain call waits.)
+/// Opens the file at `path`. A FIFO would wait for a writer, so what it is is looked at first, and
+/// O_NONBLOCK is for the case that it has become one since. (O_NONBLOCK also means not to wait for
+/// a lease to be given up: then the plain call waits.)
 pub(super) fn open(path: &CStr, write: bool) -> Result<(OwnedFd, Identity), Error> {
     let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
     let quick = access | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;

@@ -65,37 +65,43 @@ impl MapOptions {
         self
     }
 
-    /// Writes stay in this process (`MAP_PRIVATE`). Pages that were written to are lost by a truncation as well.
+    /// Writes stay in this process (`MAP_PRIVATE`). Pages that were written to are lost by a
+    /// truncation as well.
     #[must_use]
     pub fn copy_on_write(mut self, private: bool) -> Self {
         self.copy_on_write = private;
         self
     }
 
-    /// Keeps no file descriptor: for very many maps. Causes are [`Cause::Unknown`](super::Cause::Unknown) then, lost pages
-    /// are met and replaced one by one (a signal each), and `verify` looks at the path alone.
+    /// Keeps no file descriptor: for very many maps. Causes are
+    /// [`Cause::Unknown`](super::Cause::Unknown) then, lost pages are met and replaced one by one
+    /// (a signal each), and `verify` looks at the path alone.
     #[must_use]
     pub fn no_descriptor(mut self, none: bool) -> Self {
         self.no_descriptor = none;
         self
     }
 
-    /// Keeps address space for so many bytes, counted from the file's start, so that the map can grow in place
-    /// ([`MapMut::grow_in_place`]) or follow a file that somebody else makes longer ([`Map::follow`]): no address changes and no
-    /// reader waits. It costs no memory, only addresses, so ask for plenty. A file that is longer already is mapped whole. With
-    /// a capacity an empty file can be mapped as well.
+    /// Keeps address space for so many bytes, counted from the file's start, so that the map can
+    /// grow in place ([`MapMut::grow_in_place`]) or follow a file that somebody else makes longer
+    /// ([`Map::follow`]): no address changes and no reader waits. It costs no memory, only
+    /// addresses, so ask for plenty. A file that is longer already is mapped whole. With a capacity
+    /// an empty file can be mapped as well.
     ///
-    /// For whole files only: not with [`offset`](Self::offset), [`len`](Self::len), [`copy_on_write`](Self::copy_on_write) or
-    /// [`no_descriptor`](Self::no_descriptor), and not on hugetlbfs. `ENOMEM` or `EAGAIN` of opening say that the addresses
-    /// cannot be had: `RLIMIT_AS`, or `RLIMIT_MEMLOCK` after mlockall(2) with `MCL_FUTURE`, which counts all of it.
+    /// For whole files only: not with [`offset`](Self::offset), [`len`](Self::len),
+    /// [`copy_on_write`](Self::copy_on_write) or [`no_descriptor`](Self::no_descriptor), and not on
+    /// hugetlbfs. `ENOMEM` or `EAGAIN` of opening say that the addresses cannot be had:
+    /// `RLIMIT_AS`, or `RLIMIT_MEMLOCK` after mlockall(2) with `MCL_FUTURE`, which counts all of
+    /// it.
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
     }
 
-    /// Where the file system cannot promise blocks (ext2, some network file systems), growing writes zeros instead of failing: see
-    /// [`reserve_slowly`](crate::file::reserve_slowly) for what that costs.
+    /// Where the file system cannot promise blocks (ext2, some network file systems), growing
+    /// writes zeros instead of failing: see [`reserve_slowly`](crate::file::reserve_slowly) for
+    /// what that costs.
     #[must_use]
     pub fn reserve_slowly(mut self, slowly: bool) -> Self {
         self.reserve_slowly = slowly;
@@ -126,7 +132,8 @@ impl MapOptions {
         self.open_path(c_path(path.as_ref())?, true).map(MapMut)
     }
 
-    /// Maps an open file for reading; a duplicate of its descriptor is kept, the file need not stay open.
+    /// Maps an open file for reading; a duplicate of its descriptor is kept, the file need not stay
+    /// open.
     ///
     /// # Errors
     /// As [`Map::open`].
@@ -134,7 +141,8 @@ impl MapOptions {
         self.of_descriptor(file.as_fd(), false)
     }
 
-    /// Maps an open file for reading and writing; it must have been opened for both, unless the map is copy-on-write.
+    /// Maps an open file for reading and writing; it must have been opened for both, unless the map
+    /// is copy-on-write.
     ///
     /// # Errors
     /// As [`Map::open`].

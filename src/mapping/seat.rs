@@ -1,6 +1,8 @@
-//! The seat on top for SIGBUS: taken by `init` or the first map, kept on top, left when nothing is guarded.
+//! The seat on top for SIGBUS: taken by `init` or the first map, kept on top, left when nothing is
+//! guarded.
 //!
-//! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for this signal.
+//! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for
+//! this signal.
 
 use super::error::Error;
 use super::{handler, registry};
@@ -16,15 +18,17 @@ static WATCH: Watch = Watch { signal: SIGBUS, decide: handler::decide, stays: tr
 /// The seat was asked for and not left.
 static GUARDING: AtomicBool = AtomicBool::new(false);
 
-/// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get every fault and signal that
-/// is not ours. [`crate::init`] and the first map do it by themselves. Once taken this does nothing, also where another handler
-/// has come above it: [`crate::ensure_on_top`] takes the top again. Idempotent; [`restore`] takes it back.
+/// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get
+/// every fault and signal that is not ours. [`crate::init`] and the first map do it by themselves.
+/// Once taken this does nothing, also where another handler has come above it:
+/// [`crate::ensure_on_top`] takes the top again. Idempotent; [`restore`] takes it back.
 ///
-/// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also where SIGBUS was ignored
-/// before (a fault ends a process that ignores it).
+/// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also
+/// where SIGBUS was ignored before (a fault ends a process that ignores it).
 ///
 /// # Errors
-/// [`crate::Error::NoEntryPoint`], [`crate::Error::Reentered`], [`crate::Error::System`] if the kernel refuses.
+/// [`crate::Error::NoEntryPoint`], [`crate::Error::Reentered`], [`crate::Error::System`] if the
+/// kernel refuses.
 ///
 /// # References
 /// sigaction(2), mmap(2) (SIGBUS), signal-safety(7).
@@ -53,7 +57,8 @@ pub(crate) fn is_guarding() -> bool {
     GUARDING.load(Ordering::Acquire)
 }
 
-/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked child, not for signal handlers.
+/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked
+/// child, not for signal handlers.
 ///
 /// # Errors
 /// [`Error::Busy`] while maps are registered; else as [`guard`].
@@ -63,7 +68,8 @@ pub fn restore() -> Result<(), Error> {
     }
     let held = chain::lock()?;
     let guarding = GUARDING.swap(false, Ordering::SeqCst);
-    // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that nobody guards.
+    // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that
+    // nobody guards.
     fence(Ordering::SeqCst);
     let left = if registry::registered() == 0 {
         chain::leave(&held, &WATCH).map_err(Error::from)
@@ -87,7 +93,8 @@ pub(crate) fn seat() -> Result<Seat, crate::Error> {
     })
 }
 
-/// Writes our row anew where somebody has changed its flags or its mask. Another handler above it stays.
+/// Writes our row anew where somebody has changed its flags or its mask. Another handler above it
+/// stays.
 pub(crate) fn mend_seat() -> Result<(), crate::Error> {
     let held = chain::lock()?;
     let top = Disposition::read(SIGBUS)?;
@@ -99,7 +106,8 @@ pub(crate) fn mend_seat() -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// Takes the seat again if somebody has left it since the map that was just registered began to be made.
+/// Takes the seat again if somebody has left it since the map that was just registered began to be
+/// made.
 pub(super) fn guard_registered() -> Result<(), crate::Error> {
     fence(Ordering::SeqCst);
     guard()
@@ -145,7 +153,8 @@ impl std::fmt::Display for Unprotected {
 
 impl std::error::Error for Unprotected {}
 
-/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, three system calls.
+/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, three
+/// system calls.
 ///
 /// # Errors
 /// What stands in the way.
@@ -169,7 +178,8 @@ pub fn thread_check() -> Result<(), Unprotected> {
     let standing = chain::standing(&WATCH).unwrap_or(Standing::Absent);
     let found = Unprotected {
         blocked,
-        // libjsig shows our handler to whoever asks by way of the C library, while the JVM's stands in the kernel's table.
+        // libjsig shows our handler to whoever asks by way of the C library, while the JVM's stands
+        // in the kernel's table.
         covered: matches!(standing, Standing::Covered { .. })
             || matches!(standing, Standing::OnTop { .. }) && chain::interposed(SIGBUS),
         unguarded: matches!(standing, Standing::Absent),

@@ -7,9 +7,10 @@
 //! | the disk fails | nothing happens | a page that was not yet read, or was given up since, is lost |
 //! | memory | as much as the file is long | none |
 //!
-//! A lost page is dealt with as in every guarded map: zeros in its place, no death, and [`Snapshot::check`] tells. Rust's rules for a
-//! `&[u8]` know no bytes that change, and here they change only when hardware fails, as with memory that fails. Whoever wants to rule
-//! the disk out as well takes [`SnapshotOptions::memory_only`].
+//! A lost page is dealt with as in every guarded map: zeros in its place, no death, and
+//! [`Snapshot::check`] tells. Rust's rules for a `&[u8]` know no bytes that change, and here they
+//! change only when hardware fails, as with memory that fails. Whoever wants to rule the disk out
+//! as well takes [`SnapshotOptions::memory_only`].
 
 use super::error::Error;
 #[cfg(target_os = "linux")]
@@ -21,7 +22,8 @@ use crate::file::{Frozen, Request, freeze};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Takes the bytes of the file at `path` as they are now. [`SnapshotOptions`] has a limit, and more.
+/// Takes the bytes of the file at `path` as they are now. [`SnapshotOptions`] has a limit, and
+/// more.
 ///
 /// # Errors
 /// As [`SnapshotOptions::take`].
@@ -29,7 +31,8 @@ pub fn snapshot(path: impl AsRef<Path>) -> Result<Snapshot, Error> {
     SnapshotOptions::new().take(path)
 }
 
-/// How a snapshot is taken: of a file of whatever size, cloned where the file system can, unless said otherwise.
+/// How a snapshot is taken: of a file of whatever size, cloned where the file system can, unless
+/// said otherwise.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -57,8 +60,8 @@ impl<'a> SnapshotOptions<'a> {
         Self::default()
     }
 
-    /// A file of more bytes is refused ([`crate::file::Error::TooLarge`]). Without a limit only one that is larger than all memory and
-    /// swap space of the machine is, if it has to be copied.
+    /// A file of more bytes is refused ([`crate::file::Error::TooLarge`]). Without a limit only one
+    /// that is larger than all memory and swap space of the machine is, if it has to be copied.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.request.limit = Some(bytes);
@@ -72,35 +75,39 @@ impl<'a> SnapshotOptions<'a> {
         self
     }
 
-    /// Reads every page of a clone at once, so that a disk that fails now is an error of taking the snapshot. The kernel may give the
-    /// pages up later and read them again.
+    /// Reads every page of a clone at once, so that a disk that fails now is an error of taking the
+    /// snapshot. The kernel may give the pages up later and read them again.
     #[must_use]
     pub fn populate(mut self, yes: bool) -> Self {
         self.populate = yes;
         self
     }
 
-    /// Is told the bytes done and the bytes in all, at the beginning of a copy and every 256 KiB; for a clone once, at its end. `Break`
-    /// ends it with [`crate::file::Error::Cancelled`]. When the file was changed meanwhile, the copy begins again at 0.
+    /// Is told the bytes done and the bytes in all, at the beginning of a copy and every 256 KiB;
+    /// for a clone once, at its end. `Break` ends it with [`crate::file::Error::Cancelled`]. When
+    /// the file was changed meanwhile, the copy begins again at 0.
     #[must_use]
     pub fn progress(mut self, tell: &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Self {
         self.request.progress = Some(tell);
         self
     }
 
-    /// Takes the bytes of the file at `path` as they are now. A symbolic link is followed. A file of /proc, whose length is 0, is read to
-    /// its end.
+    /// Takes the bytes of the file at `path` as they are now. A symbolic link is followed. A file
+    /// of /proc, whose length is 0, is read to its end.
     ///
-    /// Thread-safe; works in a forked child; not for signal handlers. It may wait for the disk, and for a file that was changed just
-    /// now: some milliseconds, and where times are whole seconds (FAT, some daemons in user space) up to two of those.
+    /// Thread-safe; works in a forked child; not for signal handlers. It may wait for the disk, and
+    /// for a file that was changed just now: some milliseconds, and where times are whole seconds
+    /// (FAT, some daemons in user space) up to two of those.
     ///
     /// # Errors
-    /// Nothing is kept then. [`Error::File`] with [`TooLarge`](crate::file::Error::TooLarge), [`Cancelled`](crate::file::Error::Cancelled),
-    /// [`SourceChanged`](crate::file::Error::SourceChanged) (the file was written to during each of ten attempts),
-    /// [`NotAFile`](crate::file::Error::NotAFile) for a directory, pipe, socket or device,
-    /// [`SizeLimit`](crate::file::Error::SizeLimit) (`RLIMIT_FSIZE` counts for copies in memory),
-    /// [`System`](crate::file::Error::System) with `ENOENT`, `EACCES`, `ENOMEM`, `EMFILE`, `EIO`, …; with
-    /// [`Self::populate`] [`Error::Lost`]; [`Error::System`], [`Error::Signal`] as [`Map::open`](super::Map::open).
+    /// Nothing is kept then. [`Error::File`] with [`TooLarge`](crate::file::Error::TooLarge),
+    /// [`Cancelled`](crate::file::Error::Cancelled),
+    /// [`SourceChanged`](crate::file::Error::SourceChanged) (the file was written to during each of
+    /// ten attempts), [`NotAFile`](crate::file::Error::NotAFile) for a directory, pipe, socket or
+    /// device, [`SizeLimit`](crate::file::Error::SizeLimit) (`RLIMIT_FSIZE` counts for copies in
+    /// memory), [`System`](crate::file::Error::System) with `ENOENT`, `EACCES`, `ENOMEM`, `EMFILE`,
+    /// `EIO`, …; with [`Self::populate`] [`Error::Lost`]; [`Error::System`], [`Error::Signal`] as
+    /// [`Map::open`](super::Map::open).
     pub fn take(mut self, path: impl AsRef<Path>) -> Result<Snapshot, Error> {
         let frozen = freeze(path.as_ref(), &mut self.request)?;
         Snapshot::of(frozen, self.populate)
@@ -118,13 +125,15 @@ impl std::fmt::Debug for SnapshotOptions<'_> {
     }
 }
 
-/// The bytes of a file as they were when the snapshot was taken, whatever happens to the file since.
+/// The bytes of a file as they were when the snapshot was taken, whatever happens to the file
+/// since.
 ///
-/// It dereferences to `[u8]`, and the slices live as long as it does. [`Self::kind`] and [`Self::memory`] tell what it costs; a clone
-/// also keeps those blocks of the disk that the file no longer has, and the file system cannot be mounted read-only meanwhile.
+/// It dereferences to `[u8]`, and the slices live as long as it does. [`Self::kind`] and
+/// [`Self::memory`] tell what it costs; a clone also keeps those blocks of the disk that the file
+/// no longer has, and the file system cannot be mounted read-only meanwhile.
 ///
-/// What remains: pages of a clone that the disk cannot give are zeros. Where that matters, ask [`Self::check`] after the bytes were
-/// used, or take [`SnapshotOptions::memory_only`].
+/// What remains: pages of a clone that the disk cannot give are zeros. Where that matters, ask
+/// [`Self::check`] after the bytes were used, or take [`SnapshotOptions::memory_only`].
 ///
 /// Thread-safe. In a forked child the bytes are there as well.
 ///
@@ -156,7 +165,8 @@ impl Snapshot {
         use std::os::fd::AsRawFd;
         let Frozen { file, kind, memory } = frozen;
         let identity = super::identity::of_mappable(file.as_raw_fd())?;
-        // Before Linux 6.7 a file that is sealed against writing cannot be mapped shared through a descriptor that may write.
+        // Before Linux 6.7 a file that is sealed against writing cannot be mapped shared through a
+        // descriptor that may write.
         let options = MapOptions { frozen: true, ..MapOptions::new() }.copy_on_write(true).populate(populate);
         let map = options.finish(file, identity, false, None)?;
         Ok(Self { map, kind, memory })
@@ -173,8 +183,9 @@ impl Snapshot {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         #[cfg(target_os = "linux")]
-        // SAFETY: `len` bytes of the map, which lives as long as `self`; nobody can write to them: there is no other descriptor and no
-        // name to open the file by, and the map cannot be written to.
+        // SAFETY: `len` bytes of the map, which lives as long as `self`; nobody can write to them:
+        // there is no other descriptor and no name to open the file by, and the map cannot be
+        // written to.
         return unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) };
         #[cfg(not(target_os = "linux"))]
         return &self.bytes;
@@ -186,8 +197,8 @@ impl Snapshot {
         self.kind
     }
 
-    /// Bytes of memory that the snapshot holds: for a copy in memory its length in whole pages, for a clone 0, since the kernel can give
-    /// its pages up and read them again.
+    /// Bytes of memory that the snapshot holds: for a copy in memory its length in whole pages, for
+    /// a clone 0, since the kernel can give its pages up and read them again.
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.memory

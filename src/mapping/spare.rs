@@ -1,7 +1,8 @@
 //! Areas kept in reserve for a process at its limit of mappings (`vm.max_map_count`).
 //!
-//! Replacing part of a mapping makes one or two areas more, and at the limit the kernel refuses (ENOMEM), even where a whole
-//! mapping is replaced. So some areas that nobody needs are made beforehand: a handler gives one back and tries again.
+//! Replacing part of a mapping makes one or two areas more, and at the limit the kernel refuses
+//! (ENOMEM), even where a whole mapping is replaced. So some areas that nobody needs are made
+//! beforehand: a handler gives one back and tries again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +16,8 @@ static AREAS: [AtomicUsize; SPARES] = [const { AtomicUsize::new(0) }; SPARES];
 /// Areas that lack.
 static LACKING: AtomicUsize = AtomicUsize::new(SPARES);
 
-/// Makes the areas that lack: before the first map, and after some were given back. Not for handlers; does nothing while none lacks.
+/// Makes the areas that lack: before the first map, and after some were given back. Not for
+/// handlers; does nothing while none lacks.
 pub(super) fn fill() {
     let lacking = LACKING.load(Ordering::Relaxed).min(SPARES);
     if lacking == 0 {
@@ -55,7 +57,8 @@ fn put(place: &AtomicUsize, area: *mut libc::c_void) -> bool {
     put
 }
 
-/// Gives a spare area back to the kernel; false if none is left. Signal-safe: munmap(2) is a bare system call.
+/// Gives a spare area back to the kernel; false if none is left. Signal-safe: munmap(2) is a bare
+/// system call.
 pub(super) fn give_one_in_handler() -> bool {
     for place in &AREAS {
         let area = place.swap(0, Ordering::AcqRel);

@@ -1,4 +1,5 @@
-//! The atomics of the protocol between faults and closing: std's, or under `--cfg sigward_loom` those of the model checker.
+//! The atomics of the protocol between faults and closing: std's, or under `--cfg sigward_loom`
+//! those of the model checker.
 
 #[cfg(sigward_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

@@ -77,7 +77,8 @@ impl<'a> View<'a> {
         Some(unsafe { place.read_volatile() })
     }
 
-    /// Copies bytes from `offset` on, as many as `buffer` takes and the view has, and says how many.
+    /// Copies bytes from `offset` on, as many as `buffer` takes and the view has, and says how
+    /// many.
     #[inline]
     pub fn copy_to(&self, offset: usize, buffer: &mut [u8]) -> usize {
         let count = self.length.saturating_sub(offset).min(buffer.len());

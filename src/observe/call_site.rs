@@ -1,9 +1,11 @@
 //! Where the call leads that a return address follows.
 //!
-//! A function that ends by jumping to another (a tail call) leaves no trace on the stack: the return address is then its caller's, in whose
-//! object the write was not made. So it is asked where the call before that address leads, as far as that can be seen: a direct call, by
-//! way of the linker's stub where there is one; one through a word of memory whose place is in the instruction (the global offset table,
-//! a static function pointer); one through a register that was loaded from such a word shortly before. Words are looked at as they are now.
+//! A function that ends by jumping to another (a tail call) leaves no trace on the stack: the
+//! return address is then its caller's, in whose object the write was not made. So it is asked
+//! where the call before that address leads, as far as that can be seen: a direct call, by way of
+//! the linker's stub where there is one; one through a word of memory whose place is in the
+//! instruction (the global offset table, a static function pointer); one through a register that
+//! was loaded from such a word shortly before. Words are looked at as they are now.
 
 use crate::sys::memory;
 
@@ -11,7 +13,8 @@ use crate::sys::memory;
 const BEFORE: usize = 64;
 const PAGE: usize = 4096;
 
-/// What `resolve` makes of the address that the call before `back` leads to. None where that is not to be seen.
+/// What `resolve` makes of the address that the call before `back` leads to. None where that is not
+/// to be seen.
 pub(super) fn leads<T>(back: usize, resolve: impl Fn(usize) -> Option<T>) -> Option<T> {
     let mut code = [0; BEFORE];
     let mut length = BEFORE;
@@ -24,8 +27,8 @@ pub(super) fn leads<T>(back: usize, resolve: impl Fn(usize) -> Option<T>) -> Opt
     code.get(..length).and_then(|code| processor::leads(code, back, &resolve))
 }
 
-/// What `resolve` makes of the first address, among those that a function jumps to at its end, of which it makes something.
-/// `length` bytes of it are looked at.
+/// What `resolve` makes of the first address, among those that a function jumps to at its end, of
+/// which it makes something. `length` bytes of it are looked at.
 pub(super) fn jumps<T>(start: usize, length: usize, resolve: impl Fn(usize) -> Option<T>) -> Option<T> {
     let mut code = [0; 1024];
     let length = memory::read(start, code.get_mut(..length.min(1024))?);
@@ -138,7 +141,8 @@ mod x86_64 {
 
         static SLOT: usize = 0x1234_5678;
 
-        /// `code` and the distance from its end, `tail` bytes later, to `SLOT`, as if it lay `near` there.
+        /// `code` and the distance from its end, `tail` bytes later, to `SLOT`, as if it lay `near`
+        /// there.
         fn with_slot(code: &[u8], tail: &[u8], near: usize) -> Vec<u8> {
             let end = near + code.len() + 4;
             let distance = (std::ptr::from_ref(&SLOT) as usize).wrapping_sub(end) as i32;

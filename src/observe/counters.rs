@@ -1,4 +1,5 @@
-//! Counters, each one atomic addition. They start at zero in each process and never go back, but for the number of maps.
+//! Counters, each one atomic addition. They start at zero in each process and never go back, but
+//! for the number of maps.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,7 +47,8 @@ pub(crate) static LEAKED: Counter = Counter::zero();
 #[non_exhaustive]
 #[repr(C)]
 pub struct Counters {
-    /// Signals that came to one of our entry points; twice when a runtime above forwards to ours beneath.
+    /// Signals that came to one of our entry points; twice when a runtime above forwards to ours
+    /// beneath.
     pub deliveries: u64,
     /// SIGPIPEs that ended here: the write returned EPIPE and nothing else happened.
     pub swallowed: u64,
@@ -70,8 +72,8 @@ pub struct Counters {
     pub healed: u64,
     /// Guarded maps there are now.
     pub maps: u64,
-    /// Maps that were closed while a handler was at work on them and did not end within a second: their addresses, descriptor and
-    /// slot stay taken for ever.
+    /// Maps that were closed while a handler was at work on them and did not end within a second:
+    /// their addresses, descriptor and slot stay taken for ever.
     pub leaked: u64,
     /// Zero; room for later counters.
     pub(crate) reserved: [u64; 2],
@@ -80,7 +82,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads all counters. Signal-safe, thread-safe; a forked child goes on from its parent's numbers.
+    /// Reads all counters. Signal-safe, thread-safe; a forked child goes on from its parent's
+    /// numbers.
     ///
     /// ```
     /// let before = sigward::Counters::read();

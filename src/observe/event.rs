@@ -25,7 +25,8 @@ pub enum FdKind {
 #[non_exhaustive]
 #[repr(C)]
 pub struct Event {
-    /// 1 for the first of this process, then one more each. A gap is an event that was overwritten or dropped.
+    /// 1 for the first of this process, then one more each. A gap is an event that was overwritten
+    /// or dropped.
     pub number: u64,
     /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
     pub time_ns: u64,
@@ -35,13 +36,16 @@ pub struct Event {
     pub tid: i32,
     /// The writer's thread name, NUL-terminated (prctl(2), `PR_GET_NAME`).
     pub thread: [c_char; 16],
-    /// The file descriptor that was written to (SIGBUS: that the map keeps), or -1 if it could not be told for certain.
+    /// The file descriptor that was written to (SIGBUS: that the map keeps), or -1 if it could not
+    /// be told for certain.
     pub fd: c_int,
     /// 0 unknown, 1 pipe or FIFO, 2 socket, 3 other, 4 a guarded map's file.
     pub fd_kind: c_int,
-    /// What the write returned: `-EPIPE`, or the bytes of a partial write. SIGBUS: the negative errno of the cause.
+    /// What the write returned: `-EPIPE`, or the bytes of a partial write. SIGBUS: the negative
+    /// errno of the cause.
     pub result: i64,
-    /// Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`), or of the map's file; 0 if unknown.
+    /// Inode of the pipe or socket, as in /proc/PID/fd (`socket:[…]`), or of the map's file; 0 if
+    /// unknown.
     pub inode: u64,
     /// Address of the instruction after the system call, or of the one that faulted.
     pub pc: u64,
@@ -49,9 +53,11 @@ pub struct Event {
     pub peer_len: u32,
     /// The number of the system call (`SYS_writev`, …), or 0 if it could not be told.
     pub operation: u32,
-    /// The peer's `struct sockaddr`, also of a connection that is gone. SIGBUS: the file's path, its end if it is longer.
+    /// The peer's `struct sockaddr`, also of a connection that is gone. SIGBUS: the file's path,
+    /// its end if it is longer.
     pub peer: [u8; 112],
-    /// The link register, where there is one, and the top of the writer's stack: for finding the library that called.
+    /// The link register, where there is one, and the top of the writer's stack: for finding the
+    /// library that called.
     pub stack: [u64; 16],
     /// SIGBUS: the lowest lost offset, in bytes from the start of the map.
     pub offset: u64,
@@ -147,8 +153,9 @@ impl Event {
         None
     }
 
-    /// The file name of the library (or executable) that made the system call, the C library's own wrappers
-    /// left out; none if that cannot be told for certain. The library must be loaded still. Not for signal handlers.
+    /// The file name of the library (or executable) that made the system call, the C library's own
+    /// wrappers left out; none if that cannot be told for certain. The library must be loaded
+    /// still. Not for signal handlers.
     #[must_use]
     pub fn library(&self) -> Option<String> {
         super::library::caller(self).map(|name| name.to_string())
@@ -182,7 +189,8 @@ impl Event {
         self.peer_len = kept as u32;
     }
 
-    /// The path of a guarded map's file (its end, if it is longer than 112 bytes), as it was opened; none if that is unknown.
+    /// The path of a guarded map's file (its end, if it is longer than 112 bytes), as it was
+    /// opened; none if that is unknown.
     #[must_use]
     pub fn map_path(&self) -> Option<&std::path::Path> {
         use std::os::unix::ffi::OsStrExt;

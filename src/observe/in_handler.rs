@@ -10,8 +10,8 @@ use std::mem::MaybeUninit;
 pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     let room = status.as_mut_ptr();
-    // glibc's fstat goes by way of newfstatat with an empty path; the system call of that name is quicker, and
-    // 64-bit Linux fills the C library's struct.
+    // glibc's fstat goes by way of newfstatat with an empty path; the system call of that name is
+    // quicker, and 64-bit Linux fills the C library's struct.
     // SAFETY: room for one struct; fstat(2) is signal-safe.
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     let failed = unsafe { libc::syscall(libc::SYS_fstat, fd, room) } != 0;
@@ -22,7 +22,8 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
     (!failed).then(|| unsafe { status.assume_init() })
 }
 
-/// What /proc/self/fd says that a descriptor is, as much of it as there is room for; how many bytes that is. Signal-safe.
+/// What /proc/self/fd says that a descriptor is, as much of it as there is room for; how many bytes
+/// that is. Signal-safe.
 #[cold]
 #[inline(never)]
 pub(crate) fn link_of(fd: c_int, room: &mut [u8]) -> usize {
@@ -46,14 +47,15 @@ pub(crate) fn describe_moment(event: &mut Event) {
     describe_thread(event);
 }
 
-/// The top of the interrupted stack: among these words are the return addresses that tell which library called.
+/// The top of the interrupted stack: among these words are the return addresses that tell which
+/// library called.
 pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
     let mut words = [0; 16];
     if stack == 0 || !stack.is_multiple_of(8) {
         return words;
     }
-    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it need not be. A stack
-    // pointer at the start of a page may be the end of a stack.
+    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it
+    // need not be. A stack pointer at the start of a page may be the end of a stack.
     if !stack.is_multiple_of(4096) && stack % 4096 <= 4096 - size_of_val(&words) {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };

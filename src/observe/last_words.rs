@@ -1,5 +1,5 @@
-//! One line about what the process is about to die of, written inside the handler: on stderr, under the rule of
-//! the log's line, and to a descriptor of the host's choice.
+//! One line about what the process is about to die of, written inside the handler: on stderr, under
+//! the rule of the log's line, and to a descriptor of the host's choice.
 
 use super::event::Event;
 use super::in_handler::status;
@@ -13,11 +13,12 @@ static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of what it was when it was chosen.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Where last words go besides stderr; a negative number is for none at all, stderr included. The descriptor stays the host's: it is
-/// used only while it is what it was now.
+/// Where last words go besides stderr; a negative number is for none at all, stderr included. The
+/// descriptor stays the host's: it is used only while it is what it was now.
 ///
 /// Last words come when an adopted file has lost a page of a shared writable mapping
-/// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause. Thread-safe; a forked child goes on as its parent.
+/// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause. Thread-safe; a forked
+/// child goes on as its parent.
 ///
 /// # Errors
 /// [`Error::System`] with `EBADF` if `fd` is not open; then nothing has changed.

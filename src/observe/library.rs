@@ -1,12 +1,14 @@
 //! Which library called: from what an event holds, later and outside the handler. Right or unknown.
 //!
-//! The first address is the system call's own. Where it lies in the C library, that function's caller is asked for, and so on
-//! until the first that is not the C library's: by the tables that tell where a function has its return address (`unwind`), because some
-//! of the words on the stack are return addresses of calls that are long over. Then the call before that address has to lead into
-//! the C library (`call_site`): else somebody was called who has jumped there, and is named only if that jump is found.
+//! The first address is the system call's own. Where it lies in the C library, that function's
+//! caller is asked for, and so on until the first that is not the C library's: by the tables that
+//! tell where a function has its return address (`unwind`), because some of the words on the stack
+//! are return addresses of calls that are long over. Then the call before that address has to lead
+//! into the C library (`call_site`): else somebody was called who has jumped there, and is named
+//! only if that jump is found.
 //!
-//! A C library without such tables (musl) leaves the words alone: those that follow a call into it count, if they all are of
-//! the same object.
+//! A C library without such tables (musl) leaves the words alone: those that follow a call into it
+//! count, if they all are of the same object.
 
 #[cfg(target_os = "linux")]
 use super::call_site;
@@ -44,7 +46,8 @@ impl Name {
         name
     }
 
-    /// The C library, the loader, the kernel's own page and this library: never the one that meant to write or read.
+    /// The C library, the loader, the kernel's own page and this library: never the one that meant
+    /// to write or read.
     fn is_plumbing(&self) -> bool {
         const PLUMBING: [&[u8]; 7] =
             [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso", b"libsigward.so"];
@@ -57,7 +60,8 @@ impl Name {
 pub(super) fn caller(event: &Event) -> Option<Name> {
     let mut at = Place { pc: event.pc as usize, back: event.pc as usize, used: 0 };
     let mut object = objects::holding(at.pc)?;
-    // The C library's functions call each other a few times at most, and an event has a few words only.
+    // The C library's functions call each other a few times at most, and an event has a few words
+    // only.
     for _ in 0..=event.stack.len() {
         let name = name_of(&object);
         if !name.is_plumbing() {
@@ -124,7 +128,8 @@ fn who(caller: &Object, target: usize, function: usize) -> Option<Name> {
     call_site::jumps(start, length, |target| (target == function).then(|| name_of(&object)))
 }
 
-/// The only object that has called the C library, judging by all words that may be return addresses.
+/// The only object that has called the C library, judging by all words that may be return
+/// addresses.
 #[cfg(target_os = "linux")]
 fn without_tables(event: &Event, at: &Place) -> Option<Name> {
     let into_the_same = |target: usize| objects::holding(target)?.has_code_at(at.pc).then_some(());
@@ -143,8 +148,9 @@ fn without_tables(event: &Event, at: &Place) -> Option<Name> {
     only.as_ref().map(name_of)
 }
 
-/// The address without the bits that prove where it came from: functions that were built with branch protection sign the
-/// address that they return to, and keep it so in x30 and on the stack. Other words change, too, and mean nothing before and after.
+/// The address without the bits that prove where it came from: functions that were built with
+/// branch protection sign the address that they return to, and keep it so in x30 and on the stack.
+/// Other words change, too, and mean nothing before and after.
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 fn without_signature(mut address: u64) -> u64 {
     // SAFETY: `xpaclri`, which does nothing on processors that do not know it: changes x30 only.

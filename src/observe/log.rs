@@ -1,12 +1,14 @@
-//! One line on stderr for each event, if asked: written inside the handler, so that it is there whatever happens next.
+//! One line on stderr for each event, if asked: written inside the handler, so that it is there
+//! whatever happens next.
 //!
-//! It is asked for with [`to_stderr`] or, without touching the program, with `SIGWARD_LOG=stderr` in the environment.
-//! The line lacks only the calling library, which cannot be asked for in a handler. Nothing waits: if stderr would
-//! block or is broken itself, the line is left out. It is one write of less than PIPE_BUF bytes, so lines of threads do
-//! not mix.
+//! It is asked for with [`to_stderr`] or, without touching the program, with `SIGWARD_LOG=stderr`
+//! in the environment. The line lacks only the calling library, which cannot be asked for in a
+//! handler. Nothing waits: if stderr would block or is broken itself, the line is left out. It is
+//! one write of less than PIPE_BUF bytes, so lines of threads do not mix.
 //!
-//! stderr is what descriptor 2 stands for when the lines are asked for. If the process closes it and the number becomes
-//! another file's, a connection's or a data file's, no line is written there.
+//! stderr is what descriptor 2 stands for when the lines are asked for. If the process closes it
+//! and the number becomes another file's, a connection's or a data file's, no line is written
+//! there.
 
 use super::event::{Event, FdKind};
 use super::in_handler::status;
@@ -14,11 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stderr stood for when it was asked for; 0 if it was not.
 static WANTED: AtomicU64 = AtomicU64::new(0);
-/// What it stood for when the first seat was taken, or the lines were asked for; 0 if it was closed.
+/// What it stood for when the first seat was taken, or the lines were asked for; 0 if it was
+/// closed.
 static FIRST: AtomicU64 = AtomicU64::new(0);
 
-/// Starts or stops the lines on stderr: on what descriptor 2 stands for now. Whoever redirects it later asks again.
-/// Signal-safe, thread-safe; a forked child goes on as its parent.
+/// Starts or stops the lines on stderr: on what descriptor 2 stands for now. Whoever redirects it
+/// later asks again. Signal-safe, thread-safe; a forked child goes on as its parent.
 pub fn to_stderr(wanted: bool) {
     let now = stderr();
     if wanted {
@@ -39,7 +42,8 @@ pub(crate) fn read_environment() {
     if FIRST.load(Ordering::Relaxed) == 0 {
         FIRST.store(stderr(), Ordering::Relaxed);
     }
-    // SAFETY: a NUL-terminated name. Constructors and `init` come before anybody changes the environment.
+    // SAFETY: a NUL-terminated name. Constructors and `init` come before anybody changes the
+    // environment.
     let value = unsafe { libc::getenv(c"SIGWARD_LOG".as_ptr()) };
     // SAFETY: null, or a NUL-terminated value.
     let asked = !value.is_null() && unsafe { std::ffi::CStr::from_ptr(value) } == c"stderr";
@@ -83,7 +87,8 @@ pub(crate) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
 
 const ROOM: usize = 256;
 
-/// A line being put together: no allocation, and none of the standard library's formatting, which needs more stack.
+/// A line being put together: no allocation, and none of the standard library's formatting, which
+/// needs more stack.
 struct Line {
     text: [u8; ROOM],
     length: usize,
@@ -136,7 +141,8 @@ impl Line {
         // SAFETY: one pollfd; a timeout of 0 returns at once.
         let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
         if ready {
-            // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left out.
+            // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left
+            // out.
             unsafe { libc::write(fd, self.text.as_ptr().cast(), self.length) };
         }
     }
@@ -246,6 +252,26 @@ mod tests {
         assert_eq!(wanted, format!("sigward: {event}\n"));
         (event.fd, event.fd_kind, event.result) = (-1, 0, 4096);
         assert!(text(&event).ends_with("to an unknown fd: 4096 bytes, then it broke\n"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_readme_shows_such_lines() {
+        let mut event = Event::blank(libc::SIGPIPE);
+        (event.tid, event.fd, event.fd_kind, event.inode, event.result) = (975, 15, 2, 801_220, -32);
+        event.operation = libc::SYS_writev as u32;
+        event.peer[..8].copy_from_slice(&[2, 0, 0x73, 0x20, 127, 0, 0, 1]);
+        event.peer_len = 16;
+        let mut loss = Event::blank(libc::SIGBUS);
+        (loss.tid, loss.fd, loss.fd_kind, loss.inode) = (981, 7, 4, 1204);
+        (loss.cause, loss.offset, loss.len_now) = (1, 131_072, 131_072);
+        loss.set_path(c"/srv/city.mmdb".as_ptr());
+        for (event, name) in [(&mut event, &b"rust-shipper"[..]), (&mut loss, b"geoip")] {
+            for (place, byte) in event.thread.iter_mut().zip(name) {
+                *place = *byte as std::ffi::c_char;
+            }
+            assert!(include_str!("../../README.md").contains(&text(event)), "{}", text(event));
+        }
     }
 
     #[test]

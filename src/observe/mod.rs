@@ -1,4 +1,5 @@
-//! What happened: counters, and the last deliveries one by one. Written inside handlers, read anywhere.
+//! What happened: counters, and the last deliveries one by one. Written inside handlers, read
+//! anywhere.
 
 #[cfg(target_os = "linux")]
 mod call_site;

@@ -1,10 +1,10 @@
 //! The last events, in a ring that handlers write without waiting.
 //!
-//! An event takes the next number with one addition; its number names its slot. A slot's `sequence` is
-//! `2n` when event `n` is whole in it and `2n - 1` while it is being written: it only grows. A writer that
-//! finds its slot still being written (by a thread that has been held up for a whole round) drops its
-//! event, says so, and goes on. Readers check `sequence` before and after, so they take nothing torn and
-//! hold nobody up; each reader keeps its own place.
+//! An event takes the next number with one addition; its number names its slot. A slot's `sequence`
+//! is `2n` when event `n` is whole in it and `2n - 1` while it is being written: it only grows. A
+//! writer that finds its slot still being written (by a thread that has been held up for a whole
+//! round) drops its event, says so, and goes on. Readers check `sequence` before and after, so they
+//! take nothing torn and hold nobody up; each reader keeps its own place.
 
 use super::counters;
 use super::event::{Event, WORDS};
@@ -91,10 +91,11 @@ fn take(number: u64, out: &mut Event) -> Taken {
     Taken::Whole
 }
 
-/// Copies events after number `cursor` into `out`, oldest first, and moves `cursor` to the last one looked
-/// at. Returns how many there were. Start with a cursor of 0; each reader keeps its own.
+/// Copies events after number `cursor` into `out`, oldest first, and moves `cursor` to the last one
+/// looked at. Returns how many there were. Start with a cursor of 0; each reader keeps its own.
 ///
-/// Signal-safe, thread-safe, waits for nobody. A forked child sees its parent's events up to the fork.
+/// Signal-safe, thread-safe, waits for nobody. A forked child sees its parent's events up to the
+/// fork.
 ///
 /// ```
 /// let mut cursor = 0;
@@ -113,7 +114,8 @@ pub fn read(cursor: &mut u64, out: &mut [Event]) -> usize {
         let next = (*cursor + 1).max(oldest);
         match take(next, place) {
             Taken::Whole => count += 1,
-            // Its writer is at work. One that never finishes (its thread was killed) must not hold readers up.
+            // Its writer is at work. One that never finishes (its thread was killed) must not hold
+            // readers up.
             Taken::Soon if last - next < SLOTS / 2 => break,
             Taken::Soon | Taken::Gone => {}
         }
@@ -170,7 +172,8 @@ mod tests {
         held.store(2 * number, Ordering::SeqCst);
     }
 
-    /// Four writers and a reader at once: every number comes once or is counted as lost, and no event is torn.
+    /// Four writers and a reader at once: every number comes once or is counted as lost, and no
+    /// event is torn.
     #[test]
     fn nothing_is_torn_and_nothing_counted_twice() {
         const EACH: u64 = 50_000;

@@ -1,4 +1,5 @@
-//! How the watching thread waits: for a file's events, for a call from another thread, and for the next tick.
+//! How the watching thread waits: for a file's events, for a call from another thread, and for the
+//! next tick.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Bell;
@@ -30,7 +31,8 @@ mod linux {
             unsafe { libc::write(self.0.as_raw_fd(), (&raw const ONE).cast(), size_of::<u64>()) };
         }
 
-        /// Waits until somebody rings, `events` are there, or the time is over. A signal may end it as well.
+        /// Waits until somebody rings, `events` are there, or the time is over. A signal may end it
+        /// as well.
         pub(in super::super) fn wait(&self, events: Option<BorrowedFd<'_>>, limit: Duration) {
             // A missing descriptor is -1, which poll(2) passes over.
             let events = events.map_or(-1, |events| events.as_raw_fd());

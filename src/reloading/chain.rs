@@ -1,7 +1,9 @@
-//! What lies between a path and its file: every folder in which a name decides, every symbolic link.
+//! What lies between a path and its file: every folder in which a name decides, every symbolic
+//! link.
 //!
-//! A mounted ConfigMap is the case to think of: `config` is a link to `..data/config`, `..data` a link to a folder with a date, and an update
-//! renames a new link over `..data`. Nothing happens then in the folder of the file, nor to the file.
+//! A mounted ConfigMap is the case to think of: `config` is a link to `..data/config`, `..data` a
+//! link to a folder with a date, and an update renames a new link over `..data`. Nothing happens
+//! then in the folder of the file, nor to the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

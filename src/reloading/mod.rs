@@ -1,11 +1,14 @@
-//! The newest good version of a file, always: GeoIP data, a configuration, a model, a list that somebody updates while it is read.
+//! The newest good version of a file, always: GeoIP data, a configuration, a model, a list that
+//! somebody updates while it is read.
 //!
-//! The loop that every reader of such a file writes, once: notice that the file was replaced or written over, wait until its writer has
-//! finished, take a copy, parse it, put it in the place of the old one under the readers, and give the old one back when the last of them is
-//! done. And when the new one is no good, keep the old one and say why.
+//! The loop that every reader of such a file writes, once: notice that the file was replaced or
+//! written over, wait until its writer has finished, take a copy, parse it, put it in the place of
+//! the old one under the readers, and give the old one back when the last of them is done. And when
+//! the new one is no good, keep the old one and say why.
 //!
-//! A map of the live file could not do it: `cp` over the file takes the bytes from under the map, and until the next good version is
-//! there no look-up would have an answer. So each version is a [`Snapshot`](crate::mapping::Snapshot): where the file system can share blocks (xfs, btrfs) it
+//! A map of the live file could not do it: `cp` over the file takes the bytes from under the map,
+//! and until the next good version is there no look-up would have an answer. So each version is a
+//! [`Snapshot`](crate::mapping::Snapshot): where the file system can share blocks (xfs, btrfs) it
 //! costs no memory, elsewhere the file's length.
 //!
 //! | what happens to the file | readers | [`Status::problem`] |
@@ -36,8 +39,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it needs: one thread, `sigward-reload`, that sleeps until inotify(7) or a tick of a second wakes it; two descriptors; the seat for
-//! SIGBUS, which a snapshot that is a clone takes as every guarded map does.
+//! What it needs: one thread, `sigward-reload`, that sleeps until inotify(7) or a tick of a second
+//! wakes it; two descriptors; the seat for SIGBUS, which a snapshot that is a clone takes as every
+//! guarded map does.
 
 mod bell;
 #[cfg(target_os = "linux")]
@@ -70,8 +74,9 @@ use std::time::Duration;
 
 /// A file, of which the newest good version is always at hand.
 ///
-/// Thread-safe. Dropping it ends its thread; versions that somebody still holds stay. In a forked child [`get`](Self::get) and
-/// [`with`](Self::with) go on with the version that was there at the fork, and nothing is watched: open it there anew. Not for signal handlers.
+/// Thread-safe. Dropping it ends its thread; versions that somebody still holds stay. In a forked
+/// child [`get`](Self::get) and [`with`](Self::with) go on with the version that was there at the
+/// fork, and nothing is watched: open it there anew. Not for signal handlers.
 ///
 /// # References
 /// inotify(7), fcntl(2) (F_SETLEASE), ioctl_ficlone(2), memfd_create(2).
@@ -82,7 +87,8 @@ pub struct Reloading<T> {
 }
 
 impl<T: Send + Sync + 'static> Reloading<T> {
-    /// Opens the file, parses its first version, and keeps the newest good one from then on; [`Options`] has more.
+    /// Opens the file, parses its first version, and keeps the newest good one from then on;
+    /// [`Options`] has more.
     ///
     /// `parse` gets the bytes of one moment as a handle that it may keep.
     ///
@@ -100,19 +106,21 @@ impl<T: Send + Sync + 'static> Reloading<T> {
 }
 
 impl<T> Reloading<T> {
-    /// The newest good version. Hold it for as long as one answer should come from one version, and not longer. Waits for nobody.
+    /// The newest good version. Hold it for as long as one answer should come from one version, and
+    /// not longer. Waits for nobody.
     #[must_use]
     pub fn get(&self) -> Arc<Version<T>> {
         self.shared.current.load_full()
     }
 
-    /// As [`get`](Self::get), for the time of the call; without writing to memory that all readers share.
+    /// As [`get`](Self::get), for the time of the call; without writing to memory that all readers
+    /// share.
     pub fn with<R>(&self, use_it: impl FnOnce(&Version<T>) -> R) -> R {
         use_it(&self.shared.current.load())
     }
 
-    /// Waits until there is a version with a higher number than `than`, and returns the newest; `None` when the time is over, and in a
-    /// forked child.
+    /// Waits until there is a version with a higher number than `than`, and returns the newest;
+    /// `None` when the time is over, and in a forked child.
     #[must_use]
     pub fn wait_newer(&self, than: u64, at_most: Duration) -> Option<Arc<Version<T>>> {
         if !self.is_own() {
@@ -140,8 +148,9 @@ impl<T> Reloading<T> {
         self.status().problem
     }
 
-    /// Has the file looked at now, also if nothing seems to have changed, and returns the newest version if that is what the path names.
-    /// For contents that the parser would accept now and did not before, and where no events come.
+    /// Has the file looked at now, also if nothing seems to have changed, and returns the newest
+    /// version if that is what the path names. For contents that the parser would accept now and
+    /// did not before, and where no events come.
     ///
     /// # Errors
     /// Why it was not taken.

@@ -58,30 +58,31 @@ impl<T> Default for Options<T> {
 }
 
 impl<T: Send + Sync + 'static> Options<T> {
-    /// The defaults: a tick of 1 s, settled after 500 ms, a file that is missing at first is an error, an empty one is not taken.
+    /// The defaults: a tick of 1 s, settled after 500 ms, a file that is missing at first is an
+    /// error, an empty one is not taken.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How often to look at the file though nothing was told: for changes that have no events, on a network file system by another
-    /// machine. At least 10 ms.
+    /// How often to look at the file though nothing was told: for changes that have no events, on a
+    /// network file system by another machine. At least 10 ms.
     #[must_use]
     pub fn tick(mut self, every: Duration) -> Self {
         self.tick = every.max(Duration::from_millis(10));
         self
     }
 
-    /// Where nobody can say whether a writer exists (files of other users, file systems without leases): how long length and change time
-    /// must stay before the file is taken.
+    /// Where nobody can say whether a writer exists (files of other users, file systems without
+    /// leases): how long length and change time must stay before the file is taken.
     #[must_use]
     pub fn settle(mut self, unchanged: Duration) -> Self {
         self.settle = unchanged;
         self
     }
 
-    /// How long to wait for a first version when there is none: the file is missing, or the parser refuses it. A writer who is at work is waited for in any
-    /// case, 10 s at least.
+    /// How long to wait for a first version when there is none: the file is missing, or the parser
+    /// refuses it. A writer who is at work is waited for in any case, 10 s at least.
     #[must_use]
     pub fn wait_for_first(mut self, at_most: Duration) -> Self {
         self.first = at_most;
@@ -95,8 +96,9 @@ impl<T: Send + Sync + 'static> Options<T> {
         self
     }
 
-    /// Is told of each new version and each new reason for not taking one, on the thread that watches: what it does holds the next
-    /// version up. The first version is not told of. A panic in it is dropped.
+    /// Is told of each new version and each new reason for not taking one, on the thread that
+    /// watches: what it does holds the next version up. The first version is not told of. A panic
+    /// in it is dropped.
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(Event<'_, T>) + Send + Sync + 'static) -> Self {
         self.callback = Some(Box::new(callback));
@@ -105,12 +107,14 @@ impl<T: Send + Sync + 'static> Options<T> {
 
     /// Opens the file, parses its first version, and keeps the newest good one from then on.
     ///
-    /// `parse` is called here for the first version and on the watching thread for all others, never twice at once. It may keep the contents, or parts
-    /// of them with it. A panic of it is a refusal.
+    /// `parse` is called here for the first version and on the watching thread for all others,
+    /// never twice at once. It may keep the contents, or parts of them with it. A panic of it is a
+    /// refusal.
     ///
     /// # Errors
-    /// A [`Problem`] of the first version: what cannot be opened or is no regular file, what the parser refuses, a writer who does not
-    /// come to an end; and when there is no thread or descriptor to be had. Nothing stays then.
+    /// A [`Problem`] of the first version: what cannot be opened or is no regular file, what the
+    /// parser refuses, a writer who does not come to an end; and when there is no thread or
+    /// descriptor to be had. Nothing stays then.
     pub fn open<E>(
         self,
         path: impl AsRef<Path>,

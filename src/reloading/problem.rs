@@ -1,5 +1,5 @@
-//! Why the newest contents of a file were not taken, in words for an operator: which file, since when, how often, and what is
-//! still served.
+//! Why the newest contents of a file were not taken, in words for an operator: which file, since
+//! when, how often, and what is still served.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Why what the path names now is not the version that [`get`](super::Reloading::get) returns. The version before stays.
+/// Why what the path names now is not the version that [`get`](super::Reloading::get) returns. The
+/// version before stays.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Problem {
@@ -41,11 +42,13 @@ pub enum Reason {
         /// Which of them.
         errno: c_int,
     },
-    /// The file is empty, which [`Options::accept_empty`](super::Options::accept_empty) would allow.
+    /// The file is empty, which [`Options::accept_empty`](super::Options::accept_empty) would
+    /// allow.
     Empty,
     /// Somebody has the file open for writing: it is taken when they close it.
     Writing,
-    /// Nobody can say whether somebody is writing; the file is taken when it has not changed for a while.
+    /// Nobody can say whether somebody is writing; the file is taken when it has not changed for a
+    /// while.
     Settling,
     /// It was changed while it was copied: tried again at once.
     Changed,

@@ -20,9 +20,11 @@ pub struct Status {
     pub not_yet: u64,
     /// Files that were written or replaced with the same bytes.
     pub unchanged: u64,
-    /// Whether everything between the path and the file is watched. If not, changes are seen at the next tick.
+    /// Whether everything between the path and the file is watched. If not, changes are seen at the
+    /// next tick.
     pub watching: bool,
-    /// Why the newest look did not bring what the path names; `None` while the newest version is just that.
+    /// Why the newest look did not bring what the path names; `None` while the newest version is
+    /// just that.
     pub problem: Option<Arc<Problem>>,
 }
 
@@ -86,7 +88,8 @@ impl<T> Shared<T> {
     pub(super) fn publish(&self, version: Version<T>) {
         let number = version.number;
         let version = Arc::new(version);
-        // Under the lock: who has the new version does not find the trouble of before in the status.
+        // Under the lock: who has the new version does not find the trouble of before in the
+        // status.
         let mut book = self.book();
         self.current.store(version.clone());
         book.status.version = number;

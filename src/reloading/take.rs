@@ -1,5 +1,5 @@
-//! From a path to its next version: is it another file than before, has its writer finished, is the copy whole, does the parser
-//! accept it?
+//! From a path to its next version: is it another file than before, has its writer finished, is the
+//! copy whole, does the parser accept it?
 
 use super::problem::Reason;
 use super::version::Contents;
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What tells one state of a file from another. Whoever writes to a file, cuts it or puts its times back moves `changed`
-/// (`st_ctime`); before Linux 6.13 not twice within some milliseconds.
+/// What tells one state of a file from another. Whoever writes to a file, cuts it or puts its times
+/// back moves `changed` (`st_ctime`); before Linux 6.13 not twice within some milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
     device: u64,
@@ -76,16 +76,17 @@ pub(super) struct Taker<T> {
     pub(super) settling: Option<(Seen, Instant)>,
 }
 
-/// The kernel tells that a writer has closed the file a moment before it counts one writer less. So after such an event a look that still
-/// meets a writer is soon followed by others, less and less often.
+/// The kernel tells that a writer has closed the file a moment before it counts one writer less. So
+/// after such an event a look that still meets a writer is soon followed by others, less and less
+/// often.
 pub(super) const PACE: Duration = Duration::from_millis(5);
 
 /// Before a copy that met a writer is tried again.
 const SOON: Duration = Duration::from_millis(20);
 
 impl<T> Taker<T> {
-    /// Looks at the path. `force`: also if nothing seems to have changed. `disturbed` is asked, after the copy, whether somebody was
-    /// seen writing meanwhile.
+    /// Looks at the path. `force`: also if nothing seems to have changed. `disturbed` is asked,
+    /// after the copy, whether somebody was seen writing meanwhile.
     pub(super) fn look(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
         let outcome = self.attempt(force, disturbed);
         if matches!(outcome, Outcome::NotYet(..)) {
@@ -128,7 +129,8 @@ impl<T> Taker<T> {
         }
     }
 
-    /// Opens a regular file without waiting for anybody: the other side of a pipe, or the holder of a lease.
+    /// Opens a regular file without waiting for anybody: the other side of a pipe, or the holder of
+    /// a lease.
     fn open(&self) -> Result<(File, Seen), (Reason, Result<Seen, c_int>)> {
         let mut how = File::options();
         how.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
@@ -218,8 +220,8 @@ impl<T> Taker<T> {
     }
 }
 
-/// A copy of the open file, whatever its path names by now. Without /proc that cannot be said, and it is the path's; the caller compares
-/// the lengths.
+/// A copy of the open file, whatever its path names by now. Without /proc that cannot be said, and
+/// it is the path's; the caller compares the lengths.
 fn freeze(file: &File, path: &Path) -> Result<Contents, crate::mapping::Error> {
     let magic = format!("/proc/self/fd/{}", file.as_raw_fd());
     let taken = match snapshot(magic) {

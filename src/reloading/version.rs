@@ -1,4 +1,5 @@
-//! One version of a file: its bytes, which nobody can change any more, and what the parser made of them.
+//! One version of a file: its bytes, which nobody can change any more, and what the parser made of
+//! them.
 
 use crate::mapping::Snapshot;
 use std::fmt;
@@ -6,9 +7,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The bytes of one version, for the parser to read and to keep: a handle that costs nothing to clone. They are a copy that belongs
-/// to nobody else (where the file system can share blocks, one without memory), so whatever happens to the file, this
-/// slice stays as it is; they are given back with the last handle.
+/// The bytes of one version, for the parser to read and to keep: a handle that costs nothing to
+/// clone. They are a copy that belongs to nobody else (where the file system can share blocks, one
+/// without memory), so whatever happens to the file, this slice stays as it is; they are given back
+/// with the last handle.
 ///
 /// It is `AsRef<[u8]>`, which libraries such as maxminddb take as their source.
 #[derive(Clone)]
@@ -54,7 +56,8 @@ impl fmt::Debug for Contents {
 pub struct Version<T> {
     /// What the parser returned.
     pub value: T,
-    /// 1 for the first, then counting up. A file that was written again with the same bytes is no new version.
+    /// 1 for the first, then counting up. A file that was written again with the same bytes is no
+    /// new version.
     pub number: u64,
     /// Bytes of the file.
     pub length: u64,

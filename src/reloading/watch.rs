@@ -6,8 +6,8 @@
 //! | each folder in which a name of the path is a link, or the file | another entry of that name: rename(2), creation, deletion |
 //! | the other folders on the way | being renamed or removed themselves |
 //!
-//! What cannot be watched (no right to read a folder, the user's limit of watches, another machine's changes to a network file system) is
-//! seen at the next tick.
+//! What cannot be watched (no right to read a folder, the user's limit of watches, another
+//! machine's changes to a network file system) is seen at the next tick.
 
 use super::chain::{self, Chain};
 use std::collections::{BTreeSet, HashMap};
@@ -62,7 +62,8 @@ impl Watch {
 
     /// Watches the way to `path` as it is now. What changes after this call is told.
     pub(super) fn renew(&mut self, path: &Path) {
-        // A way that changes while it is being watched is walked again; should it never rest, there is the tick.
+        // A way that changes while it is being watched is walked again; should it never rest, there
+        // is the tick.
         for _ in 0..8 {
             let chain = chain::of(path);
             if chain == self.chain && self.complete {
@@ -96,7 +97,8 @@ impl Watch {
         for (at, place) in chain.iter().filter(|(_, place)| !place.is_file) {
             let entries = if place.names.is_empty() { 0 } else { ENTRIES };
             let blind = if blind.contains(at) { BLIND } else { 0 };
-            // The same folder by two ways has one watch: IN_MASK_ADD keeps what the other way asked for.
+            // The same folder by two ways has one watch: IN_MASK_ADD keeps what the other way asked
+            // for.
             let mask = SELF | entries | blind | libc::IN_ONLYDIR | libc::IN_MASK_ADD;
             match self.add(at, mask) {
                 Some(number) => names.entry(number).or_default().extend(place.names.iter().cloned()),
@@ -149,7 +151,8 @@ impl Watch {
             }
             let Some(names) = self.names.get(&number) else { continue };
             if mask & libc::IN_IGNORED != 0 {
-                // What it watched is gone, and something else may have got its number: everything is watched anew.
+                // What it watched is gone, and something else may have got its number: everything
+                // is watched anew.
                 self.names.remove(&number);
                 self.chain.clear();
                 self.news.concluded = true;

@@ -1,4 +1,5 @@
-//! The thread that watches: waits for events, looks, publishes; "sigward-reload", with every signal blocked that is not a fault of its own.
+//! The thread that watches: waits for events, looks, publishes; "sigward-reload", with every signal
+//! blocked that is not a fault of its own.
 
 use super::shared::Shared;
 use super::take::{Outcome, Taker};
@@ -12,7 +13,8 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-/// Between two looks at least, and from a write to the look that follows: a writer of many small pieces wakes nobody for each.
+/// Between two looks at least, and from a write to the look that follows: a writer of many small
+/// pieces wakes nobody for each.
 pub(super) const REST: Duration = Duration::from_millis(10);
 
 pub(super) struct Watcher<T> {
@@ -79,7 +81,8 @@ impl<T: Send + Sync + 'static> Watcher<T> {
         self.taker.tick
     }
 
-    /// Waits for a reason to look again. Says whether the file was written to: then it is another one, whatever its times say.
+    /// Waits for a reason to look again. Says whether the file was written to: then it is another
+    /// one, whatever its times say.
     fn wait(&mut self, limit: Duration) -> bool {
         self.shared.bell.wait(None, REST);
         if !self.is_called() && self.read() == News::default() {

@@ -1,13 +1,14 @@
 //! Keeps pthread_cancel(3) from taking effect while the library holds something.
 //!
-//! open(2), read(2), close(2), fsync(2) and many more are cancellation points, and with asynchronous
-//! cancellation every instruction is one. A thread that ends in the middle of a call would leave locks
-//! taken and descriptors open for ever. So a call disables cancellation first, and a request that came
-//! meanwhile takes effect when the previous state is back.
+//! open(2), read(2), close(2), fsync(2) and many more are cancellation points, and with
+//! asynchronous cancellation every instruction is one. A thread that ends in the middle of a call
+//! would leave locks taken and descriptors open for ever. So a call disables cancellation first,
+//! and a request that came meanwhile takes effect when the previous state is back.
 //!
-//! To disable it is not enough in a thread of asynchronous type: glibc's pthread_cancel(3) looks at the
-//! state, then sends a signal whose handler looks at the type alone. A thread that disables cancellation
-//! between the two ends inside what it wanted whole. So the type is deferred meanwhile.
+//! To disable it is not enough in a thread of asynchronous type: glibc's pthread_cancel(3) looks at
+//! the state, then sends a signal whose handler looks at the type alone. A thread that disables
+//! cancellation between the two ends inside what it wanted whole. So the type is deferred
+//! meanwhile.
 //!
 //! # References
 //! pthread_setcancelstate(3), pthreads(7) "Cancellation points"; `sigcancel_handler` in glibc's
@@ -63,8 +64,8 @@ mod cancellation {
 
 /// The calling thread cannot be cancelled while this lives. Guards nest. Signal-safe.
 ///
-/// In a thread of *asynchronous* type a pending request takes effect inside `drop`: the guard must be
-/// the first thing that a call makes and the last that it drops.
+/// In a thread of *asynchronous* type a pending request takes effect inside `drop`: the guard must
+/// be the first thing that a call makes and the last that it drops.
 #[must_use = "cancellation is disabled only while the guard lives"]
 pub(crate) struct Uncancelled(cancellation::Before);
 

@@ -1,8 +1,9 @@
 //! The calling thread's signal mask, as the kernel has it.
 //!
 //! glibc's sigfillset(3) and pthread_sigmask(3) leave out signals 32 and 33, which it keeps for
-//! cancellation and for setuid(2) on all threads. A handler of theirs in the middle of ours is as bad as
-//! any other, so on Linux the mask goes to rt_sigprocmask(2) as 64 bits. Everything here is signal-safe.
+//! cancellation and for setuid(2) on all threads. A handler of theirs in the middle of ours is as
+//! bad as any other, so on Linux the mask goes to rt_sigprocmask(2) as 64 bits. Everything here is
+//! signal-safe.
 
 use std::ffi::c_int;
 
@@ -16,8 +17,8 @@ type Set = u64;
 type Set = libc::sigset_t;
 
 impl Mask {
-    /// Blocks every signal in this thread and returns the mask before. SIGKILL, SIGSTOP and faults of this
-    /// very thread cannot be held back.
+    /// Blocks every signal in this thread and returns the mask before. SIGKILL, SIGSTOP and faults
+    /// of this very thread cannot be held back.
     pub(crate) fn block_all() -> Self {
         Self(exchange(libc::SIG_SETMASK, Some(full())))
     }
@@ -118,7 +119,8 @@ fn holds(set: Set, signal: c_int) -> bool {
 fn exchange(how: c_int, new: Option<Set>) -> Set {
     let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut before: Set = 0;
-    // SAFETY: null or one set of the kernel's size, and room for another. The call changes nothing else.
+    // SAFETY: null or one set of the kernel's size, and room for another. The call changes nothing
+    // else.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, new, &raw mut before, size_of::<Set>()) };
     before
 }

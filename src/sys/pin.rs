@@ -1,15 +1,17 @@
-//! Keeps the object that holds this code mapped: dlclose(3) of a plug-in that `libsigward.a` or this crate was linked
-//! into would unmap the handlers whose addresses the kernel has.
+//! Keeps the object that holds this code mapped: dlclose(3) of a plug-in that `libsigward.a` or
+//! this crate was linked into would unmap the handlers whose addresses the kernel has.
 //!
-//! The main program is never unmapped, and `libsigward.so` says so itself (`-z nodelete`): for both nothing is called
-//! that takes the loader's lock. Neither is anything in a static executable, which has no dlopen(3): the name is
-//! looked up as a weak one, so that the linker brings nothing in for it. musl unmaps nothing.
+//! The main program is never unmapped, and `libsigward.so` says so itself (`-z nodelete`): for both
+//! nothing is called that takes the loader's lock. Neither is anything in a static executable,
+//! which has no dlopen(3): the name is looked up as a weak one, so that the linker brings nothing
+//! in for it. musl unmaps nothing.
 //!
-//! A plug-in's first call can come from a handler that has interrupted the loader while it adds or removes an object: glibc
-//! ends the process at a dlopen(3) there. Then the object is pinned by the next call.
+//! A plug-in's first call can come from a handler that has interrupted the loader while it adds or
+//! removes an object: glibc ends the process at a dlopen(3) there. Then the object is pinned by the
+//! next call.
 
-/// Pins the object. Idempotent; not for handlers of ours, and not under the lock of the seats: a constructor that
-/// another thread's dlopen(3) runs may be waiting for that.
+/// Pins the object. Idempotent; not for handlers of ours, and not under the lock of the seats: a
+/// constructor that another thread's dlopen(3) runs may be waiting for that.
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn object() {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +92,8 @@ mod loader {
     /// How the loader names it; the main program has no name.
     fn name_of(object: &Object) -> Option<&'static CStr> {
         let name = object.name as *const c_char;
-        // SAFETY: null, or the loader's own name of the object that we run in, which is never renamed.
+        // SAFETY: null, or the loader's own name of the object that we run in, which is never
+        // renamed.
         (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }).filter(|name| !name.is_empty())
     }
 

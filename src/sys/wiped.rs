@@ -1,16 +1,17 @@
 //! Memory that a forked child finds at zero: the one answer to "am I a forked child?".
 //!
-//! Locks, marks and the remembered process id belong to the process that wrote them. They lie in pages
-//! that the kernel clears in a child (`MADV_WIPEONFORK`, madvise(2)), so no child waits for a thread that
-//! only its parent has, or takes its parent's process id for its own. Nothing has to be done at the fork
-//! itself, and no process ids are compared: across pid namespaces two processes can have the same one.
+//! Locks, marks and the remembered process id belong to the process that wrote them. They lie in
+//! pages that the kernel clears in a child (`MADV_WIPEONFORK`, madvise(2)), so no child waits for a
+//! thread that only its parent has, or takes its parent's process id for its own. Nothing has to be
+//! done at the fork itself, and no process ids are compared: across pid namespaces two processes
+//! can have the same one.
 //!
-//! A child that *shares* memory (vfork(2), `CLONE_VM`) shares these pages as well: its words are its
-//! parent's, as all of its memory is. A lock that such a child holds when it is killed stays taken; the
-//! locks here say what their users do about that.
+//! A child that *shares* memory (vfork(2), `CLONE_VM`) shares these pages as well: its words are
+//! its parent's, as all of its memory is. A lock that such a child holds when it is killed stays
+//! taken; the locks here say what their users do about that.
 //!
-//! Before Linux 4.14, and on systems without the advice, it is ordinary memory: there a child forked in
-//! the middle of a change of another thread may wait for it.
+//! Before Linux 4.14, and on systems without the advice, it is ordinary memory: there a child
+//! forked in the middle of a change of another thread may wait for it.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -38,7 +39,8 @@ pub(crate) struct Words {
     pub(crate) registry: AtomicU32,
     /// Unfinished visits of handlers.
     pub(crate) visits: [Visits; VISITS],
-    /// The lock of what is adopted, and the kept descriptor of /proc/self/maps, one more than its number.
+    /// The lock of what is adopted, and the kept descriptor of /proc/self/maps, one more than its
+    /// number.
     pub(crate) adopted: AtomicU32,
     pub(crate) maps: AtomicU32,
     /// Which of its ancestors and descendants this process is (`sigpipe/quiet/threads.rs`).
@@ -53,11 +55,13 @@ static WIPES: AtomicBool = AtomicBool::new(false);
 
 /// The shared words, if somebody has made them. Signal-safe.
 pub(crate) fn existing() -> Option<&'static Words> {
-    // SAFETY: null, or the page below, which is never unmapped. Acquire pairs with the exchange in `words`.
+    // SAFETY: null, or the page below, which is never unmapped. Acquire pairs with the exchange in
+    // `words`.
     unsafe { WORDS.load(Ordering::Acquire).as_ref() }
 }
 
-/// The shared words, made when they are first needed; none if the kernel has no memory. Not for handlers.
+/// The shared words, made when they are first needed; none if the kernel has no memory. Not for
+/// handlers.
 pub(crate) fn words() -> Option<&'static Words> {
     if let Some(words) = existing() {
         return Some(words);
@@ -83,11 +87,13 @@ pub(crate) fn remember_process() {
 /// [`remember_process`] was called in this very process.
 pub(crate) fn is_own_process(claimed: libc::pid_t) -> bool {
     let known = existing().is_some_and(|words| words.process.load(Ordering::Relaxed) == claimed);
-    // In a child, forked or sharing our memory, the word is 0 or the parent's: then the kernel is asked.
+    // In a child, forked or sharing our memory, the word is 0 or the parent's: then the kernel is
+    // asked.
     claimed != 0 && (known || std::process::id() as libc::pid_t == claimed)
 }
 
-/// Room for `count` of `T` that fork wipes, zeroed, aligned to a page, for ever; null if the kernel has none.
+/// Room for `count` of `T` that fork wipes, zeroed, aligned to a page, for ever; null if the kernel
+/// has none.
 pub(crate) fn array<T>(count: usize) -> *mut T {
     const { assert!(align_of::<T>() <= 4096) };
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);

@@ -24,8 +24,8 @@ func TestSentSignals(t *testing.T) {
 	forEachKind(t, func(t *testing.T, k kind) { checkActions(t, matrix(t, k), senders) })
 }
 
-// Only signal.Ignore, and a SIG_IGN set late for children of C, reach a child. An inherited SIG_IGN does not: Go's
-// own handler stands over it in the bare program too.
+// Only signal.Ignore, and a SIG_IGN set late for children of C, reach a child. An inherited SIG_IGN
+// does not: Go's own handler stands over it in the bare program too.
 const children = `
 set-up                  | child of os/exec | child of posix_spawn | child of system
 plain                   | default          | default              | default
@@ -47,8 +47,8 @@ func TestChildren(t *testing.T) {
 	forEachKind(t, func(t *testing.T, k kind) { check(t, matrix(t, k), children) })
 }
 
-// `program | head -1`: the program is to die of SIGPIPE, unless it asked for the signal or against it. A thread in C that prints there
-// is told as without us, too.
+// `program | head -1`: the program is to die of SIGPIPE, unless it asked for the signal or against
+// it. A thread in C that prints there is told as without us, too.
 const pipeline = `
 set-up                | lines | cgo lines | foreign lines
 plain                 | †     | E         | †

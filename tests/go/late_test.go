@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The library comes late, by dlopen: there was no constructor before Go, and there is no Go package.
+// The library comes late, by dlopen: there was no constructor before Go, and there is no Go
+// package.
 func TestLateInit(t *testing.T) {
 	target := os.Getenv("CARGO_TARGET_DIR")
 	if target == "" {

@@ -2,8 +2,8 @@ package hosts
 
 import "testing"
 
-// Who dies when SIGPIPE is raised. E: EPIPE came back to the caller. N: signal.Notify's channel had it too.
-// †: the process was killed by SIGPIPE and said nothing.
+// Who dies when SIGPIPE is raised. E: EPIPE came back to the caller. N: signal.Notify's channel had
+// it too. †: the process was killed by SIGPIPE and said nothing.
 
 // What Go does by itself.
 const bareWrites = `
@@ -31,9 +31,9 @@ early handler, Notify               | E         | E             | E N       | E 
 early SIG_IGN, Notify               | E         | E             | E N       | E N     | E N
 `
 
-// With sigward, a write of code that is not Go's is an error on every thread and in every row, but for the one
-// where somebody sets SIG_DFL over us and nobody asks us to take the seat again. Its signal ends with us, so
-// Notify does not have it. Go's own writes are as above.
+// With sigward, a write of code that is not Go's is an error on every thread and in every row, but
+// for the one where somebody sets SIG_DFL over us and nobody asks us to take the seat again. Its
+// signal ends with us, so Notify does not have it. Go's own writes are as above.
 const wardedWrites = `
 set-up                              | cgo write | foreign write | Go socket | Go pipe | closed stdout
 plain                               | E         | E             | E         | E       | †
@@ -66,7 +66,8 @@ early handler, Notify               | E         | E             | E N       | E 
 early SIG_IGN, Notify               | E         | E             | E N       | E N     | E N
 `
 
-// Calls for which no flag prevents the signal, and the write that succeeds in part and raises it all the same.
+// Calls for which no flag prevents the signal, and the write that succeeds in part and raises it
+// all the same.
 const bareRareWrites = `
 set-up | cgo copy in kernel | cgo write partly | foreign copy in kernel | foreign write partly
 plain  | E                  | E                | †                      | †

@@ -1,6 +1,7 @@
 package hosts
 
-// Go as a guest: a C program that links or loads a Go library. And Go programs of the other build modes.
+// Go as a guest: a C program that links or loads a Go library. And Go programs of the other build
+// modes.
 
 import "testing"
 
@@ -17,8 +18,9 @@ plain  | E                    | E            | E          | E       | †
 Notify | E                    | E            | E          | E N     | lived N
 `
 
-// A thread that writes and writes, from before Go's runtime is up until every init has run: the host of a
-// library does not wait for Go, and there must be no instant at which one of its writes is deadly.
+// A thread that writes and writes, from before Go's runtime is up until every init has run: the
+// host of a library does not wait for Go, and there must be no instant at which one of its writes
+// is deadly.
 const (
 	bareStart = `
 set-up | thread writes meanwhile
@@ -54,8 +56,8 @@ func checkHosts(t *testing.T, tables map[kind]string) {
 	})
 }
 
-// archiveHost links the Go archive, and sigward's beside it: -buildmode=c-archive leaves out the archives that cgo
-// directives name, and the C linker has to be given them.
+// archiveHost links the Go archive, and sigward's beside it: -buildmode=c-archive leaves out the
+// archives that cgo directives name, and the C linker has to be given them.
 func archiveHost(t *testing.T, k kind) string {
 	t.Helper()
 	besides := map[kind][]string{warded: {archive}}
@@ -121,7 +123,8 @@ func TestBuildModes(t *testing.T) {
 	})
 }
 
-// A second Go runtime in the process: a bare Go library that a C library loads. It takes the top of SIGPIPE.
+// A second Go runtime in the process: a bare Go library that a C library loads. It takes the top of
+// SIGPIPE.
 const (
 	bareSecond = `
 set-up            | cgo write | foreign write | Go socket | Go pipe | closed stdout | second Go pipe

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The chaos soak of guarded maps in a Go process (cmd/soak). SIGWARD_SOAK_SECONDS is for how long; bare it must die.
+// The chaos soak of guarded maps in a Go process (cmd/soak). SIGWARD_SOAK_SECONDS is for how long;
+// bare it must die.
 func TestSoakOfMaps(t *testing.T) {
 	if all := kinds(t); all[len(all)-1] != warded {
 		t.Skip("bare, too, it is a program with the package")

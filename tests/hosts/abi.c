@@ -199,7 +199,8 @@ static void filled(void) {
     end();
 }
 
-/* By the header's own names the struct of today is filled, by a function's bare name the first version. */
+/* By the header's own names the struct of today is filled, by a function's bare name the first
+ * version. */
 static void names(void) {
     struct {
         sigward_sigpipe_report report;

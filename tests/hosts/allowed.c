@@ -1,4 +1,5 @@
-/* The system calls of our handlers, as the manual lists them, under a filter that ends the process at any other. Warded only. */
+/* The system calls of our handlers, as the manual lists them, under a filter that ends the process
+ * at any other. Warded only. */
 #include "maps.h"
 #include <linux/audit.h>
 #include <linux/filter.h>

@@ -1,4 +1,5 @@
-/* Linking the library changes nothing, and neither does what needs no seat. And what of stdout and stderr is a pipe. */
+/* Linking the library changes nothing, and neither does what needs no seat. And what of stdout and
+ * stderr is a pipe. */
 #include "host.h"
 #include <sys/stat.h>
 

@@ -1,4 +1,5 @@
-/* Right or unknown: who made the call, which one, on what. Under a storm of lower signals too. Warded only. */
+/* Right or unknown: who made the call, which one, on what. Under a storm of lower signals too.
+ * Warded only. */
 #include "host.h"
 #include <alloca.h>
 #include <dlfcn.h>
@@ -7,7 +8,8 @@ static long (*caller)(const char *, int);
 static volatile int storm = 1, lower;
 static uint64_t cursor;
 #ifndef __x86_64__
-/* Whether the kernel (an emulator's does not) copies memory that may not be there: with what lies behind the end of a page. */
+/* Whether the kernel (an emulator's does not) copies memory that may not be there: with what lies
+ * behind the end of a page. */
 static int copies;
 #endif
 
@@ -50,7 +52,8 @@ static void check(const char *call, const char *kind, int rounds) {
         /* What the C library makes of it where the kernel (an emulator's) has no such call. */
         if (strcmp(call, "pwritev2") == 0 && strcmp(operation, "writev") == 0) wanted = "writev";
         if (*operation == '\0' && (own || rounds > 1)) wanted = "";
-        /* Then the length, 1, may be a descriptor just as well: nothing looks broken, and it says so. */
+        /* Then the length, 1, may be a descriptor just as well: nothing looks broken, and it says
+         * so. */
         if (own && strcmp(kind, "shut") == 0 && event.fd == -1 && strcmp(library, "libcaller.so") == 0) continue;
         int known = event.fd == fd && event.fd_kind == (strcmp(kind, "pipe") == 0 ? 1 : 2);
 #ifdef __x86_64__
@@ -70,7 +73,8 @@ static void check(const char *call, const char *kind, int rounds) {
     close(fd);
 }
 
-/* What lies below the stack pointer may make no difference either: a handler finds it in its frame. */
+/* What lies below the stack pointer may make no difference either: a handler finds it in its
+ * frame. */
 static __attribute__((noinline)) void leave_something(void) {
     volatile char room[32768];
     memset((char *)room, 0x7f, sizeof room);

@@ -1,4 +1,5 @@
-/* Bad input and bad circumstances: a clear negative errno or a documented no-op. Only built warded. */
+/* Bad input and bad circumstances: a clear negative errno or a documented no-op. Only built
+ * warded. */
 #include "host.h"
 #include "sigward_go.h"
 #include <linux/audit.h>

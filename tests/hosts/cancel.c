@@ -1,5 +1,6 @@
-/* Threads that are cancelled around and inside the functions that no map, file or log is behind: they are no
- * cancellation points, and nobody waits for what an ended thread held. Warded only: bare there is nothing to ask. */
+/* Threads that are cancelled around and inside the functions that no map, file or log is behind:
+ * they are no cancellation points, and nobody waits for what an ended thread held. Warded only:
+ * bare there is nothing to ask. */
 #include "host.h"
 
 static sigward_rows rows;
@@ -49,15 +50,15 @@ static const struct call {
     const char *name;
     void (*function)(void);
 } calls_[] = {
-    {"init", init},     {"ensure", ensure},     {"filter", filter},         {"restore", restore},
-    {"ignore", ignore}, {"guard", guard},       {"repair", repair},         {"repair_all", repair_all},
-    {"rows", keep},     {"status", status},     {"counters", counters},     {"format", format},
-    {"words", words},   {"quiet", quiet},       {"mask", mask},             {"nosigpipe", nosigpipe},
-    {"check", check},   {"segv", segv},         {"unguard", unguard},
+    {"init", init}, {"ensure", ensure}, {"filter", filter}, {"restore", restore},
+    {"ignore", ignore}, {"guard", guard}, {"repair", repair}, {"repair_all", repair_all},
+    {"rows", keep}, {"status", status}, {"format", format}, {"counters", counters},
+    {"words", words}, {"quiet", quiet}, {"mask", mask}, {"nosigpipe", nosigpipe}, {"check", check},
+    {"segv", segv}, {"unguard", unguard},
 };
 #define CALLS (sizeof calls_ / sizeof *calls_)
 
-/* ---- a request that is pending already, while others hold the lock of the seats now and then ---- */
+/* ---- a request that is pending already, while others hold the lock of the seats now and then */
 
 static volatile int over, done;
 

@@ -1,5 +1,5 @@
-/* The checked copy over memory that is not there: exact counts, right bytes, nothing beyond, and everything else as
- * before. Bare, the copy is memcpy. */
+/* The checked copy over memory that is not there: exact counts, right bytes, nothing beyond, and
+ * everything else as before. Bare, the copy is memcpy. */
 #include "host.h"
 
 #include <limits.h>
@@ -27,7 +27,8 @@ enum { BEYOND = 0xEE, LONGEST = 300, AROUND = 64, BIG = 1 << 20 };
 
 static size_t page;
 
-/* Pages of which the last one is not there: cut from the file (SIGBUS), or without any rights (SIGSEGV). */
+/* Pages of which the last one is not there: cut from the file (SIGBUS), or without any rights
+ * (SIGSEGV). */
 struct area {
     unsigned char *start, *end; /* end: of what is there */
     size_t length;
@@ -50,8 +51,8 @@ static unsigned char pattern(size_t at) { return (unsigned char)(at * 7 + at / 2
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Copies len bytes of which there are only from_left at the source and to_left at the destination, and looks at every byte.
- * `shift` moves the side that is not cut, so that its alignment varies. */
+/* Copies len bytes of which there are only from_left at the source and to_left at the destination,
+ * and looks at every byte. `shift` moves the side that is not cut, so that its alignment varies. */
 static void one(struct area from, struct area to, size_t len, size_t from_left, size_t to_left, size_t shift) {
     size_t expected = smaller(len, smaller(from_left, to_left));
     unsigned char *src = from_left < len ? from.end - from_left : from.start + AROUND + shift;
@@ -110,7 +111,8 @@ static void segv(void) {
     cuts(SIGSEGV);
     cuts(SIGBUS); /* the other one goes on */
     char here[64];
-    /* Below everything, above everything, and where x86-64 has no addresses at all and the kernel names none. */
+    /* Below everything, above everything, and where x86-64 has no addresses at all and the kernel
+     * names none. */
     uintptr_t nowhere[] = {1, 4096, (uintptr_t)-64, (uintptr_t)1 << 62, (uintptr_t)1 << 47};
     for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++)
         for (size_t len = 1; len <= 64; len++) {
@@ -253,7 +255,8 @@ static void after_fork(void) {
 #ifdef BARE
 static void registers(void) {}
 #else
-/* Calls sigward_try_copy with known values in the registers that a function keeps, and stores what is in them afterwards. */
+/* Calls sigward_try_copy with known values in the registers that a function keeps, and stores what
+ * is in them afterwards. */
 ssize_t copy_and_look(void *dst, const void *src, size_t len, uint64_t *after);
 
 #if defined __x86_64__
@@ -266,7 +269,8 @@ __asm__(".text\ncopy_and_look:\n"
         "mov %r14, 32(%rcx); mov %r15, 40(%rcx); pushf; popq 48(%rcx)\n"
         "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n");
 
-/* The direction of string instructions is upwards, and no upper half of a wide register slows SSE down. */
+/* The direction of string instructions is upwards, and no upper half of a wide register slows SSE
+ * down. */
 static void look_further(const uint64_t *after) {
     CHECK((after[KEPT] >> 10 & 1) == 0);
     if (!__builtin_cpu_supports("avx")) return;

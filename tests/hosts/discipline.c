@@ -70,7 +70,8 @@ static void stack_use(void) {
 
 /* ---- the same for SIGBUS ---- */
 
-/* In a child each: how deep the stack was used beyond the kernel's frame when `run` had its fault. */
+/* In a child each: how deep the stack was used beyond the kernel's frame when `run` had its
+ * fault. */
 static void measure(const char *what, int kernel, void (*run)(void)) {
     new_stack();
     pid_t child = fork();
@@ -237,7 +238,8 @@ static void errno_kept(void) {
     CHECK(errno == 77 && result == -EPIPE);
 #endif
     errno = 77;
-    /* A half-finished call: the signal of another thread's kill must not change this one's errno. */
+    /* A half-finished call: the signal of another thread's kill must not change this one's
+     * errno. */
     CHECK(sigward_sigpipe_restore() == 0);
     signal(SIGPIPE, count_chained);
     CHECK(sigward_init(NULL) == 0);

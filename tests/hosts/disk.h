@@ -1,4 +1,5 @@
-/* A file system of the test's own, in the folder that is the first argument: filled, and files in it told apart. */
+/* A file system of the test's own, in the folder that is the first argument: filled, and files in
+ * it told apart. */
 #ifndef DISK_H
 #define DISK_H
 
@@ -46,7 +47,8 @@ static inline void holds(int fd, uint64_t from, uint64_t to, bool zero) {
     }
 }
 
-/* To the last block: file systems keep some back for themselves, and give some of it when asked again. */
+/* To the last block: file systems keep some back for themselves, and give some of it when asked
+ * again. */
 static inline void fill_disk(void) {
     static const unsigned char block[64 * 1024] = {1};
     int fd = open(path_of("ballast"), O_RDWR | O_CREAT, 0644);
@@ -127,7 +129,8 @@ static inline void same(const struct look *before, const struct look *after) {
     CHECK(b->st_blocks <= a->st_blocks + 16);
 }
 
-/* A process that writes the file over and over, each generation of one byte in one write(2), until it is killed. */
+/* A process that writes the file over and over, each generation of one byte in one write(2), until
+ * it is killed. */
 static inline pid_t write_generations(int fd, unsigned char *block, size_t size) {
     pid_t writer = fork();
     if (writer != 0) return writer;

@@ -1,5 +1,6 @@
-/* What is an echo: every system call that writes, by every gate, cut short or failed, whatever its descriptor has become; and no
- * other system call. Bare, the first kind dies and the second as well; warded, the first kind lives. */
+/* What is an echo: every system call that writes, by every gate, cut short or failed, whatever its
+ * descriptor has become; and no other system call. Bare, the first kind dies and the second as
+ * well; warded, the first kind lives. */
 #include "host.h"
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
@@ -271,7 +272,8 @@ static void *at_start_of_page(void *unused) {
 
 /* ---- never an echo ---- */
 
-/* Reads from a socket whose peer is gone: each read(2) returns a count, and its first argument is broken. */
+/* Reads from a socket whose peer is gone: each read(2) returns a count, and its first argument is
+ * broken. */
 static void *reads_from_dead(void *call) {
     sigset_t pipe_signal;
     sigemptyset(&pipe_signal);
@@ -299,7 +301,8 @@ static void *waits(void *unused) {
     return unused;
 }
 
-/* kill(2) of this process, which meets a thread in `run`. It must end it each time, as it does bare. */
+/* kill(2) of this process, which meets a thread in `run`. It must end it each time, as it does
+ * bare. */
 static void killed_in(void *(*run)(void *), void *argument) {
     for (int i = 0; i < 25; i++) {
         pid_t child = fork();

@@ -1,5 +1,6 @@
-/* What a handler finds at its entry, and in the code that was interrupted: other handlers' frames, system calls at the end of a
- * page, handlers above that pass a signal on, descriptors of code by hand. */
+/* What a handler finds at its entry, and in the code that was interrupted: other handlers' frames,
+ * system calls at the end of a page, handlers above that pass a signal on, descriptors of code by
+ * hand. */
 #include "host.h"
 #include <alloca.h>
 #include <stdint.h>
@@ -72,7 +73,8 @@ static by_hand *placed(long where) {
     return (by_hand *)(uintptr_t)(pages + where - call);
 }
 
-/* Wherever in its page the system call is: in the middle, right at the end, as far as it goes across it, behind it. */
+/* Wherever in its page the system call is: in the middle, right at the end, as far as it goes
+ * across it, behind it. */
 static void end_of_page(void) {
     CHECK(ward() == 0);
     long step = call_length == 2 ? 1 : 4;
@@ -86,7 +88,8 @@ static void end_of_page(void) {
 #ifdef __aarch64__ /* where the second and the third argument of a handler are somebody else's then */
 static unsigned char data[65536];
 
-/* As libraries do that try something once: what signal(3) returned is put back without its flags. */
+/* As libraries do that try something once: what signal(3) returned is put back without its
+ * flags. */
 static void put_back(int number) {
     void (*old)(int) = signal(number, SIG_DFL);
     CHECK(old != SIG_ERR && signal(number, old) == SIG_DFL);
@@ -168,7 +171,8 @@ static void above(void (*handler)(int, siginfo_t *, void *)) {
     for (int i = 0; i < 10; i++) CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
 }
 
-/* The last thing that it does is a jump, so that ours is entered with the kernel's stack pointer and return address. */
+/* The last thing that it does is a jump, so that ours is entered with the kernel's stack pointer
+ * and return address. */
 __attribute__((optimize("O2"))) static void jumping(int signal, siginfo_t *info, void *context) {
     beneath.sa_sigaction(signal, info, context);
 }
@@ -201,8 +205,9 @@ static void above_copying(void) { above(copying); }
 /* ---- descriptors ---- */
 
 #if !defined(BARE) && defined(__aarch64__)
-/* One system call that two lines lead to, of two descriptors that are both broken: what stands right before it is not always what
- * happened. Last, one that keeps its descriptor in x3, one that has it nowhere, one in a slot of the stack, one that is a constant. */
+/* One system call that two lines lead to, of two descriptors that are both broken: what stands
+ * right before it is not always what happened. Last, one that keeps its descriptor in x3, one that
+ * has it nowhere, one in a slot of the stack, one that is a constant. */
 long jumped(int one, int other, int which, const void *bytes, size_t length);
 long computed(int one, int other, int which, const void *bytes, size_t length);
 long kept(int fd, const void *bytes, size_t length);
@@ -235,10 +240,10 @@ static int named(void) {
 }
 
 /* Right or unknown. */
-#define ONE_OF(fd)                                                                                           \
-    do {                                                                                                     \
-        int found = named();                                                                                 \
-        CHECK(found == -1 || found == (fd));                                                                 \
+#define ONE_OF(fd)                                                                                 \
+    do {                                                                                           \
+        int found = named();                                                                       \
+        CHECK(found == -1 || found == (fd));                                                       \
     } while (0)
 
 static void by_hand_descriptors(void) {

@@ -10,7 +10,8 @@ static void run_child(const char *how) {
     if (strcmp(how, "kill") == 0) kill(getpid(), SIGPIPE);
     if (strcmp(how, "queue") == 0) sigqueue(getpid(), SIGPIPE, (union sigval){.sival_int = 4711});
     if (strcmp(how, "own code") == 0) {
-        /* A code that the kernel does not know: it takes the siginfo only if the bytes it does not use are zero. */
+        /* A code that the kernel does not know: it takes the siginfo only if the bytes it does not
+         * use are zero. */
         siginfo_t own = {.si_signo = SIGPIPE, .si_code = -100};
         own.si_pid = getpid();
         CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGPIPE, &own) == 0);

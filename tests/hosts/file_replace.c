@@ -80,7 +80,8 @@ static void no_space(void) {
 /* For tests that stop the process at any system call: `old` and `new` are of one letter each. */
 static void crash_make(void) {
     put("live", 'o', 3 * PAGE + 7);
-    /* Once: of a file that has just been written, a replacement waits for the next tick, with more or fewer system calls. */
+    /* Once: of a file that has just been written, a replacement waits for the next tick, with more
+     * or fewer system calls. */
     if (access(path_of("new"), F_OK) != 0) put("new", 'n', 5 * PAGE + 9);
     CHECK(chmod(path_of("live"), 0640) == 0);
     if (arguments[1] != NULL) CHECK(unlink(path_of("live")) == 0);
@@ -199,7 +200,8 @@ static void writer(void) {
     CHECK(stat(path_of("given"), &file) == 0 && (file.st_mode & 07777) == 0604 && leftovers() == 0);
 }
 
-/* user::rw-, user:1234:r--, group::r--, mask::r--, other::--- in the kernel's form (linux/posix_acl_xattr.h). */
+/* user::rw-, user:1234:r--, group::r--, mask::r--, other::--- in the kernel's form
+ * (linux/posix_acl_xattr.h). */
 static const unsigned char access_list[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0,
     4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
 
@@ -316,7 +318,8 @@ static void not_permitted(void) {
     CHECK(sigward_replace_file(path_of("new"), path_of("mine")) == 0 && whole(path_of("mine"), PAGE) == 'n');
 }
 
-/* A file on which another is mounted (the second argument), a folder that is read-only (the third). */
+/* A file on which another is mounted (the second argument), a folder that is read-only (the
+ * third). */
 static void mounts(void) {
     put("new", 'n', PAGE);
     refuses(EBUSY, path_of("new"), arguments[1]);
@@ -348,7 +351,8 @@ static void changing(void) {
     SAY("%s\n", refused ? "told" : "not told");
 }
 
-/* Somebody writes all the time, each generation in one write(2): what is published is one of them, or it is an error. */
+/* Somebody writes all the time, each generation in one write(2): what is published is one of them,
+ * or it is an error. */
 static void generations(void) {
     enum { SIZE = 1 << 20, ROUNDS = 50 };
     static unsigned char block[SIZE];

@@ -1,5 +1,5 @@
-/* Blocks before bytes, on a small file system that is filled to the last block. The first argument is its folder.
- * Bare: ftruncate, and hope. */
+/* Blocks before bytes, on a small file system that is filled to the last block. The first argument
+ * is its folder. Bare: ftruncate, and hope. */
 #include "disk.h"
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -41,7 +41,8 @@ static void touch(int fd, uint64_t from, uint64_t to) {
     munmap(map, to);
 }
 
-/* Into each byte. A file system that copies on write may have written the page to the disk in between. */
+/* Into each byte. A file system that copies on write may have written the page to the disk in
+ * between. */
 static void store(int fd, uint64_t from, uint64_t to) {
     unsigned char *map = mmap(NULL, to, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(map != MAP_FAILED);
@@ -51,7 +52,8 @@ static void store(int fd, uint64_t from, uint64_t to) {
     holds(fd, from, to, false);
 }
 
-/* A file that was reserved takes every store when nothing else has room. Begins and ends within a block. */
+/* A file that was reserved takes every store when nothing else has room. Begins and ends within a
+ * block. */
 static void stores(void) {
     int fd = new_file("stores", 0);
     uint64_t from = 3 * PAGE + 5, len = PAGES * PAGE - 100;
@@ -86,7 +88,8 @@ static void holes(void) {
     CHECK(fstat(fd, &file) == 0 && file.st_size == PAGES * PAGE);
 }
 
-/* More than there is: an error, and a file as it was, with its holes and what was reserved before. Then that is used. */
+/* More than there is: an error, and a file as it was, with its holes and what was reserved before.
+ * Then that is used. */
 static void refused(void) {
     int fd = new_file("refused", 0);
     new_file("ballast", 0); /* btrfs has no room for a new name after a refusal, all room being for data then */
@@ -116,7 +119,8 @@ static void refused(void) {
     touch(fd, 5 * MIB, 5 * MIB + 2 * PAGE);
 }
 
-/* Holes beside the range, and in one folio of the page cache with it: reading has made large ones. */
+/* Holes beside the range, and in one folio of the page cache with it: reading has made large
+ * ones. */
 static void neighbours(void) {
     int fd = new_file("neighbours", 0);
     CHECK(ftruncate(fd, 3 * MIB + 5) == 0);

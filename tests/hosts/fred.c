@@ -1,5 +1,6 @@
-/* Runs a program with the registers that `syscall` leaves on a processor with FRED: RCX and R11 are what they were before, and not
- * RIP and the flags. At each system call's end both get other values, which every program must expect. */
+/* Runs a program with the registers that `syscall` leaves on a processor with FRED: RCX and R11 are
+ * what they were before, and not RIP and the flags. At each system call's end both get other
+ * values, which every program must expect. */
 #include "host.h"
 #include <sys/ptrace.h>
 #include <sys/user.h>

@@ -1,5 +1,5 @@
-/* Files of a program: on FUSE no store asks for room, reads can fail as the daemon likes, and the daemon can die. The first
- * argument is the folder. Each scenario bare and warded. */
+/* Files of a program: on FUSE no store asks for room, reads can fail as the daemon likes, and the
+ * daemon can die. The first argument is the folder. Each scenario bare and warded. */
 #include "maps.h"
 #include <sys/statvfs.h>
 
@@ -34,7 +34,8 @@ static int from_the_daemon(const char *path, uint64_t at) {
 
 /* ---- a full disk ---- */
 
-/* No store fails. msync says it once and then no more, and the bytes are not there; what we say we say again. */
+/* No store fails. msync says it once and then no more, and the bytes are not there; what we say we
+ * say again. */
 static void store(void) {
     const char *path = path_of("sparse");
     int fd = open(path, O_RDWR | O_CREAT, 0644);
@@ -142,7 +143,8 @@ static void image_cut(void) {
     CHECK(sigward_map_close(map) == 0);
 }
 
-/* Somebody cuts the file where the daemon has it from (the second argument), and the kernel has not been told. */
+/* Somebody cuts the file where the daemon has it from (the second argument), and the kernel has not
+ * been told. */
 static void cut_below(void) {
     sigward_map *map = unread("below");
     char below[PATH_MAX];
@@ -156,7 +158,8 @@ static void cut_below(void) {
     holds(map, 0, 0, 4 * PAGE + 9);
 }
 
-/* Somebody writes there: a page that was read is old until the file is opened again, which has the kernel forget its pages. */
+/* Somebody writes there: a page that was read is old until the file is opened again, which has the
+ * kernel forget its pages. */
 static void written_below(void) {
     sigward_map *map = unread("below");
     char below[PATH_MAX];

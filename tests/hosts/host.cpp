@@ -1,4 +1,5 @@
-// A C++ host: exceptions on foreign threads, the guard across one, the policy, and a map. Built bare with -DBARE.
+// A C++ host: exceptions on foreign threads, the guard across one, the policy, and a map. Built
+// bare with -DBARE.
 //
 // host [map]
 #include <cassert>
@@ -18,12 +19,12 @@
 #include <sigward.hpp>
 #endif
 
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            std::fprintf(stderr, "%d: %s\n", __LINE__, #condition);                                          \
-            std::_Exit(99);                                                                                  \
-        }                                                                                                    \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            std::fprintf(stderr, "%d: %s\n", __LINE__, #condition);                                \
+            std::_Exit(99);                                                                        \
+        }                                                                                          \
     } while (0)
 
 static int broken_pipe() {

@@ -47,11 +47,11 @@ static inline int broken_pipe(void) {
 }
 
 /* Says in one write what stdio would say in several. */
-#define SAY(...)                                                                                             \
-    do {                                                                                                     \
-        char said[512];                                                                                      \
-        int length = snprintf(said, sizeof said, __VA_ARGS__);                                               \
-        if (write(1, said, (size_t)length) != length) _exit(98);                                             \
+#define SAY(...)                                                                                   \
+    do {                                                                                           \
+        char said[512];                                                                            \
+        int length = snprintf(said, sizeof said, __VA_ARGS__);                                     \
+        if (write(1, said, (size_t)length) != length) _exit(98);                                   \
     } while (0)
 
 typedef void handler(int, siginfo_t *, void *);
@@ -76,17 +76,17 @@ struct scenario {
 };
 
 /* Defines main: runs the scenario that the first argument names. */
-#define SCENARIOS(...)                                                                                       \
-    int main(int argc, char **argv) {                                                                        \
-        static const struct scenario all[] = {__VA_ARGS__};                                                  \
-        for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)                                    \
-            if (strcmp(all[i].name, argv[1]) == 0) {                                                         \
-                arguments = argv + 2;                                                                        \
-                all[i].run();                                                                                \
-                return 0;                                                                                    \
-            }                                                                                                \
-        fprintf(stderr, "no such scenario\n");                                                               \
-        return 97;                                                                                           \
+#define SCENARIOS(...)                                                                             \
+    int main(int argc, char **argv) {                                                              \
+        static const struct scenario all[] = {__VA_ARGS__};                                        \
+        for (size_t i = 0; argc > 1 && i < sizeof all / sizeof *all; i++)                          \
+            if (strcmp(all[i].name, argv[1]) == 0) {                                               \
+                arguments = argv + 2;                                                              \
+                all[i].run();                                                                      \
+                return 0;                                                                          \
+            }                                                                                      \
+        fprintf(stderr, "no such scenario\n");                                                     \
+        return 97;                                                                                 \
     }
 
 #endif

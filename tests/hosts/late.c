@@ -1,4 +1,5 @@
-/* Libraries that write our rows in the kernel's table: with signal(3), in part, late, again. Each row of the table is a child. */
+/* Libraries that write our rows in the kernel's table: with signal(3), in part, late, again. Each
+ * row of the table is a child. */
 #include "host.h"
 #include <alloca.h>
 #include <link.h>
@@ -192,7 +193,8 @@ static sigjmp_buf out;
 static volatile size_t pad;
 static void jumping(int signal) { (void)signal, calls++, siglongjmp(out, 1); }
 
-/* From deeper and deeper calls, so that what earlier visits left on the stack is not written over. */
+/* From deeper and deeper calls, so that what earlier visits left on the stack is not written
+ * over. */
 __attribute__((noinline)) static void deeper(int levels) {
     volatile char *room = alloca(pad);
     room[0] = 1;
@@ -238,7 +240,8 @@ static void above_with_one_argument(void) {
 }
 
 #ifndef BARE
-/* ---- from a handler that interrupts the dynamic loader, while another thread changes the policy ---- */
+/* ---- from a handler that interrupts the dynamic loader, while another thread
+ * changes the policy */
 
 static atomic_int stop;
 
@@ -274,7 +277,8 @@ static void in_the_loader(void) {
 }
 #endif
 
-/* ---- a handler that puts back what was there and raises the signal again, as CPython's faulthandler does ---- */
+/* ---- a handler that puts back what was there and raises the signal again, as
+ * CPython's faulthandler does */
 
 static struct sigaction put_back;
 

@@ -1,4 +1,5 @@
-/* Told before a file is cut. The first argument is a folder. Bare: the kernel's lease as it comes, or none. */
+/* Told before a file is cut. The first argument is a folder. Bare: the kernel's lease as it comes,
+ * or none. */
 #include "disk.h"
 #include <dirent.h>
 #include <poll.h>
@@ -131,7 +132,8 @@ static void in_time(void) {
     CHECK(length(path) == 0);
 }
 
-/* Beside the folder that the overlay shows: its writers get a copy, and wait for this one's readers nonetheless. */
+/* Beside the folder that the overlay shows: its writers get a copy, and wait for this one's readers
+ * nonetheless. */
 static void lower(void) {
     const char *path = path_of("lower_file");
     sigward_lease *lease = taken(path);
@@ -185,7 +187,8 @@ static void one_to_keep(const char *path, const sigset_t *pending) {
         }
 }
 
-/* Signals to the process that wait until the host takes them: no thread of ours may do it instead. */
+/* Signals to the process that wait until the host takes them: no thread of ours may do it
+ * instead. */
 static void waiting_signals(void) {
     sigset_t all, sent;
     const char *path = new_file("waiting");
@@ -369,7 +372,8 @@ static void one_thread(void) {
     for (int round = 0; round < 3; round++) {
         sigward_lease *first = taken(path), *second = taken(path);
         CHECK(threads(&thread) == 2 && thread != 0);
-        /* All but KILL, STOP and the two that are glibc's own. While it waits for one, that is not shown as blocked. */
+        /* All but KILL, STOP and the two that are glibc's own. While it waits for one, that is not
+         * shown as blocked. */
         unsigned long long kept = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1) | 3ULL << 31 | 1ULL << (SIGSTKFLT - 1);
         CHECK((blocked_in(thread) | kept) == ~0ULL);
         CHECK(sigward_lease_release(first) == 0 && threads(NULL) == 2);

@@ -1,5 +1,5 @@
-/* The append log: on full disks, killed, cut, forked, with others at the same file. The first argument is a folder.
- * Bare: a log as people write it, ftruncate and memcpy into a map. */
+/* The append log: on full disks, killed, cut, forked, with others at the same file. The first
+ * argument is a folder. Bare: a log as people write it, ftruncate and memcpy into a map. */
 #include "disk.h"
 #include <sys/resource.h>
 #include <dirent.h>
@@ -47,7 +47,8 @@ static int sigward_log_flush(sigward_log *log, uint64_t *durable) {
 }
 #define open_log(path, recovery) naive_open(path)
 #else
-/* In small steps where a disk is filled: on a full btrfs each store into a page takes milliseconds. */
+/* In small steps where a disk is filled: on a full btrfs each store into a page takes
+ * milliseconds. */
 static uint64_t step;
 
 static sigward_log *open_log(const char *path, sigward_log_recovery *recovery) {
@@ -158,7 +159,8 @@ static void gives_back(void) {
 
 #endif
 
-/* The file has come here by cp: on btrfs it is copied on write, and what was reserved can be refused at the second write. */
+/* The file has come here by cp: on btrfs it is copied on write, and what was reserved can be
+ * refused at the second write. */
 static void copied(void) {
 #ifdef BARE
     sigward_log *log = open_log(path_of("bare"), NULL);

@@ -29,7 +29,8 @@ static void flags(void) {
         _exit(0);
     }
     int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
 }
 
 /* "On an error *out is NULL where a handle was asked for." */
@@ -37,12 +38,12 @@ static void handles(void) {
     const char *path = file_of("some", 4096);
     const sigward_map_options map_options = {.size = 7};
     const sigward_log_options log_options = {.size = 7};
-    const sigward_replacement_options replacement_options = {.size = 7};
+    const sigward_replacement_options new_options = {.size = 7};
     const sigward_snapshot_options snapshot_options = {.size = 7};
-#define NULLED(type, call, answer)                                                                           \
-    do {                                                                                                     \
-        type *out = (type *)8;                                                                               \
-        CHECK((call) == (answer) && out == NULL);                                                            \
+#define NULLED(type, call, answer)                                                                 \
+    do {                                                                                           \
+        type *out = (type *)8;                                                                     \
+        CHECK((call) == (answer) && out == NULL);                                                  \
     } while (0)
     NULLED(sigward_map, sigward_map_open(path, &map_options, &out), -EINVAL);
     NULLED(sigward_map, sigward_map_open(folder, NULL, &out), -EISDIR);
@@ -52,7 +53,7 @@ static void handles(void) {
     NULLED(sigward_map, sigward_snapshot_with(path, &snapshot_options, &out, NULL), -EINVAL);
     NULLED(sigward_log, sigward_log_open(path, &log_options, NULL, &out), -EINVAL);
     NULLED(sigward_log_reader, sigward_log_reader_open(path, &out), -EILSEQ);
-    NULLED(sigward_replacement, sigward_replacement_open(path, &replacement_options, &out), -EINVAL);
+    NULLED(sigward_replacement, sigward_replacement_open(path, &new_options, &out), -EINVAL);
     NULLED(sigward_replacement, sigward_replacement_open(folder, NULL, &out), -EISDIR);
     NULLED(sigward_lease, sigward_lease_take(folder, &out), -EISDIR);
     NULLED(sigward_lease, sigward_lease_take(NULL, &out), -EINVAL);
@@ -61,7 +62,8 @@ static void handles(void) {
     NULLED(sigward_adopted, sigward_adopt_range(folder, 1, -1, 0, &out), -EINVAL);
 }
 
-/* "Changes nothing but the counter overwritten, when it is the first to see that somebody stands above us." */
+/* "Changes nothing but the counter overwritten, when it is the first to see that somebody stands
+ * above us." */
 static void status(void) {
     sigward_sigpipe_report report;
     sigward_status_report both;
@@ -69,7 +71,9 @@ static void status(void) {
     CHECK(ward() == 0);
     signal(SIGPIPE, SIG_DFL);
     CHECK(sigward_read_counters(&before) == 0);
-    for (int i = 0; i < 3; i++) CHECK(sigward_sigpipe_status(&report) == 0 && sigward_status(&both) == 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK(sigward_sigpipe_status(&report) == 0 && sigward_status(&both) == 0);
+    }
     CHECK(sigward_read_counters(&now) == 0 && now.overwritten == before.overwritten + 1);
     CHECK(report.seat == SIGWARD_SEAT_COVERED && both.sigpipe.reason == SIGWARD_REASON_COVERED);
     CHECK(current_handler(SIGPIPE) == (void *)SIG_DFL);
@@ -96,10 +100,10 @@ static void cut_and_long_again(void) {
     CHECK(sigward_adopted_close(adopted) == 0);
 }
 
-#define IN_FOLDER(name)                                                                                      \
-    static void name##_there(void) {                                                                         \
-        snprintf(folder, sizeof folder, "%s", arguments[0]);                                                 \
-        name();                                                                                              \
+#define IN_FOLDER(name)                                                                            \
+    static void name##_there(void) {                                                               \
+        snprintf(folder, sizeof folder, "%s", arguments[0]);                                       \
+        name();                                                                                    \
     }
 IN_FOLDER(handles) IN_FOLDER(cut_and_long_again)
 

@@ -1,4 +1,5 @@
-/* Hosts whose libraries handle signals badly: rows put back in part, siginfos dropped, jumps, handlers armed anew. */
+/* Hosts whose libraries handle signals badly: rows put back in part, siginfos dropped, jumps,
+ * handlers armed anew. */
 #include "host.h"
 #include <setjmp.h>
 #include <ucontext.h>

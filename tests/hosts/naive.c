@@ -116,7 +116,8 @@ static void patch(sigward_map *map, const uint8_t *at) {
         give();
         return die();
     }
-    /* A fault can be older than the map: the page is there by now, or this is a new map at an old address. */
+    /* A fault can be older than the map: the page is there by now, or this is a new map at an old
+     * address. */
     uint8_t *first_lost = map->base + (lost - map->first);
     bool there = offset < lost || (map->fd < 0 && madvise(first_lost, PAGE, MADV_POPULATE_READ) == 0);
     if (there || (second && NAIVE != PATCH_AGAIN) || map->patching == getpid()) {

@@ -1,4 +1,5 @@
-/* The names of sigward.h that the soak uses, for the guard in naive.c: what a program has that writes its own. */
+/* The names of sigward.h that the soak uses, for the guard in naive.c: what a program has that
+ * writes its own. */
 #ifndef NAIVE_H
 #define NAIVE_H
 

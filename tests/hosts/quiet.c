@@ -1,4 +1,5 @@
-/* Threads and descriptors that are quiet in a host with a handler of its own, which ends the process: bare and undeclared it does. */
+/* Threads and descriptors that are quiet in a host with a handler of its own, which ends the
+ * process: bare and undeclared it does. */
 #include "host.h"
 #include <linux/seccomp.h>
 #include <stdint.h>

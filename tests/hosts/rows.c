@@ -1,4 +1,5 @@
-/* The dispositions of all signals, saved and put back around a library that changes them; repairs of all handlers. */
+/* The dispositions of all signals, saved and put back around a library that changes them; repairs
+ * of all handlers. */
 #include "host.h"
 
 #ifdef BARE

@@ -1,5 +1,6 @@
-/* Two libraries that sign the addresses that they return to (aarch64, -mbranch-protection=standard). Built as a shared object each:
- * with -DLIBC under a C library's name, the wrapper of a system call; without, the library that calls it. */
+/* Two libraries that sign the addresses that they return to (aarch64,
+ * -mbranch-protection=standard). Built as a shared object each: with -DLIBC under a C library's
+ * name, the wrapper of a system call; without, the library that calls it. */
 #include <stddef.h>
 
 long signed_write(int fd, const void *bytes, size_t length, int calls);

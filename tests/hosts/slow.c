@@ -1,6 +1,7 @@
-/* A shared library to be preloaded: calls into the C library give way or nap now and then, before and after, also in handlers.
- * Whatever counts on two of them following each other at once is found so. `scripts/soak` builds it; SIGWARD_SLOW names it to the
- * tests, which hand it to their hosts. */
+/* A shared library to be preloaded: calls into the C library give way or nap now and then, before
+ * and after, also in handlers. Whatever counts on two of them following each other at once is found
+ * so. `scripts/soak` builds it; SIGWARD_SLOW names it to the tests, which hand it to their
+ * hosts. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

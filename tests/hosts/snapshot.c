@@ -71,7 +71,8 @@ static void removed(int fd) {
     truncated(fd);
 }
 
-/* Whatever is done to the file, the bytes stay. A reader that has seen them, and one that has not. */
+/* Whatever is done to the file, the bytes stay. A reader that has seen them, and one that has
+ * not. */
 static void kept(void) {
     void (*const damages[])(int) = {truncated, overwritten, regrown, stored, replaced, removed};
     for (unsigned i = 0; i < 2 * sizeof damages / sizeof *damages; i++) {
@@ -115,7 +116,8 @@ static void size_limit(void) {
 #endif
 }
 
-/* The disk goes away (xfs): what was copied is there, of a clone the unread pages are lost, and that is told. Bare dies. */
+/* The disk goes away (xfs): what was copied is there, of a clone the unread pages are lost, and
+ * that is told. Bare dies. */
 static void disk_lost(void) {
     int fd = new_file("source");
     uint32_t at_once = 2;
@@ -176,7 +178,8 @@ static uint64_t memory_used(void) {
     return used * 1024;
 }
 
-/* What is reported against what the kernel counts. Reads everything through addresses, as a user would. */
+/* What is reported against what the kernel counts. Reads everything through addresses, as a user
+ * would. */
 static void memory(void) {
     enum { COPIES = 20 };
     sigward_map *maps[COPIES];
@@ -293,7 +296,8 @@ static int change(void *context, uint64_t done, uint64_t total) {
     return 0;
 }
 
-/* A copy is taken again when the file was written to meanwhile, and given up when that happens every time. */
+/* A copy is taken again when the file was written to meanwhile, and given up when that happens
+ * every time. */
 static void changes(void) {
     int fd = open(path_of("source"), O_RDWR | O_CREAT, 0644);
     CHECK(ftruncate(fd, 1 << 20) == 0);
@@ -322,7 +326,8 @@ static void full(void) {
     SAY("%s\n", kind_name(report.kind));
 }
 
-/* Somebody writes all the time, each generation in one write: a snapshot is one of them, or an error. */
+/* Somebody writes all the time, each generation in one write: a snapshot is one of them, or an
+ * error. */
 static void generations(void) {
     enum { SIZE = 1 << 20, ROUNDS = 25 };
     static unsigned char block[SIZE];

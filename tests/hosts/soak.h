@@ -100,7 +100,8 @@ struct writing {
 void writing_begin(struct writing *writing, struct file *file, uint64_t from, uint64_t to, uint8_t *content);
 /* good: how many bytes from `from` on are surely in the file. */
 void writing_end(struct writing *writing, uint64_t good);
-/* How many of the first `length` bytes of back are not what this write, or one that raced with it, wrote. */
+/* How many of the first `length` bytes of back are not what this write, or one that raced with it,
+ * wrote. */
 uint64_t writing_missing(const struct writing *writing, const uint8_t *back, uint64_t length);
 
 /* What may be seen in from ≤ offset < to: noted before the bytes are read. */
@@ -111,7 +112,8 @@ struct sight {
     uint32_t settled[BLOCKS], tail[PAGES];
 };
 void sight_begin(struct sight *sight, struct file *file, uint64_t from, uint64_t to, bool private);
-/* Judges the first `length` bytes. True if some were only excused as the rest of a page behind the file's end. */
+/* Judges the first `length` bytes. True if some were only excused as the rest of a page behind the
+ * file's end. */
 bool sight_judge(const struct sight *sight, const uint8_t *bytes, uint64_t length, const char *who);
 
 /* ---- soak_views.c: maps in the pool, their readers and writers ---- */
@@ -148,7 +150,7 @@ void install_handlers(void); /* before the guard comes */
     X(reads) X(bytes) X(flagged) X(exempt) X(writes) X(flushes) X(opens) X(refused) X(closes) X(refreshes)   \
     X(cuts) X(grows) X(replaces) X(rewrites) X(forks) X(signals) X(neighbours) X(foreign) X(stale) X(sinks)  \
     X(adopted)
-#define WRONGS(X) /* each of these must stay 0 */                                                            \
+#define WRONGS(X) /* each of these must stay 0 */                                                  \
     X(clobbers) X(lost) X(unflagged) X(wrong) X(overreach) X(liars) X(unexpected) X(leaks)
 #define FIELD(name) atomic_ullong name;
 struct shared {
@@ -167,10 +169,10 @@ extern unsigned thread_count;
 
 #define COUNT(what) ((void)atomic_fetch_add(&soak->what, 1))
 /* A violation: counted, told on stderr, and the end of the run. */
-#define WRONG(what, ...)                                                                                     \
-    do {                                                                                                     \
-        COUNT(what);                                                                                         \
-        tell(#what, __VA_ARGS__);                                                                            \
+#define WRONG(what, ...)                                                                           \
+    do {                                                                                           \
+        COUNT(what);                                                                               \
+        tell(#what, __VA_ARGS__);                                                                  \
     } while (0)
 void tell(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -25,7 +25,8 @@ static uint8_t byte(uint64_t id, uint32_t generation, uint64_t offset) {
     return (uint8_t)(bytes >> offset % 8 * 8);
 }
 
-/* ---- a block's generations: one word, so that signal handlers and other processes can take part ---- */
+/* ---- a block's generations: one word, so that signal handlers and other processes
+ * can take part */
 
 enum { GENERATION_BITS = 26, GENERATION_MASK = (1 << GENERATION_BITS) - 1 };
 struct state {

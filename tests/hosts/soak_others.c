@@ -211,7 +211,8 @@ void install_handlers(void) {
     MUST(sigaction(SIGPROF, &other, NULL) == 0);
 }
 
-/* A file of this thread alone, not in the pool, without a name; in memory, where every lost page has its signal. */
+/* A file of this thread alone, not in the pool, without a name; in memory, where every lost page
+ * has its signal. */
 static int nameless(void) {
     char path[300];
     snprintf(path, sizeof path, "%s.own%lu", soak->slots[0].path, (unsigned long)any(INTACT));
@@ -252,7 +253,8 @@ void foreigner(void) {
     close(fd);
 }
 
-/* ---- the lost range of a writable map takes writes, and keeps them until the map is mapped anew ---- */
+/* ---- the lost range of a writable map takes writes, and keeps them until the map
+ * is mapped anew */
 
 enum { TEAM = 3, SINK_PAGES = 8 };
 static struct {

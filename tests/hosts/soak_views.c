@@ -61,7 +61,8 @@ static int open_file(struct view *view) {
     if (any(3) == 0) view->offset = options.offset = any(length + 1);
     if (any(3) == 0 && length > options.offset) options.len = 1 + any(length - options.offset);
     if (!options.no_descriptor && any(3) == 0) return sigward_map_fd(view->file->fd, &options, &view->map);
-    /* By its name: somebody may rename another file over it meanwhile, then nobody knows which one this is. */
+    /* By its name: somebody may rename another file over it meanwhile, then nobody knows which one
+     * this is. */
     uint64_t before = atomic_load(&slot->replaced);
     int status = sigward_map_open(slot->path, &options, &view->map);
     bool known = before % 2 == 0 && before == atomic_load(&slot->replaced) && view->file == atomic_load(&slot->file);
@@ -128,7 +129,8 @@ void refresher(void) {
     while (going()) {
         struct view *view = alone();
         if (view && view->map) {
-            /* By its name it may become another file's: only where it is still the same is it known. */
+            /* By its name it may become another file's: only where it is still the same is it
+             * known. */
             uint64_t before = atomic_load(&view->slot->replaced);
             bool same = before % 2 == 0 && atomic_load(&view->slot->file) == view->file;
             if (same) {
@@ -164,7 +166,8 @@ void view_check(struct view *view) {
     COUNT(flagged);
     if (fault.cause != SIGWARD_CAUSE_TRUNCATED && fault.cause != SIGWARD_CAUSE_UNKNOWN)
         WRONG(liars, "cause %d, errno %d", fault.cause, fault.error);
-    /* Cut and long enough again before the handler could look: then where it was cut nobody knows, and all is lost. */
+    /* Cut and long enough again before the handler could look: then where it was cut nobody knows,
+     * and all is lost. */
     uint64_t floor = atomic_load(&view->floor);
     bool unknown = after == 0 && floor < view->offset + view->length;
     if (view->offset + after < floor && !unknown)
@@ -219,7 +222,8 @@ void reader(void) {
     }
 }
 
-/* Reads what may have been unmapped long ago, through the checked copy: nobody may be harmed by it. */
+/* Reads what may have been unmapped long ago, through the checked copy: nobody may be harmed by
+ * it. */
 void stale_reader(void) {
     enum { KEPT = 8 };
     const uint8_t *seen[KEPT] = {0};
@@ -239,7 +243,8 @@ void stale_reader(void) {
 
 /* ---- writing ---- */
 
-/* Into the map, by the call or by plain stores. Returns how many bytes are claimed to have arrived. */
+/* Into the map, by the call or by plain stores. Returns how many bytes are claimed to have
+ * arrived. */
 static uint64_t store(struct view *view, uint64_t at, const uint8_t *content, uint64_t length) {
     if (any(2)) {
         ssize_t came = sigward_map_write_at(view->map, at, content, length);

@@ -1,5 +1,6 @@
-/* stop_at N PROGRAM ARGUMENTS…: runs it and kills it where it enters its Nth system call, which is not made then.
- * Exits with 0 if it was killed so, with 1 if it had ended before with 0, with 2 if it ended otherwise. */
+/* stop_at N PROGRAM ARGUMENTS…: runs it and kills it where it enters its Nth system call, which is
+ * not made then. Exits with 0 if it was killed so, with 1 if it had ended before with 0, with 2 if
+ * it ended otherwise. */
 #include "host.h"
 #include <sys/ptrace.h>
 

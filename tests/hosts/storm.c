@@ -1,4 +1,5 @@
-/* One million SIGPIPEs on eight threads: every one is swallowed, counted and numbered. Warded only. */
+/* One million SIGPIPEs on eight threads: every one is swallowed, counted and numbered. Warded
+ * only. */
 #include "host.h"
 
 enum { THREADS = 8, EACH = 125000 };

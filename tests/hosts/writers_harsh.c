@@ -1,4 +1,5 @@
-/* Writers and guards where the system is unkind: filters that come later, cancellation, signals of others. Warded only. */
+/* Writers and guards where the system is unkind: filters that come later, cancellation, signals of
+ * others. Warded only. */
 #include "host.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>

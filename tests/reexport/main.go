@@ -1,5 +1,6 @@
-// Command reexport is a Go program with two Rust archives. One of them, libyours.a, brings sigward along, so the
-// program is built with -tags sigward_external and the Go package links no archive of its own.
+// Command reexport is a Go program with two Rust archives. One of them, libyours.a, brings sigward
+// along, so the program is built with -tags sigward_external and the Go package links no archive of
+// its own.
 package main
 
 /*

@@ -1,7 +1,9 @@
-/* libcurl in several threads, whose server breaks every connection, amid bare writes to broken pipes.
+/* libcurl in several threads, whose server breaks every connection, amid bare writes to broken
+ * pipes.
  *
- * Without CURLOPT_NOSIGNAL libcurl puts SIG_IGN into the kernel's table around its calls and puts back what
- * it found (lib/sigpipe.h); two threads that do so at once may put back each other's SIG_IGN. */
+ * Without CURLOPT_NOSIGNAL libcurl puts SIG_IGN into the kernel's table around its calls and puts
+ * back what it found (lib/sigpipe.h); two threads that do so at once may put back each other's
+ * SIG_IGN. */
 #include "ward.h"
 
 #include <arpa/inet.h>

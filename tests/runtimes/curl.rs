@@ -1,4 +1,5 @@
-//! libcurl flips the process's disposition around its calls (`lib/sigpipe.h`), in several threads at once.
+//! libcurl flips the process's disposition around its calls (`lib/sigpipe.h`), in several threads
+//! at once.
 
 use crate::support::{Run, SIGPIPE, run};
 use crate::tools::{Made, Ward, build, need};

@@ -38,8 +38,8 @@ JNIEXPORT jstring JNICALL Java_Host_tell(JNIEnv *env, jclass class) {
     return (*env)->NewStringUTF(env, text);
 }
 
-/* What stands for SIGPIPE, as libc says (libjsig, if there, answers in its place) and as the kernel says:
- * 0 SIG_DFL, 1 SIG_IGN, 2 a handler. */
+/* What stands for SIGPIPE, as libc says (libjsig, if there, answers in its place) and as the kernel
+ * says: 0 SIG_DFL, 1 SIG_IGN, 2 a handler. */
 JNIEXPORT jstring JNICALL Java_Host_table(JNIEnv *env, jclass class) {
     (void)class;
     struct sigaction libc;

@@ -1,5 +1,6 @@
-//! The JVM: HotSpot has a handler for SIGPIPE that drops what nobody beneath it wants, so bare writes live
-//! there as well. What is tested is that all stays so with us above it, beneath it, and with libjsig between.
+//! The JVM: HotSpot has a handler for SIGPIPE that drops what nobody beneath it wants, so bare
+//! writes live there as well. What is tested is that all stays so with us above it, beneath it, and
+//! with libjsig between.
 
 use crate::support::{Run, run_command};
 use crate::tools::{Made, Ward, build, folder, need, same, shared_library, source, text};

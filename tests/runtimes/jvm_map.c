@@ -1,4 +1,5 @@
-/* The native half of MapHost.java: a map as a direct ByteBuffer. Built bare, and with libsigward.a. */
+/* The native half of MapHost.java: a map as a direct ByteBuffer. Built bare, and with
+ * libsigward.a. */
 #include "map.h"
 
 #include <jni.h>

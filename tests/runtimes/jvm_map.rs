@@ -1,9 +1,11 @@
-//! A guarded map as a direct `ByteBuffer` of the JVM, beside HotSpot's own handling of SIGBUS and SIGSEGV.
+//! A guarded map as a direct `ByteBuffer` of the JVM, beside HotSpot's own handling of SIGBUS and
+//! SIGSEGV.
 //!
-//! HotSpot turns a SIGBUS under a buffer's `get` into an InternalError for "a recent unsafe memory access": later than
-//! the read, with no place and no cause. In its own CRC32 and in native code it knows nothing of it and dies. With
-//! us the bytes that are left come over, the status names the first lost one, and a refresh heals. Java's own maps
-//! are not ours: their faults go on to HotSpot.
+//! HotSpot turns a SIGBUS under a buffer's `get` into an InternalError for "a recent unsafe memory
+//! access": later than the read, with no place and no cause. In its own CRC32 and in native code it
+//! knows nothing of it and dies. With us the bytes that are left come over, the status names the
+//! first lost one, and a refresh heals. Java's own maps are not ours: their faults go on to
+//! HotSpot.
 
 use crate::jvm::{Java, java};
 use crate::support::Run;
@@ -25,7 +27,8 @@ fn both(java: &Java, scenario: &str, preload: &[&Path], mode: &str) -> (Run, Run
     (run(java, scenario, Ward::Bare, preload, mode), run(java, scenario, Ward::Archive, preload, mode))
 }
 
-/// HotSpot's report of a SIGBUS that it had no use for, after which it ends the process (with 1: no core is wanted).
+/// HotSpot's report of a SIGBUS that it had no use for, after which it ends the process (with 1: no
+/// core is wanted).
 #[track_caller]
 fn crashed(run: &Run) {
     let reported = run.out.contains("A fatal error has been detected") && run.out.contains("SIGBUS (0x7)");

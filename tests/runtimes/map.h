@@ -1,4 +1,5 @@
-/* What the runtimes' C halves share for maps: one file mapped by sigward, or plainly with -DBARE. */
+/* What the runtimes' C halves share for maps: one file mapped by sigward, or plainly with
+ * -DBARE. */
 #ifndef MAP_H
 #define MAP_H
 

@@ -1,4 +1,5 @@
-//! Node: starts with SIGPIPE ignored, `process.on('SIGPIPE')` takes it over, and its removal leaves SIG_DFL.
+//! Node: starts with SIGPIPE ignored, `process.on('SIGPIPE')` takes it over, and its removal leaves
+//! SIG_DFL.
 
 use crate::support::{Run, SIGPIPE, run_command};
 use crate::tools::{Made, Ward, build, first_line, need, same, source};

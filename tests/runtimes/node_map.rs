@@ -1,5 +1,6 @@
-//! A guarded map as an external `ArrayBuffer` of Node: bare, a truncation under any reader kills; with us the bytes that
-//! are left come over, the status names the first lost one, and a refresh heals.
+//! A guarded map as an external `ArrayBuffer` of Node: bare, a truncation under any reader kills;
+//! with us the bytes that are left come over, the status names the first lost one, and a refresh
+//! heals.
 
 use crate::node::node;
 use crate::support::{Run, run_command};
@@ -19,7 +20,8 @@ fn run((node, headers): &(String, String), scenario: &str, ward: Ward) -> Run {
 #[test]
 fn an_array_buffer_truncated_under_nodes_reads_kills_bare_and_is_a_status_with_us() {
     let Some(node) = node() else { return };
-    // V8's own code, Node's C++, OpenSSL, the add-on's C, zlib on libuv's threads; on the main thread and a worker.
+    // V8's own code, Node's C++, OpenSSL, the add-on's C, zlib on libuv's threads; on the main
+    // thread and a worker.
     for reader in ["loop", "copy", "view", "hash", "sum", "zlib"] {
         for scenario in [reader.to_string(), format!("worker_{reader}")] {
             run(&node, &scenario, Ward::Bare).died_of(libc::SIGBUS);

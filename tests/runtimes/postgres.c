@@ -1,4 +1,5 @@
-/* libpq whose server is stopped in the middle of queries, as `pg_ctl stop -m immediate` does: by SIGQUIT. */
+/* libpq whose server is stopped in the middle of queries, as `pg_ctl stop -m immediate` does: by
+ * SIGQUIT. */
 #include "ward.h"
 
 #include <fcntl.h>
@@ -97,7 +98,8 @@ static void *keep_writing(void *unused) {
     return unused;
 }
 
-/* libpq's own guard of SIGPIPE: PQprint blocks it while it writes to a pager, here one that ends at once. */
+/* libpq's own guard of SIGPIPE: PQprint blocks it while it writes to a pager, here one that ends at
+ * once. */
 static void page(void) {
     int results = dup(1), terminal = posix_openpt(O_RDWR | O_NOCTTY);
     CHECK(results >= 0 && terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);

@@ -1,5 +1,6 @@
-//! libpq, with a real server that is stopped at once. It writes with MSG_NOSIGNAL, so it lives without us;
-//! its threads and those of others must go on with us, and its own blocking of SIGPIPE must meet no surprise.
+//! libpq, with a real server that is stopped at once. It writes with MSG_NOSIGNAL, so it lives
+//! without us; its threads and those of others must go on with us, and its own blocking of SIGPIPE
+//! must meet no surprise.
 
 use crate::support::{Run, SIGPIPE, run};
 use crate::tools::{Made, Ward, build, first_line, need, text};

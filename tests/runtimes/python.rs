@@ -1,4 +1,5 @@
-//! CPython: starts with SIGPIPE ignored; `signal.signal` changes that at any time, and `faulthandler` chains.
+//! CPython: starts with SIGPIPE ignored; `signal.signal` changes that at any time, and
+//! `faulthandler` chains.
 
 use crate::support::{Run, SIGPIPE, run_command};
 use crate::tools::{Made, Ward, build, first_line, need, same, shared_library, source};

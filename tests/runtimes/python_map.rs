@@ -1,5 +1,6 @@
-//! `mmap.mmap` of CPython, adopted through ctypes. Bare, a truncation under any of Python's ways to read kills the
-//! interpreter; adopted, the bytes that are left come over and the status names the first lost one.
+//! `mmap.mmap` of CPython, adopted through ctypes. Bare, a truncation under any of Python's ways to
+//! read kills the interpreter; adopted, the bytes that are left come over and the status names the
+//! first lost one.
 
 use crate::python::python;
 use crate::support::{Run, run_command};
@@ -75,7 +76,8 @@ fn faulthandler_beneath_us_reports_what_is_not_ours() {
 fn faulthandler_above_us_is_told_by_thread_check_and_takes_no_fault_of_a_map() {
     let Some(python) = python() else { return };
     let (bare, warded) = both(&python, "faults_above");
-    // It reports, puts us back and raises again: the fault that it was called for is still the map's.
+    // It reports, puts us back and raises again: the fault that it was called for is still the
+    // map's.
     assert_eq!(reported(&bare, SIGBUS, "Bus error").out, "check bare\n");
     let run = warded.died_of(libc::SIGSEGV);
     assert_eq!(run.out, format!("check 2\nTrue {LOST}\n"), "{run:#?}");

@@ -1,5 +1,5 @@
-//! A program whose `main` is Rust's: std has set SIGPIPE to SIG_IGN above the seat that our constructor took,
-//! and has handlers for SIGSEGV and SIGBUS.
+//! A program whose `main` is Rust's: std has set SIGPIPE to SIG_IGN above the seat that our
+//! constructor took, and has handlers for SIGSEGV and SIGBUS.
 
 use crate::support::{Run, SIGPIPE, run};
 use crate::tools::{Ward, folder, same, source};

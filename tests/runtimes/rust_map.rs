@@ -1,5 +1,6 @@
-//! A user of memmap2 with a Rust `main`, its maps adopted. std's handler of SIGBUS beneath us sets SIG_DFL and returns
-//! for what is no stack overflow: after a `kill -BUS` our seat must still be there.
+//! A user of memmap2 with a Rust `main`, its maps adopted. std's handler of SIGBUS beneath us sets
+//! SIG_DFL and returns for what is no stack overflow: after a `kill -BUS` our seat must still be
+//! there.
 
 use crate::rust::host;
 use crate::support::{Run, run};

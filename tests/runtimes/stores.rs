@@ -1,5 +1,6 @@
-//! LMDB (writemap) and SQLite (the -shm file), which survive a death at any instruction and not a store that silently goes nowhere.
-//! With their files adopted they die of a lost page as they do bare, with one line that says of what, and lose nothing.
+//! LMDB (writemap) and SQLite (the -shm file), which survive a death at any instruction and not a
+//! store that silently goes nowhere. With their files adopted they die of a lost page as they do
+//! bare, with one line that says of what, and lose nothing.
 
 use crate::support::{Run, run_command};
 use crate::tools::{Scratch, Ward, first_line, folder, need, shared_library, source, text};
@@ -8,7 +9,8 @@ use std::process::Command;
 
 const SIGBUS: i32 = libc::SIGBUS;
 
-/// An interpreter that has PyPI's lmdb: that of the folder which `tests/runtimes/setup` fills, or the system's.
+/// An interpreter that has PyPI's lmdb: that of the folder which `tests/runtimes/setup` fills, or
+/// the system's.
 fn with_lmdb() -> Option<String> {
     let own = folder().join("venv/bin/python3");
     let asked = ["-c", "import lmdb, sys; print(sys.executable)"];

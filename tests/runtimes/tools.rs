@@ -23,8 +23,8 @@ pub enum Ward {
     Archive,
 }
 
-/// Passes on what was found. If it is missing: says so past the test harness, which hides what passing tests
-/// print; with `SIGWARD_REQUIRE_ALL=1` the test fails.
+/// Passes on what was found. If it is missing: says so past the test harness, which hides what
+/// passing tests print; with `SIGWARD_REQUIRE_ALL=1` the test fails.
 pub fn need<T>(runtime: &str, found: Option<T>) -> Option<T> {
     if found.is_none() {
         let line = format!("{runtime} is not installed: run tests/runtimes/setup");

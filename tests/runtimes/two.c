@@ -47,7 +47,8 @@ static void step(const char *name) {
     fflush(stdout);
 }
 
-/* two MODE HOW INIT LEAVE FIRST SECOND: INIT and LEAVE are AB or BA. MODE: default, handler or storm. */
+/* two MODE HOW INIT LEAVE FIRST SECOND: INIT and LEAVE are AB or BA. MODE: default, handler or
+ * storm. */
 int main(int argc, char **argv) {
     CHECK(argc == 7);
     const char *mode = argv[1], *how = argv[2], *init = argv[3], *leave = argv[4];
@@ -58,7 +59,8 @@ int main(int argc, char **argv) {
     copies[1] = load(argv[6], how);
     for (int i = 0; i < 2; i++) CHECK(copies[init[i] - 'A'].init(NULL) == 0);
     if (strcmp(mode, "storm") == 0) {
-        /* Each takes the top again and again, as two libraries that do not know of each other would. */
+        /* Each takes the top again and again, as two libraries that do not know of each other
+         * would. */
         for (int i = 0; i < 200; i++) {
             int code = copies[i % 2].mend();
             CHECK(code == 0 || code == -ENOSPC);

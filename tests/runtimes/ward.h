@@ -1,4 +1,5 @@
-/* What the runtimes' C halves share: the library or its absence, and writes on threads of no runtime. */
+/* What the runtimes' C halves share: the library or its absence, and writes on threads of no
+ * runtime. */
 #ifndef WARD_H
 #define WARD_H
 

@@ -1,5 +1,6 @@
-// Command signals is a Go program whose Rust half listens to signals too: signals KIND SIGNAL WARDED GOROUTINES. It sends itself
-// signals while goroutines run, and says how many each side heard.
+// Command signals is a Go program whose Rust half listens to signals too: signals KIND SIGNAL
+// WARDED GOROUTINES. It sends itself signals while goroutines run, and says how many each side
+// heard.
 package main
 
 /*
@@ -26,11 +27,12 @@ import (
 
 const rounds = 50
 
-// neighbours is how many goroutines wait, on the smallest stacks there are, one stack beside the other.
+// neighbours is how many goroutines wait, on the smallest stacks there are, one stack beside the
+// other.
 const neighbours = 1000
 
-// neighbour has a goroutine wait in the middle of its work, and send the signal if it is told to. What it finds when it goes on
-// is what it left there, if nobody has written over its stack.
+// neighbour has a goroutine wait in the middle of its work, and send the signal if it is told to.
+// What it finds when it goes on is what it left there, if nobody has written over its stack.
 func neighbour(number int, round <-chan int) {
 	var canary [32]int
 	for {
@@ -52,15 +54,16 @@ func neighbour(number int, round <-chan int) {
 	}
 }
 
-// raise sends the signal to the thread that runs this goroutine. It comes as the system call returns: on the goroutine's own
-// stack, of some kilobytes, if the handler asks for no other. Where a signal for the process comes is luck: mostly on a thread
-// that sleeps, on a large stack.
+// raise sends the signal to the thread that runs this goroutine. It comes as the system call
+// returns: on the goroutine's own stack, of some kilobytes, if the handler asks for no other. Where
+// a signal for the process comes is luck: mostly on a thread that sleeps, on a large stack.
 func raise(number int) {
 	thread, _, _ := syscall.RawSyscall(syscall.SYS_GETTID, 0, 0, 0)
 	syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), thread, uintptr(number))
 }
 
-// busy keeps goroutines on small stacks running, where a handler without a stack of its own does harm.
+// busy keeps goroutines on small stacks running, where a handler without a stack of its own does
+// harm.
 func busy(depth int) int {
 	if depth == 0 {
 		return 1

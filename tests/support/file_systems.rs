@@ -1,9 +1,11 @@
-//! Small file systems for tests, each made on a loop device or in memory and mounted in a mount namespace of its own: nothing stays
-//! behind when the host in there ends. One that cannot be had is named and skipped; with `SIGWARD_REQUIRE_ALL=1` that fails.
+//! Small file systems for tests, each made on a loop device or in memory and mounted in a mount
+//! namespace of its own: nothing stays behind when the host in there ends. One that cannot be had
+//! is named and skipped; with `SIGWARD_REQUIRE_ALL=1` that fails.
 //!
-//! A FUSE file system's daemon is a child of the process that becomes the host, and the kernel kills it with that process
-//! (`PR_SET_PDEATHSIG`): after the host's maps and files are gone, as those still need it. The host goes the same way with the
-//! test, whatever ends that. A daemon in the background would keep its mount namespace, and itself, for ever.
+//! A FUSE file system's daemon is a child of the process that becomes the host, and the kernel
+//! kills it with that process (`PR_SET_PDEATHSIG`): after the host's maps and files are gone, as
+//! those still need it. The host goes the same way with the test, whatever ends that. A daemon in
+//! the background would keep its mount namespace, and itself, for ever.
 
 use super::{Link, Run, Scratch, prepared, run_command, skip};
 use std::path::Path;
@@ -36,7 +38,8 @@ pub const EXT4: FileSystem = FileSystem {
     copy_on_write: false,
     reads_allocate: false,
 };
-/// No fallocate(2). Large inodes, because the small ones know whole seconds only: too few to tell a change from none.
+/// No fallocate(2). Large inodes, because the small ones know whole seconds only: too few to tell a
+/// change from none.
 pub const EXT2: FileSystem = FileSystem {
     name: "ext2",
     needs: "mkfs.ext2",
@@ -71,8 +74,8 @@ pub const OVERLAY: FileSystem = FileSystem {
 /// Where a store into a map asks for its block, and dies without one.
 pub const ALL: [&FileSystem; 6] = [&TMPFS, &EXT4, &EXT2, &XFS, &BTRFS, &OVERLAY];
 
-/// Begins a daemon in the foreground, as a child that dies with the host, and waits for its mount. Whatever it says goes to a
-/// file: the host's pipes end with the host.
+/// Begins a daemon in the foreground, as a child that dies with the host, and waits for its mount.
+/// Whatever it says goes to a file: the host's pipes end with the host.
 macro_rules! daemon {
     ($before:literal, $daemon:literal) => {
         concat!(
@@ -86,8 +89,8 @@ macro_rules! daemon {
     };
 }
 
-/// ext4 in an image, by a daemon that has fallocate(2), times of whole seconds, and no extent lists. It wants free blocks for every
-/// write, also where blocks are reserved or written.
+/// ext4 in an image, by a daemon that has fallocate(2), times of whole seconds, and no extent
+/// lists. It wants free blocks for every write, also where blocks are reserved or written.
 pub const FUSE2FS: FileSystem = FileSystem {
     name: "fuse2fs",
     needs: "fuse2fs",
@@ -110,8 +113,8 @@ pub const BINDFS: FileSystem = FileSystem {
     reads_allocate: false,
 };
 
-/// Where a store into a map asks nobody for room: the daemon is asked when the page is written to it, by msync(2) or later, and
-/// says then that there is none. "$DAEMON" is its process.
+/// Where a store into a map asks nobody for room: the daemon is asked when the page is written to
+/// it, by msync(2) or later, and says then that there is none. "$DAEMON" is its process.
 pub const IN_USER_SPACE: [&FileSystem; 2] = [&FUSE2FS, &BINDFS];
 
 impl FileSystem {

@@ -1,8 +1,8 @@
 //! Builds the C hosts of `tests/hosts` and runs them as processes of their own.
 //!
-//! A Rust test starts with SIGPIPE ignored and so proves nothing about embedding: each scenario is a C
-//! program with real defaults (std's `Command` resets SIGPIPE in the child). Most are built twice from the
-//! same source: *bare*, without the library, and *warded*.
+//! A Rust test starts with SIGPIPE ignored and so proves nothing about embedding: each scenario is
+//! a C program with real defaults (std's `Command` resets SIGPIPE in the child). Most are built
+//! twice from the same source: *bare*, without the library, and *warded*.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -152,8 +152,9 @@ impl Drop for Scratch {
 pub const APART: &str = "SIGWARD_TEST_APART";
 pub const FOLDER: &str = "SIGWARD_TEST_FOLDER";
 
-/// The test of this name, to be started as a process of its own: handlers, counters and limits are of a whole process, and in
-/// nobody's child between fork and exec is a file that it wrote still open for writing.
+/// The test of this name, to be started as a process of its own: handlers, counters and limits are
+/// of a whole process, and in nobody's child between fork and exec is a file that it wrote still
+/// open for writing.
 pub fn own(test: &str, folder: &Path) -> Command {
     let mut own = Command::new(std::env::current_exe().expect("a test has a path"));
     own.args([test, "--exact", "--nocapture"]).env(APART, test).env(FOLDER, folder);
@@ -162,8 +163,8 @@ pub fn own(test: &str, folder: &Path) -> Command {
     own
 }
 
-/// Runs `case` to the end if this is the process made for it. `test` is the test that calls: of another name nothing would run, and
-/// that would look like success.
+/// Runs `case` to the end if this is the process made for it. `test` is the test that calls: of
+/// another name nothing would run, and that would look like success.
 #[track_caller]
 pub fn if_apart(test: &str, case: impl FnOnce(&Path)) {
     let thread = std::thread::current();
@@ -219,7 +220,8 @@ impl Run {
         self
     }
 
-    /// Asserts that each row of the host's table ended like this: `exit 0`, `signal 7`. Returns how many there are.
+    /// Asserts that each row of the host's table ended like this: `exit 0`, `signal 7`. Returns how
+    /// many there are.
     #[track_caller]
     pub fn every_row(&self, end: &str) -> usize {
         let rows: Vec<&str> = self.lived().out.lines().collect();

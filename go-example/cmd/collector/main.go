@@ -1,11 +1,13 @@
-// Collector accepts events over TCP or TLS, stores each exactly once, and acknowledges what it has stored.
+// Collector accepts events over TCP or TLS, stores each exactly once, and acknowledges what it has
+// stored.
 //
-// A line `17 {…}` comes in and is appended to the store file; `17` goes back and means "17 and all before it are
-// stored". The file is the whole state: the next collector reads it and goes on where this one stopped, whichever
-// way it stopped. A write(2) outlives the process that made it, so there is no fsync: what ends here is processes,
-// not machines.
+// A line `17 {…}` comes in and is appended to the store file; `17` goes back and means "17 and all
+// before it are stored". The file is the whole state: the next collector reads it and goes on where
+// this one stopped, whichever way it stopped. A write(2) outlives the process that made it, so
+// there is no fsync: what ends here is processes, not machines.
 //
-// SIGTERM resets all connections (SO_LINGER 0) and exits, as an impatient upgrade does; SIGKILL is welcome too.
+// SIGTERM resets all connections (SO_LINGER 0) and exits, as an impatient upgrade does; SIGKILL is
+// welcome too.
 package main
 
 import (
@@ -112,7 +114,8 @@ type store struct {
 	last uint64
 }
 
-// open takes over what the collector before us accepted. A line that it could not finish was never acknowledged.
+// open takes over what the collector before us accepted. A line that it could not finish was never
+// acknowledged.
 func open(path string) (*store, error) {
 	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -163,7 +166,8 @@ func number(event string) (uint64, error) {
 	return strconv.ParseUint(digits, 10, 64)
 }
 
-// connections are those to reset at the end. They are few, and the process is short-lived: none is ever removed.
+// connections are those to reset at the end. They are few, and the process is short-lived: none is
+// ever removed.
 type connections struct {
 	lock sync.Mutex
 	all  []*net.TCPConn

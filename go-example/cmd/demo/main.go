@@ -1,5 +1,6 @@
-// Demo runs each failure against the service without and with sigward, and prints what came of it as one table.
-// It exits with 1 if anything is not as expected: a warded service that loses something, and a bare one that lives.
+// Demo runs each failure against the service without and with sigward, and prints what came of it
+// as one table. It exits with 1 if anything is not as expected: a warded service that loses
+// something, and a bare one that lives.
 package main
 
 import (

@@ -37,7 +37,8 @@ func peerRow(f scenario.Failure, bare scenario.Bare, warded scenario.Warded) row
 	return r
 }
 
-// mapRow is about a mapped file that changed. It shows the first and the last line of the log: sigward's and the service's.
+// mapRow is about a mapped file that changed. It shows the first and the last line of the log:
+// sigward's and the service's.
 func mapRow(f scenario.MapFailure, bare, warded scenario.Report) row {
 	r := row{name: f.Name, failure: cell{f.Name, f.What}}
 	r.bare = outcome{bare.Lines, bare.Problems}

@@ -1,6 +1,7 @@
 //go:build bare
 
-// The bare build: the same service without sigward. Nothing here refers to it, so nothing of it is linked.
+// The bare build: the same service without sigward. Nothing here refers to it, so nothing of it is
+// linked.
 
 package main
 

@@ -1,7 +1,8 @@
 //go:build !bare
 
-// The GeoIP database of the warded build. Whoever updates the file may replace it or write over it, at once or for an hour: each look-up is
-// answered, out of one generation, and out of the newest as soon as that is whole.
+// The GeoIP database of the warded build. Whoever updates the file may replace it or write over it,
+// at once or for an hour: each look-up is answered, out of one generation, and out of the newest as
+// soon as that is whole.
 
 package main
 

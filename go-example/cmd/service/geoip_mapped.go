@@ -1,8 +1,9 @@
 //go:build !bare
 
-// The GeoIP database of the warded build with -geoip-mapped: maxminddb on a guarded map of the live file. It takes no memory of its own;
-// the price is that look-ups have no answer while somebody writes over the file. Strict: whoever updates the file should replace it, but
-// may as well overwrite it, and an answer must come from one generation and not from two.
+// The GeoIP database of the warded build with -geoip-mapped: maxminddb on a guarded map of the live
+// file. It takes no memory of its own; the price is that look-ups have no answer while somebody
+// writes over the file. Strict: whoever updates the file should replace it, but may as well
+// overwrite it, and an answer must come from one generation and not from two.
 
 package main
 
@@ -20,7 +21,8 @@ import (
 	sigward "github.com/sigward/sigward/go"
 )
 
-// A mappedDatabase is a guarded map and a reader on it, which go together: they are exchanged while nobody uses them.
+// A mappedDatabase is a guarded map and a reader on it, which go together: they are exchanged while
+// nobody uses them.
 type mappedDatabase struct {
 	logger *slog.Logger
 
@@ -46,8 +48,8 @@ func openMapped(path string, logger *slog.Logger) (*mappedDatabase, error) {
 	return d, nil
 }
 
-// use lets someone look things up. What they found counts only if the map was what it was mapped from all the time.
-// If not, the file is mapped anew and they try once more.
+// use lets someone look things up. What they found counts only if the map was what it was mapped
+// from all the time. If not, the file is mapped anew and they try once more.
 func (d *mappedDatabase) use(use func(*maxminddb.Reader) error) error {
 	err := d.try(use)
 	if err == nil {
@@ -81,8 +83,8 @@ func (d *mappedDatabase) try(use func(*maxminddb.Reader) error) error {
 	return d.file.Do(func([]byte) error { return use(d.reader) })
 }
 
-// renew maps what the path names now. In the midst of a copy there is nothing that could be read; then the next
-// look-up tries again.
+// renew maps what the path names now. In the midst of a copy there is nothing that could be read;
+// then the next look-up tries again.
 func (d *mappedDatabase) renew() error {
 	d.using.Lock()
 	defer d.using.Unlock()
@@ -98,7 +100,8 @@ func (d *mappedDatabase) renew() error {
 
 func (d *mappedDatabase) read() error {
 	err := d.file.Do(func(data []byte) (err error) {
-		// It keeps data, which Do lends for this call only: good until the next Refresh, and then there is a new reader.
+		// It keeps data, which Do lends for this call only: good until the next Refresh, and then
+		// there is a new reader.
 		d.reader, err = maxminddb.FromBytes(data)
 		return err
 	})

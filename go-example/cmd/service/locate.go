@@ -17,20 +17,22 @@ import (
 
 // A database is a reader of a file that changes.
 type database interface {
-	// use lends the reader for one batch of look-ups, all of one generation. It is called again when they came to nothing.
+	// use lends the reader for one batch of look-ups, all of one generation. It is called again
+	// when they came to nothing.
 	use(func(*maxminddb.Reader) error) error
 	writeMetrics(io.Writer)
 }
 
-// A locator answers where addresses are, out of a GeoIP database that somebody updates while it runs.
-// The database is opened in geoip.go or bare.go.
+// A locator answers where addresses are, out of a GeoIP database that somebody updates while it
+// runs. The database is opened in geoip.go or bare.go.
 type locator struct {
 	database database
 	lookups  atomic.Uint64
 	failures atomic.Uint64 // batches without an answer
 }
 
-// locate takes a batch of addresses, four bytes each, and answers with a JSON list of as many: all of them or an error.
+// locate takes a batch of addresses, four bytes each, and answers with a JSON list of as many: all
+// of them or an error.
 func (l *locator) locate(w http.ResponseWriter, r *http.Request) {
 	batch, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<12))
 	if err != nil || len(batch)%net.IPv4len != 0 {
@@ -51,8 +53,8 @@ func (l *locator) locate(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answers) // the client may have left
 }
 
-// lookUp looks up a batch. The reader was not made for a file that changes under it: what it finds there may make it
-// panic, which is an error like another.
+// lookUp looks up a batch. The reader was not made for a file that changes under it: what it finds
+// there may make it panic, which is an error like another.
 func lookUp(reader *maxminddb.Reader, batch []byte) (answers []geoip.Answer, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -1,5 +1,5 @@
-// Service is a small order service: Go answers the API, and its Rust half ships an event for each order to the
-// collector, writes it to a journal and serves the large export.
+// Service is a small order service: Go answers the API, and its Rust half ships an event for each
+// order to the collector, writes it to a journal and serves the large export.
 //
 //	POST /orders   Go    202 and the event's sequence number
 //	POST /locate   Go    addresses looked up in a GeoIP database (-geoip)
@@ -7,9 +7,10 @@
 //	GET  /metrics  Go    counters of both halves, and of sigward
 //	GET  /export   Rust  8 MiB, on a port of its own
 //
-// It is built twice from this one source. The default build imports sigward (ward.go, geoip.go, geoip_mapped.go); with -tags bare nothing
-// of sigward is linked (bare.go), and the first broken peer of the Rust half, or the first byte of a mapped file that is
-// no longer there, ends the whole process.
+// It is built twice from this one source. The default build imports sigward (ward.go, geoip.go,
+// geoip_mapped.go); with -tags bare nothing of sigward is linked (bare.go), and the first broken
+// peer of the Rust half, or the first byte of a mapped file that is no longer there, ends the whole
+// process.
 //
 // On stdout it says where it listens, one JSON object, and then nothing more. Stderr is the log.
 package main
@@ -115,7 +116,8 @@ func (r *routes) handler() http.Handler {
 	return mux
 }
 
-// reopen begins the journal anew, as a program does that knows nothing of the thread that has it mapped.
+// reopen begins the journal anew, as a program does that knows nothing of the thread that has it
+// mapped.
 func (r *routes) reopen(w http.ResponseWriter, _ *http.Request) {
 	file, err := os.OpenFile(r.journal, os.O_WRONLY|os.O_TRUNC, 0)
 	if err == nil {

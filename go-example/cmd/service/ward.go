@@ -1,8 +1,9 @@
 //go:build !bare
 
-// The warded build. Against SIGPIPE the import is all that keeps the service alive; the rest of this file only reports: a
-// log line for each signal that ended here, with the thread and the peer or file, and counters for /metrics. Against
-// SIGBUS the map of geoip.go is a guarded one, and so is that of the Rust half.
+// The warded build. Against SIGPIPE the import is all that keeps the service alive; the rest of
+// this file only reports: a log line for each signal that ended here, with the thread and the peer
+// or file, and counters for /metrics. Against SIGBUS the map of geoip.go is a guarded one, and so
+// is that of the Rust half.
 
 package main
 

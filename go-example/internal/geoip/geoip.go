@@ -1,8 +1,10 @@
-// Package geoip is a GeoIP database whose every answer can be judged: a real MMDB file, tens of MB, in which each
-// record names the generation of the file and its own network, and carries 384 bytes that follow from the two.
+// Package geoip is a GeoIP database whose every answer can be judged: a real MMDB file, tens of MB,
+// in which each record names the generation of the file and its own network, and carries 384 bytes
+// that follow from the two.
 //
-// A record with a wrong byte, one of another network, or one that never was is seen at once. The generations differ in
-// how many networks they have, so whoever reads one with the search tree of another finds garbage.
+// A record with a wrong byte, one of another network, or one that never was is seen at once. The
+// generations differ in how many networks they have, so whoever reads one with the search tree of
+// another finds garbage.
 package geoip
 
 import (

@@ -1,8 +1,9 @@
-// Package halves calls the Rust half of the service: an event shipper and a download server, both on tokio, and a
-// journal, on threads that Rust made and Go has never heard of.
+// Package halves calls the Rust half of the service: an event shipper and a download server, both
+// on tokio, and a journal, on threads that Rust made and Go has never heard of.
 //
-// The archive is named by its path (archive_*.go). It is an isolated one (scripts/isolate-archive): one object with the
-// functions of halves.h and nothing else to be seen. Go refuses a staticlib as cargo makes it.
+// The archive is named by its path (archive_*.go). It is an isolated one (scripts/isolate-archive):
+// one object with the functions of halves.h and nothing else to be seen. Go refuses a staticlib as
+// cargo makes it.
 package halves
 
 /*
@@ -34,8 +35,9 @@ type Counters struct {
 	JournalCut      uint64 // times that its file was cut
 }
 
-// Start starts both halves of the Rust side, once per process, and returns the address of the downloads.
-// The collector is "IP:PORT". A certificate, a PEM file, makes the shipper speak TLS and trust that one only.
+// Start starts both halves of the Rust side, once per process, and returns the address of the
+// downloads. The collector is "IP:PORT". A certificate, a PEM file, makes the shipper speak TLS and
+// trust that one only.
 func Start(collector, certificate string) (downloads string, err error) {
 	address := C.CString(collector)
 	defer C.free(unsafe.Pointer(address))
@@ -51,7 +53,8 @@ func Start(collector, certificate string) (downloads string, err error) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), nil
 }
 
-// Journal starts the journal, once per process: from now on each event is also a line of the file at path.
+// Journal starts the journal, once per process: from now on each event is also a line of the file
+// at path.
 func Journal(path string) error {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
@@ -61,8 +64,8 @@ func Journal(path string) error {
 	return nil
 }
 
-// Ship hands over an event, one line of text, and returns its sequence number. The shipper keeps it until the
-// collector has acknowledged it. syscall.EAGAIN means that too many events wait.
+// Ship hands over an event, one line of text, and returns its sequence number. The shipper keeps it
+// until the collector has acknowledged it. syscall.EAGAIN means that too many events wait.
 func Ship(event []byte) (sequence uint64, err error) {
 	number := C.halves_ship((*C.uint8_t)(unsafe.SliceData(event)), C.size_t(len(event)))
 	if number < 0 {

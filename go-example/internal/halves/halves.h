@@ -29,7 +29,8 @@ int halves_start(const char *collector, const char *certificate);
 /* Starts the journal in a new file at `path`, once per process. Returns 0 or a negative errno. */
 int halves_journal(const char *path);
 
-/* Takes an event, one line of UTF-8 text. Returns its sequence number (from 1 on), or a negative errno. */
+/* Takes an event, one line of UTF-8 text. Returns its sequence number (from 1 on), or a negative
+ * errno. */
 int64_t halves_ship(const uint8_t *event, size_t length);
 
 /* Copies the counters. Returns 0 or a negative errno. */

@@ -19,7 +19,8 @@ import (
 	"time"
 )
 
-// A collector is a program that is upgraded again and again: one process after the other, one address, one store.
+// A collector is a program that is upgraded again and again: one process after the other, one
+// address, one store.
 type collector struct {
 	binary, address, store string
 	certificate, key       string // empty: plain TCP
@@ -36,8 +37,8 @@ func (c *collector) start(ctx context.Context) (err error) {
 	return err
 }
 
-// upgrade ends the collector and starts the next one, by turns as a deployment does that has no patience (SIGKILL)
-// and one that has a little (SIGTERM: all connections are reset).
+// upgrade ends the collector and starts the next one, by turns as a deployment does that has no
+// patience (SIGKILL) and one that has a little (SIGTERM: all connections are reset).
 func (c *collector) upgrade(ctx context.Context) error {
 	signal := syscall.SIGKILL
 	if c.upgrades%2 == 1 {
@@ -54,8 +55,8 @@ func (c *collector) kill() {
 	}
 }
 
-// freePort finds an address below the range that the kernel takes ports of connections from: while a collector is
-// down, nobody else can get its port, and nobody who dials it can meet himself.
+// freePort finds an address below the range that the kernel takes ports of connections from: while
+// a collector is down, nobody else can get its port, and nobody who dials it can meet himself.
 func freePort() (string, error) {
 	for attempt := 0; attempt < 100; attempt++ {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(15000+mathrand.Intn(15000)))
@@ -85,7 +86,8 @@ func readStore(path string) (map[uint64]int, error) {
 	return events, nil
 }
 
-// compare says how many of the accepted events are not in the store, and how many are there more than once.
+// compare says how many of the accepted events are not in the store, and how many are there more
+// than once.
 func compare(accepted []uint64, stored map[uint64]int) (lost, twice int) {
 	for _, n := range accepted {
 		if stored[n] == 0 {

@@ -44,7 +44,8 @@ func (d *database) fresh(ctx context.Context) bool {
 	return d.until(ctx, func() bool { return d.lookups.latest.Load() == d.updater.generation() })
 }
 
-// runOverwritten is about an updater that writes over the live file: cp, a slow copy, a cut first. No look-up may be without an answer.
+// runOverwritten is about an updater that writes over the live file: cp, a slow copy, a cut first.
+// No look-up may be without an answer.
 func runOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
 	d, err := o.database(ctx, b)
 	defer d.end()
@@ -62,8 +63,9 @@ func runOverwritten(ctx context.Context, o Options, b build) (r Report, err erro
 	return d.reloaded(&r, fresh, "copy", "copies")
 }
 
-// overwriteUntil copies as often as asked, and up to ten times as often until the service has met what the run is about. It ends early when
-// the service does, or has no fresh data. It says how often there was fresh data.
+// overwriteUntil copies as often as asked, and up to ten times as often until the service has met
+// what the run is about. It ends early when the service does, or has no fresh data. It says how
+// often there was fresh data.
 func (d *database) overwriteUntil(ctx context.Context, updates int, met func() bool) (fresh int, err error) {
 	for d.updater.updates < updates || !met() && d.updater.updates < 10*updates {
 		if err := d.updater.overwrite(ctx, &d.lookups); err != nil {
@@ -106,7 +108,8 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 	return *r, nil
 }
 
-// runMapOverwritten is about the same updater and a service that has mapped the live file: the map loses its bytes, and says so.
+// runMapOverwritten is about the same updater and a service that has mapped the live file: the map
+// loses its bytes, and says so.
 func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
 	d, err := o.database(ctx, b, "-geoip-mapped")
 	defer d.end()

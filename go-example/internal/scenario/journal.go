@@ -42,8 +42,9 @@ func (o Options) orderly(ctx context.Context, command func(w *world) ([]string, 
 	return w, nil
 }
 
-// onSmallDisk is the command that starts the service with a tmpfs of size bytes, that nobody else sees and that is gone
-// when the service is: in a mount namespace, of which the service is the only process.
+// onSmallDisk is the command that starts the service with a tmpfs of size bytes, that nobody else
+// sees and that is gone when the service is: in a mount namespace, of which the service is the only
+// process.
 func onSmallDisk(ctx context.Context, folder string, size int, service []string) ([]string, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
@@ -155,12 +156,14 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 		}
 		noticed := func() bool { return w.counter(`journal_losses_total{cause="cut"}`) > cut }
 		if !w.untilWithin(ctx, patience/6, noticed) {
-			// A file that was cut just before its writer made it longer has what length the writer wants: nothing is met then.
+			// A file that was cut just before its writer made it longer has what length the writer
+			// wants: nothing is met then.
 			unmet++
 			continue
 		}
 		cut++
-		// The loss is told before it is dealt with: a file that is cut again until then is cut once.
+		// The loss is told before it is dealt with: a file that is cut again until then is cut
+		// once.
 		lines := w.counter("journal_lines_total")
 		if !w.until(ctx, func() bool { return w.counter("journal_lines_total") > lines }) {
 			break
@@ -223,7 +226,8 @@ func (w *world) ordersLine(r *Report) {
 	r.expect(o.failed == 0, "%d orders failed, the first with: %v", o.failed, o.mishap)
 }
 
-// expectLog wants each trouble to be told twice, by sigward and by the Rust half, with file, offset and thread.
+// expectLog wants each trouble to be told twice, by sigward and by the Rust half, with file, offset
+// and thread.
 func (w *world) expectLog(r *Report, troubles int, cause string) {
 	caught, told := 0, 0
 	for _, line := range r.Log {

@@ -102,8 +102,8 @@ type leavers struct {
 	curls, hangUps int
 }
 
-// leave lets one client give up: curl with a limit of two milliseconds, where there is one, and by turns a client
-// that asks and hangs up.
+// leave lets one client give up: curl with a limit of two milliseconds, where there is one, and by
+// turns a client that asks and hangs up.
 func (l *leavers) leave(ctx context.Context, downloads string) error {
 	if curl, err := exec.LookPath("curl"); err == nil && l.curls <= l.hangUps {
 		l.curls++
@@ -118,9 +118,10 @@ func (l *leavers) leave(ctx context.Context, downloads string) error {
 	return hangUp(ctx, downloads)
 }
 
-// hangUp closes the connection before anything has come. The first bytes of the answer then meet a reset after the
-// end of the stream, and the server's next write is a broken pipe. (With SO_LINGER 0, or bytes that nobody read,
-// the reset comes alone: the server's next write is ECONNRESET, which raises no signal, and most servers stop there.)
+// hangUp closes the connection before anything has come. The first bytes of the answer then meet a
+// reset after the end of the stream, and the server's next write is a broken pipe. (With SO_LINGER
+// 0, or bytes that nobody read, the reset comes alone: the server's next write is ECONNRESET, which
+// raises no signal, and most servers stop there.)
 func hangUp(ctx context.Context, downloads string) error {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", downloads)
 	if err != nil {

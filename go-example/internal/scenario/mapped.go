@@ -15,7 +15,8 @@ type MapFailure struct {
 	run  func(ctx context.Context, o Options, b build) (Report, error)
 }
 
-// MapFailures are three of a GeoIP database that Go reads, and two of a journal that the Rust half has mapped.
+// MapFailures are three of a GeoIP database that Go reads, and two of a journal that the Rust half
+// has mapped.
 var MapFailures = []MapFailure{
 	{"GeoIP data overwritten by cp", "maxminddb-golang, 23 MB", runOverwritten},
 	{"GeoIP data replaced by rename", "maxminddb-golang, 23 MB", runReplaced},

@@ -17,10 +17,11 @@ import (
 	"time"
 )
 
-// CheckSignals makes sure that children of this process start with SIGPIPE and SIGBUS at their default and not blocked.
-// The Go runtime's own handler becomes SIG_DFL in a child, even when this process inherited SIG_IGN. But a parent
-// can block a signal, and then no child would ever die of it. /proc is read by a child that is not a Go program:
-// a Go child would show what its runtime has made of it.
+// CheckSignals makes sure that children of this process start with SIGPIPE and SIGBUS at their
+// default and not blocked. The Go runtime's own handler becomes SIG_DFL in a child, even when this
+// process inherited SIG_IGN. But a parent can block a signal, and then no child would ever die of
+// it. /proc is read by a child that is not a Go program: a Go child would show what its runtime has
+// made of it.
 func CheckSignals(ctx context.Context) error {
 	status, err := exec.CommandContext(ctx, "cat", "/proc/self/status").Output()
 	if err != nil {
@@ -205,8 +206,8 @@ func startService(ctx context.Context, command ...string) (*service, error) {
 	return s, nil
 }
 
-// metrics are the counters of /metrics by name. One request may fail on a machine with much else to do; a service that has ended
-// answers none.
+// metrics are the counters of /metrics by name. One request may fail on a machine with much else to
+// do; a service that has ended answers none.
 func (s *service) metrics() (metrics map[string]uint64, err error) {
 	for try := 0; try < 5; try++ {
 		if metrics, err = s.metricsOnce(); err == nil || s.exitedWithin(context.Background(), 100*time.Millisecond) {

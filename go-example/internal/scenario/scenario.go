@@ -1,9 +1,11 @@
-// Package scenario runs the failures that this example is about, each against the bare and the warded service, and
-// says what came of it: peers that go away (Failures), and mapped files that change (MapFailures). The demo prints the
-// outcomes, the tests assert them; both use the same Problems.
+// Package scenario runs the failures that this example is about, each against the bare and the
+// warded service, and says what came of it: peers that go away (Failures), and mapped files that
+// change (MapFailures). The demo prints the outcomes, the tests assert them; both use the same
+// Problems.
 //
-// Everything is real: child processes, loopback connections, signals. A bare run is there to prove the failure. If
-// the bare service ever stops dying, that is a problem too: the warded run beside it would prove nothing any more.
+// Everything is real: child processes, loopback connections, signals. A bare run is there to prove
+// the failure. If the bare service ever stops dying, that is a problem too: the warded run beside
+// it would prove nothing any more.
 package scenario
 
 import (
@@ -84,7 +86,8 @@ func (o Options) world(ctx context.Context, f Failure, b build) (*world, error) 
 	return w, err
 }
 
-// stage is a world with everything but the service. It must be ended also when it comes with an error.
+// stage is a world with everything but the service. It must be ended also when it comes with an
+// error.
 func (o Options) stage(ctx context.Context, tls bool) (*world, error) {
 	dir, err := os.MkdirTemp("", "go-example-")
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestFailures is the demo as assertions. It builds the binaries itself; the two archives must be there.
+// TestFailures is the demo as assertions. It builds the binaries itself; the two archives must be
+// there.
 func TestFailures(t *testing.T) {
 	ctx := context.Background()
 	if err := CheckSignals(ctx); err != nil {

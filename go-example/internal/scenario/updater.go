@@ -13,14 +13,16 @@ import (
 	"github.com/sigward/sigward/go-example/internal/geoip"
 )
 
-// An updater brings one generation of the GeoIP database after the other to where the service has it mapped.
+// An updater brings one generation of the GeoIP database after the other to where the service has
+// it mapped.
 type updater struct {
 	live        string   // what the service maps
 	generations []string // files of generation 1, 2, 3
 	updates     int
 }
 
-// WriteGenerations writes three generations to the folder, 20 to 27 MB each, and returns their paths: Options want them.
+// WriteGenerations writes three generations to the folder, 20 to 27 MB each, and returns their
+// paths: Options want them.
 func WriteGenerations(folder string) (paths []string, err error) {
 	results := make(chan error)
 	for n := 0; n < 3; n++ {
@@ -52,7 +54,8 @@ func (u *updater) next() (source string) {
 	return u.generations[u.generation()-1]
 }
 
-// overwrite writes the next generation into the file that is mapped, in one of the ways in which that is done.
+// overwrite writes the next generation into the file that is mapped, in one of the ways in which
+// that is done.
 func (u *updater) overwrite(ctx context.Context, l *lookups) error {
 	source := u.next()
 	switch u.updates % 4 {
@@ -105,7 +108,8 @@ func copySlowly(source, target string) (err error) {
 	return nil
 }
 
-// replace writes beside the target, to the disk, and renames: whoever has the old file mapped keeps it.
+// replace writes beside the target, to the disk, and renames: whoever has the old file mapped keeps
+// it.
 func replace(source, target string) error {
 	from, err := os.Open(source)
 	if err != nil {

@@ -45,7 +45,8 @@ type Line struct {
 	FD           int
 }
 
-// RunWarded strikes as often as the options say, under load, then lets the service settle and looks at what is left.
+// RunWarded strikes as often as the options say, under load, then lets the service settle and looks
+// at what is left.
 func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error) {
 	o.progress("%s: warded service …", f.Name)
 	r = Warded{Wanted: o, Failure: f}
@@ -78,8 +79,8 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 	return r, settled
 }
 
-// enough says whether all that the options ask for has happened, and a SIGPIPE has too: a leaver does not always
-// make one.
+// enough says whether all that the options ask for has happened, and a SIGPIPE has too: a leaver
+// does not always make one.
 func (w *world) enough() bool {
 	wanted := w.Upgrades
 	if w.failure.Peer == Downloader {
@@ -168,7 +169,8 @@ func (r Warded) Problems() (problems []string) {
 	return problems
 }
 
-// attributed says whether the line names the thread that wrote, a descriptor, and the peer that was there.
+// attributed says whether the line names the thread that wrote, a descriptor, and the peer that was
+// there.
 func (r Warded) attributed(line Line) bool {
 	if line.FD < 0 {
 		return false

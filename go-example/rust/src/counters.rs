@@ -1,4 +1,5 @@
-//! What happened in the Rust half. A broken peer is an ordinary `io::Error` here, and is counted as one.
+//! What happened in the Rust half. A broken peer is an ordinary `io::Error` here, and is counted as
+//! one.
 
 use std::error::Error;
 use std::io;

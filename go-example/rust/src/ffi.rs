@@ -21,7 +21,8 @@ static JOURNAL: Journal = Journal::new();
 static STARTED: AtomicBool = AtomicBool::new(false);
 static JOURNAL_STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Starts both halves of the Rust side, once per process. Returns the TCP port of the downloads on 127.0.0.1.
+/// Starts both halves of the Rust side, once per process. Returns the TCP port of the downloads on
+/// 127.0.0.1.
 ///
 /// # Safety
 /// `collector` is a C string; `certificate` is one or NULL.
@@ -29,7 +30,8 @@ static JOURNAL_STARTED: AtomicBool = AtomicBool::new(false);
 pub unsafe extern "C" fn halves_start(collector: *const c_char, certificate: *const c_char) -> c_int {
     // SAFETY: `collector` is a C string by this function's contract, kept by internal/halves.
     let collector = unsafe { text(collector) };
-    // SAFETY: `certificate` is a C string or NULL by this function's contract, kept by internal/halves.
+    // SAFETY: `certificate` is a C string or NULL by this function's contract, kept by
+    // internal/halves.
     let certificate = unsafe { text(certificate) };
     let Some(address) = collector.and_then(|address| address.parse().ok()) else { return -libc::EINVAL };
     match start(address, certificate.map(Path::new)) {
@@ -38,7 +40,8 @@ pub unsafe extern "C" fn halves_start(collector: *const c_char, certificate: *co
     }
 }
 
-/// Starts the journal, once per process: from now on every event is also a line of the file at `path`.
+/// Starts the journal, once per process: from now on every event is also a line of the file at
+/// `path`.
 ///
 /// # Safety
 /// `path` is a C string.
@@ -55,7 +58,8 @@ pub unsafe extern "C" fn halves_journal(path: *const c_char) -> c_int {
     }
 }
 
-/// Takes one event, a line of UTF-8 text, and returns its sequence number; -EAGAIN when too many wait.
+/// Takes one event, a line of UTF-8 text, and returns its sequence number; -EAGAIN when too many
+/// wait.
 ///
 /// # Safety
 /// `event` points to `length` readable bytes.
@@ -64,7 +68,8 @@ pub unsafe extern "C" fn halves_ship(event: *const u8, length: usize) -> i64 {
     if event.is_null() {
         return -i64::from(libc::EINVAL);
     }
-    // SAFETY: not NULL, and readable for `length` bytes by this function's contract, kept by internal/halves.
+    // SAFETY: not NULL, and readable for `length` bytes by this function's contract, kept by
+    // internal/halves.
     let event = unsafe { std::slice::from_raw_parts(event, length) };
     let Ok(event) = std::str::from_utf8(event) else { return -i64::from(libc::EINVAL) };
     if event.contains('\n') {

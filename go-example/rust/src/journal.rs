@@ -1,9 +1,11 @@
-//! The journal: every order as one line in a mapped file that grows by ftruncate(2), written by a thread of its own.
+//! The journal: every order as one line in a mapped file that grows by ftruncate(2), written by a
+//! thread of its own.
 //!
-//! Growing so is cheap, and promises nothing: the file gets a length and no space. Space is found when a page is first
-//! written to. If there is none, that write is a SIGBUS; and so is the next one after somebody else has opened the file with
-//! `O_TRUNC`. Where the map is guarded ([`crate::mapped`]) both are a [`Loss`]: the line stays here, the map is refreshed, and
-//! the line is written again, until it is in the file.
+//! Growing so is cheap, and promises nothing: the file gets a length and no space. Space is found
+//! when a page is first written to. If there is none, that write is a SIGBUS; and so is the next
+//! one after somebody else has opened the file with `O_TRUNC`. Where the map is guarded
+//! ([`crate::mapped`]) both are a [`Loss`]: the line stays here, the map is refreshed, and the line
+//! is written again, until it is in the file.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -149,7 +151,8 @@ impl Writer {
     }
 }
 
-/// A line on stderr in one write(2): `eprintln!` makes one for each piece of it, and Go's lines come in between.
+/// A line on stderr in one write(2): `eprintln!` makes one for each piece of it, and Go's lines
+/// come in between.
 fn tell(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

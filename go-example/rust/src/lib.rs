@@ -5,7 +5,8 @@
 //! because Rust's own `main` ignores SIGPIPE. Inside a Go program there is no Rust `main`: the
 //! `writev` below these libraries raises SIGPIPE on a thread that Go does not know, and the whole
 //! service ends with status 141 and not a word on stderr. The same holds for the journal, a mapped
-//! file: when its disk is full, or somebody truncates it, the next store is a SIGBUS and status 135.
+//! file: when its disk is full, or somebody truncates it, the next store is a SIGBUS and
+//! status 135.
 //!
 //! | module | thread | what it does |
 //! |---|---|---|

@@ -42,7 +42,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// The collector at `address`; with the PEM file `certificate`, over TLS and only to the holder of its key.
+    /// The collector at `address`; with the PEM file `certificate`, over TLS and only to the holder
+    /// of its key.
     pub fn new(address: SocketAddr, certificate: Option<&Path>) -> io::Result<Self> {
         let tls = certificate.map(connector).transpose()?;
         Ok(Self { address, tls })

@@ -55,7 +55,8 @@ import "syscall"
 // StartProfiler is a profiler in C that takes SIGPROF.
 func StartProfiler() { C.profile(1) }
 
-// StopProfiler ends it as many do: the default is put where somebody else's handler had been. It returns how many ticks there were.
+// StopProfiler ends it as many do: the default is put where somebody else's handler had been. It
+// returns how many ticks there were.
 func StopProfiler() int { return int(C.profile(0)) }
 
 // PlainHandler installs a handler without SA_ONSTACK, as many C libraries do.

@@ -1,2 +1,3 @@
-// Package linux_arm64 holds libsigward.a for linux/arm64. It is a package so that go mod vendor takes it along.
+// Package linux_arm64 holds libsigward.a for linux/arm64. It is a package so that go mod vendor
+// takes it along.
 package linux_arm64

@@ -31,7 +31,8 @@ pub(super) struct Entry {
     pub(super) next: [AtomicPtr<Entry>; 2],
     /// Whether it is meant by the fault that is being looked at: under the lock only.
     pub(super) marked: AtomicBool,
-    /// How the kernel names the file in /proc/self/maps; never changed while the entry is in the list.
+    /// How the kernel names the file in /proc/self/maps; never changed while the entry is in the
+    /// list.
     pub(super) file: (u64, u64),
     pub(super) identity: Identity,
     pub(super) kept: Kept,
@@ -50,7 +51,8 @@ pub(super) struct Entry {
     record: Record,
     /// Causes that an event was written for; a bit each.
     told: AtomicU32,
-    /// How many bytes of lost pages in shared writable mappings may be private memory, and how many are.
+    /// How many bytes of lost pages in shared writable mappings may be private memory, and how many
+    /// are.
     pub(super) sink: AtomicU64,
     sunk: AtomicU64,
     /// Faults since the last loss was taken: how many pages are replaced at once depends on it.
@@ -100,8 +102,9 @@ impl Entry {
         (now.length >= length, changed || now.length != length)
     }
 
-    /// Whether the mapping at `address` is adopted with it; of a range the page at its address, or wherever
-    /// the owner has moved it to. `shows` says whether another address shows a byte of this file. Signal-safe.
+    /// Whether the mapping at `address` is adopted with it; of a range the page at its address, or
+    /// wherever the owner has moved it to. `shows` says whether another address shows a byte of
+    /// this file. Signal-safe.
     pub(super) fn covers(&self, area: &Area, address: usize, shows: impl FnOnce(usize) -> bool) -> bool {
         let Some(range) = self.range else { return true };
         match range.address_of(area.offset_at(address)) {
@@ -110,8 +113,8 @@ impl Entry {
         }
     }
 
-    /// Says that everything from `fault.offset` on may be lost: before any page changes. Signal-safe; only under
-    /// the lock of the list.
+    /// Says that everything from `fault.offset` on may be lost: before any page changes.
+    /// Signal-safe; only under the lock of the list.
     pub(super) fn publish(&self, fault: &Fault) {
         if fault.offset < self.lowest.load(Ordering::Relaxed) {
             self.record.write(fault);
@@ -147,15 +150,17 @@ impl Entry {
         self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    /// How many pages to replace at once: one, and more if it goes on. The owner may be unmapping the pages
-    /// behind the one that was met, so the first are replaced one by one; but a large file that is lost whole
-    /// must not cost an area of the process's limited number for each page. Signal-safe.
+    /// How many pages to replace at once: one, and more if it goes on. The owner may be unmapping
+    /// the pages behind the one that was met, so the first are replaced one by one; but a large
+    /// file that is lost whole must not cost an area of the process's limited number for each page.
+    /// Signal-safe.
     pub(super) fn stride(&self) -> usize {
         const EACH: u32 = 64;
         1 << (self.faults.fetch_add(1, Ordering::Relaxed) / EACH).min(20)
     }
 
-    /// Whether so many bytes more may be private memory. Signal-safe; only under the lock of the list.
+    /// Whether so many bytes more may be private memory. Signal-safe; only under the lock of the
+    /// list.
     pub(super) fn may_sink(&self, bytes: usize) -> bool {
         let sunk = self.sunk.load(Ordering::Relaxed) + bytes as u64;
         let may = sunk <= self.sink.load(Ordering::Relaxed);

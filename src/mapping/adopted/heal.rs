@@ -54,7 +54,8 @@ pub(super) fn heal(entry: &Entry) -> Result<(), Error> {
         let patch = Patch::of(area).filter(|patch| patch.number == entry.number)?;
         Some((*area, patch))
     })?;
-    // A descriptor that is not ours any more must not be mapped, and says that the host has closed it.
+    // A descriptor that is not ours any more must not be mapped, and says that the host has closed
+    // it.
     let now = match entry.kept.look(&entry.identity) {
         Ok(now) => now,
         Err(Silent::NotOurs) => return Err(identity::NOT_OURS),

@@ -1,8 +1,9 @@
-//! The one descriptor that an adopted file keeps, or none: what it says is believed only after fstat(2) has
-//! shown that it is still that file's.
+//! The one descriptor that an adopted file keeps, or none: what it says is believed only after
+//! fstat(2) has shown that it is still that file's.
 //!
-//! It is opened with O_PATH: it stands in nobody's way. A descriptor that can read breaks the leases of others,
-//! one that can write makes exec(2) and leases fail and is an event to whoever watches the file.
+//! It is opened with O_PATH: it stands in nobody's way. A descriptor that can read breaks the
+//! leases of others, one that can write makes exec(2) and leases fail and is an event to whoever
+//! watches the file.
 
 use crate::mapping::error::Error;
 use crate::mapping::identity::{self, Identity, errno};
@@ -19,7 +20,8 @@ pub(super) enum Silent {
     None,
     /// Somebody has closed it, and its number may be another file's.
     NotOurs,
-    /// The file system does not answer: the daemon of a FUSE one has died (ENOTCONN), a server has lost it (ESTALE).
+    /// The file system does not answer: the daemon of a FUSE one has died (ENOTCONN), a server has
+    /// lost it (ESTALE).
     Errno(c_int),
 }
 
@@ -28,8 +30,8 @@ impl Kept {
         Self(AtomicI32::new(-1))
     }
 
-    /// Opens the file at `path`. None is kept if that would take more than half of the descriptors that the
-    /// process may have; they are the host's.
+    /// Opens the file at `path`. None is kept if that would take more than half of the descriptors
+    /// that the process may have; they are the host's.
     pub(super) fn open(path: &CStr) -> Result<(Self, Identity), Error> {
         let fd = match open_path(path) {
             Ok(fd) => fd,

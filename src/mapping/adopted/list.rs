@@ -1,8 +1,9 @@
 //! The adopted files, found by file and by path; and the one lock that handlers and callers share.
 //!
-//! Whoever has the lock has all signals blocked, so no handler ever waits for a frame further down on its own
-//! thread; a handler that has waited for long lets its instruction run again. What is taken out of the list
-//! under the lock is nobody's any more: no handler holds on to an entry after it has given the lock back.
+//! Whoever has the lock has all signals blocked, so no handler ever waits for a frame further down
+//! on its own thread; a handler that has waited for long lets its instruction run again. What is
+//! taken out of the list under the lock is nobody's any more: no handler holds on to an entry after
+//! it has given the lock back.
 
 use super::entry::{Entry, Range};
 use super::handler::area::{self, Scratch};
@@ -191,7 +192,8 @@ fn hash(path: &[u8]) -> usize {
     }) as usize
 }
 
-/// Waits for the lock, at most some hundredths of a second. Signal-safe; all signals must be blocked.
+/// Waits for the lock, at most some hundredths of a second. Signal-safe; all signals must be
+/// blocked.
 pub(super) fn hold(me: u32) -> Option<Held<'static>> {
     lock()?.wait(me).map(|lock| Held { _lock: lock })
 }
@@ -207,8 +209,9 @@ fn lock() -> Option<&'static Lock> {
     None
 }
 
-/// Runs `work` under the lock, with all signals blocked. None if the lock cannot be had: no memory, or whoever
-/// has it has not given it back for seconds (its file system does not answer). Not for handlers.
+/// Runs `work` under the lock, with all signals blocked. None if the lock cannot be had: no memory,
+/// or whoever has it has not given it back for seconds (its file system does not answer). Not for
+/// handlers.
 pub(super) fn quietly<T>(work: impl FnOnce(&mut Held<'static>) -> T) -> Option<T> {
     const PATIENCE: Duration = Duration::from_secs(5);
     wiped::words()?;

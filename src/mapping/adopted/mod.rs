@@ -1,8 +1,9 @@
 //! Guarding the mappings of others: every one of a file, or one of them by its address.
 //!
-//! What is noted is which file it is, not where it is mapped. At a fault the kernel is asked which file lies
-//! there, with which rights and from which offset ([`handler`]). So a mapping that the library makes later,
-//! moves, splits, protects anew or opens again is guarded, and one that it has unmapped is nobody's.
+//! What is noted is which file it is, not where it is mapped. At a fault the kernel is asked which
+//! file lies there, with which rights and from which offset ([`handler`]). So a mapping that the
+//! library makes later, moves, splits, protects anew or opens again is guarded, and one that it has
+//! unmapped is nobody's.
 
 mod entry;
 mod handler;
@@ -26,19 +27,19 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-/// Mappings that somebody else made and goes on to own, guarded: for libraries that map by themselves (SQLite,
-/// bbolt, LMDB).
+/// Mappings that somebody else made and goes on to own, guarded: for libraries that map by
+/// themselves (SQLite, bbolt, LMDB).
 ///
 /// | a lost page of | is |
 /// |---|---|
 /// | a private mapping, or a shared one that is read-only | zeros; the library is not asked |
 /// | a shared writable mapping | the end of the process, as without us, with the cause told in one line ([`crate::observe::last_words`]): a crash-safe store survives that, but not writes that go nowhere. [`Adopted::sink`] is the other way |
 ///
-/// So look at [`Adopted::status`] where the library's answers matter, and take what it said as void if something
-/// is lost. A loss stays until [`Adopted::take`] or [`Adopted::heal`].
+/// So look at [`Adopted::status`] where the library's answers matter, and take what it said as void
+/// if something is lost. A loss stays until [`Adopted::take`] or [`Adopted::heal`].
 ///
-/// Dropping it ends the guard and leaves the mappings, lost pages as zeros. Thread-safe; in a forked child the
-/// mappings are guarded as well; not for signal handlers, except for `status`.
+/// Dropping it ends the guard and leaves the mappings, lost pages as zeros. Thread-safe; in a
+/// forked child the mappings are guarded as well; not for signal handlers, except for `status`.
 pub struct Adopted {
     entry: &'static Entry,
 }
@@ -54,16 +55,18 @@ impl std::fmt::Debug for Adopted {
     }
 }
 
-/// Guards every mapping of the file at `path` in this process, made before or after, executable ones left out.
+/// Guards every mapping of the file at `path` in this process, made before or after, executable
+/// ones left out.
 ///
-/// Guarded is the file that the path names now, also after it was renamed or unlinked; and a file that has the
-/// path at the moment of the fault, as after a rotation by rename. At most one descriptor is kept, opened with
-/// O_PATH: it can neither read nor write, and is no obstacle to leases, exec(2) or watchers. When half of the
-/// process's descriptors are in use none is kept; then a file that was unlinked cannot be told from a later one
-/// with its inode number.
+/// Guarded is the file that the path names now, also after it was renamed or unlinked; and a file
+/// that has the path at the moment of the fault, as after a rotation by rename. At most one
+/// descriptor is kept, opened with O_PATH: it can neither read nor write, and is no obstacle to
+/// leases, exec(2) or watchers. When half of the process's descriptors are in use none is kept;
+/// then a file that was unlinked cannot be told from a later one with its inode number.
 ///
 /// # Errors
-/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. An empty file will do.
+/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. An empty file
+/// will do.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("sigward-adopt-{}", std::process::id()));
@@ -96,16 +99,18 @@ pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
 }
 
 /// Guards one mapping that somebody else made: memmap2's, Go's `syscall.Mmap`. It is the same as
-/// [`adopt_file`], for these bytes of the file only, at these addresses or where the owner moves them.
+/// [`adopt_file`], for these bytes of the file only, at these addresses or where the owner moves
+/// them.
 ///
-/// `address` must be aligned to a page; `length` may end anywhere; `offset` is where in the file `address` is.
-/// With the file's descriptor causes can be told; it is not kept, and may be closed. A huge page that the range
-/// begins or ends in is guarded whole.
+/// `address` must be aligned to a page; `length` may end anywhere; `offset` is where in the file
+/// `address` is. With the file's descriptor causes can be told; it is not kept, and may be closed.
+/// A huge page that the range begins or ends in is guarded whole.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the range is empty, not aligned, not mapped, not of one file or not of this file;
-/// [`Error::Executable`]; [`Error::Overlap`] if part of it is a [`Map`](super::Map) or adopted as a range
-/// already; [`Error::Overflow`]; [`Error::System`], with `EOPNOTSUPP` for a shared writable mapping of huge pages.
+/// [`Error::Invalid`] if the range is empty, not aligned, not mapped, not of one file or not of
+/// this file; [`Error::Executable`]; [`Error::Overlap`] if part of it is a [`Map`](super::Map) or
+/// adopted as a range already; [`Error::Overflow`]; [`Error::System`], with `EOPNOTSUPP` for a
+/// shared writable mapping of huge pages.
 pub fn adopt_range(
     address: *const u8,
     length: usize,
@@ -162,21 +167,23 @@ impl Adopted {
         Self { entry }
     }
 
-    /// The loss at the lowest offset *in the file*, which is what its `offset` says; none while nothing is lost, as
-    /// far as anybody has met it. It stays until it is taken. Signal-safe.
+    /// The loss at the lowest offset *in the file*, which is what its `offset` says; none while
+    /// nothing is lost, as far as anybody has met it. It stays until it is taken. Signal-safe.
     #[must_use]
     pub fn status(&self) -> Option<Fault> {
         self.entry.fault()
     }
 
-    /// The lowest lost offset in the file, or `u64::MAX`: for C and Go, who read it without asking us.
+    /// The lowest lost offset in the file, or `u64::MAX`: for C and Go, who read it without asking
+    /// us.
     #[cfg(feature = "capi")]
     pub(crate) fn poison_word(&self) -> *const u64 {
         self.entry.word()
     }
 
-    /// As [`Adopted::status`], and forgets the loss: later ones are told anew. Zeros that took the place of lost pages
-    /// stay, and nobody tells of those any more; [`Adopted::heal`] takes them away as well. Not for signal handlers.
+    /// As [`Adopted::status`], and forgets the loss: later ones are told anew. Zeros that took the
+    /// place of lost pages stay, and nobody tells of those any more; [`Adopted::heal`] takes them
+    /// away as well. Not for signal handlers.
     #[must_use]
     pub fn take(&self) -> Option<Fault> {
         let taken = list::quietly(|_| {
@@ -191,14 +198,15 @@ impl Adopted {
         taken.unwrap_or_else(|| self.status())
     }
 
-    /// Looks at the file: nothing is lost, it is as long as it was, unchanged, and the path still names it. "Was" is
-    /// when it was adopted, or when a loss was last taken or healed. What the library itself writes or cuts is a change
-    /// as well, so of a data base only the loss tells. Two or three system calls.
+    /// Looks at the file: nothing is lost, it is as long as it was, unchanged, and the path still
+    /// names it. "Was" is when it was adopted, or when a loss was last taken or healed. What the
+    /// library itself writes or cuts is a change as well, so of a data base only the loss tells.
+    /// Two or three system calls.
     ///
     /// # Errors
-    /// [`Error::Lost`] if bytes are lost or the file is shorter, which is a loss from then on; [`Error::Changed`];
-    /// [`Error::System`] with `EBADF` if the host has closed our descriptor; [`Error::Invalid`] if there is neither path nor
-    /// descriptor to look at.
+    /// [`Error::Lost`] if bytes are lost or the file is shorter, which is a loss from then on;
+    /// [`Error::Changed`]; [`Error::System`] with `EBADF` if the host has closed our descriptor;
+    /// [`Error::Invalid`] if there is neither path nor descriptor to look at.
     pub fn verify(&self) -> Result<(), Error> {
         let entry = self.entry;
         if let Some(fault) = entry.fault() {
@@ -238,31 +246,36 @@ impl Adopted {
         fault
     }
 
-    /// How many mappings of it this process has now, executable ones left out. Reads /proc/self/maps.
+    /// How many mappings of it this process has now, executable ones left out. Reads
+    /// /proc/self/maps.
     #[must_use]
     pub fn count(&self) -> usize {
         heal::count(self.entry)
     }
 
-    /// Lets up to `bytes` of lost pages in *shared writable* mappings be private memory, instead of ending the process: what
-    /// is written there goes nowhere, and is not seen by other processes. 0, as it is at first: none. When so many bytes are
-    /// used up, the next lost page ends the process.
+    /// Lets up to `bytes` of lost pages in *shared writable* mappings be private memory, instead of
+    /// ending the process: what is written there goes nowhere, and is not seen by other processes.
+    /// 0, as it is at first: none. When so many bytes are used up, the next lost page ends the
+    /// process.
     ///
-    /// It suits a mapping whose file can be thrown away (a cache, a result that is computed again), and no data base.
+    /// It suits a mapping whose file can be thrown away (a cache, a result that is computed again),
+    /// and no data base.
     pub fn sink(&self, bytes: u64) {
         self.entry.sink.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Maps the file's own pages over the zeros that took their place, wherever they are now, and forgets the loss: what the
-    /// file has now is seen, what was written to the zeros is gone.
+    /// Maps the file's own pages over the zeros that took their place, wherever they are now, and
+    /// forgets the loss: what the file has now is seen, what was written to the zeros is gone.
     ///
     /// # Errors
-    /// [`Error::System`]: `EBADF` if the host has closed our descriptor, else what open(2) and mmap(2) say;
-    /// [`Error::Changed`] if zeros took the place of a later file that had the path: the owner must map that anew;
-    /// [`Error::Invalid`] if there was no /dev/zero to know the zeros by. Then the loss is still told of.
+    /// [`Error::System`]: `EBADF` if the host has closed our descriptor, else what open(2) and
+    /// mmap(2) say; [`Error::Changed`] if zeros took the place of a later file that had the path:
+    /// the owner must map that anew; [`Error::Invalid`] if there was no /dev/zero to know the zeros
+    /// by. Then the loss is still told of.
     ///
     /// # Safety
-    /// Nobody reads or writes the lost pages meanwhile, and nobody holds a reference to bytes in them.
+    /// Nobody reads or writes the lost pages meanwhile, and nobody holds a reference to bytes in
+    /// them.
     pub unsafe fn heal(&self) -> Result<(), Error> {
         under_lock(|_| heal::heal(self.entry))
     }

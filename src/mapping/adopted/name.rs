@@ -1,9 +1,10 @@
-//! How the kernel names a file in /proc/self/maps: device and inode. On most file systems they are those of
-//! stat(2); on btrfs the device differs, on overlayfs either may.
+//! How the kernel names a file in /proc/self/maps: device and inode. On most file systems they are
+//! those of stat(2); on btrfs the device differs, on overlayfs either may.
 //!
-//! So the first file of a file system is mapped for a look; if the names agree there, nobody asks again. A
-//! file on overlayfs is always asked. The look costs the same whatever the process has mapped: it lies at a low
-//! address, so also a kernel without `PROCMAP_QUERY` shows it among the first.
+//! So the first file of a file system is mapped for a look; if the names agree there, nobody asks
+//! again. A file on overlayfs is always asked. The look costs the same whatever the process has
+//! mapped: it lies at a low address, so also a kernel without `PROCMAP_QUERY` shows it among the
+//! first.
 
 use super::handler::area::{Scratch, area_at};
 use crate::mapping::error::Error;
@@ -18,8 +19,8 @@ static AGREE: [[AtomicU64; 2]; 4] = [const { [const { AtomicU64::new(0) }; 2] };
 /// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
 const OVERLAY: u64 = 0x794c_7630;
 
-/// The name of a file that some descriptor is open for (O_PATH will do), and bytes of a page of its mappings.
-/// Only under the lock of the list, which guards the table and the room.
+/// The name of a file that some descriptor is open for (O_PATH will do), and bytes of a page of its
+/// mappings. Only under the lock of the list, which guards the table and the room.
 pub(super) fn of(
     fd: c_int,
     identity: &Identity,

@@ -66,7 +66,8 @@ fn one_mapping(held: &mut Held<'static>, start: usize, end: usize, offset: u64) 
     }
 }
 
-/// Bytes of a page of the mapping at `address`, for kernels before `PROCMAP_QUERY`: /proc/self/smaps says it.
+/// Bytes of a page of the mapping at `address`, for kernels before `PROCMAP_QUERY`:
+/// /proc/self/smaps says it.
 fn kernel_page(address: usize) -> Result<usize, Error> {
     let smaps = std::fs::read("/proc/self/smaps").map_err(|error| Error::of(&error, "/proc/self/smaps"))?;
     let mut inside = false;

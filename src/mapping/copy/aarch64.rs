@@ -5,8 +5,8 @@
 //! | up to 128 | all loads (they overlap in the middle), then all stores |
 //! | more | rounds of 64 bytes to a destination aligned to 16 |
 //!
-//! Rounds go upwards and nothing is stored before it was loaded, so what came over is a prefix and the rest of the
-//! destination is as it was. X0, X1 and X2 stay as they were passed.
+//! Rounds go upwards and nothing is stored before it was loaded, so what came over is a prefix and
+//! the rest of the destination is as it was. X0, X1 and X2 stay as they were passed.
 
 use super::in_handler::{Going, Range, State};
 use super::name;
@@ -141,7 +141,8 @@ global_asm!(
     ".cfi_endproc",
     concat!(".size \"", name!("copy"), "\", . - \"", name!("copy"), "\""),
     ".popsection",
-    // From its first instruction to before its last, what the registers are in between, where to go on; as offsets.
+    // From its first instruction to before its last, what the registers are in between, where to go
+    // on; as offsets.
     ".pushsection .rodata.sigward_copy, \"a\", @progbits",
     concat!(".globl \"", name!("copy_ranges"), "\""),
     concat!(".hidden \"", name!("copy_ranges"), "\""),

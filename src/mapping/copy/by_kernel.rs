@@ -1,7 +1,8 @@
 //! The checked copy without a seat: the kernel copies, and says where it had to stop.
 //!
-//! process_vm_readv(2) of our own memory looks every page up as a fault would, but answers with a count where a fault
-//! would raise SIGBUS. It is some 30 times slower for short copies and touches no disposition.
+//! process_vm_readv(2) of our own memory looks every page up as a fault would, but answers with a
+//! count where a fault would raise SIGBUS. It is some 30 times slower for short copies and touches
+//! no disposition.
 
 use crate::error::Error;
 use libc::iovec;
@@ -9,8 +10,9 @@ use libc::iovec;
 /// Below what one call of the kernel's moves at most.
 const AT_ONCE: usize = 1 << 30;
 
-/// As [`super::try_copy`], for pointers that are not null and a `len` that is possible. A place where nothing may be read or
-/// written is left to `plain`, which copies from there on: that is a SIGSEGV, which is none of ours.
+/// As [`super::try_copy`], for pointers that are not null and a `len` that is possible. A place
+/// where nothing may be read or written is left to `plain`, which copies from there on: that is a
+/// SIGSEGV, which is none of ours.
 ///
 /// # Safety
 /// As [`super::try_copy`].
@@ -53,7 +55,8 @@ unsafe fn move_some(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, E
     }
 }
 
-/// Whether nothing is mapped there, or nothing that may be accessed so. Kernels before 5.14 do not tell.
+/// Whether nothing is mapped there, or nothing that may be accessed so. Kernels before 5.14 do not
+/// tell.
 fn is_no_place(at: *mut u8, advice: libc::c_int) -> bool {
     let page = crate::mapping::page_size();
     let start = at.wrapping_sub(at as usize % page);

@@ -2,11 +2,12 @@
 //!
 //! Everything here runs inside a signal handler and decides from the registers alone.
 //!
-//! The copy is wide, so a fault does not say how many bytes are good: there may be some between where the last round
-//! ended and the byte that faulted. The table says what the registers mean at each instruction that may fault. From
-//! there the copy goes on byte by byte up to the byte that faulted, and returns. If one of those bytes faults as well
-//! (the other side is cut earlier; si_addr told less than that), the copy returns at once: the count is exact then.
-//! So one call takes at most two signals, whatever the addresses do.
+//! The copy is wide, so a fault does not say how many bytes are good: there may be some between
+//! where the last round ended and the byte that faulted. The table says what the registers mean at
+//! each instruction that may fault. From there the copy goes on byte by byte up to the byte that
+//! faulted, and returns. If one of those bytes faults as well (the other side is cut earlier;
+//! si_addr told less than that), the copy returns at once: the count is exact then. So one call
+//! takes at most two signals, whatever the addresses do.
 
 use super::processor;
 use crate::chain::{Delivery, Fault, General, Verdict};
@@ -28,7 +29,8 @@ impl State {
     pub(super) const BYTES: Self = Self(3);
 }
 
-/// Instructions of the copy that may fault, as offsets from its beginning. A row of the table beside the code.
+/// Instructions of the copy that may fault, as offsets from its beginning. A row of the table
+/// beside the code.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Range {
@@ -55,8 +57,9 @@ pub(super) struct Going {
 }
 
 impl Going {
-    /// Up to where bytes may still be good when the one at `address` is not. An address of neither side tells nothing:
-    /// a machine check names a page, a tag takes part of the address, a general protection fault names nothing.
+    /// Up to where bytes may still be good when the one at `address` is not. An address of neither
+    /// side tells nothing: a machine check names a page, a tag takes part of the address, a general
+    /// protection fault names nothing.
     fn stop(&self, address: usize) -> usize {
         let into = |start: usize| {
             let offset = address.wrapping_sub(start);
@@ -66,7 +69,8 @@ impl Going {
     }
 }
 
-/// Lets the interrupted copy finish if the fault is one of the copy's; false if it is somebody else's.
+/// Lets the interrupted copy finish if the fault is one of the copy's; false if it is somebody
+/// else's.
 #[inline(never)]
 pub(crate) fn fixup(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     let Some((pc, general)) = delivery.general().and_then(|general| go_on(fault.pc, fault.address, &general))
@@ -83,8 +87,8 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     if ours { Verdict::Swallow } else { Verdict::PassOn }
 }
 
-/// Where to go on, and with which registers, after a fault at `address` of the instruction at `pc`. None: it is not the
-/// copy's.
+/// Where to go on, and with which registers, after a fault at `address` of the instruction at `pc`.
+/// None: it is not the copy's.
 pub(super) fn go_on(pc: usize, address: usize, general: &General) -> Option<(usize, General)> {
     let offset = pc.wrapping_sub(processor::copy as *const () as usize);
     let range = processor::ranges().iter().find(|range| range.holds(offset))?;

@@ -1,13 +1,15 @@
-//! The checked copy: as memcpy(3), but memory that is not there ends it early instead of ending the process.
+//! The checked copy: as memcpy(3), but memory that is not there ends it early instead of ending the
+//! process.
 //!
-//! For people who keep their own maps. Nothing has to be registered: what makes the difference is where the instruction
-//! lies that faults. The copy is written in assembly, with a table of the instructions that may fault; a SIGBUS of one of
-//! them ends in our handler, which lets the copy finish what is good and return the count (`in_handler`).
+//! For people who keep their own maps. Nothing has to be registered: what makes the difference is
+//! where the instruction lies that faults. The copy is written in assembly, with a table of the
+//! instructions that may fault; a SIGBUS of one of them ends in our handler, which lets the copy
+//! finish what is good and return the count (`in_handler`).
 //!
 //! Without the seat for SIGBUS the kernel copies (`by_kernel`): the copy takes none by itself.
 //!
-//! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until [`try_copy_segv`] was called: a
-//! JVM's null checks and a crash reporter's reports are theirs.
+//! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until
+//! [`try_copy_segv`] was called: a JVM's null checks and a crash reporter's reports are theirs.
 
 #[cfg(target_os = "linux")]
 mod by_kernel;
@@ -54,34 +56,37 @@ use name;
 
 /// 0 until a copy found the seat for SIGBUS taken, then how this processor copies best.
 ///
-/// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is written.
+/// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is
+/// written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
 static SEGV: Watch = Watch { signal: libc::SIGSEGV, decide: in_handler::decide, stays: true };
 
-/// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many as there are before the
-/// first byte that cannot be read or written. Bytes of `dst` after those are as they were.
+/// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
+/// as there are before the first byte that cannot be read or written. Bytes of `dst` after those
+/// are as they were.
 ///
-/// What counts as "cannot" is SIGBUS: a page of a mapped file that was truncated away, that has no space on the disk, or
-/// that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0 if a pointer is null, `len` is 0 or above
-/// `isize::MAX`.
+/// What counts as "cannot" is SIGBUS: a page of a mapped file that was truncated away, that has no
+/// space on the disk, or that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0
+/// if a pointer is null, `len` is 0 or above `isize::MAX`.
 ///
 /// Nothing of the process is changed by it. Where the seat for SIGBUS was taken ([`crate::init`],
-/// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel copies
-/// (process_vm_readv(2)): some 30 times slower for short copies.
+/// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel
+/// copies (process_vm_readv(2)): some 30 times slower for short copies.
 ///
-/// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS blocked, as a handler for
-/// SIGBUS has, the kernel ends the process at a fault ([`crate::mapping::thread_check`] tells).
+/// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS
+/// blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
+/// ([`crate::mapping::thread_check`] tells).
 ///
 /// # Errors
-/// [`Error::Unsupported`] on other systems than Linux and other processors than x86-64 and aarch64; without the seat,
-/// [`Error::System`] where process_vm_readv(2) is refused (seccomp): take the seat. Then nothing was copied, or what
-/// came over before.
+/// [`Error::Unsupported`] on other systems than Linux and other processors than x86-64 and aarch64;
+/// without the seat, [`Error::System`] where process_vm_readv(2) is refused (seccomp): take the
+/// seat. Then nothing was copied, or what came over before.
 ///
 /// # Safety
-/// Whatever can be read at `src` for `len` bytes may be read, and whatever can be written at `dst` may be written; the two
-/// do not overlap. Other threads may change the bytes of `src` meanwhile: each byte that came over is then an old or a new
-/// one.
+/// Whatever can be read at `src` for `len` bytes may be read, and whatever can be written at `dst`
+/// may be written; the two do not overlap. Other threads may change the bytes of `src` meanwhile:
+/// each byte that came over is then an old or a new one.
 ///
 /// ```
 /// let file = [7_u8; 100]; // a mapped file that somebody may truncate
@@ -149,9 +154,10 @@ pub(crate) fn ensure_on_top(held: &chain::Lock) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or nothing that may be read
-/// or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes to what stood there before, which sees it as
-/// without us. [`crate::ensure_on_top`] takes the top again after another runtime has installed its handler. There is no way back.
+/// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or
+/// nothing that may be read or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes
+/// to what stood there before, which sees it as without us. [`crate::ensure_on_top`] takes the top
+/// again after another runtime has installed its handler. There is no way back.
 ///
 /// Idempotent, thread-safe, works in a forked child; not for signal handlers.
 ///

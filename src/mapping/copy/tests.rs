@@ -1,4 +1,5 @@
-//! The decision from registers alone, and every way to copy (this processor has one best way, and uses no other).
+//! The decision from registers alone, and every way to copy (this processor has one best way, and
+//! uses no other).
 
 use super::in_handler::{Going, Range, State, go_on};
 use super::processor;
@@ -21,7 +22,8 @@ fn registers(going: &Going) -> General {
     processor::go_on(&General::default(), going, 0)
 }
 
-/// What comes of a fault in a range of `state`: where to go on as an offset, and how far the copy is and is to go.
+/// What comes of a fault in a range of `state`: where to go on as an offset, and how far the copy
+/// is and is to go.
 fn after(state: State, going: &Going, address: usize) -> (u32, Going, usize) {
     let range = range(state);
     let (pc, general) =
@@ -136,7 +138,8 @@ fn cut_page() -> *mut u8 {
     start.cast::<u8>().wrapping_add(length - page)
 }
 
-/// Copies with the source cut after `left` bytes, or the destination, and says what is wrong. Above `len` nothing is cut.
+/// Copies with the source cut after `left` bytes, or the destination, and says what is wrong. Above
+/// `len` nothing is cut.
 fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_source: bool) -> Option<String> {
     let there = left.min(len);
     let cut = if left > len { len + 64 } else { left };
@@ -184,7 +187,8 @@ fn look_at_every_way() -> Result<(), String> {
 
 #[test]
 fn every_way_is_exact() {
-    // SAFETY: the child uses nothing that another thread may have locked, and ends without running anything of ours.
+    // SAFETY: the child uses nothing that another thread may have locked, and ends without running
+    // anything of ours.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let found = look_at_every_way();

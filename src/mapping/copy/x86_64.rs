@@ -6,8 +6,9 @@
 //! | more | rounds to an aligned destination: 128 bytes of AVX where the processor has it, else 64 of SSE2 |
 //! | from `way` on | `rep movsb`, on processors where that is the quickest |
 //!
-//! Rounds go upwards and nothing is stored before it was loaded, so what came over is a prefix and the rest of the
-//! destination is as it was. RDI, RSI and RDX stay as they were passed, except in `rep movsb`, which counts in them.
+//! Rounds go upwards and nothing is stored before it was loaded, so what came over is a prefix and
+//! the rest of the destination is as it was. RDI, RSI and RDX stay as they were passed, except in
+//! `rep movsb`, which counts in them.
 
 use super::in_handler::{Going, Range, State};
 use super::name;
@@ -18,7 +19,8 @@ use std::arch::x86_64::{__cpuid, __cpuid_count};
 
 /// The bit of `way` that says that the processor has AVX.
 const AVX: usize = 1;
-/// `rep movsb` pays from here on: where short ones are quick (FSRM), and where only long ones are (ERMS).
+/// `rep movsb` pays from here on: where short ones are quick (FSRM), and where only long ones are
+/// (ERMS).
 const FROM_WITH_FSRM: usize = 2112;
 const FROM_WITH_ERMS: usize = 8192;
 
@@ -38,8 +40,8 @@ pub(super) fn ranges() -> &'static [Range] {
     unsafe { &RANGES }
 }
 
-// Numbers for labels, because two versions of this crate may end up in one module. None of noughts and ones alone: 10b
-// would be two.
+// Numbers for labels, because two versions of this crate may end up in one module. None of noughts
+// and ones alone: 10b would be two.
 global_asm!(
     ".pushsection .text.sigward_copy, \"ax\", @progbits",
     concat!(".globl \"", name!("copy"), "\""),
@@ -125,7 +127,8 @@ global_asm!(
     "movups [rdi + rdx - 16], xmm7",
     "mov rax, rdx",
     "ret",
-    // More. In rounds RAX is where the round begins, R9 the first one that is aligned, R8 where no whole one is left.
+    // More. In rounds RAX is where the round begins, R9 the first one that is aligned, R8 where no
+    // whole one is left.
     "20: cmp rdx, rcx",
     "jae 50f",
     "mov r9, rdi",
@@ -211,7 +214,8 @@ global_asm!(
     ".cfi_endproc",
     concat!(".size \"", name!("copy"), "\", . - \"", name!("copy"), "\""),
     ".popsection",
-    // From its first instruction to before its last, what the registers are in between, where to go on; as offsets.
+    // From its first instruction to before its last, what the registers are in between, where to go
+    // on; as offsets.
     ".pushsection .rodata.sigward_copy, \"a\", @progbits",
     concat!(".globl \"", name!("copy_ranges"), "\""),
     concat!(".hidden \"", name!("copy_ranges"), "\""),
@@ -270,13 +274,15 @@ pub(super) fn stop(general: &General) -> usize {
     general[REG_RCX as usize]
 }
 
-/// The best way on this processor: from how many bytes on `rep movsb`, and, in the lowest bit, whether with AVX.
+/// The best way on this processor: from how many bytes on `rep movsb`, and, in the lowest bit,
+/// whether with AVX.
 pub(super) fn way() -> usize {
     let avx = if std::arch::is_x86_feature_detected!("avx") { AVX } else { 0 };
     string_from() & !63 | avx
 }
 
-/// Only on Intel's: on AMD's Zen 3 and 4 `rep movsb` is up to 20 times slower for some alignments (glibc's bug 30994).
+/// Only on Intel's: on AMD's Zen 3 and 4 `rep movsb` is up to 20 times slower for some alignments
+/// (glibc's bug 30994).
 #[allow(unused_unsafe, reason = "safe in newer compilers")]
 pub(super) fn string_from() -> usize {
     const ERMS: u32 = 1 << 9; // leaf 7, EBX

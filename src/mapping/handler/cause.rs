@@ -15,8 +15,8 @@ use std::ops::Range;
 pub(super) enum Finding {
     /// The page can be had again, as it was: nothing is lost.
     Healed,
-    /// The file has all of it, and the system has no page of this size for a private copy: the writer's death, as without us. A patch
-    /// would throw away what is there.
+    /// The file has all of it, and the system has no page of this size for a private copy: the
+    /// writer's death, as without us. A patch would throw away what is there.
     NoRoom,
     /// Bytes are lost.
     Lost {
@@ -44,7 +44,8 @@ pub(super) fn find(slot: &Slot, delivered: &Delivered) -> Finding {
     let end_wanted = slot.end_in_file();
     let file = kept::look(facts);
     if file.is_none() && facts.descriptor >= 0 && status(facts.descriptor).is_none() {
-        // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a server has lost it (ESTALE).
+        // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a
+        // server has lost it (ESTALE).
         if let Err(errno) = read_byte(facts, &page) {
             return lost(Cause::Io(errno), errno, page.start, page);
         }
@@ -88,7 +89,8 @@ fn in_file(
         if is_long && as_mapped {
             return Finding::Healed;
         }
-        // It was cut and is long enough again: what is there now are other bytes, and where it was cut nobody knows.
+        // It was cut and is long enough again: what is there now are other bytes, and where it was
+        // cut nobody knows.
         let cause = Cause::Truncated { len_now: file.length };
         return lost(cause, libc::EFAULT, facts.data, page.start..page.start);
     }
@@ -135,10 +137,11 @@ fn round_up(length: usize, granule: usize) -> usize {
     length.div_ceil(granule) * granule
 }
 
-/// Asks for the page's blocks, without making the file longer: the errno tells whether there is space.
+/// Asks for the page's blocks, without making the file longer: the errno tells whether there is
+/// space.
 ///
-/// Only up to the file's end, so that no RLIMIT_FSIZE is met. As bare system calls, here and below: the C library's
-/// functions are cancellation points.
+/// Only up to the file's end, so that no RLIMIT_FSIZE is met. As bare system calls, here and below:
+/// the C library's functions are cancellation points.
 #[cfg(target_os = "linux")]
 fn reserve(facts: &Facts, length: u64, page: &Range<usize>) -> Result<(), c_int> {
     let offset = file_offset(facts, page);
@@ -186,7 +189,8 @@ fn file_offset(facts: &Facts, page: &Range<usize>) -> u64 {
     facts.file_offset + (page.start - facts.pages.start) as u64
 }
 
-/// Whether the file system has next to nothing left: some keep a little back that files cannot have (xfs: 256 blocks).
+/// Whether the file system has next to nothing left: some keep a little back that files cannot have
+/// (xfs: 256 blocks).
 #[cfg(target_os = "linux")]
 pub(in crate::mapping) fn is_full(descriptor: c_int) -> bool {
     const NEXT_TO_NOTHING: u64 = 4 << 20;

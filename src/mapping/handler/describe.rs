@@ -1,4 +1,5 @@
-//! Who met the loss, when, in which file: for the map's record, the ring of events and the line on stderr.
+//! Who met the loss, when, in which file: for the map's record, the ring of events and the line on
+//! stderr.
 
 use super::Fault as Delivered;
 use crate::mapping::fault::Fault;
@@ -19,7 +20,8 @@ pub(in crate::mapping) fn place(fault: &mut Fault, delivered: &Delivered) {
     fault.write = u32::from(delivered.write == Some(true));
 }
 
-/// Fills in time and thread. Never inlined, here and below: their frames are not on the stack while pages are replaced.
+/// Fills in time and thread. Never inlined, here and below: their frames are not on the stack while
+/// pages are replaced.
 #[inline(never)]
 pub(in crate::mapping) fn moment(fault: &mut Fault) {
     let mut moment = Event::blank(libc::SIGBUS);

@@ -23,7 +23,8 @@ use crate::sys::mask::Mask;
 use progress::is_stuck;
 use std::ffi::c_int;
 
-/// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news that can wait.
+/// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news
+/// that can wait.
 const ADDRESS: c_int = 2;
 /// `BUS_OBJERR`: an object's own error.
 const OBJECT: c_int = 3;
@@ -45,8 +46,9 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
 
 /// Makes the faulting instruction go on, if a guarded map lost what it wants.
 ///
-/// All signals are blocked before the map is pinned and let in after the pin is given back. So no handler that stands above ours,
-/// or interrupts it, can end this thread, jump out of it, fork or meet the same map while there is something to give back.
+/// All signals are blocked before the map is pinned and let in after the pin is given back. So no
+/// handler that stands above ours, or interrupts it, can end this thread, jump out of it, fork or
+/// meet the same map while there is something to give back.
 fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     let known = || find(fault.address).is_some() || adopted::is_any();
     if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || !known() {
@@ -70,8 +72,8 @@ fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
     }
     match slot.wiped().wait_to_patch(met.thread) {
         Some(lock) => patch::settle(slot, met, &lock),
-        // Another thread has been at it for long: its file system does not answer. Running the instruction again either finds its
-        // patch or comes back here.
+        // Another thread has been at it for long: its file system does not answer. Running the
+        // instruction again either finds its patch or comes back here.
         None => true,
     }
 }
@@ -82,7 +84,8 @@ pub(super) struct Met<'a> {
     pub(super) fault: &'a Fault,
     /// The thread's id.
     pub(super) thread: u32,
-    /// Whether there is stack enough to say who met it, when and where. If not, what is lost is told all the same.
+    /// Whether there is stack enough to say who met it, when and where. If not, what is lost is
+    /// told all the same.
     pub(super) room: bool,
 }
 

@@ -1,7 +1,8 @@
 //! Zeros over exactly the lost pages, once, after the poison word has said so.
 //!
-//! A patch of a shared map is private memory: what is written there is seen by this process alone and reported by `flush`.
-//! A page is never replaced twice, or what somebody wrote into the first patch would be gone as well.
+//! A patch of a shared map is private memory: what is written there is seen by this process alone
+//! and reported by `flush`. A page is never replaced twice, or what somebody wrote into the first
+//! patch would be gone as well.
 
 use super::cause::{Finding, find, page_of};
 use super::present::are_there;
@@ -12,7 +13,8 @@ use crate::mapping::registry::{self, Slot};
 use crate::observe::counters;
 use std::ops::Range;
 
-/// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have it.
+/// Sees to one fault in `slot`; false if that changed nothing, so that the predecessor must have
+/// it.
 pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
     let delivered = met.fault;
     let reach = slot.pages_around(delivered.address);
@@ -57,8 +59,9 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
     true
 }
 
-/// A fault in a page that has been replaced. It is from before the patch, met by two threads at once; or the page is lost anew (the
-/// patch's memory is damaged), and then it is replaced once more.
+/// A fault in a page that has been replaced. It is from before the patch, met by two threads at
+/// once; or the page is lost anew (the patch's memory is damaged), and then it is replaced once
+/// more.
 fn is_over(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
     let page = page_of(slot.facts(), met.fault.address);
     let write = met.fault.write.unwrap_or(false);
@@ -86,7 +89,8 @@ fn replace(slot: &Slot, fault: &Fault, pages: &Range<usize>, held: &PatchLock<'_
         if done {
             slot.note_patch(&piece);
         } else {
-            // No room to remember another place, or the kernel has none for so much: this page alone.
+            // No room to remember another place, or the kernel has none for so much: this page
+            // alone.
             return replace_one(slot, fault.address, write, held);
         }
         at = piece.end;
@@ -106,8 +110,9 @@ fn replace_one(slot: &Slot, address: usize, write: bool, held: &PatchLock<'_>) -
     done
 }
 
-/// Whether the map's addresses still lead to it. They do while it is pinned, but for one that was closed by somebody who had waited
-/// for this handler longer than the bound allows: its pages stay unused for ever then.
+/// Whether the map's addresses still lead to it. They do while it is pinned, but for one that was
+/// closed by somebody who had waited for this handler longer than the bound allows: its pages stay
+/// unused for ever then.
 fn is_registered(slot: &Slot, pages: &Range<usize>) -> bool {
     registry::find(pages.start).is_some_and(|found| std::ptr::eq(found, slot))
 }
@@ -117,6 +122,7 @@ fn map_zeros(slot: &Slot, pages: &Range<usize>, write: bool, _held: &PatchLock<'
     let protection = slot.facts().protection | if write { libc::PROT_WRITE } else { 0 };
     // Closing may have waited for us for too long, and have gone on: then there is nothing to do.
     let still = || is_registered(slot, pages);
-    // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to give to the program.
+    // SAFETY: pages of a map that is pinned, so still ours, and that the kernel has just refused to
+    // give to the program.
     unsafe { zeros::put(pages, protection, None, still) }
 }

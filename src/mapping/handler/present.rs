@@ -1,9 +1,11 @@
-//! Whether a page can be had now: asked of the kernel, which answers instead of faulting. Signal-safe.
+//! Whether a page can be had now: asked of the kernel, which answers instead of faulting.
+//! Signal-safe.
 
 use std::ffi::c_int;
 use std::ops::Range;
 
-/// `MADV_POPULATE_READ` and `MADV_POPULATE_WRITE` (Linux 5.14, include/uapi/asm-generic/mman-common.h).
+/// `MADV_POPULATE_READ` and `MADV_POPULATE_WRITE` (Linux 5.14,
+/// include/uapi/asm-generic/mman-common.h).
 const POPULATE_READ: c_int = 22;
 const POPULATE_WRITE: c_int = 23;
 
@@ -29,7 +31,8 @@ pub(crate) fn are_there(_pages: &Range<usize>, _write: bool) -> bool {
     false
 }
 
-/// Reads in (or allocates) every page of the range: `EFAULT` if one is lost, `EINVAL` if the kernel cannot.
+/// Reads in (or allocates) every page of the range: `EFAULT` if one is lost, `EINVAL` if the kernel
+/// cannot.
 #[cfg(target_os = "linux")]
 pub(crate) fn populate(pages: &Range<usize>, write: bool) -> Result<(), c_int> {
     let advice = if write { POPULATE_WRITE } else { POPULATE_READ };

@@ -1,8 +1,11 @@
-//! The same thread at the same instruction with the same registers, again and again: running it once more will not help.
+//! The same thread at the same instruction with the same registers, again and again: running it
+//! once more will not help.
 //!
-//! What the kernel answers when it is asked for a page, and what it does when an instruction wants the page, can differ: the access
-//! is of a kind that nobody knows, or a file system promises what it does not keep. Then every look says that all is well, and every
-//! run of the instruction is another signal. A reader that makes progress between two faults has other registers, or takes longer.
+//! What the kernel answers when it is asked for a page, and what it does when an instruction wants
+//! the page, can differ: the access is of a kind that nobody knows, or a file system promises what
+//! it does not keep. Then every look says that all is well, and every run of the instruction is
+//! another signal. A reader that makes progress between two faults has other registers, or takes
+//! longer.
 
 use super::Met;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +15,8 @@ const TIMES: u64 = 64;
 /// A fault that comes later than this after the one before is another story, in nanoseconds.
 const SOON: u64 = 10_000_000;
 
-/// What one thread, or those that share its place, met last. Two that come in between each other begin anew, each time.
+/// What one thread, or those that share its place, met last. Two that come in between each other
+/// begin anew, each time.
 struct Last {
     met: AtomicU64,
     time: AtomicU64,

@@ -5,11 +5,13 @@ use crate::observe::counters;
 use std::ffi::c_int;
 use std::ops::Range;
 
-/// Maps zeros over `pages`, with these rights: anonymous memory, or that of a descriptor from an offset on. Before each try
-/// `still` says whether they are ours to replace; if not, there is nothing to do.
+/// Maps zeros over `pages`, with these rights: anonymous memory, or that of a descriptor from an
+/// offset on. Before each try `still` says whether they are ours to replace; if not, there is
+/// nothing to do.
 ///
 /// # Safety
-/// The kernel has just refused these pages to the program, and they belong to the map that the fault was in.
+/// The kernel has just refused these pages to the program, and they belong to the map that the
+/// fault was in.
 pub(in crate::mapping) unsafe fn put(
     pages: &Range<usize>,
     protection: c_int,
@@ -35,7 +37,8 @@ pub(in crate::mapping) unsafe fn put(
             return true;
         }
         match std::io::Error::last_os_error().raw_os_error() {
-            // At the process's limit of areas, or beyond RLIMIT_DATA, which counts private writable memory only.
+            // At the process's limit of areas, or beyond RLIMIT_DATA, which counts private writable
+            // memory only.
             Some(libc::ENOMEM) => {
                 let given = spare::give_one_in_handler();
                 let countable = protection & libc::PROT_WRITE != 0 && source.is_none();
@@ -45,7 +48,8 @@ pub(in crate::mapping) unsafe fn put(
                     return false;
                 }
             }
-            // Future mappings are locked (mlockall), and the limit counts these pages twice meanwhile.
+            // Future mappings are locked (mlockall), and the limit counts these pages twice
+            // meanwhile.
             Some(libc::EAGAIN) => {
                 // SAFETY: pages of the map; changes no bytes.
                 unsafe { libc::munlock(address, pages.len()) };
@@ -56,12 +60,14 @@ pub(in crate::mapping) unsafe fn put(
     false
 }
 
-/// The kernel has one huge page of zeros for all who only read: 512 pages of a long patch for one page fault, and no memory.
+/// The kernel has one huge page of zeros for all who only read: 512 pages of a long patch for one
+/// page fault, and no memory.
 #[cfg(target_os = "linux")]
 fn share_huge_zeros(protection: c_int, pages: &Range<usize>) {
     const HUGE: usize = 2 << 20;
     if pages.len() >= HUGE && protection & libc::PROT_WRITE == 0 {
-        // SAFETY: pages of the patch just made; changes no bytes. A bare system call; a kernel that cannot refuses.
+        // SAFETY: pages of the patch just made; changes no bytes. A bare system call; a kernel that
+        // cannot refuses.
         unsafe { libc::syscall(libc::SYS_madvise, pages.start, pages.len(), libc::MADV_HUGEPAGE) };
     }
 }

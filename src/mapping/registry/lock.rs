@@ -1,4 +1,5 @@
-//! A lock for signal handlers and for processes that fork, die and share memory: a word that names its holder.
+//! A lock for signal handlers and for processes that fork, die and share memory: a word that names
+//! its holder.
 //!
 //! | what a holder may do | what becomes of the lock |
 //! |---|---|
@@ -7,11 +8,13 @@
 //! | be killed: a child that shares memory (`CLONE_VM`, vfork(2)) and dies in the middle | who has waited for long asks the kernel whether the holder lives, and takes its place if not |
 //! | be interrupted by a handler that wants the same lock | told: waiting would be for ever |
 //!
-//! Taking over is safe for the reason that forking is: each single store under these locks leaves what they guard whole.
+//! Taking over is safe for the reason that forking is: each single store under these locks leaves
+//! what they guard whole.
 
 use super::super::sync::{AtomicU32, Ordering};
 
-/// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22 (proc(5), pid_max).
+/// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22
+/// (proc(5), pid_max).
 #[repr(transparent)]
 pub(crate) struct Lock(AtomicU32);
 
@@ -67,8 +70,8 @@ impl Lock {
         }
     }
 
-    /// Waits for it, at most some hundredths of a second; none if somebody has it still. Signal-safe where no signal can
-    /// interrupt a holder.
+    /// Waits for it, at most some hundredths of a second; none if somebody has it still.
+    /// Signal-safe where no signal can interrupt a holder.
     pub(crate) fn wait(&self, me: u32) -> Option<Locked<'_>> {
         const SPINS: usize = 100;
         for _ in 0..SPINS {
@@ -141,8 +144,9 @@ mod wait {
         unsafe { libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), operation, i32::MAX) };
     }
 
-    /// Whether no such thread is left that could let go. A process that has ended and was not waited for has no memory any more,
-    /// which is what this asks for; a refusal (another user's, a seccomp filter) counts as alive.
+    /// Whether no such thread is left that could let go. A process that has ended and was not
+    /// waited for has no memory any more, which is what this asks for; a refusal (another user's, a
+    /// seccomp filter) counts as alive.
     pub(super) fn is_dead(thread: u32) -> bool {
         let mut byte = 0_u8;
         let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };

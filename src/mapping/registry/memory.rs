@@ -1,6 +1,7 @@
 //! Memory that lives for ever: slots, tables and wiped words, straight from the kernel.
 //!
-//! A handler may look at any of it at any time, so it is never given back; what is not in use waits in free lists.
+//! A handler may look at any of it at any time, so it is never given back; what is not in use waits
+//! in free lists.
 
 /// Room for `count` of `T`, all zeros, aligned to a page; null if the kernel has none.
 pub(super) fn for_ever<T>(count: usize) -> *mut T {

@@ -30,7 +30,8 @@ pub(crate) enum Refused {
     NoMemory,
     /// The addresses are beyond what the table reaches.
     OutOfReach,
-    /// This thread is in the middle of another change: it was interrupted by a signal whose handler came here.
+    /// This thread is in the middle of another change: it was interrupted by a signal whose handler
+    /// came here.
     Reentered,
 }
 
@@ -56,11 +57,12 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
     Ok(slot)
 }
 
-/// Takes a map out of the registry and waits until no handler is at work on it. Then the caller may do with the memory what
-/// it likes, and calls [`release`].
+/// Takes a map out of the registry and waits until no handler is at work on it. Then the caller may
+/// do with the memory what it likes, and calls [`release`].
 ///
-/// False if a handler still is after a second: its file system does not answer, or it was killed in a process that shares our memory.
-/// Then all that the slot knows must stay as long as the process: the descriptor and the addresses.
+/// False if a handler still is after a second: its file system does not answer, or it was killed in
+/// a process that shares our memory. Then all that the slot knows must stay as long as the process:
+/// the descriptor and the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
     let pages = &slot.facts().pages;
     let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
@@ -96,8 +98,9 @@ pub(crate) fn guarded_in(range: &Range<usize>) -> Option<usize> {
     table::any_in(range).map(|(address, _)| address)
 }
 
-/// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up there later, and runs again.
-/// False if the registry has no memory: then the map stays registered; or if a handler is at work on it for ever, as in [`withdraw`].
+/// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up
+/// there later, and runs again. False if the registry has no memory: then the map stays registered;
+/// or if a handler is at work on it for ever, as in [`withdraw`].
 pub(crate) fn retire(slot: &'static Slot) -> bool {
     static RETIRED: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
     let range = slot.facts().pages.clone();
@@ -120,7 +123,8 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
     wait_until_quiet(slot)
 }
 
-/// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays as it is for ever.
+/// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays
+/// as it is for ever.
 pub(crate) fn release(slot: &'static Slot) {
     if !pin::is_quiet(slot.wiped()) {
         return;
@@ -137,7 +141,8 @@ fn take_slot(held: &Held) -> Option<&'static Slot> {
         // SAFETY: null, or a slot that lives for ever.
         let slot = unsafe { first.as_ref() }?;
         let next = slot.next_free.load(Ordering::Relaxed);
-        // Slots are taken under the lock only, so the first one is still followed by what followed it a moment ago.
+        // Slots are taken under the lock only, so the first one is still followed by what followed
+        // it a moment ago.
         if FREE.compare_exchange(first, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             return Some(slot);
         }
@@ -169,7 +174,8 @@ fn more_slots(_held: &Held) -> Option<()> {
         return None;
     }
     for number in (0..batch as usize).rev() {
-        // SAFETY: zeroed memory for `batch` slots that lives for ever; all of a slot's fields may be zero.
+        // SAFETY: zeroed memory for `batch` slots that lives for ever; all of a slot's fields may
+        // be zero.
         let slot: &'static Slot = unsafe { &*slots.wrapping_add(number) };
         // SAFETY: likewise for the wiped words.
         slot.give_wiped(unsafe { &*wiped.wrapping_add(number) });

@@ -74,7 +74,8 @@ fn closing_without_waiting_is_found_out() {
 #[test]
 fn closing_waits_for_all() {
     let mut bounded = loom::model::Builder::new();
-    // Three threads that wait for each other have too many orders; those with few changes of thread are the telling ones.
+    // Three threads that wait for each other have too many orders; those with few changes of thread
+    // are the telling ones.
     bounded.preemption_bound = Some(2);
     bounded.check(|| {
         let model = Model::new();
@@ -135,8 +136,9 @@ fn poison_after_the_page_is_found_out() {
 
 /// A writer beside a handler: a store that went into the patch is never acknowledged.
 ///
-/// The store may reach memory after the load of the word that follows it in the program. Replacing a page is a system call: a
-/// store that has reached the file's page by then is kept there, a later one lands in the patch.
+/// The store may reach memory after the load of the word that follows it in the program. Replacing
+/// a page is a system call: a store that has reached the file's page by then is kept there, a later
+/// one lands in the patch.
 fn writing(after: fn(&Poison) -> u64) {
     loom::model(move || {
         let model = Arc::new((Poison::intact(), AtomicU32::new(0)));
@@ -166,7 +168,8 @@ fn a_writer_that_looks_as_a_reader_does_is_found_out() {
     writing(Poison::after_reading);
 }
 
-/// Two handlers for one page, and a writer that has already written to the patch: it is not replaced again.
+/// Two handlers for one page, and a writer that has already written to the patch: it is not
+/// replaced again.
 fn patching(look: bool) {
     loom::model(move || {
         let model = Arc::new((Wiped::new(), UnsafeCell::new((false, 1_u32))));

@@ -8,8 +8,9 @@
 //! | looks it up again: still there? | waits until nobody pins it |
 //! | works, unpins | unmaps, uses the slot again |
 //!
-//! The fences make it impossible that both look too early: either the handler finds the slot gone, or closing sees the pin.
-//! Without the wait a patch would land in memory that belongs to somebody else by then. `model.rs` walks through the orders.
+//! The fences make it impossible that both look too early: either the handler finds the slot gone,
+//! or closing sees the pin. Without the wait a patch would land in memory that belongs to somebody
+//! else by then. `model.rs` walks through the orders.
 
 use super::super::sync::{Ordering, fence};
 use super::wiped::Wiped;
@@ -49,7 +50,8 @@ impl<S> Drop for Pinned<'_, S> {
     }
 }
 
-/// Whether no handler is at work on a slot that has been taken out of the table. Once it says so it stays so.
+/// Whether no handler is at work on a slot that has been taken out of the table. Once it says so it
+/// stays so.
 pub(crate) fn is_quiet(wiped: &Wiped) -> bool {
     // Pairs with the fence in `pin`.
     fence(Ordering::SeqCst);

@@ -5,8 +5,8 @@
 //! | stores the lowest lost offset | reads the bytes |
 //! | *then* replaces the pages | *then* reads the word |
 //!
-//! So whoever has seen a replaced page sees the word as well. With either pair the other way round zeros would pass for the
-//! file's bytes.
+//! So whoever has seen a replaced page sees the word as well. With either pair the other way round
+//! zeros would pass for the file's bytes.
 
 use super::super::sync::{AtomicU64, Ordering, fence};
 
@@ -41,12 +41,14 @@ impl Poison {
     /// As [`Poison::lowest`], for who has just read the bytes. On x86-64 it costs one load.
     #[inline]
     pub(crate) fn after_reading(&self) -> u64 {
-        // The bytes were read before the word is: pairs with the change of pages, which comes after `publish`.
+        // The bytes were read before the word is: pairs with the change of pages, which comes after
+        // `publish`.
         fence(Ordering::Acquire);
         self.0.load(Ordering::Relaxed)
     }
 
-    /// As [`Poison::lowest`], for who has just written: a store may still be on its way when a later load is done.
+    /// As [`Poison::lowest`], for who has just written: a store may still be on its way when a
+    /// later load is done.
     #[inline]
     pub(crate) fn after_writing(&self) -> u64 {
         fence(Ordering::SeqCst);

@@ -1,4 +1,5 @@
-//! One guarded map: what it is, what it has lost, which of its pages are patches. Slots live for ever and are used again.
+//! One guarded map: what it is, what it has lost, which of its pages are patches. Slots live for
+//! ever and are used again.
 
 use super::super::fault::{Fault, Record};
 use super::super::identity::Identity;
@@ -16,12 +17,14 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 pub(crate) struct Facts {
     /// Whole pages; of a map that grows all that it may ever reach.
     pub(crate) pages: Range<usize>,
-    /// Where the user's bytes begin, and how many they are when the map is made: [`Slot::length`] tells how many they are now.
+    /// Where the user's bytes begin, and how many they are when the map is made: [`Slot::length`]
+    /// tells how many they are now.
     pub(crate) data: usize,
     pub(crate) length: usize,
     /// How far the bytes may grow, from `data` on.
     pub(crate) capacity: usize,
-    /// Whether the map may grow: then a file that is longer than the map, and its time of change, say nothing.
+    /// Whether the map may grow: then a file that is longer than the map, and its time of change,
+    /// say nothing.
     pub(crate) grows: bool,
     /// Offset in the file of the first page.
     pub(crate) file_offset: u64,
@@ -53,7 +56,8 @@ impl Facts {
     }
 }
 
-/// As many separate patched places a map can have that are told apart; more are patched page by page.
+/// As many separate patched places a map can have that are told apart; more are patched page by
+/// page.
 const PATCHES: usize = 8;
 
 #[repr(C, align(64))]
@@ -81,8 +85,8 @@ pub(crate) struct Slot {
     forced: AtomicUsize,
 }
 
-// SAFETY: `facts` are written only while the slot is free, under the registry's lock, and read only by who has registered
-// the slot or pinned it.
+// SAFETY: `facts` are written only while the slot is free, under the registry's lock, and read only
+// by who has registered the slot or pinned it.
 unsafe impl Sync for Slot {}
 
 impl Slot {
@@ -111,7 +115,8 @@ impl Slot {
     }
 
     pub(crate) fn wiped(&self) -> &'static Wiped {
-        // SAFETY: set from a static reference before the slot was first handed out, and never changed.
+        // SAFETY: set from a static reference before the slot was first handed out, and never
+        // changed.
         unsafe { &*self.wiped.load(Ordering::Acquire) }
     }
 
@@ -157,7 +162,8 @@ impl Slot {
         self.promised.store(length, Ordering::Relaxed);
     }
 
-    /// Where in the file the map's bytes end now, or, of a map that does not grow, where the file ended. Signal-safe.
+    /// Where in the file the map's bytes end now, or, of a map that does not grow, where the file
+    /// ended. Signal-safe.
     pub(crate) fn end_in_file(&self) -> u64 {
         let facts = self.facts();
         if facts.grows { facts.start_in_file() + self.length() as u64 } else { facts.identity.length }
@@ -179,7 +185,8 @@ impl Slot {
         &self.poison
     }
 
-    /// Says that everything from `offset` on may be lost: before any page changes. Signal-safe; only under the patch lock.
+    /// Says that everything from `offset` on may be lost: before any page changes. Signal-safe;
+    /// only under the patch lock.
     pub(crate) fn publish(&self, fault: &Fault) {
         if fault.offset < self.poison.lowest() {
             self.record.write(fault);
@@ -207,21 +214,22 @@ impl Slot {
             .map(|[start, end]| start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed))
     }
 
-    /// Whether there are patches that nobody remembers: from then on single pages only are replaced, each because it is
-    /// missing. Signal-safe; only under the patch lock.
+    /// Whether there are patches that nobody remembers: from then on single pages only are
+    /// replaced, each because it is missing. Signal-safe; only under the patch lock.
     pub(crate) fn is_scattered(&self) -> bool {
         self.scattered.load(Ordering::Relaxed)
     }
 
-    /// Whether there is room to note that `range` was replaced. Signal-safe; only under the patch lock.
+    /// Whether there is room to note that `range` was replaced. Signal-safe; only under the patch
+    /// lock.
     pub(crate) fn can_note(&self, range: &Range<usize>) -> bool {
         let count = self.patched_count.load(Ordering::Relaxed);
         let adjacent = || self.patches().any(|patch| patch.end == range.start || patch.start == range.end);
         !self.is_scattered() && (count < PATCHES || adjacent())
     }
 
-    /// Notes that `range` was replaced, if there is room. Each step leaves the list whole, for a child that is forked in
-    /// between. Signal-safe; only under the patch lock.
+    /// Notes that `range` was replaced, if there is room. Each step leaves the list whole, for a
+    /// child that is forked in between. Signal-safe; only under the patch lock.
     pub(crate) fn note_patch(&self, range: &Range<usize>) {
         let count = self.patched_count.load(Ordering::Relaxed);
         for [start, end] in self.patched.iter().take(count) {
@@ -241,14 +249,15 @@ impl Slot {
         }
     }
 
-    /// True the first time for each cause: an event for each page of a large loss would push all others out of the ring.
-    /// Signal-safe.
+    /// True the first time for each cause: an event for each page of a large loss would push all
+    /// others out of the ring. Signal-safe.
     pub(crate) fn is_news(&self, fault: &Fault) -> bool {
         let bit = 1 << fault.cause.clamp(0, 31);
         self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    /// True the first time in a row for a page that is lost although it was recorded as patched. Signal-safe.
+    /// True the first time in a row for a page that is lost although it was recorded as patched.
+    /// Signal-safe.
     pub(crate) fn force(&self, page: usize) -> bool {
         self.forced.swap(page, Ordering::Relaxed) != page
     }

@@ -1,9 +1,10 @@
-//! From an address to the slot of the map that holds it: six loads at most, whatever the number of maps, waiting for nobody.
+//! From an address to the slot of the map that holds it: six loads at most, whatever the number of
+//! maps, waiting for nobody.
 //!
-//! A tree over the pages of the address space. An entry is empty, a slot that covers everything below it, or the next level's
-//! node. A map of any size is at most two partly filled nodes a level: its ends. The lowest levels are narrow, so that those
-//! are few entries. Nodes are never taken out again: a look-up may stand in one, and the kernel gives out the same addresses
-//! anyway.
+//! A tree over the pages of the address space. An entry is empty, a slot that covers everything
+//! below it, or the next level's node. A map of any size is at most two partly filled nodes a
+//! level: its ends. The lowest levels are narrow, so that those are few entries. Nodes are never
+//! taken out again: a look-up may stand in one, and the kernel gives out the same addresses anyway.
 //!
 //! Each page belongs to one map at most, so what an entry says is the whole truth about it.
 
@@ -13,8 +14,8 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Of an address, how many bits the levels look at, lowest first, above those of a page of 4 KiB (larger pages fill several
-/// entries): 4 KiB, 32 KiB, 256 KiB, 2 MiB, 1 GiB, 512 GiB.
+/// Of an address, how many bits the levels look at, lowest first, above those of a page of 4 KiB
+/// (larger pages fill several entries): 4 KiB, 32 KiB, 256 KiB, 2 MiB, 1 GiB, 512 GiB.
 const BITS: [u32; LEVELS] = [3, 3, 3, 9, 9, 9];
 const SHIFT: [u32; LEVELS] = [12, 15, 18, 21, 30, 39];
 const LEVELS: usize = 6;
@@ -47,7 +48,8 @@ fn place(address: usize, level: usize) -> usize {
 }
 
 fn content(entry: &Entry) -> Content {
-    // Acquire pairs with the Release stores below: slots and nodes are whole before they can be found.
+    // Acquire pairs with the Release stores below: slots and nodes are whole before they can be
+    // found.
     let word = entry.load(Ordering::Acquire);
     let address = word.map_addr(|address| address & !IS_SLOT);
     if word.is_null() {
@@ -109,8 +111,8 @@ struct Change {
     instead_of: [*mut c_void; 2],
 }
 
-/// Makes every page of the range, which nobody has, or `over`, find `slot`. False if the kernel has no memory for nodes: then the
-/// range is as it was. Only under the registry's lock.
+/// Makes every page of the range, which nobody has, or `over`, find `slot`. False if the kernel has
+/// no memory for nodes: then the range is as it was. Only under the registry's lock.
 pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'static Slot>) -> bool {
     let free = std::ptr::null_mut();
     let change = Change { word: word_of(slot), instead_of: [free, over.map_or(free, word_of)] };
@@ -122,15 +124,17 @@ pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'s
     done
 }
 
-/// Makes every page of the range that finds `slot` find nothing. False if that would have taken a part out of a larger piece
-/// and the kernel has no memory for nodes. Only under the registry's lock.
+/// Makes every page of the range that finds `slot` find nothing. False if that would have taken a
+/// part out of a larger piece and the kernel has no memory for nodes. Only under the registry's
+/// lock.
 pub(super) fn remove(range: &Range<usize>, slot: &'static Slot) -> bool {
     let (node, level) = common(range);
     store(node, level, range, Change { word: std::ptr::null_mut(), instead_of: [word_of(slot); 2] })
 }
 
-/// As [`remove`], without the registry's lock: for a whole map of our own. Nobody else changes an entry that has its slot: another
-/// map's range never overlaps it. False, with nothing harmed, if a part would have to be taken out of a larger piece.
+/// As [`remove`], without the registry's lock: for a whole map of our own. Nobody else changes an
+/// entry that has its slot: another map's range never overlaps it. False, with nothing harmed, if a
+/// part would have to be taken out of a larger piece.
 pub(super) fn remove_own(range: &Range<usize>, slot: &'static Slot) -> bool {
     let (node, level) = common(range);
     clear(node, level, range, word_of(slot))
@@ -198,14 +202,15 @@ fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change)
     refused.is_none()
 }
 
-/// A node of empty entries for this level, out of larger pieces: a mapping each would cost an area of the process's limited
-/// number.
+/// A node of empty entries for this level, out of larger pieces: a mapping each would cost an area
+/// of the process's limited number.
 fn new_node(level: usize) -> Option<*mut Entry> {
     const PIECE: usize = 1 << 13;
     static SPARE: AtomicPtr<Entry> = AtomicPtr::new(std::ptr::null_mut());
     static LEFT: AtomicUsize = AtomicUsize::new(0);
-    // Only under the lock, so plain loads and stores do. A child that is forked between two of these stores has none left, and
-    // makes a piece of its own: with the old place and the new count, or the other way round, it would write beyond the piece.
+    // Only under the lock, so plain loads and stores do. A child that is forked between two of
+    // these stores has none left, and makes a piece of its own: with the old place and the new
+    // count, or the other way round, it would write beyond the piece.
     let count = 1 << BITS[level];
     let left = LEFT.load(Ordering::Relaxed);
     let (node, left) =
@@ -219,8 +224,8 @@ fn new_node(level: usize) -> Option<*mut Entry> {
     Some(node)
 }
 
-/// Goes through the entries of a node that the range meets, each with its part of the range and the level, until `look` finds
-/// something. All but the first and the last are met as a whole.
+/// Goes through the entries of a node that the range meets, each with its part of the range and the
+/// level, until `look` finds something. All but the first and the last are met as a whole.
 #[inline]
 fn visit<T>(
     node: *const Entry,
@@ -283,7 +288,8 @@ mod tests {
                 assert!(insert(&range, slot, None));
                 known.insert(range.start, (range.end, slot));
             } else if let Some((start, (end, slot))) = known.pop_first() {
-                // (A part of a larger piece is left where two maps of one slot meet: here slots are shared.)
+                // (A part of a larger piece is left where two maps of one slot meet: here slots are
+                // shared.)
                 if step % 2 == 0 || !remove_own(&(start..end), slot) {
                     remove(&(start..end), slot);
                 }
@@ -305,7 +311,8 @@ mod tests {
         assert!(any_in(&(BASE..BASE + (1 << 36))).is_none());
     }
 
-    /// What belongs to another map stays when a range is taken out: stale adopted maps are overtaken so.
+    /// What belongs to another map stays when a range is taken out: stale adopted maps are
+    /// overtaken so.
     #[test]
     fn only_the_slots_own_pages_are_taken_out() {
         let (first, second) = (slot(0), slot(1));

@@ -1,7 +1,8 @@
 //! Words that a forked child finds at zero: pins and locks of threads that only the parent has.
 //!
-//! They lie in pages that the kernel clears in a child (`MADV_WIPEONFORK`, madvise(2)), so nobody there waits for a handler
-//! or a lock holder that does not exist. Nothing has to be done at the fork itself, and none of it costs a system call.
+//! They lie in pages that the kernel clears in a child (`MADV_WIPEONFORK`, madvise(2)), so nobody
+//! there waits for a handler or a lock holder that does not exist. Nothing has to be done at the
+//! fork itself, and none of it costs a system call.
 
 use super::super::sync::AtomicU32;
 use super::lock::{Lock, Locked};
@@ -28,8 +29,8 @@ impl Wiped {
     }
 
     #[cfg(all(test, sigward_loom))]
-    /// Takes the patch lock for thread `me`, if nobody has it. Signal-safe; the caller has blocked all signals, so the holder is
-    /// never a frame further down on this thread.
+    /// Takes the patch lock for thread `me`, if nobody has it. Signal-safe; the caller has blocked
+    /// all signals, so the holder is never a frame further down on this thread.
     pub(crate) fn try_lock(&self, me: u32) -> Option<PatchLock<'_>> {
         self.patching.try_lock(me).map(PatchLock)
     }
@@ -39,8 +40,9 @@ impl Wiped {
         self.patching.wait(me).map(PatchLock)
     }
 
-    /// Waits until nobody else makes the map longer. Not for handlers. In a forked child it is free, whoever had it. None if
-    /// this very thread has it: it was interrupted by a signal whose handler calls this.
+    /// Waits until nobody else makes the map longer. Not for handlers. In a forked child it is
+    /// free, whoever had it. None if this very thread has it: it was interrupted by a signal whose
+    /// handler calls this.
     pub(crate) fn lock_to_grow(&self) -> Option<GrowLock<'_>> {
         self.growing.lock().map(GrowLock)
     }

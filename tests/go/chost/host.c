@@ -1,8 +1,10 @@
-// A C program that hosts Go: cmd/library, as an archive, as a shared library, or loaded with dlopen.
+// A C program that hosts Go: cmd/library, as an archive, as a shared library, or loaded with
+// dlopen.
 //
 //     host SET-UP ACTION
 //
-// The arguments and the one line on stderr are those of cmd/matrix. LOADED_LATE is the path to dlopen.
+// The arguments and the one line on stderr are those of cmd/matrix. LOADED_LATE is the path to
+// dlopen.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -102,9 +104,9 @@ static void pause_briefly(void) {
     nanosleep(&pause, NULL);
 }
 
-// Another process sends the signal, while every thread of ours sleeps. Any thread that then comes out of a
-// blocked mask might take it instead of the main thread: fork blocks all for a moment, and so does each new
-// thread of Go's. Hence both pauses.
+// Another process sends the signal, while every thread of ours sleeps. Any thread that then comes
+// out of a blocked mask might take it instead of the main thread: fork blocks all for a moment, and
+// so does each new thread of Go's. Hence both pauses.
 static int killed_from_outside(void) {
     pid_t child = fork();
     if (child == 0) {

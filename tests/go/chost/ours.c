@@ -1,5 +1,6 @@
-// A C program that links sigward itself and loads a Go library without it: ours WHEN LIBRARY, where WHEN is before
-// (init, then Go), after (Go, then init), again (init, Go, ensure_on_top) or bare (built with -DBARE).
+// A C program that links sigward itself and loads a Go library without it: ours WHEN LIBRARY, where
+// WHEN is before (init, then Go), after (Go, then init), again (init, Go, ensure_on_top) or bare
+// (built with -DBARE).
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -47,7 +47,8 @@ func need(t *testing.T, k kind) {
 
 // ---------------------------------------------------------------- building
 
-// program builds cmd/NAME. libsqlite3 makes go-sqlite3 use the system's library; no other program looks at that tag.
+// program builds cmd/NAME. libsqlite3 makes go-sqlite3 use the system's library; no other program
+// looks at that tag.
 func program(t *testing.T, k kind, name string, environment []string, flags ...string) string {
 	t.Helper()
 	need(t, k)
@@ -74,7 +75,8 @@ type end struct {
 	stdout, stderr string
 }
 
-// run starts a program with every signal at its default and a folder of its own, which is its first argument.
+// run starts a program with every signal at its default and a folder of its own, which is its first
+// argument.
 func run(t *testing.T, program string, arguments ...string) end {
 	t.Helper()
 	launcher := once(t, "launch", func(path string) error { return buildC(path, "../launch/launch.c") })
@@ -111,8 +113,8 @@ func (e end) fate() string {
 	return fmt.Sprintf("%v\nstdout: %.500s\nstderr: %.1000s", e.err, e.stdout, e.stderr)
 }
 
-// goReport names Go's crash report for a SIGBUS: a fault in Go code, a fault in C that Go called, or a signal that
-// somebody sent. Each ends with status 2 and shows the goroutines.
+// goReport names Go's crash report for a SIGBUS: a fault in Go code, a fault in C that Go called,
+// or a signal that somebody sent. Each ends with status 2 and shows the goroutines.
 func goReport(stderr string) string {
 	has := func(text string) bool { return strings.Contains(stderr, text) }
 	switch {
@@ -132,7 +134,8 @@ func goReport(stderr string) string {
 
 // ---------------------------------------------------------------- tables
 
-// check runs every cell of a table whose rows are set-ups and whose columns are actions; "-" is a cell that is not run.
+// check runs every cell of a table whose rows are set-ups and whose columns are actions; "-" is a
+// cell that is not run.
 func check(t *testing.T, program, table string) {
 	t.Helper()
 	for _, c := range cells(t, table) {

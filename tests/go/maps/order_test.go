@@ -1,14 +1,15 @@
 package maps
 
-// C programs with mapped files that load Go, and who of the two came first: chost/host.c and cmd/guest.
+// C programs with mapped files that load Go, and who of the two came first: chost/host.c and
+// cmd/guest.
 
 import (
 	"strings"
 	"testing"
 )
 
-// What the host came through. A stray fault, one that no guarded map knows, must end it just as without us: by the
-// default action on a thread of C, with Go's report in Go code.
+// What the host came through. A stray fault, one that no guarded map knows, must end it just as
+// without us: by the default action on a thread of C, with Go's report in Go code.
 const orders = `
 order                | exit                                                 | stray on C thread                                | stray in Go
 none                 | Go recovers; lived                                   | Go recovers; †                                   | Go recovers; † fault, aborted
@@ -36,7 +37,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// cast is the host and the library of an order. Where the host has sigward, the library knows nothing of it.
+// cast is the host and the library of an order. Where the host has sigward, the library knows
+// nothing of it.
 func cast(t *testing.T, order string) (host, library string) {
 	t.Helper()
 	switch order {

@@ -10,11 +10,12 @@ import (
 	"testing"
 )
 
-// A SIGBUS that is not of a guarded map is none of our business, and this one table holds bare and warded. "† fault"
-// and "† in cgo" are Go's reports of a crash, "† sent" that of a signal that somebody sent, † the default action.
+// A SIGBUS that is not of a guarded map is none of our business, and this one table holds bare and
+// warded. "† fault" and "† in cgo" are Go's reports of a crash, "† sent" that of a signal that
+// somebody sent, † the default action.
 //
-// Where Notify meets a fault on a thread that Go does not know, Go keeps the signal, returns and meets it again for
-// ever: that cell is not run.
+// Where Notify meets a fault on a thread that Go does not know, Go keeps the signal, returns and
+// meets it again for ever: that cell is not run.
 const strays = `
 set-up          | nil dereference | stray fault            | stray in cgo | stray on C thread | kill         | raise in cgo | raise on C thread
 plain           | recovered       | † fault                | † in cgo     | †                 | † sent       | † sent       | †

@@ -1,6 +1,7 @@
 //! With sigward's C functions: a write that does not reach the file says so.
 //!
-//! The functions are those of the archive that the Go package links. A library of Rust alone would use the crate.
+//! The functions are those of the archive that the Go package links. A library of Rust alone would
+//! use the crate.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::{File, OpenOptions};

@@ -1,4 +1,5 @@
-//! The journal's file in memory, mapped for writing. Two ways to the same methods, chosen when this is compiled:
+//! The journal's file in memory, mapped for writing. Two ways to the same methods, chosen when this
+//! is compiled:
 //!
 //! | feature | methods in | a page that the disk has no room for, or that somebody cut off |
 //! |---|---|---|

@@ -51,7 +51,7 @@ impl Mapped {
 }
 
 fn map(file: &File) -> io::Result<MmapMut> {
-    // SAFETY: only this module writes to the file. That is not quite true: anybody can truncate it, and nobody who maps a
-    // file can rule that out. What comes of it is what this example shows.
+    // SAFETY: only this module writes to the file. That is not quite true: anybody can truncate it,
+    // and nobody who maps a file can rule that out. What comes of it is what this example shows.
     unsafe { MmapMut::map_mut(file) }
 }

@@ -1,8 +1,10 @@
-//! What the kernel has mapped at an address: which file, from which offset, with which rights. Signal-safe.
+//! What the kernel has mapped at an address: which file, from which offset, with which rights.
+//! Signal-safe.
 //!
-//! Asked by `PROCMAP_QUERY` on /proc/self/maps (Linux 6.11), before that by reading that file. One descriptor
-//! of it is kept, for the time when the process has no more to give. It is used only after fstat(2) has shown
-//! that it is still ours: on another device the number of the request may mean anything.
+//! Asked by `PROCMAP_QUERY` on /proc/self/maps (Linux 6.11), before that by reading that file. One
+//! descriptor of it is kept, for the time when the process has no more to give. It is used only
+//! after fstat(2) has shown that it is still ours: on another device the number of the request may
+//! mean anything.
 
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
@@ -17,7 +19,8 @@ pub(in crate::mapping) struct Area {
     pub(in crate::mapping) protection: c_int,
     pub(in crate::mapping) shared: bool,
     pub(in crate::mapping) offset: u64,
-    /// Device and inode as the kernel names them there: on btrfs and overlayfs not those of stat(2).
+    /// Device and inode as the kernel names them there: on btrfs and overlayfs not those of
+    /// stat(2).
     pub(in crate::mapping) file: (u64, u64),
     /// Bytes of a page, on hugetlbfs of a huge one; 0 where the kernel did not say.
     pub(in crate::mapping) page: usize,
@@ -35,7 +38,8 @@ impl Area {
     }
 }
 
-/// Room to read /proc/self/maps with: too much for a signal stack. Whoever has it holds the lock of the list.
+/// Room to read /proc/self/maps with: too much for a signal stack. Whoever has it holds the lock of
+/// the list.
 pub(in crate::mapping) struct Scratch {
     bytes: [u8; 4096],
     /// One line, or the name that `PROCMAP_QUERY` gave.
@@ -102,7 +106,8 @@ fn open_maps() -> c_int {
 /// Device and inode of that file, by which our own descriptor is known.
 static KEPT_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// The number of the kept descriptor, one more than it. A child sees 0 there, as that file is its parent's.
+/// The number of the kept descriptor, one more than it. A child sees 0 there, as that file is its
+/// parent's.
 fn word() -> Option<&'static AtomicU32> {
     crate::sys::wiped::existing().map(|words| &words.maps)
 }
@@ -158,7 +163,8 @@ struct Query {
     build_id: u64,
 }
 
-/// The mapping, and how long the name is that was put into `name`. An error if this kernel cannot be asked so.
+/// The mapping, and how long the name is that was put into `name`. An error if this kernel cannot
+/// be asked so.
 #[inline(never)]
 fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(Area, usize)>, c_int> {
     /// `_IOWR('f', 17, struct procmap_query)`
@@ -199,7 +205,8 @@ fn read_through(fd: c_int, address: usize, scratch: &mut Scratch) -> Option<(Are
     let Scratch { bytes, line, .. } = scratch;
     let (mut length, mut place) = (0, 0_u64);
     loop {
-        // SAFETY: room for as many bytes. By pread(2), as the kept descriptor may have been read before.
+        // SAFETY: room for as many bytes. By pread(2), as the kept descriptor may have been read
+        // before.
         let count = unsafe { libc::syscall(libc::SYS_pread64, fd, bytes.as_mut_ptr(), bytes.len(), place) };
         let read = usize::try_from(count).ok().and_then(|count| bytes.get(..count)).unwrap_or_default();
         if read.is_empty() {
@@ -224,7 +231,8 @@ fn read_through(fd: c_int, address: usize, scratch: &mut Scratch) -> Option<(Are
     }
 }
 
-/// One line of /proc/self/maps: `start-end perms offset major:minor inode path`; also where the path begins.
+/// One line of /proc/self/maps: `start-end perms offset major:minor inode path`; also where the
+/// path begins.
 pub(in crate::mapping) fn parse(line: &[u8]) -> Option<(Area, usize)> {
     let mut words = Words { line, at: 0 };
     let (start, end) = pair(words.next()?, b'-')?;

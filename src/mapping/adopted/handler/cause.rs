@@ -1,7 +1,7 @@
 //! Why a page of an adopted file is lost. Bare system calls only.
 //!
-//! The kept descriptor is asked, or the path if it still names the file. Where neither can say, the cause is
-//! unknown; the page is replaced all the same.
+//! The kept descriptor is asked, or the path if it still names the file. Where neither can say, the
+//! cause is unknown; the page is replaced all the same.
 
 use super::super::entry::Entry;
 use super::super::kept::Silent;
@@ -23,12 +23,14 @@ pub(super) enum Finding {
     /// Bytes are lost, from `fault.offset` in the file on.
     Lost {
         fault: Fault,
-        /// The addresses around the page that are lost as well; none if the kernel has others there by now.
+        /// The addresses around the page that are lost as well; none if the kernel has others there
+        /// by now.
         end: Option<Range<usize>>,
     },
 }
 
-/// Looks for the cause of a fault in `page`. `renamed`: the file is the one that has the adopted path now.
+/// Looks for the cause of a fault in `page`. `renamed`: the file is the one that has the adopted
+/// path now.
 #[inline(never)]
 pub(super) fn find(
     entry: &Entry,
@@ -66,7 +68,8 @@ pub(super) fn find(
         if area.is_written_through() || is_long && !changed && !renamed {
             return Finding::Healed;
         }
-        // It was cut and is long enough again: what is there now are other bytes, and where it was cut nobody knows.
+        // It was cut and is long enough again: what is there now are other bytes, and where it was
+        // cut nobody knows.
         let start = entry.range.map_or(0, |range| range.offset);
         return lost(Cause::Truncated { len_now: length }, libc::EFAULT, start, None);
     }

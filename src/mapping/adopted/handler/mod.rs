@@ -6,8 +6,9 @@
 //!                                       └────── the predecessor ◀── last words
 //! ```
 //!
-//! A lost page of a shared writable mapping is not replaced, unless a sink was asked for: a store that survives
-//! the death of its process does not survive writes that silently go nowhere (LMDB, SQLite's -shm).
+//! A lost page of a shared writable mapping is not replaced, unless a sink was asked for: a store
+//! that survives the death of its process does not survive writes that silently go nowhere (LMDB,
+//! SQLite's -shm).
 
 pub(in crate::mapping) mod area;
 mod cause;
@@ -32,7 +33,8 @@ pub(in crate::mapping) fn is_any() -> bool {
     !list::is_empty()
 }
 
-/// Makes the faulting instruction go on, if it was in a mapping of an adopted file. All signals are blocked.
+/// Makes the faulting instruction go on, if it was in a mapping of an adopted file. All signals are
+/// blocked.
 #[inline(never)]
 pub(in crate::mapping) fn settle(met: &Met<'_>) -> bool {
     if list::is_empty() {
@@ -40,7 +42,8 @@ pub(in crate::mapping) fn settle(met: &Met<'_>) -> bool {
     }
     match list::hold(met.thread) {
         Some(mut held) => look(&mut held, met),
-        // Another thread has been at it for long: its file system does not answer. Running the instruction again comes back here.
+        // Another thread has been at it for long: its file system does not answer. Running the
+        // instruction again comes back here.
         None => true,
     }
 }
@@ -64,7 +67,8 @@ fn look(held: &mut Held<'_>, met: &Met<'_>) -> bool {
     let Some(area) = area_at(delivered.address, held.scratch()) else { return false };
     let page = page_of(&area, delivered.address, crate::mapping::page_size());
     if let Some(patch) = Patch::of(&area) {
-        // From before another thread's patch; or the patch itself is damaged, and a new one takes its place.
+        // From before another thread's patch; or the patch itself is damaged, and a new one takes
+        // its place.
         let again = is_there(&page, delivered) || {
             let patch = Patch { offset: Patch::offset_in(area.offset_at(page.start)), ..patch };
             // SAFETY: pages of a patch, which the kernel has just refused to the program.
@@ -134,7 +138,8 @@ fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a
     held.mark(named, chain).map(|entries| Found { entries, by_path: true })
 }
 
-/// Whether `place` shows the byte of the file that `address` shows, or the zeros that took its place.
+/// Whether `place` shows the byte of the file that `address` shows, or the zeros that took its
+/// place.
 #[inline(never)]
 fn shows(held: &mut Held<'_>, entry: &Entry, area: &Area, address: usize, place: usize) -> bool {
     let offset = area.offset_at(address);
@@ -166,7 +171,8 @@ fn stretch(entry: &Entry, area: &Area, page: &Range<usize>, lost: Range<usize>) 
 fn replace(entry: &Entry, area: &Area, pages: &Range<usize>, by_path: bool) -> bool {
     let (number, offset) = (entry.number, area.offset_at(pages.start));
     let patch = Patch { number, offset, shared: area.shared, by_path };
-    // SAFETY: pages of a mapping of the adopted file, which the kernel has just refused to the program.
+    // SAFETY: pages of a mapping of the adopted file, which the kernel has just refused to the
+    // program.
     unsafe { zeros::put(pages, area.protection, patch.source(), || true) }
 }
 

@@ -1,4 +1,5 @@
-//! The table with two slots: a slot that is used again, an address that another slot guards by now, a forked child.
+//! The table with two slots: a slot that is used again, an address that another slot guards by now,
+//! a forked child.
 
 use super::super::pin::{is_quiet, pin};
 use super::super::poison::Poison;
@@ -10,7 +11,8 @@ use loom::thread;
 
 /// No slot guards the address.
 const NOBODY: usize = usize::MAX;
-/// What the pages hold that a map of ours has at the beginning, and what somebody else writes to them later.
+/// What the pages hold that a map of ours has at the beginning, and what somebody else writes to
+/// them later.
 const OURS: u32 = 1;
 const THEIRS: u32 = 77;
 
@@ -20,7 +22,8 @@ struct Slot {
     page: UnsafeCell<usize>,
 }
 
-/// Two addresses with a page each, and two slots. At the beginning the first slot guards the first address.
+/// Two addresses with a page each, and two slots. At the beginning the first slot guards the first
+/// address.
 struct Table {
     guarded_by: [AtomicUsize; 2],
     slots: [Slot; 2],
@@ -86,7 +89,8 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     bounded.check(model);
 }
 
-/// The slot is closed and at once used for a map at the other address, while a handler looks at the first.
+/// The slot is closed and at once used for a map at the other address, while a handler looks at the
+/// first.
 fn reuse(careful: bool) {
     check(move || {
         let table = Table::new();
@@ -134,7 +138,8 @@ fn an_address_that_another_slot_guards_is_patched_for_that_one() {
     });
 }
 
-/// A child forked while a handler of the parent is at work: it has the parent's memory of one instant, and not its handler.
+/// A child forked while a handler of the parent is at work: it has the parent's memory of one
+/// instant, and not its handler.
 fn fork(wiped: bool) {
     loom::model(move || {
         let parent = Arc::new((Wiped::new(), Poison::intact(), AtomicU32::new(OURS)));
@@ -149,7 +154,8 @@ fn fork(wiped: bool) {
                 drop(lock);
             })
         };
-        // Fork copies memory of one instant: what the page shows is looked at first, what came before it is there.
+        // Fork copies memory of one instant: what the page shows is looked at first, what came
+        // before it is there.
         let (words, poison, page) = &*parent;
         let (page, poison) = (page.load(Ordering::Acquire), poison.lowest());
         let fresh = Wiped::new();

@@ -1,5 +1,6 @@
-// Command late loads libsigward.so, given as its argument, into a Go process that is long running, and calls
-// sigward_init: no constructor before Go, no Go package. Without an argument it stays bare.
+// Command late loads libsigward.so, given as its argument, into a Go process that is long running,
+// and calls sigward_init: no constructor before Go, no Go package. Without an argument it stays
+// bare.
 package main
 
 /*

@@ -1,4 +1,5 @@
-// Library is a Go library for a C host: built with -buildmode=c-shared or c-archive. chost/host.c is its host.
+// Library is a Go library for a C host: built with -buildmode=c-shared or c-archive. chost/host.c
+// is its host.
 package main
 
 import "C"
@@ -22,7 +23,8 @@ func library_ready() {}
 //export library_notify
 func library_notify() { signal.Notify(pipes, syscall.SIGPIPE) }
 
-// library_notified tells whether SIGPIPE reached the channel: Go hands signals on in the order of their numbers.
+// library_notified tells whether SIGPIPE reached the channel: Go hands signals on in the order of
+// their numbers.
 //
 //export library_notified
 func library_notified() C.int {

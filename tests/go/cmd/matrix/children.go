@@ -4,7 +4,8 @@ package main
 // #include "native.h"
 import "C"
 
-// How a child finds SIGPIPE: default or ignored, free or blocked, as its own /proc/self/status tells.
+// How a child finds SIGPIPE: default or ignored, free or blocked, as its own /proc/self/status
+// tells.
 
 import (
 	"fmt"

@@ -2,10 +2,10 @@
 //
 //	matrix SET-UP ACTION
 //
-// A set-up is a list of steps, "Ignore, Notify, Reset", each of them a key of steps; an action is a key of
-// actions. The outcome goes to stderr as one line: E for EPIPE returned, "lived" when nothing had to be returned,
-// and " N" behind it when the signal also reached a channel of signal.Notify. A program that dies of
-// SIGPIPE prints nothing.
+// A set-up is a list of steps, "Ignore, Notify, Reset", each of them a key of steps; an action is a
+// key of actions. The outcome goes to stderr as one line: E for EPIPE returned, "lived" when
+// nothing had to be returned, and " N" behind it when the signal also reached a channel of
+// signal.Notify. A program that dies of SIGPIPE prints nothing.
 //
 // Built with the tag warded it imports sigward, and differs in nothing else.
 package main
@@ -91,8 +91,8 @@ func run() error {
 	return nil
 }
 
-// notified tells whether SIGPIPE reached a channel. Go hands signals on in the order of their numbers, so once a
-// SIGWINCH sent now has come, an earlier SIGPIPE has come too, or never will.
+// notified tells whether SIGPIPE reached a channel. Go hands signals on in the order of their
+// numbers, so once a SIGWINCH sent now has come, an earlier SIGPIPE has come too, or never will.
 func notified() bool {
 	last := make(chan os.Signal, 1)
 	signal.Notify(last, syscall.SIGWINCH)

@@ -145,7 +145,8 @@ static void *close_later(void *fd) {
     return NULL;
 }
 
-// The reader leaves while a write is half done: the call returns a count, and the signal comes all the same.
+// The reader leaves while a write is half done: the call returns a count, and the signal comes all
+// the same.
 static int write_partly(void) {
     int ends[2];
     pthread_t closer;

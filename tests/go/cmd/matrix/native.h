@@ -17,7 +17,8 @@ const char *native_early(void);
 void native_wait(void);
 void native_release(void);
 
-// Starts a program that prints its own signal state to fd, and waits for it. Returns its wait status.
+// Starts a program that prints its own signal state to fd, and waits for it. Returns its wait
+// status.
 int native_spawn(const char *how, int fd);
 
 #endif

@@ -1,7 +1,7 @@
 package main
 
-// What Go's runtime does with signals of its own: profiles, nil dereferences, preemption. And what the
-// functions of os/signal answer.
+// What Go's runtime does with signals of its own: profiles, nil dereferences, preemption. And what
+// the functions of os/signal answer.
 
 import (
 	"bytes"

@@ -1,5 +1,5 @@
-// Children as C libraries start them. The child is grep, reading its own /proc/self/status: what it prints
-// is what the kernel handed to it.
+// Children as C libraries start them. The child is grep, reading its own /proc/self/status: what it
+// prints is what the kernel handed to it.
 
 #define _GNU_SOURCE
 #include "native.h"

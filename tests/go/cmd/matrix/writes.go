@@ -32,7 +32,8 @@ func brokenPipe(err error) (string, error) {
 	return "", fmt.Errorf("want EPIPE, have %v", err)
 }
 
-// goSocket writes to a TCP connection whose peer went away with a reset: first ECONNRESET, then EPIPE.
+// goSocket writes to a TCP connection whose peer went away with a reset: first ECONNRESET, then
+// EPIPE.
 func goSocket() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

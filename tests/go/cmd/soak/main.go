@@ -1,10 +1,11 @@
-// Command soak runs every kind of user of guarded maps at once, in a Go process with an eager collector, preemption
-// signals, a CPU profile, panics on fault, C threads and children:
+// Command soak runs every kind of user of guarded maps at once, in a Go process with an eager
+// collector, preemption signals, a CPU profile, panics on fault, C threads and children:
 //
 //	soak SECONDS FOLDER FOLDER [bare]
 //
-// It prints one line of figures and exits 1 if one of the wrongs is not 0, 2 if something that should be tested did
-// not happen. The first folder is in memory. How it judges is in oracle.go. Bare, nobody handles SIGBUS: it must die.
+// It prints one line of figures and exits 1 if one of the wrongs is not 0, 2 if something that
+// should be tested did not happen. The first folder is in memory. How it judges is in oracle.go.
+// Bare, nobody handles SIGBUS: it must die.
 package main
 
 import (

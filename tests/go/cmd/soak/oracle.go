@@ -2,11 +2,12 @@ package main
 
 // Files, the bytes they hold, and the judgement of what was read: the scheme of tests/hosts/soak.h.
 //
-// A byte is a keyed hash of (file, generation, offset) and never zero. Who writes a block takes its next generation
-// before the first byte and settles it after the last; a reader notes the settled one before it reads and the latest
-// one afterwards, and the byte must be of one in between. Growth writes content always, so a zero is never right,
-// except behind a file's end inside its last page: there Verify must say that the map has changed. Outside of memory
-// (tmpfs) Linux gives zeros for whole pages behind the end as well, where it keeps them in a folio that cannot be split.
+// A byte is a keyed hash of (file, generation, offset) and never zero. Who writes a block takes its
+// next generation before the first byte and settles it after the last; a reader notes the settled
+// one before it reads and the latest one afterwards, and the byte must be of one in between. Growth
+// writes content always, so a zero is never right, except behind a file's end inside its last page:
+// there Verify must say that the map has changed. Outside of memory (tmpfs) Linux gives zeros for
+// whole pages behind the end as well, where it keeps them in a folio that cannot be split.
 
 import (
 	"bytes"
@@ -146,8 +147,8 @@ func (w *writing) missing(back []byte) (missing int) {
 	return missing
 }
 
-// foreign counts the bytes, which begin in the block at that place, that are of none of the generations, and
-// calls each for those.
+// foreign counts the bytes, which begin in the block at that place, that are of none of the
+// generations, and calls each for those.
 func foreign(id uint64, number, place int, first, last uint32, got []byte, each func(int)) (count int) {
 	var expected [block]byte
 	found := make([]bool, len(got))
@@ -218,7 +219,8 @@ func (s *sight) coarseEnd() int64 {
 	return min(s.length, s.file.length.Load())
 }
 
-// judge says whether some of the bytes were only excused as the rest of a page behind the file's end.
+// judge says whether some of the bytes were only excused as the rest of a page behind the file's
+// end.
 func (s *sight) judge(got []byte, who string) (excused bool) {
 	counts.reads.Add(1)
 	counts.bytes.Add(uint64(len(got)))

@@ -1,7 +1,7 @@
 package main
 
-// Those who disturb: they change the files, start children, keep the collector and the scheduler busy, and own memory that
-// nobody else may touch.
+// Those who disturb: they change the files, start children, keep the collector and the scheduler
+// busy, and own memory that nobody else may touch.
 
 import (
 	"fmt"
@@ -119,7 +119,8 @@ func busy() {
 	}
 }
 
-// neighbour takes and gives back pages of the system's and of Go's, so that what a map left is used again at once.
+// neighbour takes and gives back pages of the system's and of Go's, so that what a map left is used
+// again at once.
 func neighbour() {
 	type room struct {
 		words  []uint64
@@ -180,7 +181,8 @@ func fill(disk *os.File, length int64) {
 	must(err)
 }
 
-// foreigner has a map that nobody guards: its faults are Go's, that is panics, and its pages are not patched.
+// foreigner has a map that nobody guards: its faults are Go's, that is panics, and its pages are
+// not patched.
 func foreigner() {
 	debug.SetPanicOnFault(true)
 	disk := nameless(4 * page)
@@ -224,7 +226,8 @@ func nilDereference() {
 	sink.Store(*nothing)
 }
 
-// adopter has mappings of its own that are guarded one by one, and reads them on two goroutines at once.
+// adopter has mappings of its own that are guarded one by one, and reads them on two goroutines at
+// once.
 func adopter() {
 	for going() {
 		f := slots[rand.Intn(len(slots))].file.Load()

@@ -1,7 +1,7 @@
 package main
 
-// Maps in the pool: those who open, read, write, refresh and close them. Nobody waits for anybody: a map may be closed or
-// refreshed while others read it.
+// Maps in the pool: those who open, read, write, refresh and close them. Nobody waits for anybody:
+// a map may be closed or refreshed while others read it.
 
 import (
 	"errors"
@@ -17,8 +17,8 @@ import (
 
 const chunk = 2 * page
 
-// slot is a name of the pool. Files of every second one are replaced by rename; maps of the others are refreshed, so
-// that it is always known which file a map is of.
+// slot is a name of the pool. Files of every second one are replaced by rename; maps of the others
+// are refreshed, so that it is always known which file a map is of.
 type slot struct {
 	path      string
 	replaced  atomic.Uint64 // odd during a rename

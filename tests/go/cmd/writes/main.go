@@ -1,5 +1,5 @@
-// Writes is a Go library for a C host that makes every kind of write of package sigward meet its end: beyond RLIMIT_FSIZE, and
-// in a pipe without readers. chost/writes.c is its host.
+// Writes is a Go library for a C host that makes every kind of write of package sigward meet its
+// end: beyond RLIMIT_FSIZE, and in a pipe without readers. chost/writes.c is its host.
 package main
 
 import "C"

@@ -1,5 +1,5 @@
-// Package harness is what the tests of Go hosts have in common: programs are built once, started through the launcher, and
-// told by how they end; expectations are tables.
+// Package harness is what the tests of Go hosts have in common: programs are built once, started
+// through the launcher, and told by how they end; expectations are tables.
 package harness
 
 import (
@@ -59,7 +59,8 @@ type artifact struct {
 
 var artifacts sync.Map // path → *artifact
 
-// Once makes a file in the scratch folder at its first use, and fails the test when that did not work.
+// Once makes a file in the scratch folder at its first use, and fails the test when that did not
+// work.
 func Once(t *testing.T, name string, make func(path string) error) string {
 	t.Helper()
 	path := filepath.Join(Scratch, name)

@@ -2,10 +2,11 @@
 //
 //     host FOLDER LIBRARY ORDER END
 //
-// ORDER is who came when: "ours, Go, ours again" (init, dlopen, ensure_on_top), "Go, ours" (dlopen, init), "ours, Go"
-// (init, dlopen and nothing more), "package" (the library brings sigward, the host has none) or, built with -DBARE,
-// "none". END is what happens last, after every guarded read: "exit", "stray on C thread" or "stray in Go".
-// It prints what it came through, each step when it is over.
+// ORDER is who came when: "ours, Go, ours again" (init, dlopen, ensure_on_top), "Go, ours" (dlopen,
+// init), "ours, Go" (init, dlopen and nothing more), "package" (the library brings sigward, the
+// host has none) or, built with -DBARE, "none". END is what happens last, after every guarded read:
+// "exit", "stray on C thread" or "stray in Go". It prints what it came through, each step when it
+// is over.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -144,7 +145,8 @@ static void ours_go_ours(const char *library) {
     uintptr_t go = handler();
     CHECK(go != beneath && sigward_thread_check() == SIGWARD_THREAD_COVERED);
     CHECK(sigward_ensure_on_top() == 0);
-    // Go keeps the address beneath it for ever and forwards to it. The same address on top would be a circle.
+    // Go keeps the address beneath it for ever and forwards to it. The same address on top would be
+    // a circle.
     uintptr_t top = handler();
     CHECK(top != go && top != beneath && top != before);
     CHECK(sigward_ensure_on_top() == 0 && handler() == top);
@@ -162,7 +164,8 @@ static void go_ours(const char *library) {
     all_guarded();
 }
 
-// Go forwards a fault of code that is not its own to the handler beneath it: C threads are still safe, Go code is not.
+// Go forwards a fault of code that is not its own to the handler beneath it: C threads are still
+// safe, Go code is not.
 static void ours_go(const char *library) {
     CHECK(sigward_init(NULL) == 0);
     load(library);

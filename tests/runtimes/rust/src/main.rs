@@ -1,4 +1,5 @@
-//! A Rust `main` as a host: std has set SIGPIPE to SIG_IGN, and its handler of stack overflows is there.
+//! A Rust `main` as a host: std has set SIGPIPE to SIG_IGN, and its handler of stack overflows is
+//! there.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

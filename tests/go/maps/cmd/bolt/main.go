@@ -2,12 +2,13 @@
 //
 //	bolt FOLDER WHAT
 //
-// Every value can be judged: it follows from its key. WHAT is "end": all but the first pages are lost, each value is read
-// again, what was cut off is put back, and the same handle goes on. Or "all": with its meta pages lost, bbolt panics and
-// keeps its locks, so that the handle is of no more use; the file is replaced and opened anew.
+// Every value can be judged: it follows from its key. WHAT is "end": all but the first pages are
+// lost, each value is read again, what was cut off is put back, and the same handle goes on. Or
+// "all": with its meta pages lost, bbolt panics and keeps its locks, so that the handle is of no
+// more use; the file is replaced and opened anew.
 //
-// A program that lives says what it came through. Built with the tag warded it adopts the map that bbolt made, and
-// differs in nothing else.
+// A program that lives says what it came through. Built with the tag warded it adopts the map that
+// bbolt made, and differs in nothing else.
 package main
 
 import (
@@ -114,7 +115,8 @@ func loseAll(db *bolt.DB, g guard.Guard, path string) error {
 	return db.Close()
 }
 
-// andOn goes on with the healed database: it grows until bbolt maps it anew, and loses its end once more.
+// andOn goes on with the healed database: it grows until bbolt maps it anew, and loses its end once
+// more.
 func andOn(db *bolt.DB, g guard.Guard, path string) error {
 	if err := fill(db, keys, 3*keys); err != nil {
 		return fmt.Errorf("write on: %w", err)

@@ -36,8 +36,8 @@ func guest_touch(address unsafe.Pointer) {
 //go:noinline
 func touch(address *byte) { sink = *address }
 
-// guest_recovers tells whether a fault at an address that nobody guards, and a nil dereference, are panics that can be
-// recovered from.
+// guest_recovers tells whether a fault at an address that nobody guards, and a nil dereference, are
+// panics that can be recovered from.
 //
 //export guest_recovers
 func guest_recovers(stray unsafe.Pointer) C.int {

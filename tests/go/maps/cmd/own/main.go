@@ -2,11 +2,12 @@
 //
 //	own FOLDER SET-UP ACTION
 //
-// A set-up is a list of steps, "SetPanicOnFault, Notify", each a key of steps; an action is a key of actions. What
-// came of it goes to stdout as one line; a program that dies prints nothing there.
+// A set-up is a list of steps, "SetPanicOnFault, Notify", each a key of steps; an action is a key
+// of actions. What came of it goes to stdout as one line; a program that dies prints nothing there.
 //
-// Built with the tag warded it imports sigward and has a guarded map open the whole time; after an action that it
-// survived, a fault in that map must be an error all the same. It differs in nothing else.
+// Built with the tag warded it imports sigward and has a guarded map open the whole time; after an
+// action that it survived, a fault in that map must be an error all the same. It differs in nothing
+// else.
 package main
 
 // #include "native.h"
@@ -131,7 +132,8 @@ func nilDereference() {
 	sink = nowhere.field
 }
 
-// recovered runs something that is to panic with a runtime error, and names the address if the error knows it.
+// recovered runs something that is to panic with a runtime error, and names the address if the
+// error knows it.
 func recovered(act func()) (outcome string, err error) {
 	defer func() {
 		fault, ok := recover().(runtime.Error)
@@ -158,7 +160,8 @@ func cTouch(data []byte, onThread bool) error {
 
 func cMust(data []byte, onThread bool) { must(cTouch(data, onThread)) }
 
-// sent tells whether a signal that was sent reached signal.Notify, once it has had the time to arrive.
+// sent tells whether a signal that was sent reached signal.Notify, once it has had the time to
+// arrive.
 func sent(err error) (string, error) {
 	select {
 	case <-heard:

@@ -1,4 +1,5 @@
-// The C half of the program: what a C library inside a Go process does. Each returns 0 or an errno value.
+// The C half of the program: what a C library inside a Go process does. Each returns 0 or an errno
+// value.
 
 #ifndef OWN_NATIVE_H
 #define OWN_NATIVE_H

@@ -2,9 +2,10 @@
 //
 //	sqlite FOLDER WHEN
 //
-// WHEN is "during": in the middle of the rows of a SELECT the file loses all but some pages. Or "between": before the
-// next SELECT it loses everything. Every row can be judged: its text follows
-// from its number. Built with the tag warded the program adopts the map that SQLite made, and differs in nothing else.
+// WHEN is "during": in the middle of the rows of a SELECT the file loses all but some pages. Or
+// "between": before the next SELECT it loses everything. Every row can be judged: its text follows
+// from its number. Built with the tag warded the program adopts the map that SQLite made, and
+// differs in nothing else.
 package main
 
 import (
@@ -93,8 +94,8 @@ func run(folder, when string) error {
 	return errors.Join(err, g.Close(), db.Close())
 }
 
-// writeOn writes with the connection that has seen the loss. When the file grows SQLite does not map it any more: its
-// mremap(2) does not take a map in two parts, the healed one being the second.
+// writeOn writes with the connection that has seen the loss. When the file grows SQLite does not
+// map it any more: its mremap(2) does not take a map in two parts, the healed one being the second.
 func writeOn(db *sql.DB) error {
 	if _, err := db.Exec(`update t set text = text where number % 7 = 0`); err != nil {
 		return fmt.Errorf("write on: %w", err)
@@ -120,7 +121,8 @@ func integrity(db *sql.DB) error {
 	return nil
 }
 
-// again lets the database of a new connection grow until SQLite has made its map longer, and takes its end once more.
+// again lets the database of a new connection grow until SQLite has made its map longer, and takes
+// its end once more.
 func again(db *sql.DB, g guard.Guard, path string) error {
 	if err := fill(db, rows, 2*rows); err != nil {
 		return fmt.Errorf("grow: %w", err)

@@ -1,5 +1,5 @@
-// Package guard is what the programs have in common whose libraries map files themselves: bare nobody guards those maps, warded
-// they are adopted.
+// Package guard is what the programs have in common whose libraries map files themselves: bare
+// nobody guards those maps, warded they are adopted.
 package guard
 
 // A Guard tells whether what was just read from a map can be trusted.

@@ -12,7 +12,8 @@ import (
 // Adopt guards every map of the file that the library has made or makes.
 func Adopt(path string) (Guard, error) { return sigward.AdoptFile(path) }
 
-// Truncated wants an error that says what happened to the file: it has least to most bytes now, and nothing below is lost.
+// Truncated wants an error that says what happened to the file: it has least to most bytes now, and
+// nothing below is lost.
 func Truncated(g Guard, least, most int64) error {
 	var lost *sigward.MapError
 	err := g.Err()

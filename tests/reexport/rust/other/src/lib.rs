@@ -1,4 +1,5 @@
-//! A second Rust staticlib in the same program, with a standard library and a panic machinery of its own.
+//! A second Rust staticlib in the same program, with a standard library and a panic machinery of
+//! its own.
 
 use std::ffi::c_int;
 

@@ -1,4 +1,5 @@
-//! A Rust staticlib that a Go service had before it had sigward: it uses the crate and hands its C functions on.
+//! A Rust staticlib that a Go service had before it had sigward: it uses the crate and hands its C
+//! functions on.
 
 pub use sigward::ffi::*;
 use std::ffi::c_int;
@@ -19,8 +20,8 @@ pub extern "C" fn yours_write() -> c_int {
     }
 }
 
-/// Writes to a pipe without readers on the calling thread, under a guard of its own and on the library's guard rung.
-/// Returns how many of the two failed as they should.
+/// Writes to a pipe without readers on the calling thread, under a guard of its own and on the
+/// library's guard rung. Returns how many of the two failed as they should.
 #[unsafe(no_mangle)]
 pub extern "C" fn yours_guarded() -> c_int {
     let Ok((reader, mut writer)) = std::io::pipe() else { return -1 };

@@ -1,4 +1,5 @@
-//! A user of memmap2 with a Rust `main`: map SCENARIO FOLDER. std's handler of SIGBUS is the predecessor.
+//! A user of memmap2 with a Rust `main`: map SCENARIO FOLDER. std's handler of SIGBUS is the
+//! predecessor.
 
 use memmap2::{Mmap, MmapMut};
 use std::fs::{File, OpenOptions};
