@@ -1,4 +1,5 @@
-//! A reservation that fails destroys nothing: writers beside it, on real file systems, and every byte compared.
+//! A reservation that fails destroys nothing: writers beside it, on real file systems, and every
+//! byte compared.
 
 mod support;
 

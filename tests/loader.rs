@@ -1,4 +1,5 @@
-//! Nothing of ours waits for the dynamic loader: not for its lock, and not for a list that it is changing.
+//! Nothing of ours waits for the dynamic loader: not for its lock, and not for a list that it is
+//! changing.
 
 mod support;
 

@@ -1,53 +1,79 @@
-//! The README's Go and C programs are taken out of it and built; the first of each is run. (Its
-//! Rust is a doctest of the crate.)
+//! Every program of the README is taken out of it, built and run; what it shows of commands and of
+//! output is compared with what there is. (The lines of the log: `src/observe/log.rs`.)
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{library, root, target};
+use support::{Scratch, lives, root, target};
 
-/// The fenced blocks of this language.
-fn blocks(language: &str) -> Vec<String> {
+/// The fenced blocks that begin with this line.
+fn blocks(fence: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let fence = format!("```{language}\n");
+    let fence = format!("```{fence}\n");
     let after = readme.split(&fence).skip(1);
     after.map(|text| text.split_once("```").expect("the block ends").0.to_owned()).collect()
 }
 
+/// What each block of the README is, so that a new one does not go untested.
 #[test]
-fn the_c_programs_compile_and_the_first_one_runs() {
-    let folder = target().join("readme");
-    std::fs::create_dir_all(&folder).unwrap();
+fn there_are_no_other_blocks() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let fences: Vec<&str> = readme.lines().filter(|line| line.starts_with("```")).collect();
+    let begins: Vec<&str> = fences.iter().step_by(2).copied().collect();
+    let known = ["```sh", "```go", "```c", "```rust", "```text", "```go", "```c", "```rust,no_run"];
+    assert_eq!(begins, known);
+}
+
+/// The map that the programs look into.
+fn with_a_city(folder: &Path) -> PathBuf {
+    let path = folder.join("city.mmdb");
+    std::fs::write(&path, [7; 10_000]).unwrap();
+    path
+}
+
+/// What the second C program is called by.
+const MAIN: &str = r#"
+#include <stdio.h>
+int main(int count, char **arguments) {
+    char buf[16];
+    ssize_t missing = head("/nowhere/at/all", buf, sizeof buf);
+    ssize_t there = head(arguments[count - 1], buf, sizeof buf);
+    printf("%zd %zd %d\n", there, missing, buf[15]);
+    return 0;
+}
+"#;
+
+#[test]
+fn the_c_programs_build_and_run() {
+    let folder = Scratch::new("readme-c");
+    let city = with_a_city(folder.path());
     let blocks = blocks("c");
-    assert_eq!(blocks.len(), 2);
     for (number, block) in blocks.iter().enumerate() {
-        let source = folder.join(format!("program{number}.c"));
-        let product = folder.join(format!("program{number}.out"));
-        std::fs::write(&source, block).unwrap();
+        let source = folder.path().join(format!("program{number}.c"));
+        let product = folder.path().join(format!("program{number}.out"));
+        std::fs::write(&source, if number == 0 { block.clone() } else { block.clone() + MAIN }).unwrap();
         let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
         cc.args(["-Wall", "-Wextra", "-Werror", "-I"]).arg(root().join("include"));
         cc.arg("-o").args([&product, &source]);
-        if number == 0 {
-            cc.arg(library("release").join("libsigward.a"));
-        } else {
-            cc.arg("-c");
-        }
+        cc.arg(support::library("release").join("libsigward.a"));
         assert!(cc.status().unwrap().success(), "{block}");
     }
-    support::run(&folder.join("program0.out"), &[]).lived();
+    support::run(&folder.path().join("program0.out"), &[]).lived();
+    let second = support::run(&folder.path().join("program1.out"), &[city.to_str().unwrap()]);
+    assert_eq!(second.lived().out, "16 -2 7\n");
 }
 
 #[test]
-fn the_go_programs_build_and_the_first_one_runs() {
+fn the_go_programs_build_and_run() {
     if !root().join("go/lib").join(go_platform()).join("libsigward.a").exists() {
         println!("skipped: no archive for Go here, run `make archive`");
         return;
     }
-    let blocks = blocks("go");
-    assert_eq!(blocks.len(), 2);
-    for (number, (block, what)) in blocks.iter().zip(["run", "vet"]).enumerate() {
+    for (number, block) in blocks("go").iter().enumerate() {
         let folder = target().join(format!("readme-go{number}"));
         std::fs::create_dir_all(&folder).unwrap();
+        with_a_city(&folder);
         std::fs::write(folder.join("main.go"), block).unwrap();
         let module = "github.com/sigward/sigward/go";
         let replaced = root().join("go");
@@ -56,9 +82,52 @@ fn the_go_programs_build_and_the_first_one_runs() {
             replaced.display()
         );
         std::fs::write(folder.join("go.mod"), text).unwrap();
-        let output =
-            Command::new("go").args([what, "."]).current_dir(&folder).output().expect("Go is installed");
-        assert!(output.status.success(), "{output:?}");
+        for what in ["vet", "run"] {
+            let mut go = Command::new("go");
+            let output = go.args([what, "."]).current_dir(&folder).output().expect("Go is there");
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+}
+
+/// The lines between `BEGIN` and `END` in this file are those of the README.
+#[test]
+fn the_rust_lines_about_a_map_run() {
+    fn lines() -> Result<usize, sigward::mapping::Error> {
+        // BEGIN
+        let map = sigward::mapping::Map::open("city.mmdb")?;
+        let checksum = map.with(0..map.len(), |bytes| {
+            (0..bytes.len()).filter_map(|at| bytes.get(at)).fold(0_u8, u8::wrapping_add)
+        })?;
+        let mut head = [0; 16];
+        // Err(Lost(fault)): fault.cause() is Truncated, NoSpace, Io, Hardware or Unknown.
+        let count = map.read_at(0, &mut head)?;
+        // END
+        assert_eq!((checksum, head), (7_u8.wrapping_mul((10_000 % 256) as u8), [7; 16]));
+        Ok(count)
+    }
+    let squeezed = |lines: &str| lines.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, from) = include_str!("readme.rs").split_once("// BEGIN\n").unwrap();
+    let (here, _) = from.split_once("// END\n").unwrap();
+    let shown = blocks("rust,no_run").remove(0);
+    let (shown, _) = shown.split_once("# let _").unwrap();
+    assert_eq!(squeezed(shown), squeezed(here));
+    lives("the_rust_lines_about_a_map_run", |folder| {
+        with_a_city(folder);
+        std::env::set_current_dir(folder).unwrap();
+        assert_eq!(lines().unwrap(), 16);
+    });
+}
+
+/// `make demo` and `make test` are what they are called.
+#[test]
+fn the_commands_exist() {
+    for block in blocks("sh") {
+        for command in block.lines().map(|line| line.split('#').next().unwrap().trim()) {
+            let target = command.strip_prefix("make ").expect("a command of make");
+            let known = Command::new("make").args(["-n", target]).current_dir(root()).output();
+            assert!(known.expect("make is there").status.success(), "{command}");
+        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! Where a function will return to, from the tables that compilers write for exceptions and debuggers (`.eh_frame`): no guess
-//! among the words on the stack, of which some are return addresses of earlier calls.
+//! Where a function will return to, from the tables that compilers write for exceptions and
+//! debuggers (`.eh_frame`): no guess among the words on the stack, of which some are return
+//! addresses of earlier calls.
 //!
-//! Only what the C library's own functions need is understood: a frame that is found from the stack pointer. Of anything else nothing
-//! is said. Tables: "Exception Frames" in the Linux Standard Base, DWARF 4, section 6.4.
+//! Only what the C library's own functions need is understood: a frame that is found from the stack
+//! pointer. Of anything else nothing is said. Tables: "Exception Frames" in the Linux Standard
+//! Base, DWARF 4, section 6.4.
 
 use crate::sys::memory;
 use crate::sys::objects::Object;
@@ -13,7 +15,8 @@ const REGISTERS: (u64, u64) = (7, 16);
 #[cfg(not(target_arch = "x86_64"))]
 const REGISTERS: (u64, u64) = (31, 30);
 
-/// How a frame is found: from the stack pointer, so many bytes above it is its upper end; there the return address is found.
+/// How a frame is found: from the stack pointer, so many bytes above it is its upper end; there the
+/// return address is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
     /// From the stack pointer to the end of the frame.
@@ -57,11 +60,13 @@ pub(super) fn frame_at(object: &Object, pc: usize) -> Option<Frame> {
     (register == REGISTERS.0 && size >= 0).then_some(frame)
 }
 
-/// The description of the function at `pc`: its place, by the sorted table that linkers add (`.eh_frame_hdr`).
+/// The description of the function at `pc`: its place, by the sorted table that linkers add
+/// (`.eh_frame_hdr`).
 fn find(object: &Object, pc: usize) -> Option<usize> {
     /// `PT_GNU_EH_FRAME`, elf.h.
     const TABLES: u32 = 0x6474_e550;
-    /// Version 1; a pointer of 4 bytes, a count of 4 bytes, and pairs of 4 bytes each that count from here.
+    /// Version 1; a pointer of 4 bytes, a count of 4 bytes, and pairs of 4 bytes each that count
+    /// from here.
     const KNOWN: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
     let head = object.the(TABLES)?;
     let bytes: [u8; 12] = bytes(head)?;
@@ -259,7 +264,8 @@ impl<'a> Bytes<'a> {
 /// One line of the table that the instructions describe.
 #[derive(Clone, Copy)]
 struct Rule {
-    /// A register and a distance from it: the end of the frame. None where it is computed otherwise.
+    /// A register and a distance from it: the end of the frame. None where it is computed
+    /// otherwise.
     end: Option<(u64, i64)>,
     saved: Saved,
 }
