@@ -16,7 +16,8 @@ pub enum Error {
     /// The call came from a signal handler that interrupted the same call on the same thread, which
     /// cannot go on before the handler returns. C: `-EDEADLK`.
     Reentered,
-    /// Other threads kept changing the disposition while it was being changed here. C: `-EAGAIN`.
+    /// Other threads kept changing the disposition while it was being changed here, or one is in the
+    /// middle of registering a map and does not go on (a debugger has stopped it). C: `-EAGAIN`.
     Contended,
     /// This operating system or processor does not show what the policy needs. C: `-ENOTSUP`.
     Unsupported,
@@ -58,7 +59,7 @@ impl fmt::Display for Error {
                 "called from a signal handler that interrupted the same call: call it outside handlers"
             }
             Self::Contended => {
-                "other threads keep changing this signal's disposition: call again when they have finished"
+                "other threads are in the middle of the same change: call again when they have finished"
             }
             Self::Unsupported => {
                 "not available on this system: use sigpipe::ignore or the writers that raise nothing"

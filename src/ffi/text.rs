@@ -49,7 +49,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
             c"called from a signal handler that interrupted the same call: call it outside handlers"
         }
         libc::EAGAIN => {
-            c"not now, call again: other threads keep changing this signal's disposition; somebody has the file open for writing; or the log has no further record"
+            c"not now, call again: other threads are in the middle of the same change; somebody has the file open for writing; or the log has no further record"
         }
         // On Linux the same number as EOPNOTSUPP.
         libc::ENOTSUP => c"not available on this system (SIGPIPE: use sigward_sigpipe_ignore), or this file system cannot promise blocks (use sigward_reserve_slowly) or has no leases",

@@ -178,10 +178,11 @@ impl Record {
         self.sequence.store(before + 2, Ordering::Release);
     }
 
-    /// The fault, whose lowest lost offset is `offset` at least; in a child that was forked in the
-    /// middle of a write only that is known.
+    /// The fault, whose lowest lost offset is `offset` at most; in a child that was forked in the
+    /// middle of a write, and where nobody could write it, only that is known.
     pub(crate) fn read(&self, offset: u64) -> Fault {
         const ATTEMPTS: usize = 1000;
+        let unrecorded = Fault { offset, ..Fault::of(Cause::Unknown, libc::EFAULT) };
         for _ in 0..ATTEMPTS {
             let before = self.sequence.load(Ordering::Acquire);
             if before != 0 && before.is_multiple_of(2) {
@@ -191,11 +192,13 @@ impl Record {
                 }
                 fence(Ordering::Acquire);
                 if self.sequence.load(Ordering::Relaxed) == before {
-                    return Fault::from_words(words);
+                    let fault = Fault::from_words(words);
+                    // One that was published without its record lies before it.
+                    return if fault.offset <= offset { fault } else { unrecorded };
                 }
             }
             std::hint::spin_loop();
         }
-        Fault { offset, ..Fault::of(Cause::Unknown, libc::EFAULT) }
+        unrecorded
     }
 }

@@ -7,7 +7,7 @@ use super::handler::present;
 use super::identity::Identity;
 use super::kept;
 use super::options::MapOptions;
-use super::registry::{self, Facts, Refused, Slot};
+use super::registry::{self, Facts, Slot};
 use super::view::View;
 use super::{page_size, seat, spare};
 use std::ffi::{CStr, CString};
@@ -143,11 +143,7 @@ impl Map {
             Err(refused) => refused,
         };
         give_back(facts);
-        Err(match refused {
-            Refused::NoMemory => Error::System { call: "mmap", errno: libc::ENOMEM },
-            Refused::Reentered => Error::Signal(crate::Error::Reentered),
-            Refused::OutOfReach => Error::System { call: "mmap", errno: libc::ENOTSUP },
-        })
+        Err(refused.into())
     }
 
     /// Length in bytes. Of a map with a capacity it may become larger at any time, never smaller.

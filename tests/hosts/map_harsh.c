@@ -16,11 +16,11 @@ static int listener = -1;
 static sigward_map *map;
 static const char *path;
 
-/* Of this thread alone each mmap(2) waits. */
-static void wait_at_mmap(void) {
+/* Of this thread alone each such system call waits. */
+static void wait_at(unsigned call) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -31,9 +31,12 @@ static void wait_at_mmap(void) {
     __atomic_store_n(&listener, made, __ATOMIC_RELEASE);
 }
 
+static void wait_at_mmap(void) { wait_at(SYS_mmap); }
+
 static struct seccomp_notif held;
 
 static void wait_for_handler(void) {
+    memset(&held, 0, sizeof held);
     while (__atomic_load_n(&listener, __ATOMIC_ACQUIRE) < 0) usleep(100);
     CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &held) == 0);
 }
@@ -176,6 +179,69 @@ static void killed(long unused) {
     survives(next);
     CHECK(sigward_map_close(next) == 0);
 }
+
+#ifdef BARE
+static void killed_registering(long unused) { (void)unused, lose_map(), touch(map, 3 * PAGE); }
+static void killed_growing(long unused) { (void)unused, lose_map(), touch(map, 3 * PAGE); }
+#else
+/* The child dies with the lock that its work takes, and none of ours is ever held up by it. */
+static pid_t shares_our_memory(int (*work)(void *)) {
+    char *stack = mmap(NULL, 1 << 18, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pid_t pid = clone(work, stack + (1 << 18), CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+    CHECK(pid > 0);
+    return pid;
+}
+
+/* Whoever waits at the call is not left behind, and takes with it what it has opened, as a child of
+ * vfork(2) does. */
+static void wait_alone_at(unsigned call) {
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+    wait_at(call);
+    CHECK(unshare(CLONE_FILES) == 0);
+}
+
+static int opens_many(void *unused) {
+    sigward_map *one;
+    (void)unused;
+    wait_alone_at(SYS_mmap);
+    for (int i = 0; i < 1000; i++) CHECK(sigward_map_open(path, NULL, &one) == 0);
+    return 0;
+}
+
+/* Memory that is no file's is the registry's own: it wants room for more maps, under its lock. */
+static void killed_registering(long unused) {
+    (void)unused;
+    lose_map();
+    pid_t pid = shares_our_memory(opens_many);
+    for (wait_for_handler(); (int)held.data.args[4] >= 0; wait_for_handler()) let_go();
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+    sigward_map *many[100];
+    for (int i = 0; i < 100; i++) many[i] = lose(), survives(many[i]);
+    for (int i = 0; i < 100; i++) CHECK(sigward_map_close(many[i]) == 0);
+    survives(map);
+    CHECK(sigward_map_close(map) == 0 && counters().leaked == 0);
+}
+
+static int grows(void *unused) {
+    (void)unused;
+    wait_alone_at(SYS_fallocate);
+    return sigward_map_grow(map, 8 * LOST_LENGTH);
+}
+
+static void killed_growing(long unused) {
+    (void)unused;
+    path = new_file("grown", LOST_LENGTH);
+    map = open_map(path, OPTIONS(.writable = 1, .capacity = 64 * LOST_LENGTH));
+    pid_t pid = shares_our_memory(grows);
+    wait_for_handler();
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+    CHECK(sigward_map_len(map) == LOST_LENGTH && sigward_map_grow(map, 16 * LOST_LENGTH) == 0);
+    CHECK(sigward_map_len(map) == 16 * LOST_LENGTH && bytes(map)[16 * LOST_LENGTH - 1] == 0);
+    CHECK(poison(map) == INTACT);
+    holds(map, 0, 0, LOST_LENGTH);
+    CHECK(sigward_map_close(map) == 0);
+}
+#endif
 
 /* ---- a real-time reader waits for an ordinary one that has no other processor ---- */
 
@@ -446,7 +512,8 @@ static void middle(void) {
         {"above ours, exits its thread", interrupted, ABOVE | EXIT},
         {"above ours, ends its thread", interrupted, ABOVE | END},
         {"above ours, is cancelled", interrupted, ABOVE | CANCEL},
-        {"killed", killed, 0},
+        {"killed", killed, 0}, {"killed while registering", killed_registering, 0},
+        {"killed while growing", killed_growing, 0},
     };
     ROWS(rows);
 }

@@ -3,6 +3,7 @@
  * nobody to wait for. */
 #include "maps.h"
 #include <linux/filter.h>
+#include <poll.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -12,11 +13,13 @@ static int listener = -1;
 static sigward_map *map;
 static volatile unsigned char *lost;
 
-/* Reads a lost byte; of this thread alone each mmap(2) waits. */
+static unsigned at_call = SYS_mmap;
+
+/* Reads a lost byte; of this thread alone each such system call waits. */
 static void *reader(void *unused) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, at_call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -33,11 +36,16 @@ static void *reader(void *unused) {
 static pthread_t thread;
 static struct seccomp_notif held;
 
-/* Comes back when the reader's handler stands at its mmap, which begins at `first`. */
-static void hold_at(const volatile unsigned char *first) {
+/* Comes back when the reader's handler stands at its system call. */
+static void begin(void) {
     CHECK(pthread_create(&thread, NULL, reader, NULL) == 0);
     while (__atomic_load_n(&listener, __ATOMIC_ACQUIRE) < 0) sched_yield();
     CHECK(ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &held) == 0);
+}
+
+/* At its mmap, which begins at `first`. */
+static void hold_at(const volatile unsigned char *first) {
+    begin();
     WARD_CHECK(held.data.args[0] == (uint64_t)(uintptr_t)first);
 }
 
@@ -97,6 +105,42 @@ static void telling(long unused) {
     let_go();
     pthread_join(thread, NULL);
     survives(map);
+    CHECK(sigward_map_close(map) == 0);
+}
+
+/* ---- who looks while a handler asks a file system that does not answer is told after a second, and
+ * can be interrupted ---- */
+
+static volatile int alarms;
+static void on_alarm(int signal) { (void)signal, alarms++; }
+
+static void verifying(long unused) {
+    (void)unused;
+    map = lose();
+    lost = bytes(map) + 3 * PAGE;
+    at_call = SYS_fstat;
+    begin();
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    pid_t self = getpid(), child = fork();
+    if (child == 0) {
+        for (int i = 0; i < 8; i++) usleep(50000), kill(self, SIGUSR1);
+        _exit(0);
+    }
+    CHECK(sigward_map_verify(map) == -EFAULT);
+    CHECK(alarms > 0);
+    WARD_CHECK(poison(map) == PAGE && status_of(map).offset == PAGE);
+    CHECK(sigward_map_verify(map) == -EFAULT); /* it does not wait twice */
+    /* The handler comes back to the same loss, and knows why. */
+    let_go();
+    while (pthread_tryjoin_np(thread, NULL) != 0) {
+        struct pollfd next = {.fd = listener, .events = POLLIN};
+        if (poll(&next, 1, 10) != 1) continue;
+        memset(&held, 0, sizeof held);
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &held) == 0) let_go();
+    }
+    survives(map);
+    WARD_CHECK(poison(map) == PAGE);
     CHECK(sigward_map_close(map) == 0);
 }
 
@@ -174,7 +218,7 @@ static void signalled(long unused) {
 
 static void held_up(void) {
     static const struct row rows[] = {
-        {"closing", closing, 0}, {"telling", telling, 0},
+        {"closing", closing, 0}, {"telling", telling, 0}, {"verifying", verifying, 0},
         {"many readers", many_readers, 0}, {"forking", forking, 0}, {"signalled", signalled, 0},
     };
     ROWS(rows);

@@ -32,7 +32,7 @@ pub(super) fn check(
     if named.is_some_and(|(name, _)| name != area.file) {
         return Err(Error::Invalid("the descriptor is not that of the mapped file"));
     }
-    if registry::guarded_in(&(address..end)).is_some() || held.has_range(range, area.file) {
+    if registry::guarded_in(&(address..end))?.is_some() || held.has_range(range, area.file) {
         return Err(Error::Overlap);
     }
     let granule = named.map_or(area.page, |(_, granule)| granule).max(page_size());

@@ -22,6 +22,7 @@ use crate::observe::counters;
 use crate::sys::mask::Mask;
 use progress::is_stuck;
 use std::ffi::c_int;
+use std::time::{Duration, Instant};
 
 /// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news
 /// that can wait.
@@ -97,17 +98,23 @@ impl<'a> Met<'a> {
     }
 }
 
-/// Runs `work` on a slot while no handler is at work on it. Not for handlers.
-pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> T {
-    let signals = Mask::block_all();
-    let me = thread_id();
-    let lock = loop {
+/// Runs `work` on a slot while no handler is at work on it. None if one still is after a second: its
+/// file system does not answer, or its thread was stopped. Meanwhile signals are let in. Not for
+/// handlers.
+pub(super) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> Option<T> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let (me, since) = (thread_id(), Instant::now());
+    loop {
+        let signals = Mask::block_all();
         if let Some(lock) = slot.wiped().wait_to_patch(me) {
-            break lock;
+            let done = work();
+            drop(lock);
+            signals.restore();
+            return Some(done);
         }
-    };
-    let done = work();
-    drop(lock);
-    signals.restore();
-    done
+        signals.restore();
+        if since.elapsed() > PATIENCE {
+            return None;
+        }
+    }
 }

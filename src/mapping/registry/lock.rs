@@ -20,6 +20,14 @@ pub(crate) struct Lock(AtomicU32);
 
 const WAITED_FOR: u32 = 1 << 31;
 
+/// Why a lock was not had.
+pub(super) enum NotHad {
+    /// This thread has it already.
+    Reentered,
+    /// Another thread has it for longer than the caller waits.
+    Busy,
+}
+
 /// The lock, held.
 pub(crate) struct Locked<'a>(&'a Lock);
 
@@ -54,18 +62,22 @@ impl Drop for Locked<'_> {
 }
 
 impl Lock {
-    /// Waits for it; none if this thread has it already. Not for handlers.
-    pub(super) fn lock(&self) -> Option<Locked<'_>> {
+    /// Waits for it; none if this thread has it already, or when `give_up` says so, which is asked
+    /// from time to time. Not for handlers.
+    pub(super) fn lock(&self, mut give_up: impl FnMut() -> bool) -> Result<Locked<'_>, NotHad> {
         let me = thread_id();
         loop {
             if let Some(locked) = self.try_lock(me) {
-                return Some(locked);
+                return Ok(locked);
             }
             if self.0.load(Ordering::Relaxed) & !WAITED_FOR == me {
-                return None;
+                return Err(NotHad::Reentered);
             }
             if let Some(locked) = self.wait(me) {
-                return Some(locked);
+                return Ok(locked);
+            }
+            if give_up() {
+                return Err(NotHad::Busy);
             }
         }
     }

@@ -13,8 +13,9 @@ pub(crate) mod wiped;
 pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
+use super::error::Error;
 use crate::observe::counters::{LEAKED, MAPS};
-use lock::{Lock, Locked};
+use lock::{Lock, Locked, NotHad};
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -33,7 +34,23 @@ pub(crate) enum Refused {
     /// This thread is in the middle of another change: it was interrupted by a signal whose handler
     /// came here.
     Reentered,
+    /// Another thread is in the middle of one and does not go on.
+    Busy,
 }
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoMemory => Self::System { call: "mmap", errno: libc::ENOMEM },
+            Refused::OutOfReach => Self::System { call: "mmap", errno: libc::ENOTSUP },
+            Refused::Reentered => Self::Signal(crate::Error::Reentered),
+            Refused::Busy => Self::Signal(crate::Error::Contended),
+        }
+    }
+}
+
+/// How long anybody waits for others here.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many maps are registered.
 pub(crate) fn registered() -> u64 {
@@ -61,19 +78,21 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
 /// do with the memory what it likes, and calls [`release`].
 ///
 /// False if a handler still is after a second: its file system does not answer, or it was killed in
-/// a process that shares our memory. Then all that the slot knows must stay as long as the process:
-/// the descriptor and the addresses.
+/// a process that shares our memory; or if the registry's lock cannot be had. Then all that the slot
+/// knows must stay as long as the process: the descriptor and the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
     let pages = &slot.facts().pages;
     let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
     let quiet = out && wait_until_quiet(slot);
     MAPS.subtract();
+    if !quiet {
+        LEAKED.add();
+    }
     quiet
 }
 
 /// Waits, at most for a second: see [`withdraw`].
 fn wait_until_quiet(slot: &Slot) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(1);
     const SPINS: usize = 100;
     for _ in 0..SPINS {
         if pin::is_quiet(slot.wiped()) {
@@ -88,14 +107,13 @@ fn wait_until_quiet(slot: &Slot) -> bool {
             return true;
         }
     }
-    LEAKED.add();
     false
 }
 
 /// The first address in the range that is guarded.
-pub(crate) fn guarded_in(range: &Range<usize>) -> Option<usize> {
-    let _held = hold().ok()?;
-    table::any_in(range).map(|(address, _)| address)
+pub(crate) fn guarded_in(range: &Range<usize>) -> Result<Option<usize>, Refused> {
+    let _held = hold()?;
+    Ok(table::any_in(range).map(|(address, _)| address))
 }
 
 /// Takes a map away whose addresses stay as they are for ever: a fault from before is looked up
@@ -120,7 +138,11 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
         }
     }
     MAPS.subtract();
-    wait_until_quiet(slot)
+    let quiet = wait_until_quiet(slot);
+    if !quiet {
+        LEAKED.add();
+    }
+    quiet
 }
 
 /// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays
@@ -184,12 +206,18 @@ fn more_slots(_held: &Held) -> Option<()> {
     Some(())
 }
 
-/// The lock of the registry. No handler takes it.
+/// The lock of the registry. No handler takes it. Whoever has it does some stores and some calls of
+/// mmap(2): one that does not end is of a thread that was stopped alone (ptrace(2)), or that gets no
+/// processor.
 struct Held(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>);
 
 fn hold() -> Result<Held, Refused> {
     let lock = lock_word().ok_or(Refused::NoMemory)?;
-    lock.lock().map(Held).ok_or(Refused::Reentered)
+    let since = Instant::now();
+    lock.lock(|| since.elapsed() > PATIENCE).map(Held).map_err(|why| match why {
+        NotHad::Reentered => Refused::Reentered,
+        NotHad::Busy => Refused::Busy,
+    })
 }
 
 /// Where the lock is.

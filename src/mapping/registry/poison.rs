@@ -29,7 +29,7 @@ impl Poison {
     }
 
     /// Everything from `offset` on may be lost: before any page changes. Signal-safe.
-    pub(super) fn publish(&self, offset: u64) {
+    pub(crate) fn publish(&self, offset: u64) {
         self.0.fetch_min(offset, Ordering::AcqRel);
     }
 

@@ -44,6 +44,6 @@ impl Wiped {
     /// free, whoever had it. None if this very thread has it: it was interrupted by a signal whose
     /// handler calls this.
     pub(crate) fn lock_to_grow(&self) -> Option<GrowLock<'_>> {
-        self.growing.lock().map(GrowLock)
+        self.growing.lock(|| false).ok().map(GrowLock)
     }
 }
