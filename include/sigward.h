@@ -993,7 +993,7 @@ int sigward_sigbus_guard(void);
 
 // Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
 //
-// Returns 0; -EBUSY while maps are registered; else as sigward_init.
+// Returns 0; -EBUSY while maps are open or files adopted; else as sigward_init.
 int sigward_sigbus_restore(void);
 
 // Whether a fault on the calling thread would be caught. Signal-safe, changes nothing.
@@ -1126,8 +1126,8 @@ int sigward_adopted_close(struct sigward_adopted *adopted);
 // sigward_try_copy_segv.
 //
 // Changes no disposition. Once the seat for SIGBUS is taken (sigward_init, sigward_sigbus_guard,
-// any map) it costs what memcpy costs; before, the kernel copies (process_vm_readv), some 30 times
-// slower for short copies. Signal-safe, thread-safe; works in a forked child. With the seat, in a
+// any map) it costs what memcpy costs; before, the kernel copies (process_vm_readv), by a system
+// call for each copy. Signal-safe, thread-safe; works in a forked child. With the seat, in a
 // thread that has SIGBUS blocked, the kernel ends the process at a fault: see
 // sigward_thread_check.
 //
@@ -1449,8 +1449,9 @@ int sigward_snapshot_with_sized(const char *path,
 // Signal-safe, thread-safe.
 const char *sigward_version(void);
 
-// What a code that a function of this header returned means, and what to do next. Takes the code
-// as it was returned (negative) or its errno (positive). Never NULL, never freed.
+// What a code that a function of this header returned means, and what to do next; for a code that
+// this header does not name, a word about errno(3). Takes the code as it was returned (negative)
+// or its errno (positive). Never NULL, never freed.
 //
 // Signal-safe, thread-safe.
 const char *sigward_strerror(int code);

@@ -15,8 +15,8 @@ use std::ffi::{c_int, c_void};
 /// sigward_try_copy_segv.
 ///
 /// Changes no disposition. Once the seat for SIGBUS is taken (sigward_init, sigward_sigbus_guard,
-/// any map) it costs what memcpy costs; before, the kernel copies (process_vm_readv), some 30 times
-/// slower for short copies. Signal-safe, thread-safe; works in a forked child. With the seat, in a
+/// any map) it costs what memcpy costs; before, the kernel copies (process_vm_readv), by a system
+/// call for each copy. Signal-safe, thread-safe; works in a forked child. With the seat, in a
 /// thread that has SIGBUS blocked, the kernel ends the process at a fault: see
 /// sigward_thread_check.
 ///

@@ -98,7 +98,7 @@ fn check<T>(handle: *const T, closing: bool) {
     let found = if closing { state.swap(CLOSED, Ordering::AcqRel) } else { state.load(Ordering::Acquire) };
     if found != OPEN {
         let text = if closing { "closed twice" } else { "used after it was closed" };
-        eprintln!("sigward: the map {handle:p} is {text}");
+        eprintln!("sigward: the handle {handle:p} is {text}");
         std::process::abort();
     }
 }

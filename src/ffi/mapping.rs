@@ -460,7 +460,7 @@ pub extern "C" fn sigward_sigbus_guard() -> c_int {
 
 /// Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
 ///
-/// Returns 0; -EBUSY while maps are registered; else as sigward_init.
+/// Returns 0; -EBUSY while maps are open or files adopted; else as sigward_init.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_sigbus_restore() -> c_int {
     let _whole = Uncancelled::enter();

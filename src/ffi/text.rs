@@ -13,8 +13,9 @@ pub extern "C" fn sigward_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// What a code that a function of this header returned means, and what to do next. Takes the code
-/// as it was returned (negative) or its errno (positive). Never NULL, never freed.
+/// What a code that a function of this header returned means, and what to do next; for a code that
+/// this header does not name, a word about errno(3). Takes the code as it was returned (negative)
+/// or its errno (positive). Never NULL, never freed.
 ///
 /// Signal-safe, thread-safe.
 #[unsafe(no_mangle)]
@@ -41,7 +42,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::ENXIO => c"the map would begin or end beyond the file's end: extend the file first",
         libc::EOVERFLOW => c"offset and length together are too large",
         libc::EEXIST => c"part of these addresses is guarded already: close the other map first",
-        libc::EBUSY => c"maps are still registered: close them first; something is mounted on the file to be replaced; or another writer has the log",
+        libc::EBUSY => c"maps are still open, or files adopted: close them first; something is mounted on the file to be replaced; or another writer has the log",
         libc::EBADF => c"the descriptor is not open, or the map is read-only",
         libc::ENOENT => c"there is no such file",
         libc::EIO => c"reading or writing the file failed: see the kernel's log",
@@ -67,7 +68,10 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::EPERM | libc::ENOSYS => {
             c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals; a log belongs to the process that opened it"
         }
-        _ => c"the kernel refused: see errno(3) for this number",
+        libc::EPIPE => c"the pipe or socket is broken: nobody reads there any more",
+        libc::EMFILE | libc::ENFILE => c"no descriptors left: close some, or raise RLIMIT_NOFILE",
+        libc::ELOOP => c"too many symbolic links lead to the file",
+        _ => c"the kernel's own answer: see errno(3) for this number",
     };
     text.as_ptr()
 }

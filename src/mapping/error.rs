@@ -138,7 +138,7 @@ impl fmt::Display for Error {
             Self::Overlap => "part of these addresses is guarded already: close the other map first",
             Self::Executable => "the mapping is executable: zeros in the place of code would be run",
             Self::ReadOnly => "the map is read-only: open it for writing",
-            Self::Busy => "maps are still registered: close them first",
+            Self::Busy => "maps are still open, or files adopted: close them first",
             Self::Invalid(what) => what,
             Self::System { call, errno } => {
                 return write!(out, "{call}: {}", std::io::Error::from_raw_os_error(*errno));

@@ -61,7 +61,7 @@ pub(crate) fn is_guarding() -> bool {
 /// child, not for signal handlers.
 ///
 /// # Errors
-/// [`Error::Busy`] while maps are registered; else as [`guard`].
+/// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].
 pub fn restore() -> Result<(), Error> {
     if registry::registered() != 0 {
         return Err(Error::Busy);

@@ -72,7 +72,7 @@ static SEGV: Watch = Watch { signal: libc::SIGSEGV, decide: in_handler::decide, 
 ///
 /// Nothing of the process is changed by it. Where the seat for SIGBUS was taken ([`crate::init`],
 /// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel
-/// copies (process_vm_readv(2)): some 30 times slower for short copies.
+/// copies (process_vm_readv(2)): a system call for each copy.
 ///
 /// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS
 /// blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
