@@ -28,7 +28,7 @@ static struct {
     unsigned char *map;
 } file;
 
-// A new file, whose name is gone as soon as it is open.
+// A new file. The name of a plain one is gone as soon as it is open; that of a log stays, as flush looks for it.
 static char *new_name(void) {
     static char name[4096];
     snprintf(name, sizeof name, "%s/log-%d", folder, (int)getpid());
@@ -38,8 +38,8 @@ static char *new_name(void) {
 
 static void ours(void) {
     char *name = new_name();
-    check(sigward_log_open(name, NULL, NULL, &sigward) == 0, "sigward_log_open");
     unlink(name);
+    check(sigward_log_open(name, NULL, NULL, &sigward) == 0, "sigward_log_open");
 }
 
 static void plain(void) {

@@ -1344,9 +1344,10 @@ int sigward_log_open_sized(const char *path,
 // Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT,
 // -EFBIG, -EOPNOTSUPP: no blocks; the record is not there, all before is, and a later append may
 // find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has
-// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; then, and after a flush that
-// failed, every later call fails, too: open the log anew. -EPERM: a forked child. -EINVAL: a NULL
-// pointer.
+// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; -ESTALE: the file has lost
+// its name (unlinked, renamed, replaced), which is looked for at flushes; then, and after a flush
+// that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
+// -EINVAL: a NULL pointer.
 int sigward_log_append(const struct sigward_log *log,
                        const void *record,
                        size_t len,
@@ -1356,14 +1357,18 @@ int sigward_log_append(const struct sigward_log *log,
 // where. Appends of other threads go on meanwhile; flushes that wait for each other share one
 // write.
 //
-// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log
-// anew. -EFAULT: somebody has cut the file. -EPERM: a forked child. -EINVAL if log is NULL.
-int sigward_log_flush(const struct sigward_log *log, uint64_t *durable);
+// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
+// open the log anew.
+// -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it has lost its name; everything is on
+// the disk in that file. -EPERM: a forked child. -EINVAL if log is NULL.
+int sigward_log_flush(const struct sigward_log *log,
+                      uint64_t *durable);
 
-// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so
-// no reader dies of that. It does not flush. NULL is nothing to do.
+// Flushes, says in the file that the log was closed in order, gives reserved blocks behind its end
+// back, and takes the log away, whatever it returns; the file keeps its length, so no reader dies
+// of that. NULL, and a forked child's copy, is nothing to do.
 //
-// Returns 0.
+// Returns as sigward_log_flush, but not what an append or a flush has failed with already.
 int sigward_log_close(struct sigward_log *log);
 
 // Opens the log at path for reading, from the first record on. *out is the reader, or NULL on
@@ -1381,8 +1386,8 @@ int sigward_log_reader_open(const char *path, struct sigward_log_reader **out);
 // length is returned, and the next call finds it again.
 //
 // Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append
-// one at any time. -EBADMSG: what is there was on the disk once and is damaged. -EFAULT, -EIO:
-// bytes of the file are lost. -EINVAL: a NULL pointer.
+// one at any time. -EBADMSG: what was there was on the disk once, and is damaged or gone. -EFAULT,
+// -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
 ssize_t sigward_log_reader_next(struct sigward_log_reader *reader,
                                 void *buf,
                                 size_t len,
@@ -1393,6 +1398,12 @@ ssize_t sigward_log_reader_next(struct sigward_log_reader *reader,
 //
 // Returns 0; -EINVAL: reader is NULL, or no record can begin there.
 int sigward_log_reader_seek(struct sigward_log_reader *reader, uint64_t position);
+
+// *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
+//
+// Returns 0; -EINVAL: a NULL pointer; -EFAULT, -EIO: bytes of the file are lost.
+int sigward_log_reader_durable(struct sigward_log_reader *reader,
+                               uint64_t *durable);
 
 // Takes the reader away. NULL is nothing to do. Returns 0.
 int sigward_log_reader_close(struct sigward_log_reader *reader);

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use support::file_systems::{ALL, BTRFS, EXT2, FileSystem, TMPFS};
+use support::file_systems::{ALL, BTRFS, EXT2, EXT4, FileSystem, TMPFS, XFS};
 use support::{Link, Scratch, prepared, run, run_command};
 
 fn each(test: impl Fn(&FileSystem)) {
@@ -182,7 +182,7 @@ fn there_is_one_writer() {
     let other = || run_command(host("open", &folder, "log")).lived().out.clone();
     assert_eq!(other(), format!("{}\n", libc::EBUSY));
     log.append(b"still ours").expect("there is room");
-    log.close();
+    log.close().expect("durable");
     assert_eq!(other(), "0\n");
 }
 
@@ -190,6 +190,32 @@ fn there_is_one_writer() {
 fn a_forked_child_leaves_the_log_alone() {
     let folder = scratch("log-fork");
     run(&prepared("log", Link::Archive), &["forked", folder.as_str()]).lived();
+}
+
+#[test]
+fn a_child_of_another_pid_namespace_leaves_the_log_alone() {
+    let folder = scratch("log-namespace");
+    run(&prepared("log", Link::Archive), &["namespaced", folder.as_str()]).lived();
+}
+
+#[test]
+fn the_sum_is_that_of_the_bytes_in_the_log() {
+    let folder = scratch("log-changing");
+    run(&prepared("log", Link::Archive), &["changing", folder.as_str()]).lived();
+}
+
+#[test]
+fn a_file_that_was_cut_and_made_as_long_again_replaced_or_unlinked_is_told() {
+    each(|file_system| {
+        warded(file_system, "other_file");
+    });
+}
+
+#[test]
+fn opening_takes_no_file_away() {
+    each(|file_system| {
+        warded(file_system, "begun");
+    });
 }
 
 #[test]
@@ -233,7 +259,44 @@ fn go_reads_and_writes_the_same_log() {
     }
 }
 
-// ---- power failures -----------------------------------------------------------------------------
+// ---- a disk that fails and heals -----------------------------------------------------------------------
+
+/// A file system on a disk that has no more room than a small tmpfs, and is mounted anew at the
+/// end: the page cache goes, what is on the disk stays.
+#[test]
+fn what_a_failing_disk_has_not_taken_is_not_believed() {
+    for (file_system, room, more) in [
+        (&EXT4, "40m", "mkfs.ext4 -q -F"),
+        (&XFS, "90m", "mkfs.xfs -q -f"),
+        (&BTRFS, "40m", "mkfs.btrfs -q -f"),
+    ] {
+        if !file_system.is_here() {
+            continue;
+        }
+        for end in ["closed", "killed"] {
+            let script = format!(
+                r#"B="$S/below"; mkdir "$B"; mount -t tmpfs -o size={room} none "$B"
+                   truncate -s 400m "$B/img"; {more} "$B/img" >/dev/null 2>&1
+                   mount -o loop "$B/img" "$M"
+                   mkfifo "$S/said"; "$1" failing "$M" >"$S/said" & HOST=$!
+                   exec 3<"$S/said"; read DURABLE <&3
+                   dd if=/dev/zero of="$B/fill" bs=64k >/dev/null 2>&1 || :
+                   kill -USR1 $HOST; wait $HOST; rm "$B/fill"
+                   "$1" healed "$M" {end}
+                   umount "$M"; mount -o loop "$B/img" "$M"
+                   "$1" counted "$M"; umount "$M""#
+            );
+            let plain = FileSystem { mount: ":", ..*file_system };
+            let run = plain.shell(&script, &prepared("log", Link::Archive));
+            assert!(run.status.success(), "{} {end}: {run:#?}", file_system.name);
+            let lines: Vec<&str> = run.out.lines().collect();
+            assert_eq!(lines.len(), 2, "{} {end}: {run:#?}", file_system.name);
+            assert_eq!(lines[0], lines[1], "{} {end}", file_system.name);
+        }
+    }
+}
+
+// ---- power failures ------------------------------------------------------------------------------------
 
 struct Random(u64);
 
@@ -386,6 +449,7 @@ fn a_reader_stops_at_a_torn_tail_until_the_next_writer_has_scrubbed_it() {
     let folder = scratch("log-torn");
     let path: PathBuf = folder.path().join("log");
     let before = before(&path, 3, 2);
+    std::fs::write(&path, &before.bytes).expect("writable"); // as if it had not been closed
     let file = std::fs::File::options().write(true).open(&path).expect("there");
     file.write_all_at(&[9; 40], before.ends[4] + 4).expect("writable");
     let mut reader = Reader::open(&path).expect("opens");
@@ -401,6 +465,55 @@ fn a_reader_stops_at_a_torn_tail_until_the_next_writer_has_scrubbed_it() {
     let position = log.append(b"after").expect("there is room");
     assert_eq!(reader.next(&mut bytes), Ok(Some(position)));
     assert_eq!(bytes, b"after");
+}
+
+#[test]
+fn a_log_that_was_closed_has_no_torn_tail() {
+    let folder = scratch("log-closed");
+    let path = folder.path().join("log");
+    let before = before(&path, 3, 40); // and closed
+    let whole = std::fs::read(&path).expect("readable");
+    let mut record = Vec::new();
+    for hit in [3, 20, 42] {
+        for offset in [0, 3, 8 + 5] {
+            let mut bytes = whole.clone();
+            bytes[before.ends[hit] as usize + offset] ^= 1;
+            std::fs::write(&path, &bytes).expect("writable");
+            let damaged = Error::Damaged { offset: before.ends[hit] };
+            assert_eq!(Log::open(&path).expect_err("damaged"), damaged);
+            assert_eq!(std::fs::read(&path).expect("readable"), bytes, "something was written");
+            let mut reader = Reader::open(&path).expect("the header is sound");
+            assert_eq!(reader.durable(), Ok(before.ends[43]));
+            (0..hit).for_each(|_| assert!(reader.next(&mut record).expect("whole").is_some()));
+            assert_eq!(reader.next(&mut record), Err(damaged));
+        }
+        // Gone, as zeros or as a file that is shorter: no reader takes that for the end.
+        let mut bytes = whole.clone();
+        bytes[before.ends[hit] as usize..].fill(0);
+        for bytes in [&bytes[..], &bytes[..before.ends[hit] as usize]] {
+            std::fs::write(&path, bytes).expect("writable");
+            let mut reader = Reader::open(&path).expect("the header is sound");
+            (0..hit).for_each(|_| assert!(reader.next(&mut record).expect("whole").is_some()));
+            assert_eq!(reader.next(&mut record), Err(Error::Damaged { offset: before.ends[hit] }));
+        }
+    }
+}
+
+#[test]
+fn a_reader_is_told_what_is_durable() {
+    let folder = scratch("log-durable");
+    let path = folder.path().join("log");
+    let log = Log::open(&path).expect("opens");
+    let reader = log.reader().expect("opens");
+    let first = reader.durable().expect("there");
+    log.append(b"one").expect("there is room");
+    assert_eq!(reader.durable(), Ok(first));
+    let durable = log.flush().expect("durable");
+    assert_eq!(reader.durable(), Ok(durable));
+    log.append(b"two").expect("there is room");
+    let end = log.end();
+    log.close().expect("durable");
+    assert_eq!(reader.durable(), Ok(end));
 }
 
 #[test]

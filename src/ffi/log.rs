@@ -142,9 +142,10 @@ pub unsafe extern "C" fn sigward_log_open_sized(
 /// Thread-safe: records of several threads come one after the other. Returns 0. -ENOSPC, -EDQUOT,
 /// -EFBIG, -EOPNOTSUPP: no blocks; the record is not there, all before is, and a later append may
 /// find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has
-/// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; then, and after a flush that
-/// failed, every later call fails, too: open the log anew. -EPERM: a forked child. -EINVAL: a NULL
-/// pointer.
+/// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; -ESTALE: the file has lost
+/// its name (unlinked, renamed, replaced), which is looked for at flushes; then, and after a flush
+/// that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
+/// -EINVAL: a NULL pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_append(
     log: *const sigward_log,
@@ -169,27 +170,39 @@ pub unsafe extern "C" fn sigward_log_append(
 /// where. Appends of other threads go on meanwhile; flushes that wait for each other share one
 /// write.
 ///
-/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there nobody knows; open the log
-/// anew. -EFAULT: somebody has cut the file. -EPERM: a forked child. -EINVAL if log is NULL.
+/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
+/// open the log anew.
+/// -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it has lost its name; everything is on
+/// the disk in that file. -EPERM: a forked child. -EINVAL if log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log by the header's contract.
     let Some(log) = (unsafe { opened(log) }) else { return -libc::EINVAL };
-    // SAFETY: NULL, or room for a number.
-    unsafe { answer(log.0.flush(), durable) }
+    let flushed = log.0.flush();
+    if let Err(Error::Unsynced { durable: known, .. }) = flushed {
+        // SAFETY: NULL, or room for a number.
+        unsafe { answer(Ok(known), durable) };
+    }
+    // SAFETY: as above.
+    unsafe { answer(flushed, durable) }
 }
 
-/// Takes the log away and gives reserved blocks behind its end back; the file keeps its length, so
-/// no reader dies of that. It does not flush. NULL is nothing to do.
+/// Flushes, says in the file that the log was closed in order, gives reserved blocks behind its end
+/// back, and takes the log away, whatever it returns; the file keeps its length, so no reader dies
+/// of that. NULL, and a forked child's copy, is nothing to do.
 ///
-/// Returns 0.
+/// Returns as sigward_log_flush, but not what an append or a flush has failed with already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log that nobody uses any more.
-    drop(unsafe { close(log) });
-    code(Ok(()))
+    let log = unsafe { close(log) };
+    match log.map_or(Ok(()), |log| log.0.close()) {
+        // A forked child takes away what is its own.
+        Ok(()) | Err(Error::Forked) => 0,
+        Err(error) => -error.errno(),
+    }
 }
 
 /// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on
@@ -220,8 +233,8 @@ pub unsafe extern "C" fn sigward_log_reader_open(
 /// length is returned, and the next call finds it again.
 ///
 /// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append
-/// one at any time. -EBADMSG: what is there was on the disk once and is damaged. -EFAULT, -EIO:
-/// bytes of the file are lost. -EINVAL: a NULL pointer.
+/// one at any time. -EBADMSG: what was there was on the disk once, and is damaged or gone. -EFAULT,
+/// -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_next(
     reader: *mut sigward_log_reader,
@@ -272,6 +285,22 @@ pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader
         Some(reader) => reader.0.seek(position).map_or_else(|error| -error.errno(), |()| 0),
         None => -libc::EINVAL,
     }
+}
+
+/// *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
+///
+/// Returns 0; -EINVAL: a NULL pointer; -EFAULT, -EIO: bytes of the file are lost.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_durable(
+    reader: *mut sigward_log_reader,
+    durable: *mut u64,
+) -> c_int {
+    let _whole = Uncancelled::enter();
+    // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
+    let reader = unsafe { opened_mut(reader) };
+    let (Some(reader), false) = (reader, durable.is_null()) else { return -libc::EINVAL };
+    // SAFETY: room for a number.
+    unsafe { answer(reader.0.durable(), durable) }
 }
 
 /// Takes the reader away. NULL is nothing to do. Returns 0.

@@ -1,47 +1,44 @@
-//! What a log asks of its file beside the map: that it is the only writer's, what of it was written, what can be given back.
+//! What a log asks of its file beside the map: that it is the only writer's, what of it was
+//! written, what can be given back.
 
 use super::error::Error;
-use super::process;
+use super::process::{self, Process};
+use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-/// Opens or makes the file, and tells whether it was made. A FIFO is not waited for.
-pub(super) fn open_or_make(path: &Path) -> Result<(File, bool), Error> {
+/// Opens or makes the file. A FIFO is not waited for.
+///
+/// A file that is there is opened without `O_CREAT`, which some systems refuse for others' files in
+/// a folder for everybody (fs.protected_regular).
+pub(super) fn open_or_make(path: &Path) -> Result<File, Error> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut options = File::options();
-    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    loop {
-        match options.open(path) {
-            Ok(file) => return Ok((file, false)),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(Error::of("open", &error)),
-        }
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => return Ok((file, true)),
-            // Somebody else was quicker, or the name is a symbolic link to nothing: then the file that it names is to be made.
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => return Err(Error::of("open", &error)),
-        }
-        if path.is_symlink() && !path.exists() {
-            let made = options.clone().create(true).truncate(false).open(path);
-            return made.map(|file| (file, false)).map_err(|error| Error::of("open", &error));
-        }
-    }
+    options.read(true).write(true).truncate(false).custom_flags(flags);
+    let found = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => options.create(true).open(path),
+        found => found,
+    };
+    found.map_err(|error| Error::of("open", &error))
 }
 
 /// A file with the lock that every writer takes.
 ///
-/// The lock belongs to what was opened, not to a process: a child that is just being started has a share in it until it calls exec. So
-/// it is given up by name, by the process that took it, and whoever opens the log next finds it free.
+/// The lock belongs to what was opened, not to a process: a child that is just being started has a
+/// share in it until it calls exec. So it is given up by name, by the process that took it, and
+/// whoever opens the log next finds it free.
 #[derive(Debug)]
 pub(super) struct Locked {
     file: File,
-    process: u32,
+    process: Process,
 }
 
 impl Locked {
@@ -98,18 +95,94 @@ pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(),
 
 /// Whether a write into the header page would raise SIGXFSZ.
 pub(super) fn is_limited() -> bool {
+    limit() < super::format::FIRST
+}
+
+/// Where a write would raise SIGXFSZ.
+fn limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: room for one struct.
     unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
     #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
     let bytes = limit.rlim_cur as u64;
-    bytes < super::format::FIRST
+    bytes
+}
+
+/// Writes whole pages so that the page cache has no part in it, and drops what that has of them;
+/// false where this cannot be done.
+#[cfg(target_os = "linux")]
+pub(super) fn write_past_cache(file: &File, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
+    let fd = file.as_raw_fd();
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    let is_possible = flags >= 0 && limit() >= offset + bytes.len() as u64;
+    // SAFETY: no pointers.
+    if !is_possible || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_DIRECT) } != 0 {
+        return Ok(false);
+    }
+    let written = file.write_all_at(bytes, offset);
+    // SAFETY: no pointers.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(Error::of("pwrite", &error)),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_past_cache(_file: &File, _offset: u64, _bytes: &[u8]) -> Result<bool, Error> {
+    Ok(false)
 }
 
 /// Waits until what was written, through maps as well, is on the disk.
 pub(super) fn sync(file: &File) -> Result<(), i32> {
     file.sync_data().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
 }
+
+/// The name that a file had when it was opened: where a symbolic link led to then. The folder is
+/// kept open, so that neither chdir(2) nor chroot(2) makes it another name.
+#[derive(Debug)]
+pub(super) struct Named {
+    folder: File,
+    name: CString,
+    identity: (u64, u64),
+}
+
+impl Named {
+    pub(super) fn of(path: &Path, file: &File) -> Result<Self, Error> {
+        let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
+        let folder = whole.parent().unwrap_or(Path::new("/"));
+        let name = whole.file_name().unwrap_or(OsStr::new("."));
+        let name = CString::new(name.as_bytes()).map_err(|error| Error::of("realpath", &error.into()))?;
+        let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
+        let folder = File::options().read(true).custom_flags(FOLDER).open(folder);
+        let folder = folder.map_err(|error| Error::of("open", &error))?;
+        Ok(Self { folder, name, identity: (ours.dev(), ours.ino()) })
+    }
+
+    /// Whether the name leads somewhere else now, or nowhere. Who may not look does not know.
+    pub(super) fn is_gone(&self) -> bool {
+        let mut now = MaybeUninit::<libc::stat>::uninit();
+        let (folder, name) = (self.folder.as_raw_fd(), self.name.as_ptr());
+        // SAFETY: a terminated name, and room for a status.
+        let status = unsafe { libc::fstatat(folder, name, now.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) };
+        if status != 0 {
+            return errno() == libc::ENOENT;
+        }
+        // SAFETY: fstatat(2) has filled it.
+        let now = unsafe { now.assume_init() };
+        #[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
+        let identity = (now.st_dev as u64, now.st_ino as u64);
+        identity != self.identity
+    }
+}
+
+/// For looking up names only, where that exists: no permission to read the folder is needed.
+#[cfg(target_os = "linux")]
+const FOLDER: c_int = libc::O_PATH | libc::O_DIRECTORY;
+#[cfg(not(target_os = "linux"))]
+const FOLDER: c_int = libc::O_DIRECTORY;
 
 /// The folder has the name of a new file.
 pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
@@ -118,11 +191,12 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::of("fsync", &error))
 }
 
-/// Copy on write breaks the promise that a reserved block can be written again (btrfs). An empty file can be exempted; the
-/// records' own sums take the place of the file system's. Elsewhere this is refused, which does no harm.
+/// Copy on write breaks the promise that a reserved block can be written again (btrfs). An empty
+/// file can be exempted; the records' own sums take the place of the file system's. Elsewhere this
+/// is refused, which does no harm.
 #[cfg(target_os = "linux")]
 pub(super) fn write_in_place(file: &File) {
-    use std::ffi::{c_int, c_long};
+    use std::ffi::c_long;
     const WORD: usize = size_of::<c_long>();
     const GET: u64 = if WORD == 8 { 0x8008_6601 } else { 0x8004_6601 }; // FS_IOC_GETFLAGS
     const SET: u64 = if WORD == 8 { 0x4008_6602 } else { 0x4004_6602 }; // FS_IOC_SETFLAGS
@@ -139,8 +213,8 @@ pub(super) fn write_in_place(file: &File) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn write_in_place(_file: &File) {}
 
-/// Gives the blocks from `offset` on back; length and contents stay, and nobody who has the file mapped dies of it, as of a cut.
-/// Where it is not possible the blocks stay.
+/// Gives the blocks from `offset` on back; length and contents stay, and nobody who has the file
+/// mapped dies of it, as of a cut. Where it is not possible the blocks stay.
 #[cfg(target_os = "linux")]
 pub(super) fn give_back(file: &File, offset: u64, length: u64) {
     if offset < length {

@@ -17,7 +17,8 @@ pub enum Error {
         /// The number that it has.
         found: u32,
     },
-    /// What was durable once is not there any more, from this position on. Nothing was changed. C: `-EBADMSG`.
+    /// What was durable once is not there any more, from this position on. Nothing was changed. C:
+    /// `-EBADMSG`.
     Damaged {
         /// Bytes from the start of the file.
         offset: u64,
@@ -27,20 +28,27 @@ pub enum Error {
         /// How many it has.
         length: usize,
     },
-    /// The log has used up the addresses that it was opened with ([`LogOptions::capacity`](super::LogOptions::capacity)). C: `-EFBIG`.
+    /// The log has used up the addresses that it was opened with
+    /// ([`LogOptions::capacity`](super::LogOptions::capacity)). C: `-EFBIG`.
     Full {
         /// That many bytes.
         capacity: u64,
     },
     /// This is a forked child: the log is its parent's. C: `-EPERM`.
     Forked,
-    /// Writing to the disk has failed before, so nobody knows what is there: open the log anew. C: the errno.
+    /// The file has been unlinked, renamed or replaced: what is appended is in a file that nobody
+    /// finds under the log's name. What was flushed is on the disk in that file. C: `-ESTALE`.
+    Moved,
+    /// Writing to the disk has failed before, so nobody knows what is there above the durable
+    /// watermark: open the log anew. C: the errno.
     Unsynced {
+        /// Everything below is on the disk: bytes from the start of the file.
+        durable: u64,
         /// What fdatasync(2) answered.
         errno: c_int,
     },
-    /// No blocks could be had; the record is not appended and everything else as before. C: `-ENOSPC`, `-EDQUOT`, `-EFBIG`,
-    /// `-EOPNOTSUPP`.
+    /// No blocks could be had; the record is not appended and everything else as before. C:
+    /// `-ENOSPC`, `-EDQUOT`, `-EFBIG`, `-EOPNOTSUPP`.
     Space(file::Error),
     /// The map: bytes are lost (C: the errno of the cause), or it could not be made.
     Map(mapping::Error),
@@ -65,7 +73,8 @@ impl Error {
             Self::TooLong { .. } => libc::EMSGSIZE,
             Self::Full { .. } => libc::EFBIG,
             Self::Forked => libc::EPERM,
-            Self::Unsynced { errno } | Self::System { errno, .. } => *errno,
+            Self::Moved => libc::ESTALE,
+            Self::Unsynced { errno, .. } | Self::System { errno, .. } => *errno,
             Self::Space(error) => error.errno(),
             Self::Map(error) => error.errno_of_cause(),
         }
@@ -102,9 +111,12 @@ impl fmt::Display for Error {
             Self::Forked => {
                 out.write_str("the log belongs to the process that opened it: open it anew in the child")
             }
-            Self::Unsynced { errno } => write!(
+            Self::Moved => out.write_str(
+                "the log's file has lost its name (unlinked, renamed, replaced): open the log anew",
+            ),
+            Self::Unsynced { durable, errno } => write!(
                 out,
-                "writing to the disk failed ({}): open the log anew to learn what is there",
+                "writing to the disk failed ({}), what is there from byte {durable} on nobody knows: open the log anew",
                 std::io::Error::from_raw_os_error(*errno)
             ),
             Self::Space(file::Error::NoPromise) => {

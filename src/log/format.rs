@@ -12,14 +12,16 @@
 //! | 4 bytes | CRC-32 of payload, position (8) and length (8), begun with the log's salt |
 //! | payload | padded with zeros to a multiple of 8 |
 //!
-//! Position and salt are in the sum, so a record counts only where it was written and in the log it was written to: what an
-//! older log has left in the same blocks, or a payload that looks like a record, is none.
+//! Position and salt are in the sum, so a record counts only where it was written and in the log it
+//! was written to: what an older log has left in the same blocks, or a payload that looks like a
+//! record, is none.
 //!
-//! Length and sum are one aligned number of 8 bytes, which is stored last and at once: readers in other processes see a record whole
-//! or not at all, and a process that dies in between has left zeros there.
+//! Length and sum are one aligned number of 8 bytes, which is stored last and at once: readers in
+//! other processes see a record whole or not at all, and a process that dies in between has left
+//! zeros there.
 //!
-//! The slots lie in different sectors and are written in turn: at most one is torn by a power failure, and the other tells of an
-//! earlier flush, which is not wrong.
+//! The slots lie in different sectors and are written in turn: at most one is torn by a power
+//! failure, and the other tells of an earlier flush, which is not wrong.
 
 use crc32fast::Hasher;
 

@@ -1,16 +1,20 @@
-//! An append log on a growable map: a full disk is an error of one append, a dead process loses nothing, a torn tail is found.
+//! An append log on a growable map: a full disk is an error of one append, a dead process loses
+//! nothing, a torn tail is found.
 //!
-//! Appending is a copy into memory, at the price of one: no system call but for growth, which happens a few dozen times in a log's
-//! life. Blocks are reserved before anything is written, so no store meets a hole. Each record has a sum; who opens the log
-//! after a crash gets exactly a prefix of what was appended, with everything in it that was flushed.
+//! Appending is a copy into memory, at the price of one: no system call but for growth, which
+//! happens a few dozen times in a log's life. Blocks are reserved before anything is written, so no
+//! store meets a hole. Each record has a sum; who opens the log after a crash gets exactly a prefix
+//! of what was appended, with everything in it that was flushed.
 //!
 //! | what happens | what is lost |
 //! |---|---|
 //! | the process dies (kill -9 included) | no record whose [`Log::append`] has returned; one under way is there wholly or not |
 //! | the machine stops | nothing that was appended before a [`Log::flush`] that has returned; of the rest a prefix stays |
 //! | the disk is full | that append fails, all before it is safe, and later ones work when there is room |
-//! | somebody cuts the file | append and flush fail with [`Error::Map`]; nobody dies |
-//! | bytes below the durable watermark are damaged | [`Error::Damaged`] with the place; nothing is cut, nothing written |
+//! | a write to the disk fails | flush says so, and up to where everything is; who opens the log anew has what is still in memory written again, past the page cache |
+//! | somebody cuts the file, also if it gets as long again | append and flush fail with [`Error::Map`]; nobody dies |
+//! | somebody unlinks, renames or replaces it | flush fails with [`Error::Moved`] |
+//! | bytes below the durable watermark are damaged or gone, after [`Log::close`] that is all of them | [`Error::Damaged`] with the place, for writer and reader; nothing is cut, nothing written |
 //!
 //! ```
 //! use sigward::log::{Log, Reader};
@@ -33,8 +37,12 @@
 //!
 //! # What it rests on
 //!
-//! One writer (a lock on the file, flock(2)), any number of readers without locks. The file is longer than the log: reserved blocks,
-//! zeros, follow it. They are given back, in place, when the log is closed; the length stays, so that no reader dies of a cut.
+//! One writer (a lock on the file, flock(2)), any number of readers without locks. The file is
+//! longer than the log: reserved blocks, zeros, follow it. They are given back, in place, when the
+//! log is closed; the length stays, so that no reader dies of a cut.
+//!
+//! A child that forks off belongs to no log: it is known by a page of memory that the kernel clears
+//! in it, not by its process id.
 //!
 //! | file system | |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! Opening a log: made anew, or recovered.
 
-use super::disk::{self, Locked};
+use super::disk::{self, Locked, Named};
 use super::error::Error;
 use super::format::{self, FIRST, Header, NoHeader};
 use super::scan::{self, Source};
@@ -89,24 +89,25 @@ impl LogOptions {
         Self::default()
     }
 
-    /// How long the log can become while it is open, in bytes; 0: 64 GiB, or four times what there is, or less where the process may not
-    /// have so many addresses (`RLIMIT_AS`). It costs addresses, neither
-    /// memory nor disk. A smaller one than the file's length counts as that.
+    /// How long the log can become while it is open, in bytes; 0: 64 GiB, or four times what there
+    /// is, or less where the process may not have so many addresses (`RLIMIT_AS`). It costs
+    /// addresses, neither memory nor disk. A smaller one than the file's length counts as that.
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
     }
 
-    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most. Less is taken near the
-    /// disk's end.
+    /// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64
+    /// MiB at most. Less is taken near the disk's end.
     #[must_use]
     pub fn step(mut self, bytes: u64) -> Self {
         self.step = bytes;
         self
     }
 
-    /// Where the file system cannot promise blocks (ext2, some network file systems), write zeros, which takes as long as it takes.
+    /// Where the file system cannot promise blocks (ext2, some network file systems), write zeros,
+    /// which takes as long as it takes.
     #[must_use]
     pub fn slow_zeros(mut self, slow: bool) -> Self {
         self.slow_zeros = slow;
@@ -116,30 +117,27 @@ impl LogOptions {
     /// Opens the log at `path`, or makes it (rw-rw-rw- less umask); a symbolic link is followed.
     ///
     /// # Errors
-    /// [`Error::Busy`]: another writer. [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`]: the file is left as it is.
-    /// [`Error::Space`]: no room for the first page of a new log, which is not left behind. [`Error::Map`]: a directory, a pipe, a
-    /// device; no addresses for the capacity; bytes that are lost meanwhile. [`Error::System`] with what open(2), flock(2) or
-    /// fsync(2) say.
+    /// [`Error::Busy`]: another writer. [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`]:
+    /// the file is left as it is. [`Error::Space`]: no room for the first page of a new log; an
+    /// empty file stays, as somebody else may have begun with it already. [`Error::Map`]: a
+    /// directory, a pipe, a device; no addresses for the capacity; bytes that are lost meanwhile.
+    /// [`Error::System`] with what open(2), flock(2) or fsync(2) say.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Log, Error> {
         let path = path.as_ref();
-        let (file, made) = locked(path)?;
-        match self.prepare(&file, path) {
-            Ok(opened) => Ok(Log::of(file, opened)),
-            Err(error) => {
-                if made {
-                    // Ours, and still locked: nobody else has begun with it.
-                    let _ = std::fs::remove_file(path);
-                }
-                Err(error)
-            }
+        if isize::try_from(self.capacity).is_err() {
+            let errno = libc::EOVERFLOW;
+            return Err(Error::Map(mapping::Error::System { call: "mmap", errno }));
         }
+        let file = locked(path)?;
+        let opened = self.prepare(&file, path)?;
+        Ok(Log::of(file, opened))
     }
 
     fn prepare(self, file: &Locked, path: &Path) -> Result<Opened, Error> {
         mapping::check_mappable(file)?;
         if disk::length(file)? == 0 {
             disk::write_in_place(file);
-            self.reserve_header(file)?;
+            self.reserve(file, 0, FIRST)?;
         }
         let length = disk::length(file)?;
         let wanted = match self.capacity {
@@ -149,6 +147,7 @@ impl LogOptions {
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
         let (map, capacity) =
             with_room(wanted, least, |capacity| MapOptions::new().capacity(capacity).map_mut(&**file))?;
+        let named = Named::of(path, file).ok();
         let header = match read_header(&map)? {
             Ok(header) => header,
             Err(NoHeader::Blank) => {
@@ -159,16 +158,26 @@ impl LogOptions {
             }
             Err(other) => return Err(other.into()),
         };
+        // An error that nobody was told yet is not about what is flushed from now on; and what it
+        // is about is written again below.
+        let _ = disk::sync(file);
         let end = scan::find_end(&*map, header.salt, header.watermark)?;
+        if length < end.position {
+            // The last record's padding was cut off.
+            self.reserve(file, length, end.position - length)?;
+            map.follow()?;
+        }
         let torn = scrub(&map, file, end.position)?;
+        renew(&map, file, header.watermark..end.position)?;
+        let witness = end.witness;
         let recovery = Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
         let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
-        Ok(Opened { map, header, recovery, slow_zeros: self.slow_zeros, growth })
+        Ok(Opened { map, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
 
-    fn reserve_header(self, file: &File) -> Result<(), Error> {
-        let reserved = match reserve(file, 0, FIRST) {
-            Err(SpaceError::NoPromise) if self.slow_zeros => reserve_slowly(file, 0, FIRST),
+    fn reserve(self, file: &File, offset: u64, count: u64) -> Result<(), Error> {
+        let reserved = match reserve(file, offset, count) {
+            Err(SpaceError::NoPromise) if self.slow_zeros => reserve_slowly(file, offset, count),
             other => other,
         };
         reserved.map(drop).map_err(Error::Space)
@@ -186,14 +195,13 @@ impl From<NoHeader> for Error {
     }
 }
 
-/// The file, locked, and still the one that has the name: whoever could not begin a log takes its file away again.
-fn locked(path: &Path) -> Result<(Locked, bool), Error> {
+/// The file, locked, and still the one that has the name.
+fn locked(path: &Path) -> Result<Locked, Error> {
     loop {
-        let (file, made) = disk::open_or_make(path)?;
-        let file = Locked::of(file)?;
+        let file = Locked::of(disk::open_or_make(path)?)?;
         let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
         match std::fs::metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok((file, made)),
+            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok(file),
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                 return Err(Error::of("stat", &error));
             }
@@ -231,30 +239,90 @@ fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<
     Ok(found)
 }
 
-/// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They are on the disk before
-/// anything is appended.
+/// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They
+/// are on the disk before anything is appended.
 fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
-    const CHUNK: usize = 1 << 16;
     let Some(range) = written(map, file, end)? else { return Ok(None) };
-    let zeros = vec![0; CHUNK];
-    let mut at = range.start;
+    zero(map, end..range.end.min(page_end(end)))?;
+    // Whole pages with what the kernel knows of them: see `renew`.
+    disk::give_back(file, page_end(end), map.len() as u64);
+    let mut at = range.start.max(page_end(end));
     while let Some(data) = data_in(file.as_fd(), at..range.end) {
-        at = data.start;
-        while at < data.end {
-            let part = at..(at + CHUNK as u64).min(data.end);
-            if let Some(dirty) = scan::not_zero(&**map, part.clone())? {
-                let count = (dirty.end - dirty.start) as usize;
-                // SAFETY: writable; this is the only writer, and nobody reads what is behind the log's end.
-                let written = unsafe { map.write_shared(dirty.start, &zeros[..count]) }?;
-                if written < count {
-                    map.check(0..map.len())?;
-                }
-            }
-            at = part.end;
-        }
+        zero(map, data.clone())?;
+        at = data.end;
     }
     disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
     Ok(Some(Torn { offset: end, bytes: range.end - end }))
+}
+
+fn page_end(offset: u64) -> u64 {
+    offset.next_multiple_of(mapping::page_size() as u64)
+}
+
+/// Stores zeros where there are none.
+fn zero(map: &MapMut, range: std::ops::Range<u64>) -> Result<(), Error> {
+    const CHUNK: usize = 1 << 16;
+    let zeros = vec![0; CHUNK];
+    let mut at = range.start;
+    while at < range.end {
+        let part = at..(at + CHUNK as u64).min(range.end);
+        if let Some(dirty) = scan::not_zero(&**map, part.clone())? {
+            let count = (dirty.end - dirty.start) as usize;
+            // SAFETY: writable; this is the only writer, and nobody reads what is behind the log's
+            // end.
+            let written = unsafe { map.write_shared(dirty.start, &zeros[..count]) }?;
+            if written < count {
+                map.check(0..map.len())?;
+            }
+        }
+        at = part.end;
+    }
+    Ok(())
+}
+
+/// Writes what lies in the range again, with the bytes that it has, past the page cache.
+///
+/// A write to the disk that failed leaves pages that look written, and only the page cache knows
+/// their bytes. Whoever has flushed then was told; who opens the log now was not, and the next
+/// flush would find nothing to do. To write the same bytes into the cache again is not enough: ext4
+/// then writes the blocks, and goes on believing that these were never written (seen on 6.18).
+/// Where nothing can be written past the cache there are mostly no disks, and stores have to do.
+fn renew(map: &MapMut, file: &File, range: std::ops::Range<u64>) -> Result<(), Error> {
+    const CHUNK: usize = 1 << 18;
+    if range.is_empty() {
+        return Ok(());
+    }
+    let page = mapping::page_size();
+    let mut room = vec![0; CHUNK + page];
+    let start = room.as_ptr().align_offset(page);
+    let room = &mut room[start..start + CHUNK];
+    let end = page_end(range.end);
+    let mut at = range.start / page as u64 * page as u64;
+    while at < end {
+        let count = (end - at).min(CHUNK as u64) as usize;
+        let there = (map.len() as u64 - at).min(count as u64) as usize;
+        room[there..].fill(0);
+        map.read_exact_at(at, &mut room[..there])?;
+        if !disk::write_past_cache(file, at, &room[..count])? {
+            store(map, at, &room[..there])?;
+        }
+        at += count as u64;
+    }
+    Ok(())
+}
+
+fn store(map: &MapMut, mut at: u64, mut bytes: &[u8]) -> Result<(), Error> {
+    while !bytes.is_empty() {
+        // Page by page: see the writer. To the compiler, writing back what was read is nothing.
+        let (part, rest) = std::hint::black_box(bytes).split_at(bytes.len().min(4096));
+        // SAFETY: writable; this is the only writer, and the bytes are the same for who reads them.
+        let written = unsafe { map.write_shared(at, part) }?;
+        if written < part.len() {
+            map.check(0..map.len())?;
+        }
+        (at, bytes) = (at + part.len() as u64, rest);
+    }
+    Ok(())
 }
 
 impl Source for Map {

@@ -1,8 +1,10 @@
 //! The reader: reads along while a log is written, in the same process or another, without locks.
 //!
-//! It sees a record when its length and sum are there, which the writer stores last, and believes it when the sum is right. A record
-//! whose sum is wrong is the end for now if it lies above the durable watermark: what a dead writer has left, and the next one
-//! scrubs. Below it is damage.
+//! It sees a record when its length and sum are there, which the writer stores last, and believes
+//! it when the sum is right. Nothing, or a record whose sum is wrong, is the end for now if it lies
+//! above the durable watermark: what a dead writer has left, and the next one scrubs. Below it is
+//! damage. The watermark can go up while a reader looks, so what was found counts as damage only if
+//! it is found again after the watermark was read.
 
 use super::error::Error;
 use super::format::{self, FIRST, PREFIX, Prefix};
@@ -18,8 +20,8 @@ const AHEAD: u64 = if usize::BITS >= 64 { 64 << 30 } else { 64 << 20 };
 
 /// Reads a log's records one after the other.
 ///
-/// There is no call that waits for the next record: ask again. For one thread at a time; [`Send`]. In a forked child it works, and is
-/// the child's own. Not for signal handlers.
+/// There is no call that waits for the next record: ask again. For one thread at a time; [`Send`].
+/// In a forked child it works, and is the child's own. Not for signal handlers.
 ///
 /// ```
 /// use sigward::log::{Log, Reader};
@@ -48,20 +50,13 @@ fn mapped(file: &File, length: u64) -> Result<(Map, u64), Error> {
     with_room(length + AHEAD, length + LEAST, |capacity| MapOptions::new().capacity(capacity).map(file))
 }
 
-/// What is at a place.
-enum Found {
-    Nothing,
-    Record(u32),
-    /// Its length is, or would be, no record's.
-    Bad,
-}
-
 impl Reader {
     /// Opens the log at `path` for reading, from the first record on. No lock is taken.
     ///
     /// # Errors
-    /// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if not even the header can be read. [`Error::Map`]: the file is
-    /// empty or nobody has begun the log yet (`ENODATA`), a directory, a pipe, a device. [`Error::System`] with what open(2) says.
+    /// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if not even the header can be
+    /// read. [`Error::Map`]: the file is empty or nobody has begun the log yet (`ENODATA`), a
+    /// directory, a pipe, a device. [`Error::System`] with what open(2) says.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let file = File::options()
             .read(true)
@@ -82,45 +77,51 @@ impl Reader {
         Ok(Self { map, capacity, file, salt, position: FIRST })
     }
 
-    /// Copies the next record into `record`, whose contents it replaces, and returns its position; none if there is no further one
-    /// for now.
+    /// Copies the next record into `record`, whose contents it replaces, and returns its position;
+    /// none if there is no further one for now.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if what is there was durable once and is not what was written; [`Error::Map`] if bytes of the file are
-    /// lost, because somebody has cut it. The reader stays where it is then.
+    /// [`Error::Damaged`] if what was there was durable once and is not, or not as it was written;
+    /// [`Error::Map`] if bytes of the file are lost, because somebody has cut it. The reader stays
+    /// where it is then.
     pub fn next(&mut self, record: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-        let Some(length) = self.length_of_next()? else {
-            record.clear();
-            return Ok(None);
-        };
-        record.resize(length, 0);
-        self.take(record)
+        record.clear();
+        self.sure(|reader| {
+            let Some(length) = reader.look()? else { return Ok(None) };
+            record.resize(length, 0);
+            let taken = reader.copy(record)?;
+            if taken.is_none() {
+                record.clear();
+            }
+            Ok(taken)
+        })
     }
 
-    /// Bytes of the record that is next; none if there is none for now. It may still turn out to be none when it is read.
+    /// Bytes of the record that is next; none if there is none for now. It may still turn out to be
+    /// none when it is read.
     ///
     /// # Errors
     /// As [`Reader::next`].
     pub fn length_of_next(&mut self) -> Result<Option<usize>, Error> {
-        match self.look()? {
-            Found::Nothing => Ok(None),
-            Found::Record(length) => Ok(Some(length as usize)),
-            Found::Bad => self.bad(),
-        }
+        self.sure(Self::look)
     }
 
     /// Copies the next record into as many bytes as it has.
     pub(crate) fn take(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
+        self.sure(|reader| reader.copy(record))
+    }
+
+    fn copy(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
         let position = self.position;
         let number = self.number(position)?;
         if !matches!(format::read_prefix(number), Prefix::Record(length) if length as usize == record.len()) {
-            return self.bad();
+            return Ok(None);
         }
         self.map.read_exact_at(position + PREFIX, record)?;
         let mut sum = format::begin(self.salt);
         sum.update(record);
         if format::prefix(sum, position, record.len() as u32) != number {
-            return self.bad();
+            return Ok(None);
         }
         self.position += format::size_of_record(record.len());
         Ok(Some(position))
@@ -132,8 +133,8 @@ impl Reader {
         self.position
     }
 
-    /// Goes to a position that an append or a reader returned. At any other one there is no record, or damage: a sum that is right
-    /// is right only for its place.
+    /// Goes to a position that an append or a reader returned. At any other one there is no record,
+    /// or damage: a sum that is right is right only for its place.
     ///
     /// # Errors
     /// [`Error::Map`] (`EINVAL`) if no record can begin there.
@@ -145,18 +146,16 @@ impl Reader {
         Ok(())
     }
 
-    fn look(&mut self) -> Result<Found, Error> {
+    /// The length that the next record has, if it is one.
+    fn look(&mut self) -> Result<Option<usize>, Error> {
         if !self.reaches(self.position + PREFIX)? {
-            return Ok(Found::Nothing);
+            return Ok(None);
         }
-        Ok(match format::read_prefix(self.number(self.position)?) {
-            Prefix::End => Found::Nothing,
-            Prefix::Garbage => Found::Bad,
-            Prefix::Record(length) => {
-                let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;
-                if is_there { Found::Record(length) } else { Found::Bad }
-            }
-        })
+        let Prefix::Record(length) = format::read_prefix(self.number(self.position)?) else {
+            return Ok(None);
+        };
+        let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;
+        Ok(is_there.then_some(length as usize))
     }
 
     /// Whether the map has bytes up to `end`, the file having grown perhaps.
@@ -181,22 +180,37 @@ impl Reader {
             reason = "a map begins with a page, and positions are multiples of 8"
         )]
         let place = self.map.as_ptr().wrapping_add(at).cast::<AtomicU64>();
-        // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which read-only memory allows.
-        // Acquire pairs with the writer's Release: the payload is there.
+        // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which
+        // read-only memory allows. Acquire pairs with the writer's Release: the payload is there.
         let number = unsafe { &*place }.load(Ordering::Acquire);
         self.map.check(at..at + PREFIX as usize)?;
         Ok(u64::from_le(number))
     }
 
-    /// The end for now, or damage.
-    #[cold]
-    fn bad<T>(&self) -> Result<Option<T>, Error> {
-        let watermark = match read_header(&self.map)? {
-            Ok(header) => header.watermark,
-            // The watermark is being written.
-            Err(_) => FIRST,
-        };
-        let offset = self.position;
-        if offset < watermark { Err(Error::Damaged { offset }) } else { Ok(None) }
+    /// What is found; nothing only above the watermark.
+    fn sure<T>(
+        &mut self,
+        mut find: impl FnMut(&mut Self) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let found = find(self)?;
+        if found.is_some() || self.position >= self.watermark()? {
+            return Ok(found);
+        }
+        // It was there when the watermark was written. But did we look before?
+        find(self)?.map(Some).ok_or(Error::Damaged { offset: self.position })
+    }
+
+    fn watermark(&self) -> Result<u64, Error> {
+        // Else it is being written.
+        Ok(read_header(&self.map)?.map_or(FIRST, |header| header.watermark))
+    }
+
+    /// Everything before this position is on the disk, and survives a power failure: bytes from the
+    /// start of the file. The writer's flushes make it greater.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if bytes of the file are lost.
+    pub fn durable(&self) -> Result<u64, Error> {
+        self.watermark()
     }
 }

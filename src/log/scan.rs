@@ -1,8 +1,9 @@
 //! Finding the end of a log: the pure half of recovery.
 //!
-//! A record counts if all before it count and its sum is right. The first that does not is the end: a process has died while it
-//! wrote there, or the machine before all pages were on the disk. Unless that lies below the durable watermark: then
-//! bytes have gone that were there once, which no crash does, and nobody may cut there.
+//! A record counts if all before it count and its sum is right. The first that does not is the end:
+//! a process has died while it wrote there, or the machine before all pages were on the disk.
+//! Unless that lies below the durable watermark: then bytes have gone that were there once, which
+//! no crash does, and nobody may cut there.
 
 use super::error::Error;
 use super::format::{self, FIRST, PREFIX, Prefix, read_prefix};
@@ -19,16 +20,71 @@ pub(super) trait Source {
 pub(super) struct End {
     pub(super) records: u64,
     pub(super) position: u64,
+    pub(super) witness: Witness,
+}
+
+/// The last word of a log that is not zero. A cut that takes anything else than zeros takes it too,
+/// also where the file was made as long again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Witness {
+    /// Bytes from the start of the file, a multiple of 8.
+    pub(super) offset: u64,
+    /// As it lies there.
+    pub(super) word: u64,
+}
+
+impl Witness {
+    /// The last such word of what is written at `offset`, a multiple of 8; what follows the bytes
+    /// is zero.
+    #[inline]
+    pub(super) fn last(offset: u64, bytes: &[u8]) -> Option<Self> {
+        for (index, part) in bytes.chunks(8).enumerate().rev() {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            let word = u64::from_le_bytes(word);
+            if word != 0 {
+                return Some(Self { offset: offset + 8 * index as u64, word });
+            }
+        }
+        None
+    }
 }
 
 /// Goes from record to record.
 pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Result<End, Error> {
-    let mut end = End { records: 0, position: FIRST };
+    let witness = Witness { offset: 0, word: 0 };
+    let mut end = End { records: 0, position: FIRST, witness };
     let mut room = vec![0; 1 << 16];
+    let mut last = None;
     while let Some(size) = record_at(source, salt, end.position, &mut room)? {
-        end = End { records: end.records + 1, position: end.position + size };
+        last = Some(end.position..end.position + size);
+        (end.records, end.position) = (end.records + 1, end.position + size);
     }
+    end.witness = match last {
+        Some(record) => last_word(source, record)?,
+        None => last_word(source, 0..8)?,
+    };
     if end.position < watermark { Err(Error::Damaged { offset: end.position }) } else { Ok(end) }
+}
+
+/// Whether the range, where records begin and end, has nothing but whole records.
+pub(super) fn check(source: &impl Source, salt: u32, range: std::ops::Range<u64>) -> Result<(), Error> {
+    let mut room = vec![0; 1 << 16];
+    let mut offset = range.start;
+    while offset < range.end {
+        offset += record_at(source, salt, offset, &mut room)?.ok_or(Error::Damaged { offset })?;
+    }
+    Ok(())
+}
+
+/// The last word of the range that is not zero; the last byte may be missing: padding.
+fn last_word(source: &impl Source, range: std::ops::Range<u64>) -> Result<Witness, Error> {
+    let end = range.end.min(source.len());
+    let found = not_zero(source, range.start..end)?.map_or(range.start, |found| found.end - 1);
+    let offset = found & !7;
+    let mut word = [0; 8];
+    source.read(offset, &mut word[..(end - offset).min(8) as usize])?;
+    Ok(Witness { offset, word: u64::from_le_bytes(word) })
 }
 
 /// Bytes that the record at `position` takes; none if there is none that counts.
@@ -135,7 +191,7 @@ pub(super) mod tests {
     fn all_records_are_found() {
         let (bytes, ends) = image(&[0, 1, 7, 8, 9, 100_000, 0, 3], 64);
         let end = find_end(&bytes.as_slice(), SALT, FIRST).unwrap();
-        assert_eq!(end, End { records: 8, position: ends[8] });
+        assert_eq!((end.records, end.position), (8, ends[8]));
         assert_eq!(find_end(&bytes.as_slice(), SALT + 1, FIRST).unwrap().records, 0);
     }
 

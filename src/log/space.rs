@@ -1,8 +1,9 @@
 //! How much to reserve at a time.
 //!
-//! Large steps make growth cheap: an eighth of what there is, so that a log of any size has grown a few dozen times. Near the end
-//! of the disk large steps are refused although there is room: then half, and half again, down to the very page, so that the
-//! last blocks are used before an append fails. A disk that has refused once is asked for little first the next time.
+//! Large steps make growth cheap: an eighth of what there is, so that a log of any size has grown a
+//! few dozen times. Near the end of the disk large steps are refused although there is room: then
+//! half, and half again, down to the very page, so that the last blocks are used before an append
+//! fails. A disk that has refused once is asked for little first the next time.
 
 use std::ops::RangeInclusive;
 
@@ -27,7 +28,8 @@ impl Growth {
         Self { step, capacity, page, hint: u64::MAX }
     }
 
-    /// The ends to try, the furthest first, so that at least `needed` bytes are there; none if that is beyond the capacity.
+    /// The ends to try, the furthest first, so that at least `needed` bytes are there; none if that
+    /// is beyond the capacity.
     pub(super) fn ends(&self, needed: u64) -> impl Iterator<Item = u64> + use<> {
         let Self { page, capacity, .. } = *self;
         let step = if self.step > 0 { self.step } else { (needed / 8).clamp(*STEPS.start(), *STEPS.end()) };

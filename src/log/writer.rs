@@ -1,27 +1,38 @@
 //! The writer: append and flush.
 //!
-//! A record's payload is written first, then it is found out whether all of it is in the file, and only then the number that makes
-//! it a record is stored, at once. Appends go one after the other: a record that is acknowledged must not lie behind one that a dying
-//! process leaves unfinished, so there is nothing to win by letting two write at the same time. The sum of the payload is made
-//! before it is a thread's turn.
+//! A record's payload is written first, then it is found out whether all of it is in the file, and
+//! only then the number that makes it a record is stored, at once. Appends go one after the other:
+//! a record that is acknowledged must not lie behind one that a dying process leaves unfinished, so
+//! there is nothing to win by letting two write at the same time. The sum is that of the bytes that
+//! were written: each part of the caller's buffer, which others may change meanwhile, is read once.
 //!
-//! Flushes let appends go on. Those that wait for each other share one: whoever comes first takes all along that were
-//! appended until then.
+//! Somebody else can cut the file, and make it as long again: then stores go on without a fault,
+//! behind zeros. So each append looks first whether the last word before it is still there.
 //!
-//! The durable watermark is written after the data is on the disk, and not waited for: it reaches the disk with the next flush. An
-//! earlier one is not wrong, only less strict, and waiting would double the price of each flush.
+//! Flushes let appends go on. Those that wait for each other share one: whoever comes first takes
+//! all along that were appended until then.
+//!
+//! The durable watermark is written after the data is on the disk, and not waited for: it reaches
+//! the disk with the next flush. An earlier one is not wrong, only less strict, and waiting would
+//! double the price of each flush. A log that is closed flushes and waits for its watermark: after
+//! that a changed bit is damage, and no torn tail.
+//!
+//! Before the watermark goes up, the sums of all records that it passes are looked at again, as
+//! they are after the write: it never passes bytes that were cut off or written over in between.
 
-use super::disk::{self, Locked};
+use super::disk::{self, Locked, Named};
 use super::error::Error;
-use super::format::{self, MAX_RECORD, PREFIX, SLOTS};
+use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS};
 use super::open::{LogOptions, Recovery};
 use super::reader::Reader;
+use super::scan::{self, Witness};
 use super::space::Growth;
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
 use crate::mapping::{self, Cause, Fault, MapMut};
 use crate::sys::cancel::Uncancelled;
+use std::mem::MaybeUninit;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The smallest page there is.
@@ -29,8 +40,9 @@ const PAGE: usize = 4096;
 
 /// A log that is written to.
 ///
-/// Thread-safe. It belongs to the process that opened it: in a forked child every call fails with [`Error::Forked`] and dropping it
-/// does nothing, but the child keeps the lock until it ends, execs or drops the log. Not for signal handlers.
+/// Thread-safe. It belongs to the process that opened it: in a forked child every call fails with
+/// [`Error::Forked`] and dropping it does nothing, but the child keeps the lock until it ends,
+/// execs or drops the log. Not for signal handlers.
 ///
 /// ```
 /// use sigward::log::Log;
@@ -53,11 +65,14 @@ const PAGE: usize = 4096;
 pub struct Log {
     map: MapMut,
     file: Locked,
+    /// None where the file had no name that could be found out (/proc/self/fd).
+    named: Option<Named>,
     salt: u32,
     slow_zeros: bool,
     recovery: Recovery,
     tail: Mutex<Tail>,
     durable: Mutex<Durable>,
+    is_open: AtomicBool,
     /// Why nothing more can be done with it.
     failed: OnceLock<Error>,
 }
@@ -66,6 +81,7 @@ pub struct Log {
 #[derive(Debug)]
 struct Tail {
     end: u64,
+    witness: Witness,
     /// Up to here there are blocks.
     reserved: u64,
     growth: Growth,
@@ -74,6 +90,10 @@ struct Tail {
 #[derive(Debug)]
 struct Durable {
     position: u64,
+    /// What the newest slot says; all below is on the disk, the slot perhaps not yet.
+    written: u64,
+    /// Whether the slot is on the disk.
+    is_marked: bool,
     /// Where the watermark is written next.
     slot: usize,
 }
@@ -83,13 +103,15 @@ pub(super) struct Opened {
     pub(super) map: MapMut,
     pub(super) header: format::Header,
     pub(super) recovery: Recovery,
+    pub(super) witness: Witness,
+    pub(super) named: Option<Named>,
     pub(super) slow_zeros: bool,
     pub(super) growth: Growth,
 }
 
 impl Log {
-    /// Opens the log at `path`, or makes it. After a crash the end is found, and what is torn behind it becomes zeros:
-    /// [`Log::recovery`].
+    /// Opens the log at `path`, or makes it. After a crash the end is found, and what is torn
+    /// behind it becomes zeros: [`Log::recovery`].
     ///
     /// # Errors
     /// As [`LogOptions::open`].
@@ -98,62 +120,75 @@ impl Log {
     }
 
     pub(super) fn of(file: Locked, opened: Opened) -> Self {
-        let Opened { map, header, recovery, slow_zeros, growth } = opened;
-        let (end, length) = (recovery.end, map.len() as u64);
+        let Opened { map, header, recovery, witness, named, slow_zeros, growth } = opened;
+        let end = recovery.end;
         Self {
             map,
             file,
+            named,
             salt: header.salt,
             slow_zeros,
             recovery,
-            // What lies behind the end may be a hole: nothing there is taken for granted. The padding may have been cut off.
-            tail: Mutex::new(Tail { end, reserved: end.min(length), growth }),
-            durable: Mutex::new(Durable { position: header.watermark, slot: 1 - header.slot }),
+            // What lies behind the end may be a hole: nothing there is taken for granted.
+            tail: Mutex::new(Tail { end, witness, reserved: end, growth }),
+            durable: Mutex::new(Durable {
+                position: header.watermark,
+                written: header.watermark,
+                is_marked: true,
+                slot: 1 - header.slot,
+            }),
+            is_open: AtomicBool::new(true),
             failed: OnceLock::new(),
         }
     }
 
-    /// Adds a record of up to [`MAX_RECORD`] bytes, none is allowed, and returns its position: bytes from the start of the file,
-    /// for [`Reader::seek`].
+    /// Adds a record of up to [`MAX_RECORD`] bytes, none is allowed, and returns its position:
+    /// bytes from the start of the file, for [`Reader::seek`].
     ///
     /// It survives the process from now on, and the machine from the next [`Log::flush`] on.
     ///
     /// # Errors
-    /// [`Error::Space`] if no blocks can be had (`ENOSPC`, `EDQUOT`, `RLIMIT_FSIZE` without a signal, no promise on this file
-    /// system): the record is not there, all before is, and a later append may find room. [`Error::Full`], [`Error::TooLong`],
-    /// [`Error::Forked`]. [`Error::Map`] if bytes of the file are lost, because somebody has cut it or (btrfs) a page found no
-    /// room; then, and after [`Error::Unsynced`], every later call fails, too: open the log anew.
+    /// [`Error::Space`] if no blocks can be had (`ENOSPC`, `EDQUOT`, `RLIMIT_FSIZE` without a
+    /// signal, no promise on this file system): the record is not there, all before is, and a later
+    /// append may find room. [`Error::Full`], [`Error::TooLong`], [`Error::Forked`]. [`Error::Map`]
+    /// if bytes of the file are lost, because somebody has cut it or (btrfs) a page found no room;
+    /// then, and after [`Error::Unsynced`], every later call fails, too: open the log anew.
     pub fn append(&self, record: &[u8]) -> Result<u64, Error> {
         if record.len() > MAX_RECORD {
             return Err(Error::TooLong { length: record.len() });
         }
         self.usable()?;
-        let mut sum = format::begin(self.salt);
-        sum.update(record);
         let size = format::size_of_record(record.len());
         let mut tail = hold(&self.tail);
         let position = tail.end;
+        self.check_witness(&tail)?;
         // The zeros that end the log have their block as well: readers look there.
         let needed = position + size + PREFIX;
         if needed > tail.reserved {
             self.grow(&mut tail, needed)?;
         }
-        self.write(position, record, format::prefix(sum, position, record.len() as u32))
-            .map_err(|error| self.fail(error))?;
+        tail.witness = self.write(position, record).map_err(|error| self.fail(error))?;
         tail.end = position + size;
         Ok(position)
     }
 
-    /// The only place where bytes of a log are written.
-    fn write(&self, position: u64, record: &[u8], prefix: u64) -> Result<(), Error> {
+    /// The only place where bytes of a log are written. Returns its last word that is not zero.
+    fn write(&self, position: u64, record: &[u8]) -> Result<Witness, Error> {
+        let mut room = MaybeUninit::<[u8; PAGE]>::uninit();
+        let mut sum = format::begin(self.salt);
+        let mut witness = None;
         let beyond = Error::Map(mapping::Error::Invalid("the map ends before"));
-        // Page by page: on a full btrfs each first store into a page has all others written out and protected again, and a store
-        // across a boundary never gets both pages at once (seen on 6.18: it is tried for ever).
+        // Page by page: on a full btrfs each first store into a page has all others written out and
+        // protected again, and a store across a boundary never gets both pages at once (seen on
+        // 6.18: it is tried for ever).
         let (mut rest, mut at) = (record, position + PREFIX);
         while !rest.is_empty() {
             let (part, later) = rest.split_at(rest.len().min(PAGE - at as usize % PAGE));
-            // SAFETY: writable; nobody else writes here (the tail is held, and so is the file's lock), and nobody reads what is
-            // behind the log's end.
+            let part = read_once(part, &mut room);
+            sum.update(part);
+            witness = Witness::last(at, part).or(witness);
+            // SAFETY: writable; nobody else writes here (the tail is held, and so is the file's
+            // lock), and nobody reads what is behind the log's end.
             let written = unsafe { self.map.write_shared(at, part) }?;
             if written < part.len() {
                 let lost = self.map.status().map(|fault| Error::Map(mapping::Error::Lost(fault)));
@@ -162,12 +197,34 @@ impl Log {
             at += written as u64;
             rest = later;
         }
+        let prefix = format::prefix(sum, position, record.len() as u32);
         let at = position as usize;
         let number = self.map.atomic_u64(at).ok_or(beyond)?;
         // Release: who sees it (Acquire, in `Reader`) sees the payload.
         number.store(prefix.to_le(), Ordering::Release);
         self.map.check_written(at..at + PREFIX as usize)?;
-        Ok(())
+        Ok(witness.unwrap_or(Witness { offset: position, word: prefix }))
+    }
+
+    /// Whether the last word before the log's end is still there.
+    #[inline]
+    fn check_witness(&self, tail: &Tail) -> Result<(), Error> {
+        let Witness { offset, word } = tail.witness;
+        let now = self.map.atomic_u64(offset as usize).map(|place| place.load(Ordering::Relaxed));
+        if now == Some(word.to_le()) { Ok(()) } else { self.is_cut(tail) }
+    }
+
+    #[cold]
+    fn is_cut(&self, tail: &Tail) -> Result<(), Error> {
+        self.map.check(0..self.map.len()).map_err(|error| self.fail(error.into()))?;
+        self.check_length(tail.end)?;
+        let now = disk::length(&self.file)?;
+        Err(self.cut_at(tail.witness.offset, now))
+    }
+
+    fn cut_at(&self, offset: u64, length: u64) -> Error {
+        let fault = Fault::of(Cause::Truncated { len_now: length }, libc::EFAULT);
+        self.fail(Error::Map(mapping::Error::Lost(Fault { offset, ..fault })))
     }
 
     /// Makes room up to `needed` at least.
@@ -205,32 +262,61 @@ impl Log {
         Err(refusal.unwrap_or(Error::Full { capacity: tail.growth.capacity }))
     }
 
-    /// Waits until everything that was appended before is on the disk, and returns up to where: bytes from the start of the file.
-    /// Appends go on meanwhile; flushes that wait for each other share one write.
+    /// Waits until everything that was appended before is on the disk, and returns up to where:
+    /// bytes from the start of the file. Appends go on meanwhile; flushes that wait for each other
+    /// share one write.
     ///
     /// # Errors
-    /// [`Error::Unsynced`] if the disk does not take it: what is there nobody knows, so every later call fails as well, and
-    /// opening the log anew tells. [`Error::Map`] if bytes of the file are lost. [`Error::Forked`].
+    /// [`Error::Unsynced`] if the disk does not take it: what is there nobody knows, so every later
+    /// call fails as well, and opening the log anew tells. [`Error::Map`] if bytes of the file are
+    /// lost, [`Error::Damaged`] if somebody else has written over them. [`Error::Moved`] if the
+    /// file has lost its name: everything is on the disk, in that file; every later call fails,
+    /// too. [`Error::Forked`].
     pub fn flush(&self) -> Result<u64, Error> {
         self.usable()?;
-        let wanted = self.end();
+        let wanted = self.whole_end()?;
         let mut durable = hold(&self.durable);
-        if durable.position >= wanted {
-            self.usable()?;
-            return Ok(durable.position);
+        if durable.position < wanted {
+            self.flush_to(&mut durable)?;
         }
-        let end = self.end();
-        disk::sync(&self.file).map_err(|errno| self.fail(Error::Unsynced { errno }))?;
+        self.usable()?;
+        if self.named.as_ref().is_some_and(Named::is_gone) {
+            return Err(self.fail(Error::Moved));
+        }
+        Ok(durable.position)
+    }
+
+    /// Writes what is there to the disk, and then up to where that is.
+    fn flush_to(&self, durable: &mut Durable) -> Result<(), Error> {
+        let end = self.whole_end()?;
+        let unsynced = |errno| self.fail(Error::Unsynced { durable: durable.position, errno });
+        disk::sync(&self.file).map_err(unsynced)?;
         self.check_length(end)?;
         self.map.check(0..end as usize).map_err(|error| self.fail(error.into()))?;
+        scan::check(&*self.map, self.salt, durable.position..end).map_err(|error| self.fail(error))?;
         durable.position = end;
-        let slot = SLOTS[durable.slot];
-        // That the data is durable is true without it, too; what is missing then is the difference between torn and damaged.
-        if !disk::is_limited() && disk::write_header(&self.file, slot, &format::slot(self.salt, end)).is_ok()
-        {
+        // That the data is durable is true without it, too; what is missing then is the difference
+        // between torn and damaged.
+        let _ = self.write_watermark(durable);
+        Ok(())
+    }
+
+    fn write_watermark(&self, durable: &mut Durable) -> Result<(), Error> {
+        if !disk::is_limited() {
+            let slot = format::slot(self.salt, durable.position);
+            disk::write_header(&self.file, SLOTS[durable.slot], &slot)?;
             durable.slot = 1 - durable.slot;
+            durable.written = durable.position;
+            durable.is_marked = false;
         }
-        Ok(end)
+        Ok(())
+    }
+
+    /// Where the next record will be, all before it being there.
+    fn whole_end(&self) -> Result<u64, Error> {
+        let tail = hold(&self.tail);
+        self.check_witness(&tail)?;
+        Ok(tail.end)
     }
 
     /// Where the next record will be: bytes from the start of the file.
@@ -253,9 +339,47 @@ impl Log {
         Reader::of(self.file.try_clone().map_err(|error| Error::of("fcntl", &error))?)
     }
 
-    /// Takes the log away and gives reserved blocks behind its end back. Dropping it does the same; neither flushes.
-    pub fn close(self) {
-        drop(self);
+    /// Flushes, says in the file that the log was closed in order, and gives reserved blocks behind
+    /// its end back. Dropping it does the same and says nothing. A log that was not appended to
+    /// costs no write.
+    ///
+    /// # Errors
+    /// As [`Log::flush`], but not what an append or a flush has failed with already.
+    pub fn close(self) -> Result<(), Error> {
+        self.finish()
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        if !self.is_open.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.file.is_ours() {
+            return Err(Error::Forked);
+        }
+        // A file that has lost its name is a log like any other.
+        let flushed = match self.failed.get() {
+            None => self.flush().map(drop),
+            Some(Error::Moved) => Ok(()),
+            Some(_) => return Ok(()),
+        };
+        if !matches!(flushed, Ok(()) | Err(Error::Moved)) {
+            return flushed;
+        }
+        let tail = hold(&self.tail);
+        let mut durable = hold(&self.durable);
+        // The page where readers look for the next record stays.
+        let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
+        if tail.reserved > unused || self.recovery.torn.is_some() {
+            disk::give_back(&self.file, unused, disk::length(&self.file)?);
+        }
+        if durable.written < durable.position {
+            self.write_watermark(&mut durable)?;
+        }
+        if !durable.is_marked && durable.written > FIRST {
+            let unsynced = |errno| Error::Unsynced { durable: durable.position, errno };
+            disk::sync(&self.file).map_err(unsynced)?;
+        }
+        flushed
     }
 
     fn usable(&self) -> Result<(), Error> {
@@ -277,22 +401,27 @@ impl Log {
         if length >= end {
             return Ok(());
         }
-        let fault = Fault::of(Cause::Truncated { len_now: length }, libc::EFAULT);
-        Err(self.fail(Error::Map(mapping::Error::Lost(Fault { offset: length, ..fault }))))
+        Err(self.cut_at(length, length))
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.file.is_ours() && self.failed.get().is_none() {
-            let tail = hold(&self.tail);
-            // The page where readers look for the next record stays.
-            let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
-            if let Ok(length) = disk::length(&self.file) {
-                disk::give_back(&self.file, unused, length);
-            }
-        }
+        let _ = self.finish();
     }
+}
+
+/// Copies a part, so that all who use it afterwards see the same bytes, whoever changes the
+/// original.
+#[inline]
+fn read_once<'a>(part: &[u8], room: &'a mut MaybeUninit<[u8; PAGE]>) -> &'a [u8] {
+    let to = room.as_mut_ptr().cast::<u8>();
+    // SAFETY: a part has a page at most.
+    unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len()) };
+    // The compiler must not read the original again in the copy's place.
+    let copy = std::hint::black_box(to);
+    // SAFETY: just written.
+    unsafe { std::slice::from_raw_parts(copy, part.len()) }
 }
 
 /// A thread that has panicked while it held it has left nothing half done.

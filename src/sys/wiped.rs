@@ -43,7 +43,7 @@ pub(crate) struct Words {
     /// number.
     pub(crate) adopted: AtomicU32,
     pub(crate) maps: AtomicU32,
-    /// Which of its ancestors and descendants this process is (`sigpipe/quiet/threads.rs`).
+    /// Which of its ancestors and descendants this process is ([`generation`]).
     pub(crate) generation: AtomicU32,
 }
 
@@ -90,6 +90,29 @@ pub(crate) fn is_own_process(claimed: libc::pid_t) -> bool {
     // In a child, forked or sharing our memory, the word is 0 or the parent's: then the kernel is
     // asked.
     claimed != 0 && (known || std::process::id() as libc::pid_t == claimed)
+}
+
+/// This process among its parents and children: never that of an ancestor, and never 0 unless there
+/// is no memory that a fork wipes. Not for handlers.
+pub(crate) fn generation() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let Some(known) = words().map(|words| &words.generation) else { return 0 };
+    if known.load(Ordering::Relaxed) == 0 {
+        let mine = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        // Another thread may have been first.
+        let _ = known.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    known.load(Ordering::Relaxed)
+}
+
+/// As [`generation`]; 0 if nobody in this process has asked that yet. Signal-safe.
+pub(crate) fn known_generation() -> u32 {
+    existing().map_or(0, |words| words.generation.load(Ordering::Relaxed))
+}
+
+/// Whether a forked child finds the words at zero indeed (Linux 4.14).
+pub(crate) fn is_wiped() -> bool {
+    WIPES.load(Ordering::Relaxed)
 }
 
 /// Room for `count` of `T` that fork wipes, zeroed, aligned to a page, for ever; null if the kernel

@@ -3,6 +3,7 @@
 #include "disk.h"
 #include <sys/resource.h>
 #include <dirent.h>
+#include <sched.h>
 
 /* A record says which it is, and its bytes follow from that. */
 static size_t length_of(uint64_t number) { return 8 + number * 37 % 300; }
@@ -317,6 +318,128 @@ static void forked(void) {
     CHECK(sigward_log_close(log) == 0);
 }
 
+/* As the child of a pid namespace, with the id that its parent has in its own. */
+static void namespaced(void) {
+    int status;
+    if (unshare(CLONE_NEWPID) != 0) {
+        SAY("none\n");
+        return;
+    }
+    pid_t first = fork();
+    if (first == 0) {
+        CHECK(getpid() == 1);
+        const char *path = path_of("namespaced");
+        sigward_log *log = open_log(path, NULL);
+        CHECK(append(log, 0) == 0 && unshare(CLONE_NEWPID) == 0);
+        pid_t child = fork();
+        if (child == 0) {
+            CHECK(getpid() == 1 && append(log, 1) == -EPERM);
+            sigward_log *own = open_log(path_of("child"), NULL);
+            CHECK(append(own, 0) == 0 && append(log, 1) == -EPERM && sigward_log_flush(log, NULL) == -EPERM);
+            CHECK(sigward_log_close(own) == 0 && sigward_log_close(log) == 0);
+            _exit(0);
+        }
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        sigward_log *other;
+        CHECK(sigward_log_open(path, NULL, NULL, &other) == -EBUSY);
+        CHECK(append(log, 1) == 0 && count(path) == 2 && sigward_log_close(log) == 0);
+        _exit(0);
+    }
+    CHECK(waitpid(first, &status, 0) == first && status == 0);
+    SAY("told\n");
+}
+
+/* A record whose bytes another process changes all the time is as whole as any other. */
+static void changing(void) {
+    const char *path = path_of("changing");
+    unsigned char *record = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(record != MAP_FAILED);
+    pid_t child = fork();
+    if (child == 0)
+        for (volatile unsigned long i = 0;; i++) record[i * 61 % PAGE]++;
+    sigward_log *log = open_log(path, NULL);
+    for (int i = 0; i < 4000; i++) {
+        if (i % 400 == 0) usleep(1000); /* both on one processor */
+        CHECK(sigward_log_append(log, record, PAGE, NULL) == 0);
+    }
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    CHECK(sigward_log_flush(log, NULL) == 0 && sigward_log_close(log) == 0);
+    sigward_log_recovery found;
+    log = open_log(path, &found);
+    CHECK(found.records == 4000 && found.torn == 0 && sigward_log_close(log) == 0);
+}
+
+/* The file gets shorter and as long again, or loses its name. What is appended then is told, at the latest by flush. */
+static void other_file(void) {
+    struct stat file;
+    char path[PATH_MAX], aside[PATH_MAX];
+    snprintf(path, sizeof path, "%s", path_of("other"));
+    snprintf(aside, sizeof aside, "%s", path_of("aside"));
+    for (int kind = 0; kind < 7; kind++) {
+        for (int flushed = 0; flushed < 2; flushed++) {
+            unlink(path), unlink(aside);
+            uint64_t end = 0, position;
+            unsigned char large[3 * PAGE] = {1}; /* then zeros: a cut takes a part of the last record */
+            sigward_log *log = open_log(path, NULL);
+            for (uint64_t number = 0; number < 100; number++) CHECK(append(log, number) == 0);
+            memset(large, 7, 2 * PAGE);
+            CHECK(sigward_log_append(log, large, sizeof large, &end) == 0);
+            if (flushed) CHECK(sigward_log_flush(log, NULL) == 0);
+            CHECK(stat(path, &file) == 0);
+            off_t cut[] = {0, PAGE, 4 * PAGE, (off_t)end + PAGE};
+            if (kind < 4) CHECK(truncate(path, cut[kind]) == 0 && truncate(path, file.st_size) == 0);
+            if (kind == 4) CHECK(unlink(path) == 0);
+            if (kind == 5) CHECK(rename(path, aside) == 0);
+            if (kind == 6) {
+                int other = open(aside, O_WRONLY | O_CREAT, 0644);
+                CHECK(other >= 0 && close(other) == 0 && rename(aside, path) == 0);
+            }
+            int appended = sigward_log_append(log, "x", 1, &position), flush = sigward_log_flush(log, NULL);
+            if (kind < 4) CHECK(appended == -EFAULT && flush == -EFAULT);
+            else CHECK(appended == 0 && flush == -ESTALE && sigward_log_append(log, "x", 1, NULL) == -ESTALE);
+            CHECK(sigward_log_close(log) == 0);
+            if (kind == 5) { /* nothing was lost */
+                sigward_log_recovery found;
+                log = open_log(aside, &found);
+                CHECK(found.records == 102 && found.durable == found.end && found.torn == 0 && sigward_log_close(log) == 0);
+            }
+            if (kind == 6) CHECK(stat(path, &file) == 0 && file.st_size == 0);
+        }
+    }
+    /* A cut of nothing but zeros is none; another folder or root is no other name. */
+    unlink(path);
+    sigward_log *log = open_log(path, NULL);
+    unsigned char zeros[3 * PAGE] = {1};
+    uint64_t position;
+    CHECK(sigward_log_append(log, zeros, sizeof zeros, &position) == 0 && stat(path, &file) == 0);
+    CHECK(truncate(path, (off_t)position + PAGE) == 0 && truncate(path, file.st_size) == 0);
+    CHECK(append(log, 0) == 0 && chdir("/") == 0);
+    if (geteuid() == 0) CHECK(chroot("/proc") == 0);
+    CHECK(sigward_log_flush(log, NULL) == 0 && sigward_log_close(log) == 0);
+}
+
+/* Opening takes no file away, whoever has begun it. */
+static void begun(void) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", path_of("begun"));
+    struct stat file;
+    fill_disk();
+    sigward_log_options options = {.size = sizeof options, .slow_zeros = 1};
+    sigward_log *log;
+    for (int again = 0; again < 3; again++) {
+        int status = sigward_log_open(path, &options, NULL, &log);
+        if (status == 0) CHECK(sigward_log_close(log) == 0);
+        CHECK(status == 0 || status == -ENOSPC || status == -EOPNOTSUPP);
+        /* Where there is room for a file at all. */
+        int another = open(path_of("another"), O_WRONLY | O_CREAT, 0644);
+        if (another >= 0) CHECK(close(another) == 0 && stat(path, &file) == 0);
+    }
+    empty_disk();
+    int status = sigward_log_open(path, &options, NULL, &log);
+    if (status == -ENOSPC) return; /* btrfs, where all room went to metadata */
+    CHECK(status == 0 && append(log, 0) == 0 && sigward_log_close(log) == 0 && count(path) == 1);
+}
+
 /* RLIMIT_FSIZE and RLIMIT_AS. */
 static void limits(void) {
     struct rlimit limit = {3 << 20, RLIM_INFINITY};
@@ -342,6 +465,42 @@ static void limits(void) {
     log = open_log(path, NULL);
     CHECK(sigward_log_close(log) == 0);
 }
+
+/* The disk below the file system fails: a flush says so, and up to where everything is. */
+static void failing(void) {
+    const char *path = path_of("failing");
+    sigward_log *log = open_log(path, NULL);
+    uint64_t durable = 0, known, number = 0;
+    sigset_t usr1;
+    sigemptyset(&usr1), sigaddset(&usr1, SIGUSR1);
+    CHECK(sigprocmask(SIG_BLOCK, &usr1, NULL) == 0);
+    for (; number < 500; number++) CHECK(append(log, number) == 0);
+    CHECK(sigward_log_flush(log, &durable) == 0);
+    SAY("%llu\n", (unsigned long long)number);
+    int signal; /* the disk is full now */
+    CHECK(sigwait(&usr1, &signal) == 0);
+    for (; number < 60000; number++) CHECK(append(log, number) == 0);
+    int status = sigward_log_flush(log, &known);
+    CHECK(status == -EIO || status == -ENOSPC);
+    CHECK(known == durable && append(log, number) == status && sigward_log_flush(log, NULL) == status);
+    CHECK(sigward_log_close(log) == 0);
+    SAY("%llu\n", (unsigned long long)number);
+}
+
+/* The disk is sound again, and the log is opened anew: what it says to be durable is. */
+static void healed(void) {
+    const char *path = path_of("failing");
+    sigward_log_recovery found;
+    uint64_t durable;
+    sigward_log *log = open_log(path, &found);
+    CHECK(count(path) == found.records && found.records >= 500);
+    CHECK(append(log, found.records) == 0 && sigward_log_flush(log, &durable) == 0);
+    SAY("%llu\n", (unsigned long long)found.records + 1);
+    if (arguments[1] && strcmp(arguments[1], "killed") == 0) _exit(0);
+    CHECK(sigward_log_close(log) == 0);
+}
+
+static void counted(void) { SAY("%llu\n", (unsigned long long)count(path_of("failing"))); }
 
 static unsigned entries(const char *folder) {
     DIR *list = opendir(folder);
@@ -462,7 +621,8 @@ static void bad(void) {
 }
 #define WARDED_ONLY                                                                                                                   \
     , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim}, {"follow", follow}, {"open", try_open},            \
-        {"forked", forked}, {"limits", limits}, {"bad", bad}
+        {"forked", forked}, {"limits", limits}, {"bad", bad}, {"namespaced", namespaced}, {"changing", changing},                      \
+        {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed}, {"counted", counted}
 #else
 #define WARDED_ONLY
 #endif

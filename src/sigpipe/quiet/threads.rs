@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::observe::without_events;
-use crate::sys::wiped;
+use crate::sys::wiped::{generation, known_generation};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Entries of one chunk: a page of them.
@@ -41,24 +41,6 @@ const DEPTH: u64 = (1 << 11) - 1;
 fn this_thread() -> u64 {
     // SAFETY: no arguments; it reads the thread's own pointer.
     ((unsafe { libc::pthread_self() }) as u64) << 8 & !DEPTH
-}
-
-/// This process among its parents and children: never that of an ancestor. 0 if nobody has asked [`generation`] yet.
-/// Signal-safe.
-fn known_generation() -> u32 {
-    wiped::existing().map_or(0, |words| words.generation.load(Ordering::Relaxed))
-}
-
-/// As [`known_generation`], and never 0 unless there is no memory that a fork wipes.
-fn generation() -> u32 {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let Some(known) = wiped::words().map(|words| &words.generation) else { return 0 };
-    if known.load(Ordering::Relaxed) == 0 {
-        let mine = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        // Another thread may have been first.
-        let _ = known.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed);
-    }
-    known.load(Ordering::Relaxed)
 }
 
 /// The places where this thread's entry can be, chunk by chunk. Signal-safe.
