@@ -10,6 +10,11 @@
 // output or standard error that is a pipe is left out, so that `prog | head` ends, whoever prints
 // there: see SwallowStdio, and Writer for Go's own printing.
 //
+// A signal.Notify for SIGPIPE by a package that is initialised before this one is cancelled: call
+// it in main. While this package is initialised SIGPIPE has its default for some microseconds. What
+// no signal of a write tells (io_uring's later writes, a signal that was blocked) and what differs
+// on arm64 is listed in the README.
+//
 // Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error
 // then. AdoptFile guards the maps that another library made. Faults elsewhere, and nil
 // dereferences, stay as Go has them.
@@ -118,7 +123,7 @@ type CounterValues struct {
 	Swallowed     uint64 // SIGPIPEs that ended here
 	Chained       uint64 // signals that went to a predecessor
 	Unattributed  uint64 // swallowed ones whose descriptor could not be told
-	Overwritten   uint64 // how often a handler was found standing where ours had been on top
+	Overwritten   uint64 // how often something else, or a changed row of ours, was found on top
 	RacesRepaired uint64 // races with other writers of the kernel's table, lost and put right
 	CyclesCut     uint64 // circles of handlers that were cut
 	EventsDropped uint64 // events that found their slot in the ring still being written

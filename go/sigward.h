@@ -67,7 +67,8 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 #define SIGWARD_SIGPIPE_LEAVE 2
 
 // Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
-// SIGWARD_LOG=stderr in the environment does.
+// SIGWARD_LOG=stderr in the environment does. Left out is a line for which stderr would block, one
+// about a write to stderr itself, and what does not fit on a small signal stack.
 #define SIGWARD_LOG_STDERR 1
 
 // Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a
@@ -286,7 +287,8 @@ typedef struct sigward_counters {
     uint64_t chained;
     // Swallowed ones whose file descriptor could not be told for certain.
     uint64_t unattributed;
-    // How often a handler was found standing where ours had been on top.
+    // How often something else, or a row of ours that somebody had changed, was found standing
+    // where ours had been on top.
     uint64_t overwritten;
     // Races with other writers of the kernel's table, lost and put right.
     uint64_t races_repaired;
@@ -779,11 +781,11 @@ ssize_t sigward_splice(int in_fd,
 // not a duplicate, and not what the number is given to after close(2). It holds while our handler
 // is asked: sigward_ensure_on_top brings it back above what another library has installed. A
 // forked child has it as well, for what it inherits. Thread-safe; signal-safe, except for the
-// first call of each thousand numbers.
+// first call for each 1,024 numbers.
 //
 // Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before
-// sigward_init, and on other processors, which do not show the descriptor of a write. -ENOMEM: no
-// memory for the table.
+// sigward_init, on other processors, which do not show the descriptor of a write, and for numbers
+// above 1,048,575. -ENOMEM: no memory for the table.
 int sigward_set_nosigpipe(int fd);
 
 // Keeps SIGPIPE from this thread until sigward_thread_guard_leave: for libraries that write by

@@ -8,7 +8,7 @@ import "C"
 import "unsafe"
 
 // Status asks the kernel who stands where, so it sees what other libraries have installed since. It
-// changes nothing.
+// changes nothing but the counter Overwritten, when it is the first to see that.
 func Status() StatusReport {
 	var report C.struct_sigward_status_report
 	if err := code("status", C.sigward_status(&report)); err != nil {

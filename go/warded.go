@@ -49,7 +49,8 @@ func arm() error {
 }
 
 // Err returns the error that arming the process at start failed with, for example EPERM from a
-// seccomp filter that refuses sigaction. Then nothing was changed.
+// seccomp filter that refuses sigaction. Then a broken peer may end the process as it does without
+// this package; Status tells.
 func Err() error { return initError }
 
 // EnsureOnTop takes the seats on top, for SIGPIPE and SIGBUS, again after another runtime or
@@ -57,11 +58,11 @@ func Err() error { return initError }
 // there now is chained.
 func EnsureOnTop() error { return code("ensure on top", C.sigward_ensure_on_top()) }
 
-// Restore takes everything about SIGPIPE back: it is as it was without this package. Maps stay
-// guarded.
+// Restore takes everything about SIGPIPE back, SwallowStdio included: it is as it was without this
+// package. Maps stay guarded.
 func Restore() error { return code("restore", C.sigward_sigpipe_restore()) }
 
-// Filter undoes Restore.
+// Filter undoes Restore, but for SwallowStdio.
 func Filter() error {
 	if err := code("filter", C.sigward_sigpipe_filter()); err != nil {
 		return err

@@ -10,16 +10,17 @@ import (
 )
 
 // Watch calls report for each event from now on, from a goroutine of its own that looks every
-// interval. Events of before are not reported, and neither are those that the library had to drop
-// (see Event.Number).
+// interval, which must be above 0. Events of before are not reported, and neither are those that
+// the library had to drop (see Event.Number).
 //
 // stop ends it, after the events of before stop have been reported; when it returns, report is not
 // running and is not called again. It may be called more than once, from several goroutines, and by
 // report itself: then it returns at once, and that call of report was the last.
 func Watch(interval time.Duration, report func(Event)) (stop func()) {
 	w := &watch{report: report, asked: make(chan struct{}), stopped: make(chan struct{})}
+	ticker := time.NewTicker(interval) // panics here, where it can be recovered, and not there
 	w.skip()
-	go w.run(interval)
+	go w.run(ticker)
 	return w.stop
 }
 
@@ -64,10 +65,9 @@ func (w *watch) drain() {
 	}
 }
 
-func (w *watch) run(interval time.Duration) {
+func (w *watch) run(ticker *time.Ticker) {
 	defer close(w.stopped)
 	w.goroutine.Store(thisGoroutine())
-	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for !w.last {
 		select {

@@ -94,3 +94,12 @@ func TestWatchIsStoppedByItsOwnReport(t *testing.T) {
 		t.Errorf("%d calls after stop in the first", calls)
 	}
 }
+
+func TestWatchOfNoIntervalPanicsWhereItIsCalled(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	Watch(0, func(Event) {})()
+}

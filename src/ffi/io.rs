@@ -118,11 +118,11 @@ pub unsafe extern "C" fn sigward_splice(
 /// not a duplicate, and not what the number is given to after close(2). It holds while our handler
 /// is asked: sigward_ensure_on_top brings it back above what another library has installed. A
 /// forked child has it as well, for what it inherits. Thread-safe; signal-safe, except for the
-/// first call of each thousand numbers.
+/// first call for each 1,024 numbers.
 ///
 /// Returns 0. -EBADF: fd is not open. -ENOTSUP: the system has nothing of the kind; on Linux before
-/// sigward_init, and on other processors, which do not show the descriptor of a write. -ENOMEM: no
-/// memory for the table.
+/// sigward_init, on other processors, which do not show the descriptor of a write, and for numbers
+/// above 1,048,575. -ENOMEM: no memory for the table.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_set_nosigpipe(fd: c_int) -> c_int {
     let _whole = Uncancelled::enter();

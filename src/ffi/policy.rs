@@ -16,7 +16,8 @@ pub const SIGWARD_SIGPIPE_IGNORE: u32 = 1;
 pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
 /// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
-/// SIGWARD_LOG=stderr in the environment does.
+/// SIGWARD_LOG=stderr in the environment does. Left out is a line for which stderr would block, one
+/// about a write to stderr itself, and what does not fit on a small signal stack.
 pub const SIGWARD_LOG_STDERR: u32 = 1;
 
 /// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a

@@ -56,7 +56,8 @@ pub struct Counters {
     pub chained: u64,
     /// Swallowed ones whose file descriptor could not be told for certain.
     pub unattributed: u64,
-    /// How often a handler was found standing where ours had been on top.
+    /// How often something else, or a row of ours that somebody had changed, was found standing
+    /// where ours had been on top.
     pub overwritten: u64,
     /// Races with other writers of the kernel's table, lost and put right.
     pub races_repaired: u64,
