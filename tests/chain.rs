@@ -20,6 +20,12 @@ fn a_circle_above_a_handler_reaches_that_handler() {
 }
 
 #[test]
+fn a_circle_above_two_handlers_reaches_both() {
+    let run = run(&host("chain", Link::Archive), &["circle_above_two"]);
+    assert_eq!(run.lived().out, "calls 3, between 1\n");
+}
+
+#[test]
 fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
     run(&host("chain", Link::Archive), &["circle_of_raises"]).died_of(SIGPIPE);
 }
@@ -27,6 +33,8 @@ fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
 #[test]
 fn a_handler_that_jumps_out_is_no_circle() {
     let (bare, warded) = both("chain", "jumps");
+    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
+    let (bare, warded) = both("chain", "jumps_from_above");
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
 }
 
@@ -112,6 +120,13 @@ fn a_predecessor_beneath_another_handler_sees_the_same() {
     let (bare, _) = both("chain", "flags");
     let (_, warded) = both("chain", "flags_beneath");
     assert_eq!(bare.lived().out, warded.lived().out);
+}
+
+#[test]
+fn a_predecessor_has_its_mask_where_the_context_is_lost() {
+    let run = run(&host("chain", Link::Archive), &["mask_without_context"]);
+    let blocked = |what, one| format!("{what} blocked: PIPE 1 USR1 {one} USR2 0 code 1\n");
+    assert_eq!(run.lived().out, blocked("plain", 1) + &blocked("back", 0));
 }
 
 #[test]

@@ -43,6 +43,9 @@ fn a_call_and_a_stack_at_the_edge_of_what_is_mapped_are_read_no_further() {
     let (bare, warded) = both("policy", "edges");
     bare.died_of(SIGPIPE);
     warded.lived();
+    let (bare, warded) = both("policy", "edge_of_a_jump");
+    bare.died_of(SIGPIPE);
+    warded.died_of(SIGPIPE);
 }
 
 #[test]

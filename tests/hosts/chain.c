@@ -63,6 +63,27 @@ static void circle_above_a_handler(void) {
 #endif
 }
 
+/* A handler that stands beneath the circle, and above what stood there first, is not passed over. */
+static struct sigaction beneath_between;
+static volatile int came_between;
+static void standing_between(int signal, siginfo_t *info, void *context) {
+    came_between++;
+    pass_to(&beneath_between, signal, info, context);
+}
+
+static void circle_above_two(void) {
+    struct sigaction action = {.sa_sigaction = standing_between, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    install(SIGPIPE, counting, 0);
+    CHECK(ward() == 0);
+    CHECK(sigaction(SIGPIPE, &action, &beneath_between) == 0);
+    CHECK(sigward_ensure_on_top() == 0);
+    put_chaining_on_top();
+    CHECK(sigward_ensure_on_top() == 0);
+    put_chaining_on_top();
+    raise(SIGPIPE);
+    SAY("calls %d, between %d\n", calls, came_between);
+}
+
 /* A handler that passes on the number alone: nothing can be marked in a siginfo that is not there. */
 static void dropping(int signal) {
     if (calls++ > 1000) _exit(77); /* before the stack is gone */
@@ -104,6 +125,27 @@ static void jumps(void) {
     CHECK(ward() == 0);
     for (volatile int i = 0; i < 100; i++)
         if (sigsetjmp(outside, 1) == 0) raise(SIGPIPE);
+    SAY("calls %d\n", calls);
+}
+
+/* The same from an alternate stack that lies above the thread's own: its frames look as if they were
+ * beneath the interrupted code. */
+static void *jumping_thread(void *alternate) {
+    CHECK(sigaltstack(alternate, NULL) == 0);
+    for (volatile int i = 0; i < 100; i++)
+        if (sigsetjmp(outside, 1) == 0) raise(SIGPIPE);
+    return alternate;
+}
+
+static void jumps_from_above(void) {
+    char room[65536];
+    stack_t alternate = {.ss_sp = room, .ss_size = sizeof room};
+    struct sigaction action = {.sa_handler = jumping, .sa_flags = SA_ONSTACK};
+    pthread_t thread;
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(ward() == 0);
+    CHECK(pthread_create(&thread, NULL, jumping_thread, &alternate) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
     SAY("calls %d\n", calls);
 }
 
@@ -370,6 +412,24 @@ static void flags(void) { each_flag(0); }
 /* Beneath another handler no kernel does it for the predecessor: the library must. */
 static void flags_beneath(void) { each_flag(1); }
 
+/* Passes on the number alone, from further down the stack than the kernel's frame is looked for. */
+static void far_down(int signal) {
+    volatile char room[100000];
+    room[0] = 1;
+    previous.sa_sigaction(signal, NULL, NULL);
+    report("back", NULL);
+    room[1] = room[0];
+}
+
+static void mask_without_context(void) {
+    struct sigaction action = {.sa_handler = without_info};
+    sigaddset(&action.sa_mask, SIGUSR1);
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(ward() == 0);
+    CHECK(sigaction(SIGPIPE, &(struct sigaction){.sa_handler = far_down}, &previous) == 0);
+    raise(SIGPIPE);
+}
+
 /* SIG_DFL with flags, as Go leaves it: still the default action and no function at address 0. */
 static void flags_on_the_default(void) {
     struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
@@ -516,7 +576,8 @@ static void own_kill(void) {
 }
 
 SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
-          {"circle_of_raises", circle_of_raises},
+          {"circle_of_raises", circle_of_raises}, {"circle_above_two", circle_above_two},
+          {"jumps_from_above", jumps_from_above}, {"mask_without_context", mask_without_context},
           {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},
           {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},

@@ -220,6 +220,33 @@ static void edges(void) {
 #endif
 }
 
+/* A jump has led to the start of a page: nothing is before it, and what comes there is no echo. */
+static void *kill_later(void *unused) {
+    sigset_t set;
+    sigemptyset(&set), sigaddset(&set, SIGPIPE);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    usleep(50000);
+    kill(getpid(), SIGPIPE);
+    return unused;
+}
+
+static void edge_of_a_jump(void) {
+#ifdef __x86_64__
+    enum { PAGE = 4096 };
+    pthread_t thread;
+    char *page = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED && (page += PAGE));
+    CHECK(mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+    memcpy(page, "\xeb\xfe", 2); /* jumps to itself */
+    CHECK(ward() == 0);
+    alarm(20);
+    CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
+    __asm__ volatile("jmp *%[code]" ::"a"(-(long)EPIPE), "D"(broken_pipe()), [code] "r"(page));
+#else
+    raise(SIGPIPE);
+#endif
+}
+
 /* ---- an existing handler keeps its signals ---- */
 
 static volatile int handled;
@@ -380,7 +407,7 @@ static void children(void) {
     show_child("system");
 }
 
-SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges},
+SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
           {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
           {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},
