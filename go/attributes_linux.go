@@ -15,7 +15,6 @@ type attributes struct {
 	user, group int
 	names       []string
 	values      [][]byte
-	bestEffort  bool // as cp -p; else what cannot be kept is an error
 }
 
 const accessList = "system.posix_acl_access"
@@ -65,12 +64,17 @@ func readAttributes(fd int) (*attributes, syscall.Errno) {
 
 // give: the mode last, because changing the owner takes set-user-ID away, and an access control
 // list has the group's bits.
-func (a *attributes) give(f *os.File) (errno syscall.Errno) {
+//
+// Privileges (set-user-ID, set-group-ID, file capabilities) only if they are wanted.
+func (a *attributes) give(f *os.File, privileged bool) (errno syscall.Errno) {
 	errno = syscall.EBADF
 	withFd(f, func(fd int) {
 		mode := a.mode
-		if errno = a.giveOwner(fd, &mode); errno == 0 {
-			errno = a.giveExtended(fd)
+		if !privileged {
+			mode &= 0o1777
+		}
+		if errno = a.giveOwner(fd); errno == 0 {
+			errno = a.giveExtended(fd, privileged)
 		}
 		if errno == 0 {
 			errno = eintr(func() error { return syscall.Fchmod(fd, mode) })
@@ -79,7 +83,27 @@ func (a *attributes) give(f *os.File) (errno syscall.Errno) {
 	return errno
 }
 
-func (a *attributes) giveOwner(fd int, mode *uint32) syscall.Errno {
+// giveToNew gives a file that was not there what is not permissions, as far as it may be given:
+// those it has been made with.
+func (a *attributes) giveToNew(f *os.File) (errno syscall.Errno) {
+	errno = syscall.EBADF
+	withFd(f, func(fd int) {
+		if errno = a.giveOwner(fd); errno == syscall.EPERM {
+			syscall.Fchown(fd, -1, a.group) // at least the group, if it is one of ours
+			errno = 0
+		}
+		for i, name := range a.names {
+			if strings.HasPrefix(name, "user.") {
+				xattrs{fd: fd}.call(sysFsetxattr, name, a.values[i])
+			}
+		}
+	})
+	return errno
+}
+
+func (a *attributes) permissions() uint32 { return a.mode & 0o777 }
+
+func (a *attributes) giveOwner(fd int) syscall.Errno {
 	var s syscall.Stat_t
 	if errno := eintr(func() error { return syscall.Fstat(fd, &s) }); errno != 0 {
 		return errno
@@ -88,20 +112,15 @@ func (a *attributes) giveOwner(fd int, mode *uint32) syscall.Errno {
 		return 0
 	}
 	errno := eintr(func() error { return syscall.Fchown(fd, a.user, a.group) })
-	if errno != syscall.EPERM && errno != syscall.EINVAL { // EINVAL: no such owner in this user namespace
-		return errno
+	if errno == syscall.EINVAL { // no such owner in this user namespace
+		errno = syscall.EPERM
 	}
-	if !a.bestEffort {
-		return syscall.EPERM
-	}
-	syscall.Fchown(fd, -1, a.group)
-	*mode &= 0o1777 // somebody else's program would run with our rights
-	return 0
+	return errno
 }
 
 // giveExtended: the new file has these, and of the essential ones no others: a folder's default
 // list gave it some.
-func (a *attributes) giveExtended(fd int) syscall.Errno {
+func (a *attributes) giveExtended(fd int, privileged bool) syscall.Errno {
 	place := xattrs{fd: fd}
 	now, errno := place.list()
 	if errno != 0 {
@@ -115,13 +134,16 @@ func (a *attributes) giveExtended(fd int) syscall.Errno {
 		}
 	}
 	for i, name := range a.names {
+		if name == "security.capability" && !privileged {
+			continue
+		}
 		if old, errno := place.get(name); errno == 0 && string(old) == string(a.values[i]) {
 			continue // a label that may not be set, but is there
 		}
 		switch errno := place.call(sysFsetxattr, name, a.values[i]); errno {
 		case 0:
 		case syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP, syscall.EINVAL:
-			if essential(name) && !a.bestEffort {
+			if essential(name) {
 				return errno
 			}
 		default:

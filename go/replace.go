@@ -10,9 +10,13 @@ import (
 // whoever has the old one open or mapped keeps it. source stays. A missing destination is made.
 //
 // The new file has mode, owner and (on Linux) extended attributes, access control lists among them,
-// of the one it replaces; where there was none, those of source, the owner as far as it may be
-// given. A symbolic link is followed: what it names is replaced. Other hard links to the old file
-// keep the old contents.
+// of the one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were
+// given to the old contents (Replacement.KeepPrivileges). Where there was none, permissions are
+// those of source less the umask, and its owner and the user's own attributes come along as far as
+// they may be given. A symbolic link is followed: what it names is replaced. Other hard links to
+// the old file keep the old contents. A process that is killed leaves at worst one hidden file,
+// .sigward-*, which the next replacement of the same file removes, unless somebody works on it or
+// it is another user's.
 //
 // On failure the old file is untouched and nothing is left behind, except with ErrUnsynced.
 // errors.Is sees that, ErrSourceChanged, ErrNoSpace, and the errno: EFBIG beyond RLIMIT_FSIZE (on
@@ -25,16 +29,17 @@ func ReplaceFile(source, destination string) error {
 		return pathError("replace", source, errno, nil)
 	}
 	defer from.Close()
-	r, err := CreateReplacement(destination)
+	given, errno := attributesOf(from)
+	if errno != 0 {
+		return pathError("replace", source, errno, nil)
+	}
+	r, err := createReplacement(destination, given.permissions())
 	if err != nil {
 		return err
 	}
 	defer r.Abort()
 	if r.attributes == nil {
-		if r.attributes, errno = attributesOf(from); errno != 0 {
-			return pathError("replace", source, errno, nil)
-		}
-		r.attributes.bestEffort = true
+		r.source = given
 	}
 	before, errno := steadyLook(from)
 	if errno == 0 && !cloneContents(r.file, from) {
@@ -59,12 +64,17 @@ type Replacement struct {
 	target     *target
 	hidden     string // the new file's name, "" while it has none
 	attributes *attributes
+	source     *attributes // of the file that is copied, where there is none to replace
+	privileges bool
 }
 
 // CreateReplacement begins a new file for path, in the same folder; readers of path see nothing of
 // it. A file that was not there gets the permissions rw-rw-rw- less the umask. Its errors are those
 // of ReplaceFile.
-func CreateReplacement(path string) (*Replacement, error) {
+func CreateReplacement(path string) (*Replacement, error) { return createReplacement(path, 0o666) }
+
+// createReplacement: mode, less the umask, is for a file that is not there.
+func createReplacement(path string, mode uint32) (*Replacement, error) {
 	target, errno := findTarget(path)
 	if errno != 0 {
 		return nil, pathError("replace", path, errno, nil)
@@ -73,7 +83,6 @@ func CreateReplacement(path string) (*Replacement, error) {
 	r.attributes, errno = target.attributes()
 	if errno == 0 {
 		// Nobody may read what the old file's mode would not let them.
-		mode := uint32(0o666)
 		if r.attributes != nil {
 			mode = 0o600
 		}
@@ -98,6 +107,10 @@ func (r *Replacement) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// KeepPrivileges lets the new file have set-user-ID, set-group-ID and file capabilities of the one
+// that it replaces: whoever calls it answers for the new contents.
+func (r *Replacement) KeepPrivileges() { r.privileges = true }
+
 // File is the new file, for whoever wants to seek, reserve or map. Do not close it. Writing to it
 // is Go's own writing: beyond RLIMIT_FSIZE it ends the C host of a Go library by SIGXFSZ, which
 // Write does not.
@@ -115,8 +128,12 @@ func (r *Replacement) Commit() error {
 	if now != nil {
 		r.attributes = now
 	}
-	if errno == 0 && r.attributes != nil {
-		errno = r.attributes.give(r.file)
+	switch {
+	case errno != 0:
+	case r.attributes != nil:
+		errno = r.attributes.give(r.file, r.privileges)
+	case r.source != nil:
+		errno = r.source.giveToNew(r.file)
 	}
 	if errno == 0 {
 		errno = errnoIn(r.file.Sync())

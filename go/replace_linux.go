@@ -114,9 +114,11 @@ func kindErrno(kind uint32) syscall.Errno {
 
 // temporary is the new file: without a name where the system can.
 func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
+	t.sweep()
 	fd, errno := openAt(t.folder, ".", oTmpfile|syscall.O_RDWR, mode)
 	switch errno {
 	case 0:
+		flock(fd, syscall.LOCK_EX)
 		if syscall.Access(procPath(fd), 0) == nil {
 			return os.NewFile(uintptr(fd), t.name), "", 0
 		}
@@ -125,9 +127,22 @@ func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
 	default:
 		return nil, "", errno
 	}
-	name, errno := withFreeName(func(name string) (errno syscall.Errno) {
+	if errno = t.removable(); errno != 0 {
+		return nil, "", errno
+	}
+	name, errno := t.withFreeName(func(name string) (errno syscall.Errno) {
 		fd, errno = openAt(t.folder, name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW, mode)
-		return errno
+		if errno != 0 {
+			return errno
+		}
+		// Somebody may have taken it for a left-over before it was locked.
+		var s syscall.Stat_t
+		locked := flock(fd, syscall.LOCK_EX)
+		if locked == syscall.EWOULDBLOCK || syscall.Fstat(fd, &s) == nil && s.Nlink == 0 {
+			syscall.Close(fd)
+			return syscall.EEXIST
+		}
+		return 0
 	})
 	if errno != 0 {
 		return nil, "", errno
@@ -142,7 +157,10 @@ func (r *Replacement) publish() (errno syscall.Errno) {
 			return errno
 		}
 		// link(2) replaces nothing; rename(2) does, but needs a name.
-		if r.hidden, errno = withFreeName(r.link); errno != 0 {
+		if errno = r.target.removable(); errno != 0 {
+			return errno
+		}
+		if r.hidden, errno = r.target.withFreeName(r.link); errno != 0 {
 			return errno
 		}
 	}
@@ -150,6 +168,7 @@ func (r *Replacement) publish() (errno syscall.Errno) {
 		return syscall.Renameat(r.target.folder, r.hidden, r.target.folder, r.target.name)
 	}); errno == 0 {
 		r.hidden = "" // free again, and may be somebody else's by now
+		withFd(r.file, func(fd int) { flock(fd, syscall.LOCK_UN) })
 	}
 	return errno
 }
@@ -169,9 +188,15 @@ func (r *Replacement) link(name string) (errno syscall.Errno) {
 	return errno
 }
 
-func withFreeName(take func(string) syscall.Errno) (name string, errno syscall.Errno) {
-	for try := 0; try < 100; try++ {
-		name = freeName()
+// smallNumbers are how many hidden names are looked at.
+const smallNumbers = 8
+
+func (t *target) withFreeName(take func(string) syscall.Errno) (name string, errno syscall.Errno) {
+	for number := uint64(0); number < smallNumbers+100; number++ {
+		name = hiddenName(t.name, number)
+		if number >= smallNumbers {
+			name = hiddenName(t.name, randomNumber())
+		}
 		if errno = take(name); errno != syscall.EEXIST {
 			break
 		}
@@ -180,6 +205,58 @@ func withFreeName(take func(string) syscall.Errno) (name string, errno syscall.E
 		name = ""
 	}
 	return name, errno
+}
+
+// flock does not wait. Whoever works on a file has it locked, until the process dies.
+func flock(fd, how int) syscall.Errno {
+	return eintr(func() error { return syscall.Flock(fd, how|syscall.LOCK_NB) })
+}
+
+// sweep removes what killed replacements of the same file have left: regular files with no other
+// name and nobody at work, of one who may replace the destination: the caller, or its owner.
+func (t *target) sweep() {
+	for number := uint64(0); number < smallNumbers; number++ {
+		name := hiddenName(t.name, number)
+		const flags = syscall.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_NOCTTY
+		fd, errno := openAt(t.folder, name, flags, 0)
+		if errno != 0 {
+			continue
+		}
+		var left syscall.Stat_t
+		if syscall.Fstat(fd, &left) == nil && left.Mode&syscall.S_IFMT == syscall.S_IFREG &&
+			left.Nlink == 1 && t.isOurs(left.Uid) && flock(fd, syscall.LOCK_EX) == 0 {
+			if named, ok := t.statusOf(name); ok && named.Dev == left.Dev && named.Ino == left.Ino {
+				t.remove(name)
+			}
+		}
+		syscall.Close(fd)
+	}
+}
+
+func (t *target) isOurs(owner uint32) bool {
+	if int(owner) == syscall.Geteuid() {
+		return true
+	}
+	live, ok := t.statusOf(t.name)
+	return ok && live.Uid == owner
+}
+
+func (t *target) statusOf(name string) (s syscall.Stat_t, ok bool) {
+	fd, errno := openAt(t.folder, name, oPath|syscall.O_NOFOLLOW, 0)
+	if errno != 0 {
+		return s, false
+	}
+	defer syscall.Close(fd)
+	return s, syscall.Fstat(fd, &s) == nil
+}
+
+// removable tells whether a name in this folder can be removed again.
+func (t *target) removable() syscall.Errno {
+	const appendOrImmutable = 0x20 | 0x10 // FS_APPEND_FL, FS_IMMUTABLE_FL
+	if flags, ok := inodeFlags(t.folder); ok && flags&appendOrImmutable != 0 {
+		return syscall.EPERM
+	}
+	return 0
 }
 
 // sync takes the folder to the disk.

@@ -49,7 +49,8 @@ func TestReplaceKeepsExtendedAttributes(t *testing.T) {
 		t.Error(err)
 	}
 	info, _ := os.Stat(live)
-	if s := info.Sys().(*syscall.Stat_t); info.Mode() != 0o750|os.ModeSetuid || root && (s.Uid != 1234 || s.Gid != 4321) {
+	// Set-user-ID was the old contents'.
+	if s := info.Sys().(*syscall.Stat_t); info.Mode() != 0o750 || root && (s.Uid != 1234 || s.Gid != 4321) {
 		t.Errorf("%v %+v", info.Mode(), s)
 	}
 	// No file yet: the source's.
@@ -58,6 +59,80 @@ func TestReplaceKeepsExtendedAttributes(t *testing.T) {
 	}
 	if _, err := syscall.Getxattr(filepath.Join(folder, "made"), "user.source", value); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReplaceKeepsPrivilegesOnlyWhenAsked(t *testing.T) {
+	folder := folderWith(t, map[string]string{"live": "old", "new": "fresh"})
+	live, fresh := filepath.Join(folder, "live"), filepath.Join(folder, "new")
+	mode := func(path string) os.FileMode {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode()
+	}
+	capability := []byte{1, 0, 0, 2, 0, 4, 19: 0} // cap_net_bind_service, in the kernel's form
+	if err := os.Chmod(live, 0o750|os.ModeSetuid|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	capable := syscall.Setxattr(live, "security.capability", capability, 0) == nil
+	r, err := CreateReplacement(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.KeepPrivileges()
+	if err := r.Commit(); err != nil || mode(live) != 0o750|os.ModeSetuid|os.ModeSetgid {
+		t.Error(err, mode(live))
+	}
+	value := make([]byte, 32)
+	n, err := syscall.Getxattr(live, "security.capability", value)
+	if capable && (err != nil || n != len(capability)) {
+		t.Error(n, err)
+	}
+	if err := ReplaceFile(fresh, live); err != nil || mode(live) != 0o750 {
+		t.Error(err, mode(live))
+	}
+	if n, err := syscall.Getxattr(live, "security.capability", value); err == nil {
+		t.Error("the new contents have the old ones' capabilities", n)
+	}
+	// A new file: the source's permissions less the umask.
+	if err := os.Chmod(fresh, 0o766|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Umask(syscall.Umask(0o027))
+	made := filepath.Join(folder, "made")
+	if err := ReplaceFile(fresh, made); err != nil || mode(made) != 0o740 {
+		t.Error(err, mode(made))
+	}
+}
+
+func TestReplaceSweepsWhatWasLeftOfTheSameFile(t *testing.T) {
+	folder := folderWith(t, map[string]string{"live": "old", "new": "fresh"})
+	at := func(name string) string { return filepath.Join(folder, name) }
+	dead, busy, other := hiddenName("live", 0), hiddenName("live", 1), hiddenName("lives", 0)
+	if dead != ".sigward-bf6695ad6966058f-0" { // as the Rust crate calls it
+		t.Error(dead)
+	}
+	for _, name := range []string{dead, busy, other} {
+		write(t, at(name), []byte("half"))
+	}
+	worker, err := os.Open(at(busy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	if err := syscall.Flock(int(worker.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	there := func(name string) bool { _, err := os.Lstat(at(name)); return err == nil }
+	err = ReplaceFile(at("new"), at("live"))
+	if err != nil || there(dead) || !there(busy) || !there(other) {
+		t.Error(err, there(dead), there(busy), there(other))
+	}
+	worker.Close()
+	if err := ReplaceFile(at("new"), at("live")); err != nil || there(busy) || !there(other) {
+		t.Error(err, there(busy), there(other))
 	}
 }
 

@@ -13,8 +13,7 @@ import (
 type target struct{ path string }
 
 type attributes struct {
-	mode       os.FileMode
-	bestEffort bool
+	mode os.FileMode
 }
 
 func openSource(path string) (*os.File, syscall.Errno) {
@@ -77,12 +76,19 @@ func (t *target) attributes() (*attributes, syscall.Errno) {
 	return &attributes{mode: info.Mode()}, regular(info)
 }
 
-func (a *attributes) give(f *os.File) syscall.Errno {
-	return errnoIn(f.Chmod(a.mode & (os.ModePerm | os.ModeSetuid | os.ModeSetgid | os.ModeSticky)))
+func (a *attributes) give(f *os.File, privileged bool) syscall.Errno {
+	kept := os.ModePerm | os.ModeSticky
+	if privileged {
+		kept |= os.ModeSetuid | os.ModeSetgid
+	}
+	return errnoIn(f.Chmod(a.mode & kept))
 }
 
+func (a *attributes) giveToNew(*os.File) syscall.Errno { return 0 }
+func (a *attributes) permissions() uint32              { return uint32(a.mode.Perm()) }
+
 func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
-	name := freeName()
+	name := hiddenName(filepath.Base(t.path), randomNumber())
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(t.path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, os.FileMode(mode))
 	return f, name, errnoIn(err)
 }

@@ -233,12 +233,19 @@ func probeClone(fd int) syscall.Errno {
 
 // isNeverCopied tells of chattr +C.
 func isNeverCopied(fd int) bool {
+	flags, ok := inodeFlags(fd)
+	return ok && flags&0x00800000 != 0
+}
+
+// inodeFlags are what chattr(1) sets.
+func inodeFlags(fd int) (uint32, bool) {
 	var flags [2]uint32 // an int, in a long
 	get := uintptr(0x80086601)
 	if unsafe.Sizeof(uintptr(0)) == 4 {
 		get = 0x80046601 // FS_IOC_GETFLAGS
 	}
-	return ioctl(fd, get, unsafe.Pointer(&flags)) == 0 && (flags[0]|flags[1])&0x00800000 != 0
+	errno := ioctl(fd, get, unsafe.Pointer(&flags))
+	return flags[0] | flags[1], errno == 0
 }
 
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) syscall.Errno {

@@ -444,8 +444,9 @@ typedef struct sigward_replacement_options {
     uint32_t any_owner;
     // Permissions of a file that was not there, without umask; 0: rw-rw-rw- less umask.
     uint32_t mode;
-    // 0.
-    uint32_t reserved;
+    // 1: set-user-ID, set-group-ID and file capabilities of the old file are the new one's, too,
+    // if its owner can be kept. 0: none is.
+    uint32_t keep_privileges;
 } sigward_replacement_options;
 
 // Options of a log. Set all to zero, then size.
@@ -1194,9 +1195,20 @@ int sigward_reserve_slowly(int fd, uint64_t offset, uint64_t len);
 // the old one open or mapped keeps it. source stays. A missing destination is made.
 //
 // The new file has mode, owner and extended attributes (access control lists among them) of the
-// one it replaces; where there was none, those of source, the owner as far as it may be given. A
-// symbolic link is followed: what it names is replaced. Other hard links to the old file keep the
-// old contents.
+// one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
+// the old contents. Where there was none, permissions are those of source less umask(2), and its
+// owner and the user's own attributes come along as far as they may be given. A symbolic link is
+// followed: what it names is replaced. Other hard links to the old file keep the old contents.
+//
+// Beside others: `cp new live` writes over the old file, under whoever has it mapped, and a crash
+// leaves half of it; `cp -p` the same, with the source's owner, mode and times; `install` unlinks
+// live first, so that for a while there is none, or half of one; rename(2) of a file written
+// elsewhere is as whole, but has that file's attributes, and without fsync(2) a power failure may
+// leave the name without the bytes.
+//
+// A process that is killed leaves at worst one hidden file, .sigward-*, which belongs to its
+// destination; the next replacement of the same file removes it, unless somebody works on it (it
+// is locked then, flock(2)) or it is another user's.
 //
 // Thread-safe, also against other replacers; works in a forked child; not for signal handlers.
 //
@@ -1210,9 +1222,9 @@ int sigward_reserve_slowly(int fd, uint64_t offset, uint64_t len);
 int sigward_replace_file(const char *source, const char *destination);
 
 // Begins a new file for path, in the same folder; readers of path see nothing of it until it is
-// committed, and nothing is left of it if the process dies (at worst, where a file system knows no
-// files without a name, one hidden .sigward-* file). *out is the handle, or NULL on failure. NULL
-// options: all zero.
+// committed, and nothing is left of it if the process dies (at worst one hidden .sigward-* file,
+// which the next replacement of the same file removes). *out is the handle, or NULL on failure.
+// NULL options: all zero.
 //
 // Thread-safe; a handle is for one thread at a time; not for signal handlers.
 //

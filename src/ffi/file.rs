@@ -82,9 +82,20 @@ const _: () = assert!(SIGWARD_EUNSYNCED == file::UNSYNCED);
 /// the old one open or mapped keeps it. source stays. A missing destination is made.
 ///
 /// The new file has mode, owner and extended attributes (access control lists among them) of the
-/// one it replaces; where there was none, those of source, the owner as far as it may be given. A
-/// symbolic link is followed: what it names is replaced. Other hard links to the old file keep the
-/// old contents.
+/// one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
+/// the old contents. Where there was none, permissions are those of source less umask(2), and its
+/// owner and the user's own attributes come along as far as they may be given. A symbolic link is
+/// followed: what it names is replaced. Other hard links to the old file keep the old contents.
+///
+/// Beside others: `cp new live` writes over the old file, under whoever has it mapped, and a crash
+/// leaves half of it; `cp -p` the same, with the source's owner, mode and times; `install` unlinks
+/// live first, so that for a while there is none, or half of one; rename(2) of a file written
+/// elsewhere is as whole, but has that file's attributes, and without fsync(2) a power failure may
+/// leave the name without the bytes.
+///
+/// A process that is killed leaves at worst one hidden file, .sigward-*, which belongs to its
+/// destination; the next replacement of the same file removes it, unless somebody works on it (it
+/// is locked then, flock(2)) or it is another user's.
 ///
 /// Thread-safe, also against other replacers; works in a forked child; not for signal handlers.
 ///
@@ -127,17 +138,18 @@ pub struct sigward_replacement_options {
     pub any_owner: u32,
     /// Permissions of a file that was not there, without umask; 0: rw-rw-rw- less umask.
     pub mode: u32,
-    /// 0.
-    pub reserved: u32,
+    /// 1: set-user-ID, set-group-ID and file capabilities of the old file are the new one's, too,
+    /// if its owner can be kept. 0: none is.
+    pub keep_privileges: u32,
 }
 
 // SAFETY: begins with its size; the rest is numbers.
 unsafe impl sized::Options for sigward_replacement_options {}
 
 /// Begins a new file for path, in the same folder; readers of path see nothing of it until it is
-/// committed, and nothing is left of it if the process dies (at worst, where a file system knows no
-/// files without a name, one hidden .sigward-* file). *out is the handle, or NULL on failure. NULL
-/// options: all zero.
+/// committed, and nothing is left of it if the process dies (at worst one hidden .sigward-* file,
+/// which the next replacement of the same file removes). *out is the handle, or NULL on failure.
+/// NULL options: all zero.
 ///
 /// Thread-safe; a handle is for one thread at a time; not for signal handlers.
 ///
@@ -250,9 +262,12 @@ unsafe fn read_options(
 ) -> Result<ReplaceOptions, mapping::Error> {
     // SAFETY: by this function's contract.
     let given = unsafe { sized::options(options) }?;
-    if given.replace_link > 1 || given.any_owner > 1 || given.mode > 0o7777 || given.reserved != 0 {
+    if given.replace_link > 1 || given.any_owner > 1 || given.mode > 0o7777 || given.keep_privileges > 1 {
         return Err(mapping::Error::Invalid("options of an unknown value"));
     }
-    let options = ReplaceOptions::new().replace_link(given.replace_link == 1).any_owner(given.any_owner == 1);
+    let options = ReplaceOptions::new()
+        .replace_link(given.replace_link == 1)
+        .any_owner(given.any_owner == 1)
+        .keep_privileges(given.keep_privileges == 1);
     Ok(if given.mode == 0 { options } else { options.mode(given.mode) })
 }

@@ -4,12 +4,28 @@
 //! |---|---|
 //! | a file in the destination's folder, without a name where the system can (`O_TMPFILE`) | a name can only be given within a file system; a crash leaves nothing |
 //! | written; mode, owner, extended attributes; fsync(2) | attributes after the writing, which takes set-user-ID away |
-//! | a hidden name, rename(2) over the destination | who has the old file open or mapped keeps it, whole |
+//! | a hidden name of this destination (`.sigward-*`), rename(2) over the destination | who has the old file open or mapped keeps it, whole |
 //! | fsync(2) of the folder | until then a power failure may bring the old one back |
 //!
-//! What goes with a name and not with contents: other hard links to the old file keep the old contents, and a file on which something
-//! is mounted cannot be replaced (`EBUSY`). Inode flags (chattr(1)) are the folder's defaults, and digests of the old contents
-//! (`security.ima`, `security.evm`) are not taken over.
+//! | who | is told half of it | old file, hard links, who has it mapped | permissions, owner | attributes, lists | set-user-ID, capabilities | on the disk |
+//! |---|---|---|---|---|---|---|
+//! | `cp new live` | yes | written over, for all names; maps die | the old file's | the old file's | gone, by the kernel | some time |
+//! | `cp new fresh` | yes | - | the source's less umask; the caller | the folder's | not copied | some time |
+//! | `cp -p new live` | yes | written over, for all names; maps die | the source's | the source's | copied with the mode, if the owner is | some time |
+//! | `install new live` | yes: unlinked, then written | kept by who has it; other names keep it | 0755; the caller | the folder's | only with `-m` | some time |
+//! | rename(2) of a file that is written elsewhere | no | kept by who has it; other names keep it | the new file's | the new file's | the new file's | the name perhaps before the bytes |
+//! | [`replace_file`], file there | no | kept by who has it; other names keep it | the old file's | the old file's | gone, unless asked for | before it returns |
+//! | [`replace_file`], no file there | no | - | the source's less umask; the source's owner, if it may be given | the folder's, and the source's `user.*` | not copied | before it returns |
+//!
+//! What a killed replacement leaves behind at worst, the hidden name, belongs to its destination
+//! and is locked (flock(2)) as long as somebody works on it. The next replacement of the same file
+//! removes it, if it is unlocked, a regular file, and the caller's or the destination's owner's. A
+//! folder from which no name can be removed (`chattr +a`) is refused before one is made.
+//!
+//! What goes with a name and not with contents: other hard links to the old file keep the old
+//! contents, and a file on which something is mounted cannot be replaced (`EBUSY`). Inode flags
+//! (chattr(1)) are the folder's defaults, and digests of the old contents (`security.ima`,
+//! `security.evm`) are not taken over.
 
 mod attributes;
 pub(super) mod contents;
@@ -19,7 +35,7 @@ mod temporary;
 mod xattr;
 
 use super::error::Error;
-use super::sys;
+use super::sys::{self, status};
 use attributes::{Attributes, Care};
 use std::fs::File;
 use std::io;
@@ -28,18 +44,25 @@ use std::path::Path;
 use target::{Existing, Target};
 use temporary::Temporary;
 
-/// Copies the contents of `source` over `destination` at once: as `cp source destination`, but nobody ever sees half of it, and
-/// whoever has the old file open or mapped keeps it. `source` stays. A missing destination is made.
+/// Copies the contents of `source` over `destination` at once: as `cp source destination`, but
+/// nobody ever sees half of it, and whoever has the old file open or mapped keeps it. `source`
+/// stays. A missing destination is made.
 ///
-/// The new file has mode, owner and extended attributes (access control lists among them) of the one it replaces; where there was
-/// none, those of `source`, the owner as far as it may be given. A symbolic link at `destination` stays, and what it names is replaced
-/// ([`ReplaceOptions::replace_link`]). Blocks are shared where the file system can, holes stay holes.
+/// The new file has mode, owner and extended attributes (access control lists among them) of the
+/// one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
+/// the old contents ([`ReplaceOptions::keep_privileges`]). Where there was none, permissions are
+/// those of `source` less umask(2), and its owner and the user's own attributes come along as far
+/// as they may be given. A symbolic link at `destination` stays, and what it names is replaced
+/// ([`ReplaceOptions::replace_link`]). Blocks are shared where the file system can, holes stay
+/// holes.
 ///
-/// Thread-safe, also against other replacers: one of both is there, whole. Works in a forked child; not for signal handlers.
+/// Thread-safe, also against other replacers: one of both is there, whole. Works in a forked child;
+/// not for signal handlers.
 ///
 /// # Errors
-/// The old file is untouched then and nothing is left behind, except for [`Error::Unsynced`]. [`Error::System`] with `ENOSPC`, `EACCES`,
-/// `EROFS` and so on; [`Error::NotAFile`] for a directory or device; [`Error::Owner`], [`Error::SourceChanged`].
+/// The old file is untouched then and nothing is left behind, except for [`Error::Unsynced`].
+/// [`Error::System`] with `ENOSPC`, `EACCES`, `EROFS` and so on; [`Error::NotAFile`] for a
+/// directory or device; [`Error::Owner`], [`Error::SourceChanged`].
 pub fn replace_file(source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<(), Error> {
     ReplaceOptions::new().replace_file(source, destination)
 }
@@ -50,23 +73,27 @@ pub struct ReplaceOptions {
     link: bool,
     any_owner: bool,
     mode: Option<u32>,
+    privileges: bool,
 }
 
 impl ReplaceOptions {
-    /// Follows symbolic links, keeps the owner, `rw-rw-rw-` less umask(2) for a file that was not there.
+    /// Follows symbolic links, keeps the owner, `rw-rw-rw-` less umask(2) for a file that was not
+    /// there.
     #[must_use]
     pub const fn new() -> Self {
-        Self { link: false, any_owner: false, mode: None }
+        Self { link: false, any_owner: false, mode: None, privileges: false }
     }
 
-    /// A symbolic link at the destination is itself replaced by the new file, and what it names stays.
+    /// A symbolic link at the destination is itself replaced by the new file, and what it names
+    /// stays.
     #[must_use]
     pub const fn replace_link(mut self, yes: bool) -> Self {
         self.link = yes;
         self
     }
 
-    /// The new file may belong to the caller where the old one's owner cannot be kept; set-user-ID and set-group-ID are dropped then.
+    /// The new file may belong to the caller where the old one's owner cannot be kept; set-user-ID
+    /// and set-group-ID are dropped then.
     #[must_use]
     pub const fn any_owner(mut self, yes: bool) -> Self {
         self.any_owner = yes;
@@ -80,15 +107,25 @@ impl ReplaceOptions {
         self
     }
 
+    /// The new file keeps set-user-ID, set-group-ID and file capabilities (`security.capability`)
+    /// of the one that it replaces, if the owner can be kept: whoever says this answers for the new
+    /// contents.
+    #[must_use]
+    pub const fn keep_privileges(mut self, yes: bool) -> Self {
+        self.privileges = yes;
+        self
+    }
+
     /// As [`replace_file`].
     ///
     /// # Errors
     /// As [`replace_file`].
     pub fn replace_file(self, source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<(), Error> {
         let source = contents::open(source.as_ref())?;
-        let mut new = self.create(destination)?;
+        let mode = status(source.as_fd())?.st_mode & 0o777;
+        let mut new = self.create_with(destination.as_ref(), mode)?;
         if new.attributes.is_none() && self.mode.is_none() {
-            new.attributes = Some((Attributes::of_open(source.as_fd())?, Care::BestEffort));
+            new.source = Some(Attributes::of_open(source.as_fd())?);
         }
         contents::copy(&source, &new.temporary.file)?;
         new.commit()
@@ -99,12 +136,17 @@ impl ReplaceOptions {
     /// # Errors
     /// As [`Replacement::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Replacement, Error> {
-        let target = Target::find(path.as_ref(), !self.link)?;
+        self.create_with(path.as_ref(), 0o666)
+    }
+
+    /// `mode`, less the umask, is for a file that is not there.
+    fn create_with(self, path: &Path, mode: libc::mode_t) -> Result<Replacement, Error> {
+        let target = Target::find(path, !self.link)?;
         let attributes = self.existing(&target)?;
-        // Nobody may read what the old file's mode would not let them; for a file that was not there the umask decides.
-        let mode = if attributes.is_some() { 0o600 } else { self.mode.unwrap_or(0o666) };
-        let temporary = Temporary::create(target.folder.as_fd(), mode)?;
-        Ok(Replacement { temporary, target, attributes, options: self })
+        // Nobody may read what the old file's mode would not let them.
+        let mode = if attributes.is_some() { 0o600 } else { self.mode.unwrap_or(u32::from(mode)) };
+        let temporary = Temporary::create(&target, mode)?;
+        Ok(Replacement { temporary, target, attributes, source: None, options: self })
     }
 
     /// What the new file has to take over from the one that is there now.
@@ -117,7 +159,8 @@ impl ReplaceOptions {
     }
 }
 
-/// A file that is being written, to take the place of another at [`Replacement::commit`]. Dropped before that, nothing has happened.
+/// A file that is being written, to take the place of another at [`Replacement::commit`]. Dropped
+/// before that, nothing has happened.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("sigward-replacement-{}", std::process::id()));
@@ -134,11 +177,14 @@ pub struct Replacement {
     temporary: Temporary,
     target: Target,
     attributes: Option<(Attributes, Care)>,
+    /// Of the file that is copied, where there is none to replace.
+    source: Option<Attributes>,
     options: ReplaceOptions,
 }
 
 impl Replacement {
-    /// Begins a new file for `path`, in the same folder; readers of `path` see nothing of it. A symbolic link is followed.
+    /// Begins a new file for `path`, in the same folder; readers of `path` see nothing of it. A
+    /// symbolic link is followed.
     ///
     /// # Errors
     /// As [`replace_file`].
@@ -162,10 +208,11 @@ impl Replacement {
             self.attributes = Some(now);
         }
         let file = self.temporary.file.as_fd();
-        match (&self.attributes, self.options.mode) {
-            (Some((attributes, care)), _) => attributes.give(file, *care)?,
-            (None, Some(mode)) => attributes::set_mode(file, mode as libc::mode_t)?,
-            (None, None) => {}
+        match (&self.attributes, self.options.mode, &self.source) {
+            (Some((attributes, care)), ..) => attributes.give(file, *care, self.options.privileges)?,
+            (None, Some(mode), _) => attributes::set_mode(file, mode as libc::mode_t)?,
+            (None, None, Some(source)) => source.give_to_new(file)?,
+            (None, None, None) => {}
         }
         self.temporary.file.sync_all().map_err(|error| sys::error("fsync", &error))?;
         self.temporary.name_it(&self.target)?;

@@ -1,4 +1,5 @@
-//! Blocks before bytes: what [`reserve`] promises, and how nothing is lost when that cannot be promised.
+//! Blocks before bytes: what [`reserve`] promises, and how nothing is lost when that cannot be
+//! promised.
 //!
 //! | step | why so |
 //! |---|---|
@@ -23,34 +24,41 @@ use super::linux::Reservation;
 pub enum Promise {
     /// No write into the range fails for lack of space, however often the same bytes are written.
     Full,
-    /// The file system copies on write (btrfs, unless the file is `chattr +C`): a block that was never written takes one write.
-    /// Another one into the same block, also of other bytes, needs new room as soon as the kernel has written the first to the
-    /// disk, and on a full disk it does that at once. Write whole pages once, or guard the map.
+    /// The file system copies on write (btrfs, unless the file is `chattr +C`): a block that was
+    /// never written takes one write. Another one into the same block, also of other bytes, needs
+    /// new room as soon as the kernel has written the first to the disk, and on a full disk it does
+    /// that at once. Write whole pages once, or guard the map.
     FirstWriteOnly,
-    /// The file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it keeps of that: some refuse any write
-    /// on a full disk, also where they have reserved (fuse2fs). A store through a map asks for no room there and does not fail; a
-    /// flush of it does, or fsync(2).
+    /// The file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it
+    /// keeps of that: some refuse any write on a full disk, also where they have reserved
+    /// (fuse2fs). A store through a map asks for no room there and does not fail; a flush of it
+    /// does, or fsync(2).
     Unproven,
 }
 
-/// Gives every byte of `offset..offset + len` its block, so that writes there, also through a map, cannot fail for lack of space;
-/// the file is as long as the range reaches then, or longer. Bytes that are there stay as they are, holes read as zeros. Holes beside the
-/// range are given blocks, too, as far as a store into it can need them (2 MiB on most machines).
+/// Gives every byte of `offset..offset + len` its block, so that writes there, also through a map,
+/// cannot fail for lack of space; the file is as long as the range reaches then, or longer. Bytes
+/// that are there stay as they are, holes read as zeros. Holes beside the range are given blocks,
+/// too, as far as a store into it can need them (2 MiB on most machines).
 ///
-/// The promise ends when a hole is punched into the range, the file is cut, or its blocks are shared with another file (a reflink, a
-/// snapshot). `file` must be open for writing; its position is not used. Blocks are not written to the disk: fsync(2) does.
+/// The promise ends when a hole is punched into the range, the file is cut, or its blocks are
+/// shared with another file (a reflink, a snapshot). `file` must be open for writing; its position
+/// is not used. Blocks are not written to the disk: fsync(2) does.
 ///
-/// On failure the file is as long as it was and has the bytes that it had, with all that others have written meanwhile: through
-/// maps, through descriptors, in other processes, also beyond the old end. Blocks may have come: nothing is ever punched or cut to give
-/// them back. Where the file system keeps what a refused call had found (ext4), room is asked for first, so that this happens only
-/// if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the file's own length frees
-/// those beyond its end, if nobody else writes. The times may have moved.
+/// On failure the file is as long as it was and has the bytes that it had, with all that others
+/// have written meanwhile: through maps, through descriptors, in other processes, also beyond the
+/// old end. Blocks may have come: nothing is ever punched or cut to give them back. Where the file
+/// system keeps what a refused call had found (ext4), room is asked for first, so that this happens
+/// only if others take it meanwhile, or to a quota. They serve later growth; ftruncate(2) to the
+/// file's own length frees those beyond its end, if nobody else writes. The times may have moved.
 ///
-/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not for signal handlers.
+/// Signals of this thread wait until the call is done. Thread-safe, works in a forked child; not
+/// for signal handlers.
 ///
 /// # Errors
-/// [`Error::System`] with `ENOSPC`, `EDQUOT` (quota), `EPERM` (a memfd sealed against growth, an immutable file), `EBADF` (not open for
-/// writing); [`Error::SizeLimit`], [`Error::NoPromise`], [`Error::NotAFile`], [`Error::Overflow`], [`Error::Invalid`] for a length of 0.
+/// [`Error::System`] with `ENOSPC`, `EDQUOT` (quota), `EPERM` (a memfd sealed against growth, an
+/// immutable file), `EBADF` (not open for writing); [`Error::SizeLimit`], [`Error::NoPromise`],
+/// [`Error::NotAFile`], [`Error::Overflow`], [`Error::Invalid`] for a length of 0.
 ///
 /// # References
 /// fallocate(2).
@@ -61,16 +69,18 @@ pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error>
     return elsewhere(&file.as_fd(), offset, len);
 }
 
-/// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file systems), appends zeros, has holes
-/// of the range filled by page faults that change no byte, and all of it written to the disk: a minute for some gigabytes. Others may
-/// write into the file meanwhile, and append to it.
+/// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file
+/// systems), appends zeros, has holes of the range filled by page faults that change no byte, and
+/// all of it written to the disk: a minute for some gigabytes. Others may write into the file
+/// meanwhile, and append to it.
 ///
-/// Room is asked for first. If others take it meanwhile, or a quota ends, what was appended stays, as zeros: the file is
-/// longer then although the call has failed. The same after a crash in between.
+/// Room is asked for first. If others take it meanwhile, or a quota ends, what was appended stays,
+/// as zeros: the file is longer then although the call has failed. The same after a crash in
+/// between.
 ///
 /// # Errors
-/// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be told, and for holes before Linux
-/// 5.14. `EACCES` for holes of a file that may not be read.
+/// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be
+/// told, and for holes before Linux 5.14. `EACCES` for holes of a file that may not be read.
 pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make_slowly();

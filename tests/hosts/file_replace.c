@@ -1,6 +1,7 @@
 /* New contents as a new file. The first argument is a folder. Bare: what `cp` does. */
 #include "disk.h"
 #include <dirent.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
 
@@ -161,7 +162,7 @@ static void bad(void) {
     CHECK(whole(path_of("live"), PAGE) == 'o');
 
     sigward_replacement *new = NULL;
-    sigward_replacement_options options = {.size = sizeof options, .reserved = 1};
+    sigward_replacement_options options = {.size = sizeof options, .keep_privileges = 2};
     CHECK(sigward_replacement_open(path_of("live"), &options, &new) == -EINVAL && new == NULL);
     options = (sigward_replacement_options){.size = 8};
     CHECK(sigward_replacement_open(path_of("live"), &options, &new) == -EINVAL && new == NULL);
@@ -222,13 +223,33 @@ static void attributes(void) {
     if (attributes) CHECK(setxattr(new, "user.source", "x", 1, 0) == 0);
     CHECK(chmod(live, 06741) == 0);
     CHECK(sigward_replace_file(new, live) == 0 && whole(live, PAGE) == 'n' && stat(live, &file) == 0);
-    CHECK((file.st_mode & 07777) == 06741 && (!root || (file.st_uid == 1234 && file.st_gid == 4321)));
+    CHECK((file.st_mode & 07777) == 0741);
+    CHECK(!root || (file.st_uid == 1234 && file.st_gid == 4321));
     if (attributes) CHECK(has(live, "user.kept", "value", 5) && !has(live, "user.source", "x", 1));
     if (lists) CHECK(getxattr(live, "system.posix_acl_access", NULL, 0) == sizeof access_list);
-    /* No file yet: those of the source. */
+    /* Privileges go with the old contents, unless they are asked for. */
+    /* cap_net_bind_service, in the kernel's form */
+    static const unsigned char capability[20] = {1, 0, 0, 2, 0, 4};
+    char found[32];
+    sigward_replacement *replacement = NULL;
+    sigward_replacement_options options = {.size = sizeof options, .keep_privileges = 1};
+    CHECK(chmod(live, 06741) == 0);
+    bool capable = setxattr(live, "security.capability", capability, sizeof capability, 0) == 0;
+    CHECK(sigward_replacement_open(live, &options, &replacement) == 0);
+    CHECK(sigward_replacement_commit(replacement) == 0);
+    CHECK(stat(live, &file) == 0 && (file.st_mode & 07777) == 06741);
+    ssize_t got = getxattr(live, "security.capability", found, sizeof found);
+    CHECK(!capable || got == sizeof capability);
+    CHECK(sigward_replace_file(new, live) == 0 && stat(live, &file) == 0);
+    CHECK((file.st_mode & 07777) == 0741);
+    CHECK(getxattr(live, "security.capability", found, sizeof found) == -1);
+    /* No file yet: those of the source, less the umask. */
     const char *fresh = path_of("fresh");
-    CHECK(chmod(new, 0604) == 0 && sigward_replace_file(new, fresh) == 0 && stat(fresh, &file) == 0);
-    CHECK((file.st_mode & 07777) == 0604 && (!attributes || has(fresh, "user.source", "x", 1)));
+    mode_t mask = umask(027);
+    CHECK(chmod(new, 06766) == 0 && sigward_replace_file(new, fresh) == 0);
+    CHECK(stat(fresh, &file) == 0);
+    CHECK((file.st_mode & 07777) == 0740 && (!attributes || has(fresh, "user.source", "x", 1)));
+    umask(mask);
     /* A folder that gives its files a list: the old file had none. */
     if (lists) {
         CHECK(mkdir(path_of("folder"), 0755) == 0);
@@ -238,6 +259,80 @@ static void attributes(void) {
         CHECK(getxattr(path_of("folder/live"), "system.posix_acl_access", NULL, 0) == -1 && errno == ENODATA);
     }
     SAY("owner %d attributes %d lists %d\n", root, attributes, lists);
+}
+
+/* A folder from which no name can be removed (chattr +a, and +i): nothing is left in there. */
+static void fixed(void) {
+    int flags[] = {0x20 /* FS_APPEND_FL */, 0x10 /* FS_IMMUTABLE_FL */};
+    put("new", 'n', PAGE);
+    CHECK(mkdir(path_of("folder"), 0755) == 0);
+    put("folder/live", 'o', PAGE);
+    int folder = open(path_of("folder"), O_RDONLY), none = 0, told = 0;
+    for (int i = 0; i < 2; i++) {
+        if (ioctl(folder, FS_IOC_SETFLAGS, &flags[i]) != 0) continue;
+        told++;
+        CHECK(sigward_replace_file(path_of("new"), path_of("folder/live")) == -EPERM);
+        const char *fresh = path_of(i == 0 ? "folder/fresh" : "folder/other");
+        int status = sigward_replace_file(path_of("new"), fresh);
+        CHECK(status == 0 || status == -EPERM || status == -EACCES);
+        DIR *listed = opendir(path_of("folder"));
+        for (struct dirent *entry; (entry = readdir(listed)) != NULL;)
+            CHECK(strncmp(entry->d_name, ".sigward-", 9) != 0);
+        closedir(listed);
+        CHECK(ioctl(folder, FS_IOC_SETFLAGS, &none) == 0);
+        CHECK(whole(path_of("folder/live"), PAGE) == 'o');
+    }
+    SAY("told %d\n", told);
+}
+
+/* What was left behind goes with the next replacement of the same file; what is at work, another's,
+ * or of another file stays. */
+static void swept(void) {
+    char text[PATH_MAX], hidden[4][PATH_MAX], other[PATH_MAX];
+    int fd;
+    put("live", 'o', PAGE);
+    put("new", 'n', PAGE);
+    /* What is its name? FNV-1a of "live". */
+    uint64_t sum = 0xcbf29ce484222325;
+    for (const char *at = "live"; *at != 0; at++) sum = (sum ^ (unsigned char)*at) * 0x100000001b3;
+    for (int i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, ".sigward-%016llx-%x", (unsigned long long)sum, i);
+        put(text, 'x', PAGE);
+        strcpy(hidden[i], path_of(text));
+    }
+    snprintf(text, sizeof text, ".sigward-%016llx-0", (unsigned long long)(sum + 1));
+    put(text, 'x', PAGE);
+    strcpy(other, path_of(text));
+    /* Somebody is at work. */
+    CHECK((fd = open(hidden[1], O_RDONLY)) >= 0 && flock(fd, LOCK_EX) == 0);
+    bool root = chown(hidden[2], 1234, 1234) == 0;
+    CHECK(link(hidden[3], path_of("second-name")) == 0);
+    CHECK(sigward_replace_file(path_of("new"), path_of("live")) == 0);
+    CHECK(whole(path_of("live"), PAGE) == 'n');
+    CHECK(access(hidden[0], F_OK) != 0 && access(hidden[1], F_OK) == 0);
+    CHECK(access(hidden[3], F_OK) == 0);
+    CHECK(access(other, F_OK) == 0 && (!root || access(hidden[2], F_OK) == 0));
+    /* The owner of what is replaced. */
+    CHECK(!root || chown(path_of("live"), 1234, 1234) == 0);
+    close(fd);
+    CHECK(sigward_replace_file(path_of("new"), path_of("live")) == 0);
+    CHECK(access(hidden[1], F_OK) != 0 && access(hidden[2], F_OK) != 0);
+    CHECK(access(hidden[3], F_OK) == 0);
+    /* A file that was replaced may be locked by anybody. */
+    CHECK((fd = open(path_of("live"), O_RDONLY)) >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
+}
+
+/* A source whose end is a hole, longer than RLIMIT_FSIZE: making the copy as long is a write, too. */
+static void long_hole(void) {
+    struct rlimit limit = {1 << 20, RLIM_INFINITY};
+    int memory = memfd_create("source", 0);
+    char path[64];
+    put("live", 'o', PAGE);
+    CHECK(write(memory, "head", 4) == 4 && ftruncate(memory, 10 << 20) == 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    refuses(EFBIG, path, path_of("live"));
+    CHECK(whole(path_of("live"), PAGE) == 'o');
 }
 
 /* Followed, or replaced. */
@@ -407,7 +502,8 @@ static void unsynced(void) {
 #define WARDED_ONLY                                                                                          \
     , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links}, {"sources", sources},   \
         {"not_permitted", not_permitted}, {"mounts", mounts}, {"changing", changing}, \
-        {"generations", generations}, {"unsynced", unsynced}
+        {"generations", generations}, {"unsynced", unsynced}, {"fixed", fixed}, \
+        {"swept", swept}, {"long_hole", long_hole}
 #else
 #define WARDED_ONLY
 #endif

@@ -104,13 +104,15 @@ pub(in crate::file) fn over_size_limit(errno: c_int, end: u64, call: &'static st
     if errno == libc::EFBIG && end > limit { Error::SizeLimit { limit } } else { Error::system(call, errno) }
 }
 
-/// Bytes of the largest piece of page cache that a store can make dirty at once (`MAX_PAGECACHE_ORDER` in the kernel's
-/// include/linux/pagemap.h: as much as one entry of a page middle directory maps, and 2,048 pages at most).
+/// Bytes of the largest piece of page cache that a store can make dirty at once
+/// (`MAX_PAGECACHE_ORDER` in the kernel's include/linux/pagemap.h: as much as one entry of a page
+/// middle directory maps, and 2,048 pages at most).
 fn largest_folio() -> u64 {
     page() * (page() / 8).min(2048)
 }
 
-/// Whether it is a file system with blocks on a disk. tmpfs has no list of them, and takes them page by page.
+/// Whether it is a file system with blocks on a disk. tmpfs has no list of them, and takes them
+/// page by page.
 fn keeps_list(file: BorrowedFd<'_>) -> bool {
     extents(file, &(0..1), false).is_ok()
 }

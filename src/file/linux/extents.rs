@@ -1,6 +1,7 @@
 //! Which parts of a file have blocks, by FIEMAP (Documentation/filesystems/fiemap.rst).
 //!
-//! lseek(2) with SEEK_HOLE will not do: to it, blocks that were reserved and not yet written are a hole.
+//! lseek(2) with SEEK_HOLE will not do: to it, blocks that were reserved and not yet written are a
+//! hole.
 
 use super::super::sys::again;
 use std::ffi::c_int;
@@ -45,8 +46,9 @@ const FIEMAP: u64 = 0xc020_660b;
 const SYNC: u32 = 1;
 const LAST: u32 = 1;
 
-/// The extents that touch `range`, cut to it, in order. With `settled`, what was written through page cache and maps is on the
-/// disk first. `EOPNOTSUPP` or `ENOTTY` where the file system has no such list.
+/// The extents that touch `range`, cut to it, in order. With `settled`, what was written through
+/// page cache and maps is on the disk first. `EOPNOTSUPP` or `ENOTTY` where the file system has no
+/// such list.
 pub(in crate::file) fn extents(
     file: BorrowedFd<'_>,
     range: &Range<u64>,

@@ -1,4 +1,5 @@
-//! What Linux has for [`super::reserve`], and the calls that [`super::replace`] and [`super::snapshot`] make quiet.
+//! What Linux has for [`super::reserve`], and the calls that [`super::replace`] and
+//! [`super::snapshot`] make quiet.
 
 mod allocate;
 mod extents;
@@ -9,4 +10,5 @@ mod slowly;
 
 pub(super) use allocate::{Reservation, over_size_limit};
 pub(super) use extents::extents;
+pub(super) use promise::inode_flags;
 pub(super) use quiet::{Hold, quietly};

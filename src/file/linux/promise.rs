@@ -21,8 +21,9 @@ const FS_NOCOW_FL: c_int = 0x0080_0000;
 
 /// After an allocation that could not say whether the blocks are shared.
 ///
-/// A file system where files can share blocks has to copy on write, and the one that lets itself be told to unshare (xfs) was told.
-/// Asking what the file can do, and not for the file system's name, sees through overlay.
+/// A file system where files can share blocks has to copy on write, and the one that lets itself be
+/// told to unshare (xfs) was told. Asking what the file can do, and not for the file system's name,
+/// sees through overlay.
 pub(super) fn promise(file: BorrowedFd<'_>, system: Option<&FileSystem>) -> Promise {
     if system.is_some_and(|system| system.kind == FUSE) {
         return Promise::Unproven;
@@ -57,8 +58,13 @@ fn clones(file: BorrowedFd<'_>) -> Result<(), c_int> {
 
 /// `chattr +C`.
 fn is_never_copied(file: BorrowedFd<'_>) -> bool {
+    inode_flags(file).is_some_and(|flags| flags & FS_NOCOW_FL != 0)
+}
+
+/// What chattr(1) sets; none where that cannot be asked.
+pub(in crate::file) fn inode_flags(file: BorrowedFd<'_>) -> Option<c_int> {
     let mut flags: c_long = 0;
     // SAFETY: room for the flags, an int, in a long (ioctl_iflags(2)).
     let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS as _, &raw mut flags) } == 0;
-    done && flags as c_int & FS_NOCOW_FL != 0
+    done.then_some(flags as c_int)
 }

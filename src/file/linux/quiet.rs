@@ -1,9 +1,10 @@
 //! Calls that no signal disturbs, and that raise none.
 //!
-//! A write or an allocation beyond `RLIMIT_FSIZE` is answered by EFBIG and SIGXFSZ, and the signal ends the process. And
-//! fallocate(2) on tmpfs gives everything back when a signal comes, and says EINTR, on older kernels (not on 6.18): under a profiler's timer a large
-//! reservation would begin again for ever. So the thread's signals wait until the call is done, and a SIGXFSZ that it raised is
-//! taken back; whoever sent another one finds it delivered afterwards.
+//! A write or an allocation beyond `RLIMIT_FSIZE` is answered by EFBIG and SIGXFSZ, and the signal
+//! ends the process. And fallocate(2) on tmpfs gives everything back when a signal comes, and says
+//! EINTR, on older kernels (not on 6.18): under a profiler's timer a large reservation would begin
+//! again for ever. So the thread's signals wait until the call is done, and a SIGXFSZ that it
+//! raised is taken back; whoever sent another one finds it delivered afterwards.
 
 use libc::SIGXFSZ;
 use std::ffi::c_int;
@@ -65,7 +66,8 @@ fn is_pending() -> bool {
     unsafe { libc::sigismember(&raw const set, SIGXFSZ) == 1 }
 }
 
-/// The thread's own comes first (`dequeue_signal` in kernel/signal.c): it is the one that the call raised.
+/// The thread's own comes first (`dequeue_signal` in kernel/signal.c): it is the one that the call
+/// raised.
 fn take_one() {
     let set = only_size_limit();
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

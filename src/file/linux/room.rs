@@ -1,8 +1,9 @@
 //! Whether there is room, asked before anything is taken.
 //!
-//! ext4 keeps the blocks that it had found before it met the end of the disk. Nobody can give them back without the risk of taking
-//! somebody's bytes with them: between looking whether a block is unused and punching it, or cutting the file, another thread or
-//! process may have written there. So a request that cannot be met is refused before a block is taken, and what a refusal leaves
+//! ext4 keeps the blocks that it had found before it met the end of the disk. Nobody can give them
+//! back without the risk of taking somebody's bytes with them: between looking whether a block is
+//! unused and punching it, or cutting the file, another thread or process may have written there.
+//! So a request that cannot be met is refused before a block is taken, and what a refusal leaves
 //! after that (others were quicker) stays with the file.
 
 use super::super::sys::again;
@@ -37,8 +38,8 @@ impl FileSystem {
         // SAFETY: the call succeeded, so it filled the struct.
         let status = unsafe { status.assume_init_ref() };
         let block = (status.f_bsize as u64).max(1);
-        // The last blocks are root's. (Those to whom ext4's `resuid=` gives them, too, are refused them here.)
-        // SAFETY: cannot fail.
+        // The last blocks are root's. (Those to whom ext4's `resuid=` gives them, too, are refused
+        // them here.) SAFETY: cannot fail.
         let blocks = if unsafe { libc::geteuid() } == 0 { status.f_bfree } else { status.f_bavail };
         let free = (status.f_blocks != 0).then(|| blocks.saturating_mul(block));
         Some(Self { kind: status.f_type as u64 & 0xffff_ffff, block, free })
@@ -49,7 +50,8 @@ impl FileSystem {
         self.free.is_none_or(|free| bytes <= free)
     }
 
-    /// Whether there may be room for so many bytes of zeros, and for the blocks that say where they are: one number of 4 bytes each.
+    /// Whether there may be room for so many bytes of zeros, and for the blocks that say where they
+    /// are: one number of 4 bytes each.
     pub(super) fn has_for_zeros(&self, bytes: u64) -> bool {
         let lists = bytes / (self.block / 4).max(1);
         bytes == 0 || self.has(bytes.saturating_add(lists))
@@ -57,8 +59,8 @@ impl FileSystem {
 }
 
 impl Reservation<'_> {
-    /// Whether `system`, which was asked before, may have blocks for all that the range has none for. What others take meanwhile
-    /// counts as there: a refusal is never wrong.
+    /// Whether `system`, which was asked before, may have blocks for all that the range has none
+    /// for. What others take meanwhile counts as there: a refusal is never wrong.
     pub(super) fn may_fit(&self, system: &FileSystem) -> bool {
         // btrfs takes all or nothing, and is vague about what is free.
         if system.kind == BTRFS || system.has(self.range.end - self.range.start) {

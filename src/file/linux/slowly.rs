@@ -1,8 +1,9 @@
 //! Zeros where the file system cannot promise: honest, and slow.
 //!
-//! Nothing is written over: bytes beyond the end are appended, and a hole gets its blocks by a page fault for writing that changes no
-//! byte (`MADV_POPULATE_WRITE`, madvise(2)). So whoever writes there meanwhile loses nothing. Nothing is taken back either
-//! ([`super::room`]): room is asked for first, and where others take it meanwhile, the file stays longer, with zeros.
+//! Nothing is written over: bytes beyond the end are appended, and a hole gets its blocks by a page
+//! fault for writing that changes no byte (`MADV_POPULATE_WRITE`, madvise(2)). So whoever writes
+//! there meanwhile loses nothing. Nothing is taken back either ([`super::room`]): room is asked for
+//! first, and where others take it meanwhile, the file stays longer, with zeros.
 
 use super::super::error::Error;
 use super::super::reserve::Promise;

@@ -39,7 +39,8 @@ impl Attributes {
         })
     }
 
-    /// Of the file that has the target's name; none if it has just gone. It need not be readable, where /proc is there.
+    /// Of the file that has the target's name; none if it has just gone. It need not be readable,
+    /// where /proc is there.
     pub(super) fn of_named(target: &Target) -> Result<Option<Self>, Error> {
         let readable = libc::O_RDONLY | libc::O_NONBLOCK;
         #[cfg(target_os = "linux")]
@@ -59,14 +60,24 @@ impl Attributes {
         }
     }
 
-    /// Gives them to the new file. The mode last: changing the owner takes set-user-ID away, and an access control list has the
-    /// group's bits in it.
-    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care) -> Result<(), Error> {
-        let same_owner = self.give_owner(file, care)?;
+    /// Gives them to the new file. The mode last: changing the owner takes set-user-ID away, and an
+    /// access control list has the group's bits in it. Privileges (set-user-ID, set-group-ID, file
+    /// capabilities) only with `privileged`, and never another user's: somebody else's program
+    /// would run with our rights.
+    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care, privileged: bool) -> Result<(), Error> {
+        let privileged = self.give_owner(file, care)? && privileged;
         #[cfg(target_os = "linux")]
-        self.extended.give(file, care)?;
-        // Somebody else's program would run with our rights.
-        set_mode(file, if same_owner { self.mode } else { self.mode & 0o1777 })
+        self.extended.give(file, care, privileged)?;
+        set_mode(file, if privileged { self.mode } else { self.mode & 0o1777 })
+    }
+
+    /// Gives a file that was not there what is not permissions: those have been made with it, less
+    /// the umask.
+    pub(super) fn give_to_new(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
+        self.give_owner(file, Care::BestEffort)?;
+        #[cfg(target_os = "linux")]
+        self.extended.give_to_new(file);
+        Ok(())
     }
 
     fn give_owner(&self, file: BorrowedFd<'_>, care: Care) -> Result<bool, Error> {

@@ -48,7 +48,11 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
         // Files of /proc have a length of 0 and contents all the same.
         let end = copy_by_hand(from.as_fd(), to.as_fd(), length, u64::MAX)?;
         if end == length {
-            to.set_len(length).map_err(|error| sys::error("ftruncate", &error))?;
+            let cut = || {
+                // SAFETY: no pointers.
+                again(|| unsafe { libc::ftruncate(to.as_raw_fd(), length as _) }.into())
+            };
+            quiet(cut).map_err(|errno| Error::system("ftruncate", errno))?;
         }
     }
     let after = status(from.as_fd())?;
@@ -74,8 +78,8 @@ fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
     work()
 }
 
-/// Shares the blocks, where the file system can. A failure has done nothing. It counts as a write, which RLIMIT_FSIZE answers with
-/// SIGXFSZ.
+/// Shares the blocks, where the file system can. A failure has done nothing. It counts as a write,
+/// which RLIMIT_FSIZE answers with SIGXFSZ.
 #[cfg(target_os = "linux")]
 pub(in crate::file) fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     const FICLONE: u64 = 0x4004_9409;
@@ -103,7 +107,8 @@ fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> 
             })
         });
         match copied {
-            // Between file systems that have nothing in common, an old kernel, a filter; and a file that is not on a disk.
+            // Between file systems that have nothing in common, an old kernel, a filter; and a file
+            // that is not on a disk.
             Ok(0) | Err(libc::EXDEV | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
                 return copy_by_hand(from, to, at as u64, end);
             }

@@ -1,5 +1,5 @@
-//! Where the new file goes: a folder, held open, and a name in it. Everything later is relative to the folder, so that moving it
-//! meanwhile does no harm.
+//! Where the new file goes: a folder, held open, and a name in it. Everything later is relative to
+//! the folder, so that moving it meanwhile does no harm.
 
 use super::super::error::Error;
 use super::super::sys::{again, named, open_at};

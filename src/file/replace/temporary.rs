@@ -1,11 +1,16 @@
-//! The new file before it has the name: without any where the system can, else with a hidden one that nobody can foresee.
+//! The new file before it has the name: without any where the system can, else with a hidden one.
+//!
+//! Hidden names say by a sum whose they are: `.sigward-SUM-NUMBER`. The first few numbers are
+//! small, so that what a killed replacement has left is found without reading the folder; if others
+//! have all of those, the number is one that nobody can foresee.
 
 use super::super::error::Error;
-use super::super::sys::{again, open_at};
+use super::super::sys::{again, open_at, status};
 use super::target::Target;
 use std::ffi::{CStr, CString, c_int};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 #[derive(Debug)]
@@ -28,22 +33,35 @@ impl Drop for Hidden {
         if !self.is_there {
             return;
         }
-        // SAFETY: a NUL-terminated name. If somebody else has taken it away already, so much the better.
+        // SAFETY: a NUL-terminated name. If somebody else has taken it away already, so much the
+        // better.
         let _ = again(|| unsafe { libc::unlinkat(self.folder.as_raw_fd(), self.name.as_ptr(), 0) }.into());
     }
 }
 
+/// How many small numbers there are.
+const SMALL: u64 = 8;
 /// How often somebody else may have had a name of 64 random bits.
-const TRIES: usize = 100;
+const TRIES: u64 = 100;
 
 impl Temporary {
-    pub(super) fn create(folder: BorrowedFd<'_>, mode: u32) -> Result<Self, Error> {
+    pub(super) fn create(target: &Target, mode: u32) -> Result<Self, Error> {
+        let folder = target.folder.as_fd();
+        sweep(target);
         if let Some(file) = nameless(folder, mode)? {
+            let _ = lock(file.as_fd());
             return Ok(Self { file: file.into(), hidden: None });
         }
+        removable(folder)?;
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-        let (file, name) = with_free_name(|name| open_at(Some(folder), name, flags, mode as _))
-            .map_err(|errno| Error::system("open", errno))?;
+        let (file, name) = with_free_name(target, |name| {
+            let file = open_at(Some(folder), name, flags, mode as _)?;
+            // Somebody may have taken it for a left-over before it was locked.
+            let taken = lock(file.as_fd()) == Err(libc::EWOULDBLOCK)
+                || status(file.as_fd()).is_ok_and(|status| status.st_nlink == 0);
+            if taken { Err(libc::EEXIST) } else { Ok(file) }
+        })
+        .map_err(|errno| Error::system("open", errno))?;
         Ok(Self { file: file.into(), hidden: Some(Hidden::new(folder, name)?) })
     }
 
@@ -56,7 +74,8 @@ impl Temporary {
                 Err(errno) => return Err(Error::system("link", errno)),
             }
             // link(2) replaces nothing; rename(2) does, but needs a name.
-            let linked = with_free_name(|name| link(self.file.as_fd(), target.folder.as_fd(), name));
+            removable(target.folder.as_fd())?;
+            let linked = with_free_name(target, |name| link(self.file.as_fd(), target.folder.as_fd(), name));
             let ((), name) = linked.map_err(|errno| Error::system("link", errno))?;
             self.hidden = Some(Hidden::new(target.folder.as_fd(), name)?);
         }
@@ -69,6 +88,8 @@ impl Temporary {
         match moved {
             Ok(_) => {
                 hidden.is_there = false; // free again, and may be somebody else's by now
+                // SAFETY: no pointers. From now on it is everybody's, to lock as well.
+                let _ = again(|| unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) }.into());
                 Ok(())
             }
             Err(errno @ (libc::EISDIR | libc::ENOTEMPTY)) => Err(Error::NotAFile { errno }),
@@ -127,16 +148,96 @@ fn link(_file: BorrowedFd<'_>, _folder: BorrowedFd<'_>, _name: &CStr) -> Result<
     Err(libc::ENOTSUP)
 }
 
-fn with_free_name<T>(mut take: impl FnMut(&CStr) -> Result<T, c_int>) -> Result<(T, CString), c_int> {
-    for _ in 0..TRIES {
-        // Keys from the system's randomness; after fork(2) the process id tells parent and child apart.
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u32(std::process::id());
-        let name = CString::new(format!(".sigward-{:016x}", hasher.finish())).unwrap_or_default();
+fn with_free_name<T>(
+    target: &Target,
+    mut take: impl FnMut(&CStr) -> Result<T, c_int>,
+) -> Result<(T, CString), c_int> {
+    for number in 0..SMALL + TRIES {
+        let number = if number < SMALL { number } else { random() };
+        let name = hidden_name(target, number);
         match take(&name) {
             Err(libc::EEXIST) => {}
             other => return other.map(|taken| (taken, name)),
         }
     }
     Err(libc::EEXIST)
+}
+
+/// The sum is FNV-1a of the destination's name: the same in every process and version.
+fn hidden_name(target: &Target, number: u64) -> CString {
+    let sum = target.name.to_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    CString::new(format!(".sigward-{sum:016x}-{number:x}")).unwrap_or_default()
+}
+
+fn random() -> u64 {
+    // Keys from the system's randomness; after fork(2) the process id tells parent and child apart.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}
+
+/// Removes what killed replacements of the same file have left.
+fn sweep(target: &Target) {
+    let folder = target.folder.as_fd();
+    for number in 0..SMALL {
+        let name = hidden_name(target, number);
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let Ok(file) = open_at(Some(folder), &name, flags, 0) else { continue };
+        if is_ours(file.as_fd(), target)
+            && lock(file.as_fd()).is_ok()
+            && is_named(file.as_fd(), folder, &name)
+        {
+            // SAFETY: a NUL-terminated name.
+            let _ = again(|| unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) }.into());
+        }
+    }
+}
+
+/// A regular file with no other name, and of one who may replace the destination: the caller, or
+/// its owner.
+fn is_ours(file: BorrowedFd<'_>, target: &Target) -> bool {
+    let Ok(status) = status(file) else { return false };
+    // SAFETY: cannot fail.
+    let caller = unsafe { libc::geteuid() };
+    status.st_mode & libc::S_IFMT == libc::S_IFREG
+        && status.st_nlink == 1
+        && (status.st_uid == caller
+            || named(target.folder.as_fd(), &target.name).is_some_and(|live| live.st_uid == status.st_uid))
+}
+
+/// Whoever works on a file has it locked, until the process dies.
+fn lock(file: BorrowedFd<'_>) -> Result<(), c_int> {
+    // SAFETY: no pointers.
+    again(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()).map(drop)
+}
+
+fn is_named(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> bool {
+    let (Ok(file), Some(named)) = (status(file), named(folder, name)) else { return false };
+    (file.st_dev, file.st_ino) == (named.st_dev, named.st_ino)
+}
+
+fn named(folder: BorrowedFd<'_>, name: &CStr) -> Option<libc::stat> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    let (folder, nofollow) = (folder.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
+    // SAFETY: a NUL-terminated name and room for one struct.
+    again(|| unsafe { libc::fstatat(folder, name.as_ptr(), status.as_mut_ptr(), nofollow) }.into()).ok()?;
+    // SAFETY: zeroed, and filled by the call.
+    Some(unsafe { status.assume_init() })
+}
+
+/// Whether a name in this folder can be removed again.
+#[cfg(target_os = "linux")]
+fn removable(folder: BorrowedFd<'_>) -> Result<(), Error> {
+    const APPEND_OR_IMMUTABLE: c_int = 0x20 | 0x10; // FS_APPEND_FL, FS_IMMUTABLE_FL
+    match super::super::linux::inode_flags(folder) {
+        Some(flags) if flags & APPEND_OR_IMMUTABLE != 0 => Err(Error::system("rename", libc::EPERM)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn removable(_folder: BorrowedFd<'_>) -> Result<(), Error> {
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Extended attributes (xattr(7)): the user's own, access control lists, and labels as far as they may be set.
+//! Extended attributes (xattr(7)): the user's own, access control lists, and labels as far as they
+//! may be set.
 
 use super::super::error::Error;
 use super::super::sys::{again, magic_path};
@@ -11,6 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(super) struct Extended(Vec<(CString, Vec<u8>)>);
 
 const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
+/// What lets a program do more than its user may: not for contents that nobody has looked at.
+const CAPABILITY: &[u8] = b"security.capability";
 /// Digests of the old contents.
 const OF_CONTENTS: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
@@ -45,8 +48,9 @@ impl Extended {
         Ok(Self(extended))
     }
 
-    /// The new file has these, and of the essential ones no others: a folder's default access list gave it some.
-    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care) -> Result<(), Error> {
+    /// The new file has these, and of the essential ones no others: a folder's default access list
+    /// gave it some.
+    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care, privileged: bool) -> Result<(), Error> {
         let place = Place::Open(file);
         let number = file.as_raw_fd();
         for name in place.list().map_err(failed)? {
@@ -56,6 +60,9 @@ impl Extended {
             }
         }
         for (name, value) in &self.0 {
+            if name.to_bytes() == CAPABILITY && !privileged {
+                continue;
+            }
             if place.get(name).is_ok_and(|now| now == *value) {
                 continue; // a label that the folder's policy gives anyway, and that may not be set
             }
@@ -69,6 +76,19 @@ impl Extended {
             }
         }
         Ok(())
+    }
+}
+
+impl Extended {
+    /// The user's own, as far as they may be given. Access lists and labels are what the folder
+    /// gives.
+    pub(super) fn give_to_new(&self, file: BorrowedFd<'_>) {
+        for (name, value) in self.0.iter().filter(|(name, _)| name.to_bytes().starts_with(b"user.")) {
+            let (bytes, len) = (value.as_ptr().cast::<c_void>(), value.len());
+            // SAFETY: a NUL-terminated name and as many bytes.
+            let _ =
+                again(|| unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), bytes, len, 0) }.into());
+        }
     }
 }
 
