@@ -67,15 +67,10 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
 /// Copies from `from` on as far as the memory is there: the kernel looks, and nothing faults.
 #[cfg(target_os = "linux")]
 fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
-    let length = size_of_val(words);
-    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: length };
-    // Two pieces, because a piece is copied whole or not at all.
-    let in_page = (4096 - from % 4096).min(length);
-    let first = libc::iovec { iov_base: from as *mut _, iov_len: in_page };
-    let rest = libc::iovec { iov_base: (from + in_page) as *mut _, iov_len: length - in_page };
-    let remote = [first, rest];
-    // SAFETY: one whole piece of ours.
-    unsafe { read_own_memory(&local, &remote) };
+    // SAFETY: the bytes of these words, which any bytes may be.
+    let bytes =
+        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words)) };
+    crate::sys::memory::read(from, bytes);
 }
 
 /// Elsewhere nobody is asked.

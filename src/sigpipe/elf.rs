@@ -3,7 +3,7 @@
 //! It leaves a note named "Go" in every executable and library (`.note.go.buildid`), and program headers show it
 //! even when the file is stripped.
 
-use crate::sys::{memory, objects};
+use crate::sys::objects;
 
 /// Calls `found` with the address range of each, perhaps twice. Signal-safe.
 pub(super) fn each_go_object(mut found: impl FnMut(usize, usize)) {
@@ -18,13 +18,10 @@ pub(super) fn each_go_object(mut found: impl FnMut(usize, usize)) {
 }
 
 fn has_go_note(object: &objects::Object) -> bool {
-    object.headers().iter().filter(|header| header.p_type == libc::PT_NOTE).any(|header| {
-        // Some dozen bytes each, and only what is named here follows them.
-        let mut notes = [0; 1024];
-        let (start, length) = object.segment(header);
-        let length = memory::read(start, &mut notes[..length.min(1024)]);
-        names_go(&notes[..length])
-    })
+    // Notes are some dozen bytes each, and a few are in a segment.
+    let (mut room, mut found) = ([0; 1024], false);
+    object.each_note(&mut room, |notes| found |= names_go(notes));
+    found
 }
 
 /// Whether one of these ELF notes is named "Go". A note: name size, value size, type, name, value, each

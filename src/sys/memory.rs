@@ -26,6 +26,19 @@ pub(crate) fn read(address: usize, room: &mut [u8]) -> usize {
     usize::try_from(copied).unwrap_or_else(|_| if is_refused() { read_by_hand(from, room) } else { 0 })
 }
 
+/// Fills both rooms, in one call of the kernel's where both can be read; whether that is so of each. The second must lie in one page.
+pub(crate) fn read_two(addresses: [usize; 2], first: &mut [u8], second: &mut [u8]) -> (bool, bool) {
+    let piece = |at: usize, length: usize| libc::iovec { iov_base: at as *mut _, iov_len: length };
+    let lengths = (first.len(), second.len());
+    let to = [piece(first.as_mut_ptr() as usize, lengths.0), piece(second.as_mut_ptr() as usize, lengths.1)];
+    let from = [piece(addresses[0], lengths.0), piece(addresses[1], lengths.1)];
+    // SAFETY: room for both.
+    if unsafe { copy(&to, &from) } == (lengths.0 + lengths.1) as c_long {
+        return (true, true);
+    }
+    (read(addresses[0], first) == lengths.0, read(addresses[1], second) == lengths.1)
+}
+
 /// The number at `address`, if it can be read.
 pub(crate) fn word(address: usize) -> Option<usize> {
     let mut bytes = [0; size_of::<usize>()];
@@ -40,10 +53,18 @@ pub(crate) fn word(address: usize) -> Option<usize> {
 /// # Safety
 /// Room for as many bytes at `to`; what `from` names is only looked at.
 pub(crate) unsafe fn read_own_memory(to: &libc::iovec, from: &[libc::iovec]) -> c_long {
-    let (process, one, flags) = (std::process::id() as usize, 1_usize, 0_usize);
-    let (to, count, from) = (std::ptr::from_ref(to), from.len(), from.as_ptr());
     // SAFETY: by this function's contract.
-    unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, one, from, count, flags) }
+    unsafe { copy(std::slice::from_ref(to), from) }
+}
+
+/// # Safety
+/// As [`read_own_memory`].
+unsafe fn copy(to: &[libc::iovec], from: &[libc::iovec]) -> c_long {
+    let (process, flags) = (std::process::id() as usize, 0_usize);
+    let (rooms, count) = (to.len(), from.len());
+    let (to, from) = (to.as_ptr(), from.as_ptr());
+    // SAFETY: by this function's contract.
+    unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, rooms, from, count, flags) }
 }
 
 fn errno() -> c_int {
@@ -113,6 +134,11 @@ mod tests {
         assert_eq!(read(usize::MAX - 3, &mut room[..8]), 0);
         assert_eq!(word(area), Some(usize::from_ne_bytes([7; 8])));
         assert_eq!(word(area + 2 * PAGE - 4), None);
+        let (mut one, mut two) = ([0; 8], [0; 16]);
+        assert_eq!(read_two([area, area + PAGE], &mut one, &mut two), (true, true));
+        assert_eq!((one, two), ([7; 8], [7; 16]));
+        assert_eq!(read_two([area + 2 * PAGE, area], &mut one, &mut two), (false, true));
+        assert_eq!(read_two([area, area + 2 * PAGE], &mut one, &mut two), (true, false));
     }
 
     #[test]

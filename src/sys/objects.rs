@@ -9,6 +9,8 @@
 //! glibc and musl keep the same list; a static program has none, and is its only object. Everything here is signal-safe.
 
 use super::memory;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(target_pointer_width = "64")]
 pub(crate) type Header = libc::Elf64_Phdr;
@@ -19,8 +21,8 @@ pub(crate) type Header = libc::Elf32_Phdr;
 #[cfg(target_pointer_width = "32")]
 type FileHeader = libc::Elf32_Ehdr;
 
-/// So many program headers of an object are looked at; linkers make a dozen.
-const HEADERS: usize = 24;
+/// So many bytes of an object's beginning are read at once: the headers of any, and mostly its notes.
+const HEAD: usize = 1536;
 /// So many objects and namespaces are looked at: whatever the list has become, the walk ends.
 const OBJECTS: usize = 1 << 14;
 const NAMESPACES: usize = 16;
@@ -30,17 +32,32 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct Object {
     /// What is added to the addresses in its headers.
     pub(crate) base: usize,
-    /// Where the loader keeps its path, which is empty for the main program; 0 where there is no loader.
+    /// Where the loader keeps its path; 0 for the main program.
     pub(crate) name: usize,
     /// Its dynamic section, 0 if it has none.
     pub(crate) dynamic: usize,
-    headers: [Header; HEADERS],
-    count: usize,
+    /// A library's memory from `base` on; the main program's headers.
+    head: Head,
+    /// Where in there its headers are.
+    headers: Range<usize>,
+}
+
+#[repr(C, align(8))]
+struct Head([u8; HEAD]);
+
+impl Head {
+    fn of(link: &Link) -> Self {
+        let mut head = Self([0; HEAD]);
+        memory::read(link.base, &mut head.0);
+        head
+    }
 }
 
 impl Object {
     pub(crate) fn headers(&self) -> &[Header] {
-        self.headers.get(..self.count).unwrap_or_default()
+        let bytes = self.head.0.get(self.headers.clone()).unwrap_or_default();
+        // SAFETY: so many headers, which are numbers; the buffer is aligned for them, and so is their place in it.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Header>()) }
     }
 
     /// Where the segment that `header` describes lies, and how long it is.
@@ -65,23 +82,35 @@ impl Object {
         })
     }
 
-    fn read_headers(at: usize, count: usize) -> Option<Self> {
-        // SAFETY: numbers, of which any are valid.
-        let mut headers: [Header; HEADERS] = unsafe { std::mem::zeroed() };
-        let count = count.min(HEADERS);
-        let length = count * size_of::<Header>();
-        // SAFETY: the bytes of that array, which any bytes may be.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(headers.as_mut_ptr().cast::<u8>(), length) };
-        (memory::read(at, bytes) == length).then_some(Self { base: 0, name: 0, dynamic: 0, headers, count })
+    /// The start of each of its notes' segments, as far as `room` reaches.
+    pub(crate) fn each_note(&self, room: &mut [u8], mut look: impl FnMut(&[u8])) {
+        for header in self.of_kind(libc::PT_NOTE) {
+            let (start, length) = self.segment(header);
+            let at = start.wrapping_sub(self.base);
+            if self.name == 0 {
+                // SAFETY: a segment of the main program, which is never unmapped.
+                look(unsafe { std::slice::from_raw_parts(start as *const u8, length) });
+            } else if let Some(notes) = self.head.0.get(at..at.saturating_add(length)) {
+                look(notes);
+            } else {
+                let length = length.min(room.len());
+                let read = memory::read(start, room.get_mut(..length).unwrap_or_default());
+                look(room.get(..read).unwrap_or_default());
+            }
+        }
     }
 
-    /// The main program, as the kernel has shown its headers.
+    /// The main program, as the kernel has shown its headers. It is never unmapped: what lies in it is read as it is.
     fn main() -> Option<Self> {
         // SAFETY: asks for a number.
         let at = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
         // SAFETY: as above.
         let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
-        let mut object = Self::read_headers(at, count).filter(|_| at != 0)?;
+        let length = count.min(HEAD / size_of::<Header>()) * size_of::<Header>();
+        let mut object = Self { base: 0, name: 0, dynamic: 0, head: Head([0; HEAD]), headers: 0..length };
+        let room = object.head.0.get_mut(..length).filter(|_| at != 0)?;
+        // SAFETY: as many headers as the kernel says.
+        room.copy_from_slice(unsafe { std::slice::from_raw_parts(at as *const u8, length) });
         let own = object.of_kind(libc::PT_PHDR).next().map(|header| header.p_vaddr as usize);
         // Without a header for the headers they lie right behind the file's own, in the segment that begins the file.
         let first = || {
@@ -94,16 +123,16 @@ impl Object {
     }
 
     /// What the loader describes there: its headers are where linkers put them, and say of the dynamic section what the loader does.
-    fn described(link: &Link) -> Option<Self> {
-        let mut bytes = [0_u8; size_of::<FileHeader>()];
-        if memory::read(link.base, &mut bytes) != bytes.len() || !bytes.starts_with(b"\x7fELF") {
+    fn described(link: &Link, head: Head) -> Option<Self> {
+        let known = head.0.starts_with(b"\x7fELF");
+        // SAFETY: the bytes of a file header, which are numbers; the buffer is aligned for it.
+        let file = known.then(|| unsafe { std::ptr::from_ref(&head).cast::<FileHeader>().read() })?;
+        let start = file.e_phoff as usize;
+        let end = start.checked_add(usize::from(file.e_phnum) * size_of::<Header>())?;
+        if end > HEAD || !start.is_multiple_of(8) {
             return None;
         }
-        // SAFETY: as many bytes as a file header has, which are numbers.
-        let file = unsafe { bytes.as_ptr().cast::<FileHeader>().read_unaligned() };
-        let at = link.base.checked_add(file.e_phoff as usize)?;
-        let mut object = Self::read_headers(at, usize::from(file.e_phnum))?;
-        (object.base, object.name) = (link.base, link.name);
+        let mut object = Self { base: link.base, name: link.name, dynamic: 0, head, headers: start..end };
         object.dynamic = object.the(libc::PT_DYNAMIC)?;
         (object.dynamic == link.dynamic).then_some(object)
     }
@@ -120,59 +149,88 @@ struct Link {
 }
 
 impl Link {
-    fn read(at: usize) -> Option<Self> {
-        let [base, name, dynamic, next, previous] = words(at)?;
-        Some(Self { base, name, dynamic, next, previous })
+    fn of([base, name, dynamic, next, previous]: [usize; 5]) -> Self {
+        Self { base, name, dynamic, next, previous }
     }
+
+    fn read(at: usize) -> Option<Self> {
+        words(at).map(Self::of)
+    }
+
+    /// The next one, and the head of this one's object.
+    fn next_and_head(&self) -> (Option<Self>, Head) {
+        if self.next == 0 {
+            return (None, Head::of(self));
+        }
+        let (mut words, mut head) = ([0; 5], Head([0; HEAD]));
+        let (read, _) = memory::read_two([self.next, self.base], bytes_of(&mut words), &mut head.0);
+        (read.then_some(Self::of(words)), head)
+    }
+}
+
+fn bytes_of(words: &mut [usize]) -> &mut [u8] {
+    let (place, length) = (words.as_mut_ptr().cast::<u8>(), size_of_val(words));
+    // SAFETY: the bytes of these numbers, which any bytes may be.
+    unsafe { std::slice::from_raw_parts_mut(place, length) }
 }
 
 fn words<const N: usize>(at: usize) -> Option<[usize; N]> {
     let mut words = [0; N];
-    // SAFETY: the bytes of that array.
-    let bytes =
-        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(&words)) };
-    let length = bytes.len();
-    (memory::read(at, bytes) == length).then_some(words)
+    (memory::read(at, bytes_of(&mut words)) == size_of_val(&words)).then_some(words)
 }
 
 /// Where the loader has its `struct r_debug`: it writes that into the main program's dynamic section before it calls a constructor.
 fn debug(main: &Object) -> Option<usize> {
     const DEBUG: usize = 21;
-    entry_of(main, DEBUG).filter(|debug| *debug != 0)
+    /// It never moves. Relaxed: whoever sees 0 looks.
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    let found = match FOUND.load(Ordering::Relaxed) {
+        0 => entry_of(main, DEBUG).unwrap_or(0),
+        found => found,
+    };
+    FOUND.store(found, Ordering::Relaxed);
+    (found != 0).then_some(found)
 }
 
 /// The value that the object's dynamic section has for this tag.
 pub(crate) fn entry_of(object: &Object, wanted: usize) -> Option<usize> {
     const ENTRIES: usize = 256;
-    let places = (0..ENTRIES).map(|entry| object.dynamic.wrapping_add(entry * 2 * size_of::<usize>()));
-    let mut entries = places.map_while(words::<2>).take_while(|[tag, _]| *tag != 0 && object.dynamic != 0);
+    if object.dynamic == 0 {
+        return None;
+    }
+    let places = (0..ENTRIES).map(|entry| (object.dynamic as *const [usize; 2]).wrapping_add(entry));
+    let read = |place: *const [usize; 2]| {
+        // The main program is never unmapped.
+        // SAFETY: before the end of its dynamic section.
+        if object.name == 0 { Some(unsafe { place.read() }) } else { words(place.addr()) }
+    };
+    let mut entries = places.map_while(read).take_while(|[tag, _]| *tag != 0);
     entries.find(|[tag, _]| *tag == wanted).map(|[_, value]| value)
 }
 
 /// Whether the loader is adding or removing an object at this moment.
 pub(crate) fn are_changing() -> bool {
     const STATE: usize = 3;
-    let debug = Object::main().and_then(|main| debug(&main)).and_then(words::<5>);
-    debug.is_some_and(|debug| debug[STATE] as i32 != 0)
+    // SAFETY: the loader's own variables, which are never unmapped.
+    let words = |at: usize| unsafe { (at as *const [usize; 4]).read_volatile() };
+    Object::main().and_then(|main| debug(&main)).is_some_and(|debug| words(debug)[STATE] as i32 != 0)
 }
 
-/// Calls `look` with each link of the loader's lists. False if one of them does not fit together.
-fn each_link(main: &Object, look: &mut dyn FnMut(&Link)) -> bool {
+/// Calls `look` with each link of the loader's lists, which returns the next one. False if one of them does not fit together.
+fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool {
     let mut debug = debug(main);
     let mut rest = OBJECTS;
     for _ in 0..NAMESPACES {
         // version, map, brk, state, ldbase, and from version 2 on the next namespace's.
-        let Some([version, first, _, _, _, next]) = debug.and_then(words::<6>) else {
-            return debug.is_none();
-        };
-        let (mut at, mut before) = (first, 0);
+        let Some(at) = debug else { return true };
+        // SAFETY: the loader's own variables, which are never unmapped.
+        let [version, first, _, _, _, next] = unsafe { (at as *const [usize; 6]).read_volatile() };
+        let (mut link, mut at, mut before) = (Link::read(first), first, 0);
         while at != 0 {
-            let Some(link) = Link::read(at).filter(|link| link.previous == before && rest > 0) else {
-                return false;
-            };
+            let Some(here) = link.filter(|link| link.previous == before && rest > 0) else { return false };
             rest -= 1;
-            look(&link);
-            (before, at) = (at, link.next);
+            link = look(&here);
+            (before, at) = (at, here.next);
         }
         debug = (version as i32 >= 2 && next != 0).then_some(next);
     }
@@ -180,7 +238,7 @@ fn each_link(main: &Object, look: &mut dyn FnMut(&Link)) -> bool {
 }
 
 /// As [`each_link`], again from the start while the list does not fit together: links can come twice.
-fn each_link_of_some_try(main: &Object, look: &mut dyn FnMut(&Link)) {
+fn each_link_of_some_try(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) {
     let _whole = (0..ATTEMPTS).any(|_| each_link(main, look));
 }
 
@@ -190,11 +248,14 @@ pub(crate) fn each(mut look: impl FnMut(&Object)) {
     let Some(main) = Object::main() else { return };
     look(&main);
     each_link_of_some_try(&main, &mut |link| {
-        if link.dynamic != main.dynamic
-            && let Some(object) = Object::described(link)
-        {
+        if link.dynamic == main.dynamic {
+            return Link::read(link.next);
+        }
+        let (next, head) = link.next_and_head();
+        if let Some(object) = Object::described(link, head) {
             look(&object);
         }
+        next
     });
 }
 
@@ -211,8 +272,10 @@ pub(crate) fn holding(address: usize) -> Option<Object> {
         if link.dynamic != main.dynamic && link.base <= address && is_nearer {
             nearest = Some(*link);
         }
+        Link::read(link.next)
     });
-    Object::described(&nearest?).filter(|object| object.has_code_at(address))
+    let nearest = nearest?;
+    Object::described(&nearest, Head::of(&nearest)).filter(|object| object.has_code_at(address))
 }
 
 #[cfg(test)]
@@ -237,7 +300,7 @@ mod tests {
         let (mut loader, mut own) = (Vec::<(usize, usize)>::new(), Vec::new());
         // SAFETY: `visit` takes what is passed.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut loader).cast()) };
-        each(|object| own.push((object.base, object.count)));
+        each(|object| own.push((object.base, object.headers().len())));
         loader.sort_unstable();
         own.sort_unstable();
         assert!(own.len() > 2, "{own:?}");
