@@ -22,6 +22,16 @@ static const int of_sigbus[] = {
     SYS_openat, SYS_readlinkat, SYS_read,    SYS_pread64,   SYS_close, SYS_fcntl, SYS_ioctl,
     SYS_mmap,   SYS_munmap,     SYS_madvise, SYS_fallocate, SYS_rt_sigprocmask,
 };
+static const int of_writers[] = {
+#ifdef SYS_open
+    SYS_open,
+#endif
+    SYS_pwritev2,       SYS_write,        SYS_writev,          SYS_sendto,
+    SYS_sendmsg,        SYS_sendmmsg,     SYS_sendfile,        SYS_splice,
+    SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigtimedwait, SYS_getpid,
+    SYS_openat,         SYS_read,         SYS_close,           SYS_pipe2,
+    SYS_getsockopt,
+};
 /* What the C library and this program need besides. */
 static const int of_the_test[] = {SYS_rt_sigreturn, SYS_exit_group};
 
@@ -92,6 +102,50 @@ static void other(void) {
     getppid();
 }
 
+static int filtered_pwritev2; /* what the filter says to it, as on older kernels; 0: nothing */
+
+static void allow_only_writers(void) {
+    if (filtered_pwritev2) {
+        add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+        add((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 0, 1));
+        add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | filtered_pwritev2));
+    }
+    add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+    ALLOW(of_writers);
+    ALLOW(of_the_test);
+    add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+    struct sock_fprog program = {.len = length, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void writers(void) {
+    int ends[2], file = memfd_create("file", 0), pipes[2];
+    struct iovec part = {"x", 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct mmsghdr messages = {.msg_hdr = message};
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && close(ends[1]) == 0);
+    CHECK(file >= 0 && write(file, "xy", 2) == 2 && pipe(pipes) == 0);
+    CHECK(write(pipes[1], "x", 1) == 1);
+    int fds[] = {broken_pipe(), ends[0]};
+    allow_only_writers();
+    for (int i = 0; i < 2; i++) {
+        CHECK(sigward_write(fds[i], "x", 1) == -EPIPE && sigward_writev(fds[i], &part, 1) == -EPIPE);
+        CHECK(sigward_sendfile(fds[i], file, &(off_t){0}, 1) == -EPIPE);
+    }
+    CHECK(sigward_splice(pipes[0], NULL, fds[0], NULL, 1, 0) == -EPIPE);
+    CHECK(sigward_send(ends[0], "x", 1, 0) == -EPIPE);
+    CHECK(sigward_sendto(ends[0], "x", 1, 0, NULL, 0) == -EPIPE);
+    CHECK(sigward_sendmsg(ends[0], &message, 0) == -EPIPE);
+    CHECK(sigward_sendmmsg(ends[0], &messages, 1, 0) == -EPIPE);
+    CHECK(sigward_write(file, "x", 1) == 1 && sigward_writev(file, &part, 1) == 1);
+}
+
+static void writers_before(void) {
+    filtered_pwritev2 = EOPNOTSUPP;
+    writers();
+}
+
 static void row(const char *what, void (*run)(void)) {
     pid_t child = fork();
     if (child == 0) {
@@ -109,6 +163,8 @@ static void listed(void) {
     row("socket", on_socket);
     row("tcp", on_tcp);
     row("map", in_map);
+    row("writers", writers);
+    row("writers before Linux 6.18", writers_before);
 }
 
 static void unlisted(void) { row("another call", other); }
