@@ -1,24 +1,21 @@
 package sigward
 
 import (
-	"encoding/binary"
-	"errors"
-	"hash/crc32"
-	"os"
+	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"unsafe"
 )
 
-// Log is an append log on a Map that grows. Appending is a copy into memory, without a system call;
-// blocks are reserved before, so a full disk is an error of one Append, and what was appended is
-// safe. Programs in Rust and C read and write the same files.
+// Log is an append log on a map that grows. Appending is a copy into memory, without a system
+// call; blocks are reserved before, so a full disk is an error of one Append, and what was appended
+// is safe. Programs in Rust and C read and write the same files.
 //
-//	the process dies, kill -9 too  no record whose Append has returned is lost, none is there in part
-//	the machine stops              nothing that was appended before a Flush that returned is lost; of the rest a prefix stays
-//	the disk is full               Append fails with ErrNoSpace; a later one works when there is room
-//	somebody cuts the file         Append and Flush fail with ErrLost
+//	the process dies, kill -9 too   no record whose Append has returned is lost, none is there in part
+//	the machine stops               nothing is lost that was appended before a Flush that returned
+//	a write to the disk fails       Flush fails; OpenLog has what is still in memory written again
+//	the disk is full                Append fails with ErrNoSpace; a later one works when there is room
+//	somebody cuts the file          Append and Flush fail with ErrLost, also if it gets as long again
+//	somebody unlinks, renames or replaces it   Flush fails with ErrLogMoved
 //
 // On btrfs, which copies on write, a new log is exempted from that (chattr +C). In a file that is
 // not, a store into a page that was written before may find no room: an error of Append as well,
@@ -26,30 +23,30 @@ import (
 //
 // Methods may be called from many goroutines. One process at a time has the log open for writing: a
 // lock on the file (flock), which a child started by os/exec does not get.
+//
+// Logs are for Linux on amd64 and arm64 with cgo; elsewhere OpenLog and OpenLogReader fail with
+// errors.ErrUnsupported.
 type Log struct {
 	path     string
-	file     *os.File
-	m        *Map
-	salt     uint32
-	options  LogOptions
+	capacity int64
 	recovery LogRecovery
 
-	appending sync.Mutex
-	end       int64 // where the next record will be
-	reserved  int64 // up to here there are blocks
-	hint      int64 // the largest step that was not refused lately
-	failed    error // why nothing more can be done with it
-
-	flushing sync.Mutex
-	durable  int64
-	slot     int // where the watermark is written next
+	open      sync.RWMutex // against Close
+	appending sync.Mutex   // goroutines wait here, and not in C, where each would take a thread
+	handle    logHandle
+	isClosed  bool
 }
 
 // LogOptions are for OpenLogWith.
 type LogOptions struct {
-	Capacity  int64 // how long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times what there is
-	Step      int64 // bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB at most
-	SlowZeros bool  // where the file system cannot promise blocks (ext2, some network file systems), write zeros
+	// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times
+	// what there is.
+	Capacity int64
+	// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB
+	// at most.
+	Step int64
+	// Where the file system cannot promise blocks (ext2, some network file systems), write zeros.
+	SlowZeros bool
 }
 
 // LogRecovery is what OpenLog found.
@@ -57,10 +54,37 @@ type LogRecovery struct {
 	Records int64 // whole records
 	End     int64 // where the next one will be, in bytes from the start of the file
 	Durable int64 // up to where everything was known to be on the disk
-	Torn    int64 // bytes behind End that were being written when the process or the machine died, and are zeros now
+	// Bytes behind End that were being written when the process or the machine died, and are zeros
+	// now.
+	Torn int64
 }
 
-const pageUnit = 4096 // the smallest page there is
+// MaxRecord is how many bytes a record of a Log has at most: 1 GiB less one.
+const MaxRecord = 1<<30 - 1
+
+// OpenLog opens the log at path, or makes it.
+func OpenLog(path string) (*Log, error) { return OpenLogWith(path, LogOptions{}) }
+
+// OpenLogWith opens the log at path, or makes it; a symbolic link is followed. After a crash it
+// finds the end and puts zeros in the place of what is torn behind it.
+//
+// It fails with ErrLogBusy, ErrNotALog, ErrLogDamaged (the file stays as it is), ErrNoSpace,
+// ErrNoPromise, and as Open.
+func OpenLogWith(path string, options LogOptions) (*Log, error) {
+	if options.Capacity < 0 || options.Step < 0 {
+		return nil, logError("open", path, syscall.EINVAL, 0)
+	}
+	handle, found, errno := openLogHandle(path, options)
+	if errno != 0 {
+		return nil, logFailure("open", path, errno, found.End)
+	}
+	l := &Log{path: path, capacity: options.Capacity, recovery: found, handle: handle}
+	if l.capacity == 0 {
+		l.capacity = 64 << 30
+	}
+	runtime.SetFinalizer(l, (*Log).Close)
+	return l, nil
+}
 
 // Append adds a record of up to MaxRecord bytes, none is allowed, and returns its position: bytes
 // from the start of the file, for LogReader.SeekTo. It survives the process from now on, and the
@@ -71,191 +95,78 @@ const pageUnit = 4096 // the smallest page there is
 // room. With ErrLost because the file was cut or a page found no room (btrfs), and after a Flush
 // that failed, every later call fails as well: open the log anew.
 func (l *Log) Append(record []byte) (position int64, err error) {
-	if len(record) > MaxRecord {
-		return 0, logError("append", l.path, syscall.EMSGSIZE, 0)
-	}
-	sum := crc32.Update(l.salt, crc32.IEEETable, record)
 	l.appending.Lock()
-	defer l.appending.Unlock()
-	if l.failed != nil {
-		return 0, l.failed
+	if l.isClosed {
+		l.appending.Unlock()
+		return 0, closedError("append", l.path)
 	}
-	position, size := l.end, sizeOfRecord(len(record))
-	// The zeros that end the log have their block as well: readers look there.
-	if needed := position + size + recordPrefix; needed > l.reserved {
-		if err := l.grow(needed); err != nil {
-			return 0, err
-		}
+	position, errno := l.handle.append(record)
+	if errno != 0 {
+		err = l.refusal(errno, len(record))
 	}
-	if err := l.write(position, record, prefixOf(sum, position, len(record))); err != nil {
-		l.failed = err
-		return 0, err
-	}
-	l.end = position + size
-	return position, nil
+	l.appending.Unlock()
+	runtime.KeepAlive(l)
+	return position, err
 }
 
-// write stores the payload first, and the number that makes it a record last and at once.
-func (l *Log) write(position int64, record []byte, prefix uint64) error {
-	// Page by page: on a full btrfs a store across a boundary never gets both pages at once.
-	for at := position + recordPrefix; len(record) > 0; {
-		part := record[:min(len(record), int(pageUnit-at%pageUnit))]
-		if _, err := l.m.WriteAt(part, at); err != nil {
-			return err
-		}
-		at += int64(len(part))
-		record = record[len(part):]
+// refusal tells a capacity that is used up from a limit on files. With appending held.
+func (l *Log) refusal(errno syscall.Errno, length int) error {
+	end := l.handle.end()
+	if errno == syscall.EFBIG && end+int64(length)+64 > l.capacity {
+		return &LogError{Op: "append", Path: l.path, Errno: errno, kind: ErrLogFull}
 	}
-	c := l.m.current.Load()
-	var bytes [8]byte
-	binary.LittleEndian.PutUint64(bytes[:], prefix)
-	number := *(*uint64)(unsafe.Pointer(&bytes))
-	err := c.run(func(data []byte) error {
-		atomic.StoreUint64((*uint64)(unsafe.Pointer(&data[position])), number)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	_, err = l.m.judge(c, "append", uint64(position), recordPrefix)
-	return err
-}
-
-// grow makes room up to needed at least: a large step, and less and less where the disk refuses.
-func (l *Log) grow(needed int64) error {
-	// Growing a file that somebody has cut would hide what is gone.
-	if err := l.checkLength(l.reserved); err != nil {
-		return err
-	}
-	page := int64(os.Getpagesize())
-	up := func(n int64) int64 { return min((n+page-1)/page*page, l.options.Capacity) }
-	if needed > l.options.Capacity {
-		return &LogError{Op: "append", Path: l.path, Errno: syscall.EFBIG, kind: ErrLogFull}
-	}
-	step := l.options.Step
-	if step == 0 {
-		step = min(max(needed/8, 1<<20), 64<<20)
-	}
-	step = min(step, l.hint)
-	for first, last := true, int64(0); ; first = false {
-		end := up(needed + step)
-		_, err := reserveFile(l.file, l.reserved, end-l.reserved, l.options.SlowZeros)
-		if err == nil {
-			if _, err := l.m.Follow(); err != nil {
-				return err
-			}
-			l.reserved = end
-			if l.hint = max(end-needed, page); first {
-				l.hint = min(max(l.hint, step)*2, 1<<61)
-			}
-			return nil
-		}
-		errno := errnoIn(err)
-		last = end
-		if (errno != syscall.ENOSPC && errno != syscall.EDQUOT && errno != syscall.EFBIG) || end <= up(needed) {
-			l.hint = page
-			return err
-		}
-		for end >= last && last > up(needed) {
-			if step = step / 2; step < page {
-				step = 0
-			}
-			end = up(needed + step)
-		}
-	}
-}
-
-// checkLength looks whether the file reaches so far; a cut may have met no store yet. With
-// appending held.
-func (l *Log) checkLength(end int64) error {
-	length, err := l.length()
-	if err == nil && length < end {
-		err = &MapError{Op: "append", Path: l.path, Offset: length, Cause: CauseTruncated, LenNow: length, Errno: syscall.EFAULT}
-		l.failed = err
-	}
-	return err
+	return logFailure("append", l.path, errno, end)
 }
 
 // Flush waits until everything that was appended before is on the disk, and returns up to where.
-// Appends go on meanwhile; flushes that wait for each other share one write. After an error nobody
-// knows what is there: every later call fails, and opening the log anew tells.
+// Appends go on meanwhile; flushes that wait for each other share one write.
+//
+// After an error of the disk everything below the durable that is returned with it is there, and of
+// the rest nobody knows: every later call fails, and opening the log anew tells. ErrLost: somebody
+// has cut the file; ErrLogDamaged: or written over it. ErrLogMoved: it has lost its name, everything
+// is on the disk in that file; every later call fails.
 func (l *Log) Flush() (durable int64, err error) {
-	wanted, err := l.state()
-	if err != nil {
-		return 0, err
+	l.open.RLock()
+	defer l.open.RUnlock()
+	if l.isClosed {
+		return 0, closedError("flush", l.path)
 	}
-	l.flushing.Lock()
-	defer l.flushing.Unlock()
-	end, err := l.state()
-	if err != nil || l.durable >= wanted {
-		return l.durable, err
+	durable, errno := l.handle.flush()
+	if errno != 0 {
+		err = logFailure("flush", l.path, errno, durable)
 	}
-	err = syncData(l.file)
-	l.appending.Lock()
-	defer l.appending.Unlock()
-	switch {
-	case l.failed != nil:
-		return 0, l.failed
-	case err != nil:
-		l.failed = logError("flush", l.path, errnoIn(err), 0)
-		return 0, l.failed
-	}
-	if err := l.checkLength(end); err != nil {
-		return 0, err
-	}
-	if _, err := l.m.judge(l.m.current.Load(), "flush", 0, int(end)); err != nil {
-		l.failed = err
-		return 0, err
-	}
-	l.durable = end
-	// That the data is durable is true without it, too; what is missing then is the difference
-	// between torn and damaged. It reaches the disk with the next flush.
-	if l.writeAt(newWatermark(l.salt, end), watermarkSlots[l.slot]) == nil {
-		l.slot = 1 - l.slot
-	}
-	return end, nil
-}
-
-func (l *Log) writeAt(p []byte, offset int64) (err error) {
-	withinLimit(func() syscall.Errno {
-		_, err = l.file.WriteAt(p, offset)
-		return errnoIn(err)
-	})
-	return err
-}
-
-func (l *Log) state() (end int64, err error) {
-	l.appending.Lock()
-	defer l.appending.Unlock()
-	return l.end, l.failed
+	return durable, err
 }
 
 // End is where the next record will be, in bytes from the start of the file.
 func (l *Log) End() int64 {
-	end, _ := l.state()
-	return end
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	if l.isClosed {
+		return l.recovery.End
+	}
+	return l.handle.end()
 }
 
 // Recovery is what was found when the log was opened.
 func (l *Log) Recovery() LogRecovery { return l.recovery }
 
-// Close ends the use of the log and gives reserved blocks behind its end back; the file keeps its
-// length. It does not flush.
+// Close flushes, says in the file that the log was closed in order, gives reserved blocks behind
+// its end back, and ends the use of the log whatever it returns; the file keeps its length. It fails
+// as Flush does, but not with what Append or Flush have failed with already.
 func (l *Log) Close() error {
-	l.flushing.Lock()
-	defer l.flushing.Unlock()
+	l.open.Lock()
+	defer l.open.Unlock()
 	l.appending.Lock()
 	defer l.appending.Unlock()
-	if errors.Is(l.failed, os.ErrClosed) {
-		return l.failed
+	if l.isClosed {
+		return closedError("close", l.path)
 	}
-	if l.failed == nil {
-		page := int64(os.Getpagesize())
-		// The page where readers look for the next record stays.
-		giveBack(l.file, (l.end+recordPrefix+page-1)/page*page)
+	l.isClosed = true
+	runtime.SetFinalizer(l, nil)
+	l.recovery.End = l.handle.end()
+	if errno := l.handle.close(); errno != 0 {
+		return logFailure("close", l.path, errno, 0)
 	}
-	l.failed = closedError("append", l.path)
-	l.m.Close()
-	unlockFile(l.file)
-	return l.file.Close()
+	return nil
 }

@@ -3,6 +3,7 @@ package sigward
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 )
 
@@ -13,12 +14,13 @@ var (
 	ErrNotALog    = errors.New("sigward: the file is no log")
 	ErrLogDamaged = errors.New("sigward: bytes of the log that were durable are damaged")
 	ErrLogFull    = errors.New("sigward: the log has used up its capacity")
+	ErrLogMoved   = errors.New("sigward: the log's file was unlinked, renamed or replaced")
 )
 
 // LogError is what a Log's and a LogReader's methods fail with, unless it is a *MapError or
 // an *os.PathError.
 type LogError struct {
-	Op     string // "open", "append", "flush", "read", "seek"
+	Op     string // "open", "append", "flush", "close", "read", "seek"
 	Path   string
 	Offset int64 // with ErrLogDamaged: where, in bytes from the start of the file
 	Errno  syscall.Errno
@@ -37,6 +39,12 @@ func (e *LogError) Error() string {
 		text = fmt.Sprintf("the log is damaged at byte %d, below what was durable once; read what is before with a LogReader, restore the file", e.Offset)
 	case e.kind == ErrLogFull:
 		text = "the log has used up its addresses; open it with a larger Capacity"
+	case e.kind == ErrLogMoved:
+		text = "the log's file has lost its name (unlinked, renamed, replaced); open the log anew"
+	case e.kind == ErrNoPromise:
+		text = "this file system cannot promise blocks; open the log with SlowZeros"
+	case e.Errno == syscall.ENOSYS:
+		text = "logs are for Linux on amd64 and arm64, in programs that are built with cgo"
 	case e.Errno == syscall.EPROTONOSUPPORT:
 		text = "the log has a format that this package does not know"
 	case e.Errno == syscall.EMSGSIZE:
@@ -51,7 +59,11 @@ func (e *LogError) Error() string {
 func (e *LogError) Unwrap() error { return e.Errno }
 
 // Is tells whether the error is what target, one of the Err variables of this package, stands for.
-func (e *LogError) Is(target error) bool { return target != nil && target == e.kind }
+func (e *LogError) Is(target error) bool {
+	return target != nil && target == e.kind ||
+		target == ErrNoSpace && (e.Errno == syscall.ENOSPC || e.Errno == syscall.EDQUOT) ||
+		target == ErrIO && e.Errno == syscall.EIO
+}
 
 func logError(op, path string, errno syscall.Errno, offset int64) *LogError {
 	e := &LogError{Op: op, Path: path, Errno: errno, Offset: offset}
@@ -62,6 +74,21 @@ func logError(op, path string, errno syscall.Errno, offset int64) *LogError {
 		e.kind = ErrNotALog
 	case syscall.EBADMSG:
 		e.kind = ErrLogDamaged
+	case syscall.ESTALE:
+		e.kind = ErrLogMoved
+	case syscall.EOPNOTSUPP:
+		e.kind = ErrNoPromise
 	}
 	return e
+}
+
+// logFailure is what the library has answered.
+func logFailure(op, path string, errno syscall.Errno, offset int64) error {
+	switch errno {
+	case syscall.EFAULT:
+		return &MapError{Op: op, Path: path, Offset: offset, Cause: CauseTruncated, Errno: errno}
+	case syscall.ENOENT, syscall.EISDIR, syscall.ENODEV, syscall.EACCES, syscall.EROFS, syscall.ENOTDIR:
+		return &os.PathError{Op: op, Path: path, Err: errno}
+	}
+	return logError(op, path, errno, offset)
 }

@@ -1,21 +1,27 @@
-//go:build !linux || (!amd64 && !arm64)
+//go:build !cgo || !linux || (!amd64 && !arm64)
 
 package sigward
 
-import (
-	"os"
-	"syscall"
-)
+import "syscall"
 
-// Logs are for Linux: elsewhere no blocks can be promised, and opening one for writing says so.
-// They can be read.
-const defaultCapacity = 64 << 20
+// There is one log, the library's: without it nothing is promised, and nothing opened.
+const noLog = syscall.ENOSYS
 
-func lockFile(*os.File) syscall.Errno                        { return syscall.ENOSYS }
-func unlockFile(*os.File)                                    {}
-func syncData(f *os.File) error                              { return f.Sync() }
-func syncFolder(string) error                                { return nil }
-func writeInPlace(*os.File)                                  {}
-func nextData(_ *os.File, start, end int64) (from, to int64) { return start, end }
-func giveBack(*os.File, int64)                               {}
-func randomSalt() uint32                                     { return 1 }
+type logHandle struct{}
+
+func openLogHandle(string, LogOptions) (h logHandle, found LogRecovery, errno syscall.Errno) {
+	return h, found, noLog
+}
+func (logHandle) append([]byte) (int64, syscall.Errno) { return 0, noLog }
+func (logHandle) flush() (int64, syscall.Errno)        { return 0, noLog }
+func (logHandle) end() int64                           { return 0 }
+func (logHandle) close() syscall.Errno                 { return noLog }
+
+type readerHandle struct{}
+
+func openReaderHandle(string) (h readerHandle, errno syscall.Errno) { return h, noLog }
+func (readerHandle) next([]byte) (int, syscall.Errno)               { return 0, noLog }
+func (readerHandle) durable() (int64, syscall.Errno)                { return 0, noLog }
+func (readerHandle) position() int64                                { return 0 }
+func (readerHandle) seek(int64) syscall.Errno                       { return noLog }
+func (readerHandle) close()                                         {}

@@ -20,7 +20,7 @@
 // dereferences, stay as Go has them.
 //
 // Without cgo the package builds as well: a pure Go process needs no help against SIGPIPE, and a
-// Map guards there what Go alone can.
+// Map guards there what Go alone can. There are no Logs then.
 //
 // With the build tag sigward_external the package links no archive of its own: the program brings
 // the C functions in another one, such as a Rust staticlib that says `pub use sigward::ffi::*;`.

@@ -1378,6 +1378,10 @@ int sigward_log_append(const struct sigward_log *log,
 int sigward_log_flush(const struct sigward_log *log,
                       uint64_t *durable);
 
+// Where the next record will be: bytes from the start of the file; in a forked child, where it was
+// when the log was opened. 0 if log is NULL.
+uint64_t sigward_log_end(const struct sigward_log *log);
+
 // Flushes, says in the file that the log was closed in order, gives reserved blocks behind its end
 // back, and takes the log away, whatever it returns; the file keeps its length, so no reader dies
 // of that. NULL, and a forked child's copy, is nothing to do.
@@ -1412,6 +1416,9 @@ ssize_t sigward_log_reader_next(struct sigward_log_reader *reader,
 //
 // Returns 0; -EINVAL: reader is NULL, or no record can begin there.
 int sigward_log_reader_seek(struct sigward_log_reader *reader, uint64_t position);
+
+// Where the next record is or will be: bytes from the start of the file. 0 if reader is NULL.
+uint64_t sigward_log_reader_position(struct sigward_log_reader *reader);
 
 // *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
 //

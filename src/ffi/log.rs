@@ -188,6 +188,14 @@ pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mu
     unsafe { answer(flushed, durable) }
 }
 
+/// Where the next record will be: bytes from the start of the file; in a forked child, where it was
+/// when the log was opened. 0 if log is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_end(log: *const sigward_log) -> u64 {
+    // SAFETY: NULL, or an open log by the header's contract.
+    unsafe { opened(log) }.map_or(0, |log| log.0.end())
+}
+
 /// Flushes, says in the file that the log was closed in order, gives reserved blocks behind its end
 /// back, and takes the log away, whatever it returns; the file keeps its length, so no reader dies
 /// of that. NULL, and a forked child's copy, is nothing to do.
@@ -285,6 +293,13 @@ pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader
         Some(reader) => reader.0.seek(position).map_or_else(|error| -error.errno(), |()| 0),
         None => -libc::EINVAL,
     }
+}
+
+/// Where the next record is or will be: bytes from the start of the file. 0 if reader is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_reader_position(reader: *mut sigward_log_reader) -> u64 {
+    // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
+    unsafe { opened_mut(reader) }.map_or(0, |reader| reader.0.position())
 }
 
 /// *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
