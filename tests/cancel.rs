@@ -1,15 +1,22 @@
-//! What the header says of pthread_cancel(3), at the functions that no map, file or log is behind.
-//! (Maps: `tests/map_harsh.rs`; writers: `tests/writers_harsh.rs`.)
+//! What the header says of pthread_cancel(3). (At maps: `tests/map_harsh.rs`; at writers:
+//! `tests/writers_harsh.rs`.)
 
 #![cfg(target_os = "linux")]
 
 mod support;
 
-use support::{Link, prepared, run};
+use support::{Link, Scratch, prepared, run};
 
 #[test]
 fn no_function_is_a_cancellation_point() {
     assert_eq!(run(&prepared("cancel", Link::Archive), &["deferred"]).every_row("whole"), 19);
+}
+
+#[test]
+fn no_function_of_files_is_one() {
+    let scratch = Scratch::new("cancel");
+    let arguments = ["deferred_files", scratch.as_str()];
+    assert_eq!(run(&prepared("cancel", Link::Archive), &arguments).every_row("whole"), 5);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-/* Threads that are cancelled around and inside the functions that no map, file or log is behind:
- * they are no cancellation points, and nobody waits for what an ended thread held. Warded only:
- * bare there is nothing to ask. */
+/* Threads that are cancelled around and inside the C functions but those of maps: they are no
+ * cancellation points, and nobody waits for what an ended thread held. Warded only: bare there is
+ * nothing to ask. */
 #include "host.h"
 
 static sigward_rows rows;
@@ -46,6 +46,109 @@ static void nosigpipe(void) {
 }
 static void check(void) { CHECK(sigward_thread_check() >= 0); }
 
+/* ---- files: each function makes what it needs and leaves nothing open ---- */
+
+static char folder[4096];
+
+static const char *path_of(const char *name) {
+    static __thread char path[4200];
+    snprintf(path, sizeof path, "%s/%s-%d", folder, name, gettid());
+    return path;
+}
+
+/* Not cancelled itself: what is tested comes behind it. */
+static int made(const char *name) {
+    int before, fd;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    CHECK((fd = open(path_of(name), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0);
+    CHECK(ftruncate(fd, 8192) == 0);
+    return fd;
+}
+
+static void gone(int fd, const char *name) {
+    if (fd >= 0) CHECK(close(fd) == 0);
+    CHECK(unlink(path_of(name)) == 0 || errno == ENOENT);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &(int){0});
+}
+
+/* Makes a request pending that `made` has kept away. */
+#define TESTED(call, condition)                                                                   \
+    do {                                                                                           \
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &(int){0});                                  \
+        long answer = (long)(call);                                                                \
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &(int){0});                                 \
+        if (!(condition)) fprintf(stderr, "%s: %ld\n", #call, answer);                             \
+        CHECK(condition);                                                                          \
+    } while (0)
+
+static void reserves(void) {
+    int fd = made("reserved");
+    TESTED(sigward_reserve(fd, 0, 65536), answer >= 0 || answer == -EOPNOTSUPP);
+    TESTED(sigward_reserve_slowly(fd, 0, 65536), answer >= 0);
+    gone(fd, "reserved");
+}
+
+static void replaces(void) {
+    char source[4200];
+    sigward_replacement *new;
+    int fd = made("source");
+    snprintf(source, sizeof source, "%s", path_of("source"));
+    TESTED(sigward_replace_file(source, path_of("copy")), answer == 0);
+    TESTED(sigward_replacement_open(path_of("copy"), NULL, &new), answer == 0);
+    TESTED(sigward_replacement_write(new, "x", 1), answer == 1);
+    TESTED(sigward_replacement_commit(new), answer == 0);
+    TESTED(sigward_replacement_open(path_of("copy"), NULL, &new), answer == 0);
+    TESTED(sigward_replacement_abort(new), answer == 0);
+    CHECK(unlink(path_of("copy")) == 0);
+    gone(fd, "source");
+}
+
+static void leases(void) {
+    sigward_lease *lease;
+    int fd = made("leased");
+    CHECK(close(fd) == 0);
+    TESTED(sigward_lease_take(path_of("leased"), &lease), answer == 0 || answer == -EOPNOTSUPP);
+    if (lease != NULL) {
+        TESTED(sigward_lease_wait(lease, 1), answer == 0);
+        TESTED(sigward_lease_check(lease), answer == 0);
+        TESTED(sigward_lease_release(lease), answer == 0);
+    }
+    gone(-1, "leased");
+}
+
+static void logs(void) {
+    const sigward_log_options options = {.size = sizeof options, .slow_zeros = 1};
+    sigward_log *log;
+    sigward_log_reader *reader;
+    char buf[8];
+    gone(made("log"), "log");
+    TESTED(sigward_log_open(path_of("log"), &options, NULL, &log), answer == 0);
+    TESTED(sigward_log_append(log, "record", 6, NULL), answer == 0);
+    TESTED(sigward_log_flush(log, NULL), answer == 0);
+    TESTED(sigward_log_reader_open(path_of("log"), &reader), answer == 0);
+    TESTED(sigward_log_reader_next(reader, buf, sizeof buf, NULL), answer == 6);
+    TESTED(sigward_log_reader_close(reader), answer == 0);
+    TESTED(sigward_log_close(log), answer == 0);
+    gone(-1, "log");
+}
+
+static void adopts(void) {
+    sigward_adopted *adopted;
+    int fd = made("adopted");
+    void *bytes = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(bytes != MAP_FAILED);
+    TESTED(sigward_adopt_file(path_of("adopted"), &adopted), answer == 0);
+    TESTED(sigward_adopted_verify(adopted), answer == 0);
+    TESTED(sigward_adopted_count(adopted), answer == 1);
+    TESTED(sigward_adopted_take(adopted, NULL), answer == 0);
+    TESTED(sigward_adopted_heal(adopted), answer == 0);
+    TESTED(sigward_adopted_close(adopted), answer == 0);
+    TESTED(sigward_adopt_range(bytes, 8192, fd, 0, &adopted), answer == 0);
+    TESTED(sigward_adopted_close(adopted), answer == 0);
+    CHECK(munmap(bytes, 8192) == 0);
+    gone(fd, "adopted");
+}
+
 static const struct call {
     const char *name;
     void (*function)(void);
@@ -57,10 +160,16 @@ static const struct call {
     {"segv", segv}, {"unguard", unguard},
 };
 #define CALLS (sizeof calls_ / sizeof *calls_)
+static const struct call of_files[] = {
+    {"reserve", reserves}, {"replace", replaces}, {"lease", leases},
+    {"log", logs}, {"adopt", adopts},
+};
+#define OF_FILES (sizeof of_files / sizeof *of_files)
 
 /* ---- a request that is pending already, while others hold the lock of the seats now and then */
 
 static volatile int over, done;
+static int repeats = 300;
 
 static void *toggle(void *unused) {
     (void)unused;
@@ -73,7 +182,7 @@ static void *toggle(void *unused) {
 
 static void *pending(void *call) {
     CHECK(pthread_cancel(pthread_self()) == 0);
-    for (int i = 0; i < 300; i++) ((const struct call *)call)->function();
+    for (int i = 0; i < repeats; i++) ((const struct call *)call)->function();
     done = 1;
     pthread_testcancel();
     return NULL;
@@ -94,6 +203,21 @@ static void deferred(void) {
     }
     over = 1;
     for (int i = 0; i < 3; i++) CHECK(pthread_join(others[i], NULL) == 0);
+}
+
+static void deferred_files(void) {
+    pthread_t thread;
+    void *end;
+    alarm(40);
+    snprintf(folder, sizeof folder, "%s", arguments[0]);
+    repeats = 3;
+    for (size_t i = 0; i < OF_FILES; i++) {
+        done = 0;
+        CHECK(pthread_create(&thread, NULL, pending, (void *)&of_files[i]) == 0);
+        CHECK(pthread_join(thread, &end) == 0);
+        int whole = done && end == PTHREAD_CANCELED;
+        SAY("%s: %s\n", of_files[i].name, whole ? "whole" : "ended inside");
+    }
 }
 
 /* ---- a request that takes effect at any instruction ---- */
@@ -126,4 +250,4 @@ static void any_moment(void) {
     }
 }
 
-SCENARIOS({"deferred", deferred}, {"any_moment", any_moment})
+SCENARIOS({"deferred", deferred}, {"deferred_files", deferred_files}, {"any_moment", any_moment})
