@@ -63,7 +63,8 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // SIG_IGN where SIG_DFL stands, else as SIGWARD_SIGPIPE_FILTER. Children inherit SIG_IGN.
 #define SIGWARD_SIGPIPE_IGNORE 1
 
-// SIGPIPE is not touched by sigward_init.
+// SIGPIPE is not touched by sigward_init. What the constructor of the archive that Go links did to it before anybody could ask is
+// taken back, unless a call has asked for it meanwhile.
 #define SIGWARD_SIGPIPE_LEAVE 2
 
 // Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as

@@ -25,6 +25,14 @@ fn linking_and_all_that_needs_no_seat_change_no_disposition() {
 }
 
 #[test]
+fn what_a_constructor_took_is_given_back_to_who_leaves_sigpipe() {
+    let program = host("arming", Link::Early);
+    assert_eq!(run(&program, &["leave"]).died_of(SIGPIPE).out, "left\n");
+    // Not what the program asked for itself.
+    run(&program, &["filter_and_leave"]).lived();
+}
+
+#[test]
 fn constructors_are_in_the_archive_that_go_links_alone() {
     let mut command = Command::new(host("policy", Link::Early));
     command.arg("constructor").env("EARLY", "1");

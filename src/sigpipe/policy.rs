@@ -78,6 +78,8 @@ const IGNORE: u8 = 2;
 static OUR_IGNORE: AtomicBool = AtomicBool::new(false);
 /// The constructor took a seat before any runtime began.
 static EARLY: AtomicBool = AtomicBool::new(false);
+/// A constructor took the seat that stands, and the program has asked for none.
+static UNASKED: AtomicBool = AtomicBool::new(false);
 
 /// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
 /// there before. Idempotent; [`restore`] takes it back.
@@ -106,6 +108,7 @@ pub fn filter() -> Result<Outcome, Error> {
 
 fn filter_with(replace: bool) -> Result<Outcome, Error> {
     let held = chain::lock()?;
+    UNASKED.store(false, Ordering::Relaxed);
     filter_under(&held, replace)
 }
 
@@ -198,6 +201,7 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
 /// ```
 pub fn ignore() -> Result<Outcome, Error> {
     let held = chain::lock()?;
+    UNASKED.store(false, Ordering::Relaxed);
     let top = Disposition::read(SIGPIPE)?;
     let default_behind_us = matches!(
         chain::standing(&WATCH)?,
@@ -215,9 +219,12 @@ pub fn ignore() -> Result<Outcome, Error> {
     outcome()
 }
 
-/// Changes nothing.
+/// Changes nothing that the program has asked for. What a constructor did before it could ask is taken back.
 #[cfg(feature = "capi")]
 pub(crate) fn leave() -> Result<Outcome, Error> {
+    if UNASKED.load(Ordering::Relaxed) {
+        restore()?;
+    }
     outcome()
 }
 
@@ -244,6 +251,7 @@ pub fn restore() -> Result<(), Error> {
     }
     chain::leave(&held, &WATCH)?;
     super::swallow_stdio(false);
+    UNASKED.store(false, Ordering::Relaxed);
     POLICY.store(NOTHING, Ordering::Relaxed);
     Ok(())
 }
@@ -354,6 +362,7 @@ pub(crate) fn beneath() {
     let before_go = Disposition::read(SIGPIPE).is_ok_and(|top| !runtime::is_in_go(top.handler));
     if let Ok(Outcome::Filtered { .. } | Outcome::Chained { .. }) = filter() {
         EARLY.store(before_go, Ordering::Relaxed);
+        UNASKED.store(true, Ordering::Relaxed);
     }
 }
 

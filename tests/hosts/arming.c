@@ -38,6 +38,7 @@ static void bare(void) {
 #ifdef BARE
 static void untouched(void) {}
 static void leave(void) {}
+static void filter_and_leave(void) {}
 #else
 static void untouched(void) {
     struct iovec part = {"x", 1};
@@ -71,6 +72,11 @@ static void leave(void) {
     CHECK(row_of(SIGPIPE).sa_handler == SIG_DFL);
     SAY("left\n");
     end_by_stdout();
+}
+
+static void filter_and_leave(void) {
+    CHECK(ward() == 0 && sigward_init(&(sigward_options){.size = sizeof(sigward_options), .sigpipe = SIGWARD_SIGPIPE_LEAVE}) == 0);
+    CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
 }
 #endif
 
@@ -187,5 +193,5 @@ static void stdio_swallowed(void) {
 }
 #endif
 
-SCENARIOS({"bare", bare}, {"untouched", untouched}, {"leave", leave}, {"stdio_pipes", stdio_pipes}, {"stdio_others", stdio_others},
+SCENARIOS({"bare", bare}, {"untouched", untouched}, {"leave", leave}, {"filter_and_leave", filter_and_leave}, {"stdio_pipes", stdio_pipes}, {"stdio_others", stdio_others},
           {"stdio_handled", stdio_handled}, {"stdio_swallowed", stdio_swallowed})
