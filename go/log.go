@@ -123,8 +123,8 @@ func (l *Log) refusal(errno syscall.Errno, length int) error {
 //
 // After an error of the disk everything below the durable that is returned with it is there, and of
 // the rest nobody knows: every later call fails, and opening the log anew tells. ErrLost: somebody
-// has cut the file; ErrLogDamaged: or written over it. ErrLogMoved: it has lost its name, everything
-// is on the disk in that file; every later call fails.
+// has cut the file; ErrLogDamaged: or written over it. ErrLogMoved: it has lost its name,
+// everything is on the disk in that file; every later call fails.
 func (l *Log) Flush() (durable int64, err error) {
 	l.open.RLock()
 	defer l.open.RUnlock()
@@ -152,8 +152,8 @@ func (l *Log) End() int64 {
 func (l *Log) Recovery() LogRecovery { return l.recovery }
 
 // Close flushes, says in the file that the log was closed in order, gives reserved blocks behind
-// its end back, and ends the use of the log whatever it returns; the file keeps its length. It fails
-// as Flush does, but not with what Append or Flush have failed with already.
+// its end back, and ends the use of the log whatever it returns; the file keeps its length. It
+// fails as Flush does, but not with what Append or Flush have failed with already.
 func (l *Log) Close() error {
 	l.open.Lock()
 	defer l.open.Unlock()

@@ -16,8 +16,8 @@ type LogReader struct {
 }
 
 // OpenLogReader opens the log at path for reading, from the first record on. It fails with
-// ErrNotALog, ENODATA where nobody has begun the log, ErrLogDamaged where not even its header can be
-// read, and as Open.
+// ErrNotALog, ENODATA where nobody has begun the log, ErrLogDamaged where not even its header can
+// be read, and as Open.
 func OpenLogReader(path string) (*LogReader, error) {
 	handle, errno := openReaderHandle(path)
 	if errno != 0 {

@@ -205,8 +205,9 @@ func TestGapsAreWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestReserveThatFailsDestroysNothing has writers beside it, in the file's length and at its end: whatever a write has answered for is
-// there afterwards. On ext4, which keeps what a refused call has found, and on ext2, where zeros have to be written.
+// TestReserveThatFailsDestroysNothing has writers beside it, in the file's length and at its end:
+// whatever a write has answered for is there afterwards. On ext4, which keeps what a refused call
+// has found, and on ext2, where zeros have to be written.
 func TestReserveThatFailsDestroysNothing(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: a loop device needs root")

@@ -63,8 +63,8 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // SIG_IGN where SIG_DFL stands, else as SIGWARD_SIGPIPE_FILTER. Children inherit SIG_IGN.
 #define SIGWARD_SIGPIPE_IGNORE 1
 
-// SIGPIPE is not touched by sigward_init. What the constructor of the archive that Go links did to it before anybody could ask is
-// taken back, unless a call has asked for it meanwhile.
+// SIGPIPE is not touched by sigward_init. What the constructor of the archive that Go links did to
+// it before anybody could ask is taken back, unless a call has asked for it meanwhile.
 #define SIGWARD_SIGPIPE_LEAVE 2
 
 // Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
@@ -1373,11 +1373,10 @@ int sigward_log_append(const struct sigward_log *log,
 // write.
 //
 // Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
-// open the log anew.
-// -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it has lost its name; everything is on
-// the disk in that file. -EPERM: a forked child. -EINVAL if log is NULL.
-int sigward_log_flush(const struct sigward_log *log,
-                      uint64_t *durable);
+// open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it
+// has lost its name; everything is on the disk in that file. -EPERM: a forked child. -EINVAL if
+// log is NULL.
+int sigward_log_flush(const struct sigward_log *log, uint64_t *durable);
 
 // Where the next record will be: bytes from the start of the file; in a forked child, where it was
 // when the log was opened. 0 if log is NULL.
@@ -1421,11 +1420,11 @@ int sigward_log_reader_seek(struct sigward_log_reader *reader, uint64_t position
 // Where the next record is or will be: bytes from the start of the file. 0 if reader is NULL.
 uint64_t sigward_log_reader_position(struct sigward_log_reader *reader);
 
-// *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
+// *durable is where everything before is on the disk, and survives a power failure: bytes from the
+// start of the file.
 //
 // Returns 0; -EINVAL: a NULL pointer; -EFAULT, -EIO: bytes of the file are lost.
-int sigward_log_reader_durable(struct sigward_log_reader *reader,
-                               uint64_t *durable);
+int sigward_log_reader_durable(struct sigward_log_reader *reader, uint64_t *durable);
 
 // Takes the reader away. NULL is nothing to do. Returns 0.
 int sigward_log_reader_close(struct sigward_log_reader *reader);

@@ -16,8 +16,9 @@ pub enum Error {
     /// The call came from a signal handler that interrupted the same call on the same thread, which
     /// cannot go on before the handler returns. C: `-EDEADLK`.
     Reentered,
-    /// Other threads kept changing the disposition while it was being changed here, or one is in the
-    /// middle of registering a map and does not go on (a debugger has stopped it). C: `-EAGAIN`.
+    /// Other threads kept changing the disposition while it was being changed here, or one is in
+    /// the middle of registering a map and does not go on (a debugger has stopped it). C:
+    /// `-EAGAIN`.
     Contended,
     /// This operating system or processor does not show what the policy needs. C: `-ENOTSUP`.
     Unsupported,

@@ -29,7 +29,12 @@
 //! | [`reloading`] | the newest good version of a file that others update: [`reloading::Reloading`] |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
 //! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
-//! | [`chain`] | dispositions, seats, predecessors: the only code that calls sigaction(2) |
+//! | [`chain`] | the handlers of others: [`chain::repair`], [`chain::Rows`]; what a seat is |
+//!
+//! # Threads, signals, fork
+//!
+//! What a type says of these holds for its methods. Where nothing is said, a function may be called
+//! from any thread and in a forked child, and from no signal handler.
 //!
 //! # Features
 //!

@@ -254,7 +254,8 @@ fn go_reads_and_writes_the_same_log() {
     assert_eq!(count(&path), 901);
 }
 
-// ---- a disk that fails and heals -----------------------------------------------------------------------
+// ---- a disk that fails and heals
+// -----------------------------------------------------------------------
 
 /// A file system on a disk that has no more room than a small tmpfs, and is mounted anew at the
 /// end: the page cache goes, what is on the disk stays.
@@ -291,7 +292,8 @@ fn what_a_failing_disk_has_not_taken_is_not_believed() {
     }
 }
 
-// ---- power failures ------------------------------------------------------------------------------------
+// ---- power failures
+// ------------------------------------------------------------------------------------
 
 struct Random(u64);
 

@@ -171,9 +171,9 @@ pub unsafe extern "C" fn sigward_log_append(
 /// write.
 ///
 /// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
-/// open the log anew.
-/// -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it has lost its name; everything is on
-/// the disk in that file. -EPERM: a forked child. -EINVAL if log is NULL.
+/// open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it
+/// has lost its name; everything is on the disk in that file. -EPERM: a forked child. -EINVAL if
+/// log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
     let _whole = Uncancelled::enter();
@@ -192,6 +192,7 @@ pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mu
 /// when the log was opened. 0 if log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_end(log: *const sigward_log) -> u64 {
+    let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log by the header's contract.
     unsafe { opened(log) }.map_or(0, |log| log.0.end())
 }
@@ -302,7 +303,8 @@ pub unsafe extern "C" fn sigward_log_reader_position(reader: *mut sigward_log_re
     unsafe { opened_mut(reader) }.map_or(0, |reader| reader.0.position())
 }
 
-/// *durable is where everything before is on the disk, and survives a power failure: bytes from the start of the file.
+/// *durable is where everything before is on the disk, and survives a power failure: bytes from the
+/// start of the file.
 ///
 /// Returns 0; -EINVAL: a NULL pointer; -EFAULT, -EIO: bytes of the file are lost.
 #[unsafe(no_mangle)]

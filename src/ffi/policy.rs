@@ -12,8 +12,8 @@ use std::ffi::c_int;
 pub const SIGWARD_SIGPIPE_FILTER: u32 = 0;
 /// SIG_IGN where SIG_DFL stands, else as SIGWARD_SIGPIPE_FILTER. Children inherit SIG_IGN.
 pub const SIGWARD_SIGPIPE_IGNORE: u32 = 1;
-/// SIGPIPE is not touched by sigward_init. What the constructor of the archive that Go links did to it before anybody could ask is
-/// taken back, unless a call has asked for it meanwhile.
+/// SIGPIPE is not touched by sigward_init. What the constructor of the archive that Go links did to
+/// it before anybody could ask is taken back, unless a call has asked for it meanwhile.
 pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
 /// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as

@@ -1,5 +1,6 @@
-//! Reads of this process's own memory that may not be there: an object that another thread unloads meanwhile, a word that
-//! only looks like an address. Everything here is signal-safe and takes no lock.
+//! Reads of this process's own memory that may not be there: an object that another thread unloads
+//! meanwhile, a word that only looks like an address. Everything here is signal-safe and takes no
+//! lock.
 
 use std::ffi::{c_int, c_long};
 
@@ -26,7 +27,8 @@ pub(crate) fn read(address: usize, room: &mut [u8]) -> usize {
     usize::try_from(copied).unwrap_or_else(|_| if is_refused() { read_by_hand(from, room) } else { 0 })
 }
 
-/// Fills both rooms, in one call of the kernel's where both can be read; whether that is so of each. The second must lie in one page.
+/// Fills both rooms, in one call of the kernel's where both can be read; whether that is so of
+/// each. The second must lie in one page.
 pub(crate) fn read_two(addresses: [usize; 2], first: &mut [u8], second: &mut [u8]) -> (bool, bool) {
     let piece = |at: usize, length: usize| libc::iovec { iov_base: at as *mut _, iov_len: length };
     let lengths = (first.len(), second.len());
@@ -47,8 +49,8 @@ pub(crate) fn word(address: usize) -> Option<usize> {
 
 /// process_vm_readv(2) of this process: copies what is there, and nothing faults. Bytes, or -1.
 ///
-/// All arguments are as wide as a register: syscall(2) passes the last one on the stack, where the upper half of a narrower one would be
-/// whatever lay there.
+/// All arguments are as wide as a register: syscall(2) passes the last one on the stack, where the
+/// upper half of a narrower one would be whatever lay there.
 ///
 /// # Safety
 /// Room for as many bytes at `to`; what `from` names is only looked at.
@@ -79,7 +81,8 @@ fn is_refused() -> bool {
     matches!(errno(), libc::EPERM | libc::ENOSYS | libc::EACCES)
 }
 
-/// There each page is asked for, and then read: only an object that is unloaded in between could fault.
+/// There each page is asked for, and then read: only an object that is unloaded in between could
+/// fault.
 #[cold]
 fn read_by_hand(from: &[libc::iovec], room: &mut [u8]) -> usize {
     let mut copied = 0;
@@ -95,8 +98,8 @@ fn read_by_hand(from: &[libc::iovec], room: &mut [u8]) -> usize {
     copied
 }
 
-/// Whether eight bytes can be read: rt_sigprocmask(2) copies the set before it refuses an unknown `how`, and no sandbox
-/// forbids that call.
+/// Whether eight bytes can be read: rt_sigprocmask(2) copies the set before it refuses an unknown
+/// `how`, and no sandbox forbids that call.
 fn is_there(address: usize) -> bool {
     const NO_SUCH_HOW: c_int = -1;
     let (set, none) = (address as *const u64, std::ptr::null_mut::<u64>());

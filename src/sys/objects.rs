@@ -1,12 +1,15 @@
-//! Which executables and libraries are loaded, without a lock: from the kernel's auxiliary vector to the main program's headers,
-//! from its dynamic section to the list that the loader keeps for debuggers (`struct r_debug`, link.h), along that list.
+//! Which executables and libraries are loaded, without a lock: from the kernel's auxiliary vector
+//! to the main program's headers, from its dynamic section to the list that the loader keeps for
+//! debuggers (`struct r_debug`, link.h), along that list.
 //!
-//! dl_iterate_phdr(3) waits for the loader. In a signal handler that has interrupted the loader, and in a child that was forked
-//! while another thread was in it, it waits for ever. Here nothing waits: each read may fail, and whatever the loader is
-//! changing meanwhile is seen as it was or as it will be. A list that does not fit together is walked again a few times; then what was
-//! found of it counts.
+//! dl_iterate_phdr(3) waits for the loader. In a signal handler that has interrupted the loader,
+//! and in a child that was forked while another thread was in it, it waits for ever. Here nothing
+//! waits: each read may fail, and whatever the loader is changing meanwhile is seen as it was or as
+//! it will be. A list that does not fit together is walked again a few times; then what was found
+//! of it counts.
 //!
-//! glibc and musl keep the same list; a static program has none, and is its only object. Everything here is signal-safe.
+//! glibc and musl keep the same list; a static program has none, and is its only object. Everything
+//! here is signal-safe.
 
 use super::memory;
 use std::ops::Range;
@@ -21,7 +24,8 @@ pub(crate) type Header = libc::Elf32_Phdr;
 #[cfg(target_pointer_width = "32")]
 type FileHeader = libc::Elf32_Ehdr;
 
-/// So many bytes of an object's beginning are read at once: the headers of any, and mostly its notes.
+/// So many bytes of an object's beginning are read at once: the headers of any, and mostly its
+/// notes.
 const HEAD: usize = 1536;
 /// So many objects and namespaces are looked at: whatever the list has become, the walk ends.
 const OBJECTS: usize = 1 << 14;
@@ -56,7 +60,8 @@ impl Head {
 impl Object {
     pub(crate) fn headers(&self) -> &[Header] {
         let bytes = self.head.0.get(self.headers.clone()).unwrap_or_default();
-        // SAFETY: so many headers, which are numbers; the buffer is aligned for them, and so is their place in it.
+        // SAFETY: so many headers, which are numbers; the buffer is aligned for them, and so is
+        // their place in it.
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Header>()) }
     }
 
@@ -100,7 +105,8 @@ impl Object {
         }
     }
 
-    /// The main program, as the kernel has shown its headers. It is never unmapped: what lies in it is read as it is.
+    /// The main program, as the kernel has shown its headers. It is never unmapped: what lies in it
+    /// is read as it is.
     fn main() -> Option<Self> {
         // SAFETY: asks for a number.
         let at = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
@@ -112,7 +118,8 @@ impl Object {
         // SAFETY: as many headers as the kernel says.
         room.copy_from_slice(unsafe { std::slice::from_raw_parts(at as *const u8, length) });
         let own = object.of_kind(libc::PT_PHDR).next().map(|header| header.p_vaddr as usize);
-        // Without a header for the headers they lie right behind the file's own, in the segment that begins the file.
+        // Without a header for the headers they lie right behind the file's own, in the segment
+        // that begins the file.
         let first = || {
             let begins = object.of_kind(libc::PT_LOAD).find(|header| header.p_offset == 0)?;
             Some(begins.p_vaddr as usize + size_of::<FileHeader>())
@@ -122,7 +129,8 @@ impl Object {
         Some(object)
     }
 
-    /// What the loader describes there: its headers are where linkers put them, and say of the dynamic section what the loader does.
+    /// What the loader describes there: its headers are where linkers put them, and say of the
+    /// dynamic section what the loader does.
     fn described(link: &Link, head: Head) -> Option<Self> {
         let known = head.0.starts_with(b"\x7fELF");
         // SAFETY: the bytes of a file header, which are numbers; the buffer is aligned for it.
@@ -179,7 +187,8 @@ fn words<const N: usize>(at: usize) -> Option<[usize; N]> {
     (memory::read(at, bytes_of(&mut words)) == size_of_val(&words)).then_some(words)
 }
 
-/// Where the loader has its `struct r_debug`: it writes that into the main program's dynamic section before it calls a constructor.
+/// Where the loader has its `struct r_debug`: it writes that into the main program's dynamic
+/// section before it calls a constructor.
 fn debug(main: &Object) -> Option<usize> {
     const DEBUG: usize = 21;
     /// It never moves. Relaxed: whoever sees 0 looks.
@@ -216,7 +225,8 @@ pub(crate) fn are_changing() -> bool {
     Object::main().and_then(|main| debug(&main)).is_some_and(|debug| words(debug)[STATE] as i32 != 0)
 }
 
-/// Calls `look` with each link of the loader's lists, which returns the next one. False if one of them does not fit together.
+/// Calls `look` with each link of the loader's lists, which returns the next one. False if one of
+/// them does not fit together.
 fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool {
     let mut debug = debug(main);
     let mut rest = OBJECTS;
@@ -237,13 +247,14 @@ fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool
     true
 }
 
-/// As [`each_link`], again from the start while the list does not fit together: links can come twice.
+/// As [`each_link`], again from the start while the list does not fit together: links can come
+/// twice.
 fn each_link_of_some_try(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) {
     let _whole = (0..ATTEMPTS).any(|_| each_link(main, look));
 }
 
-/// Calls `look` with each loaded object, the main program first. While another thread loads or unloads some, an object can come
-/// twice.
+/// Calls `look` with each loaded object, the main program first. While another thread loads or
+/// unloads some, an object can come twice.
 pub(crate) fn each(mut look: impl FnMut(&Object)) {
     let Some(main) = Object::main() else { return };
     look(&main);
