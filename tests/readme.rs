@@ -131,6 +131,49 @@ fn the_commands_exist() {
     }
 }
 
+/// What the manuals name as a file or folder of this project, or as a test in Go, is there.
+#[test]
+fn what_the_manuals_name_exists() {
+    let there = |name: &str| {
+        let name = name.trim_end_matches('/');
+        ["", "src"].iter().any(|folder| root().join(folder).join(name).exists())
+    };
+    let tests: String = walk(&root().join("tests/go"))
+        .chain(walk(&root().join("go")))
+        .filter(|path| path.to_string_lossy().ends_with("_test.go"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let mut missing = Vec::new();
+    for manual in ["README.md", "docs/design.md", "go-example/README.md"] {
+        let text = std::fs::read_to_string(root().join(manual)).unwrap();
+        let outside: String = text.split("```").step_by(2).collect();
+        for name in outside.split('`').skip(1).step_by(2) {
+            let is_path = |end: &str| name.ends_with(end) && name.contains('/');
+            let begins = ["tests/", "src/", "scripts/", "capi/", "docs/", "benches/"];
+            let is_ours = begins.iter().any(|begin| name.starts_with(begin)) || is_path(".rs");
+            let plain = |one: char| one.is_ascii_alphanumeric() || "/._-".contains(one);
+            let in_example = root().join("go-example").join(name).exists();
+            if is_ours && name.chars().all(plain) && !there(name) && !in_example {
+                missing.push(format!("{manual}: {name}"));
+            }
+            if name.starts_with("Test") && !tests.contains(&format!("func {name}(")) {
+                missing.push(format!("{manual}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Every file below a folder.
+fn walk(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    Box::new(entries.flat_map(
+        |path| {
+            if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }
+        },
+    ))
+}
+
 fn go_platform() -> &'static str {
     if cfg!(target_arch = "aarch64") { "linux_arm64" } else { "linux_amd64" }
 }
