@@ -5,6 +5,7 @@ mod support;
 
 use libc::SIGBUS;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::file_systems::{BTRFS, OVERLAY};
 use support::{Link, Run, Scratch, prepared, run};
 
 const HOST: &str = "map_adopt";
@@ -49,7 +50,7 @@ fn what_must_die_dies_as_bare() {
         assert_eq!(bare.lived().out, warded.lived().out, "{link:?}: {}", warded.err);
     }
     let ends = |signal| bare.out.matches(&format!(": signal {signal}\n")).count();
-    assert_eq!((ends(7), ends(11)), (11, 3), "{}", bare.out);
+    assert_eq!((ends(7), ends(11)), (13, 3), "{}", bare.out);
 }
 
 /// What is in the file of this name in the folder of a scenario that dies.
@@ -75,6 +76,8 @@ fn a_process_that_dies_of_it_says_of_what_in_one_line() {
             "{words}"
         );
         assert_eq!(run.err, words);
+        let (_, words) = dies("sunk_words", link, "words");
+        assert!(words.starts_with("sigward: last words: "), "{words}");
         let (run, _) = dies("no_last_words", link, "words");
         assert_eq!(run.err, "");
         // Its number is another file's by then.
@@ -93,6 +96,26 @@ fn memory_of_others_is_not_touched() {
 #[test]
 fn descriptors_that_others_have_opened_in_the_place_of_ours_are_not_used() {
     assert_eq!(scenario("closed_by_others", Link::Archive).lived().out, "");
+}
+
+#[test]
+fn a_thread_that_moves_its_descriptors_keeps_each_of_them() {
+    for link in [Link::Archive, Link::DebugArchive] {
+        assert_eq!(scenario("descriptors_on_the_move", link).lived().out, "");
+    }
+}
+
+/// Where the kernel's name of a file is not that of stat(2), and where a page can be lost that a
+/// file system in memory never loses.
+#[test]
+fn they_are_on_file_systems_with_names_of_their_own() {
+    for file_system in [&BTRFS, &OVERLAY] {
+        if file_system.is_here() {
+            let rows = file_system.host(HOST, "adopted", Link::Bare).every_row("signal 7");
+            let warded = file_system.host(HOST, "adopted", Link::Archive);
+            assert_eq!(warded.every_row("exit 0"), rows, "{}", file_system.name);
+        }
+    }
 }
 
 #[test]

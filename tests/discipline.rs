@@ -70,6 +70,6 @@ fn the_init_process_of_a_namespace_lives_as_without_us() {
 fn handlers_make_no_system_call_that_is_not_listed() {
     let scratch = Scratch::new("discipline-allowed");
     let allowed = |scenario: &str| run(&host("allowed", Link::Archive), &[scenario, scratch.as_str()]);
-    assert_eq!(allowed("listed").every_row("exit 0"), 6);
+    assert_eq!(allowed("listed").every_row("exit 0"), 9);
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }

@@ -115,6 +115,11 @@ fn a_quota_is_no_space_with_its_own_errno() {
     let script = r#"btrfs quota enable "$M"; btrfs qgroup limit 4M "$M"; exec "$1" quota "$M""#;
     BTRFS.shell(script, &prepared("map_disk", Link::Bare)).died_of(SIGBUS);
     BTRFS.shell(script, &prepared("map_disk", Link::Archive)).lived();
+    let script = script.replace("exec \"$1\" quota", "exec \"$1\" quota_adopted");
+    BTRFS.shell(&script, &prepared("map_disk", Link::Bare)).died_of(SIGBUS);
+    let run = BTRFS.shell(&script, &prepared("map_disk", Link::Archive));
+    run.died_of(SIGBUS);
+    assert!(run.err.contains("last words: ") && run.err.ends_with("the quota is used up\n"), "{}", run.err);
 }
 
 #[test]

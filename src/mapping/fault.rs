@@ -138,6 +138,7 @@ impl fmt::Display for Fault {
         write!(out, "lost from byte {} on: ", self.offset)?;
         match self.cause() {
             Cause::Truncated { len_now } => write!(out, "the file was cut, it has {len_now} bytes now")?,
+            Cause::NoSpace if self.error == libc::EDQUOT => out.write_str("the quota is used up")?,
             Cause::NoSpace => out.write_str("no space left for the file's pages")?,
             Cause::Io(errno) => write!(out, "{}", std::io::Error::from_raw_os_error(errno))?,
             Cause::Hardware => out.write_str("the memory is damaged")?,

@@ -203,6 +203,7 @@ impl Event {
     pub(super) fn cause_text(&self) -> &'static str {
         match self.cause {
             1 => "the file was cut",
+            2 if self.result == -i64::from(libc::EDQUOT) => "the quota is used up",
             2 => "no space",
             3 => "input/output error",
             4 => "damaged memory",

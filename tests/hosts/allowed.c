@@ -17,7 +17,10 @@ static const int of_sigpipe[] = {
 };
 static const int of_sigbus[] = {
 #ifdef SYS_open
-    SYS_open, SYS_readlink,
+    SYS_open, SYS_readlink, SYS_stat,
+#endif
+#ifdef SYS_newfstatat
+    SYS_newfstatat,
 #endif
     SYS_openat, SYS_readlinkat, SYS_read,    SYS_pread64,   SYS_close, SYS_fcntl, SYS_ioctl,
     SYS_mmap,   SYS_munmap,     SYS_madvise, SYS_fallocate, SYS_rt_sigprocmask,
@@ -35,7 +38,7 @@ static const int of_writers[] = {
 /* What the C library and this program need besides. */
 static const int of_the_test[] = {SYS_rt_sigreturn, SYS_exit_group};
 
-static struct sock_filter code[80];
+static struct sock_filter code[96];
 static unsigned short length;
 
 static void add(struct sock_filter one) { code[length++] = one; }
@@ -94,6 +97,47 @@ static void in_map(void) {
     const volatile unsigned char *lost = bytes(lose());
     allow_only_the_list(1);
     CHECK(lost[3 * PAGE] == 0);
+}
+
+static sigward_adopted *adopt_file(const char *path) {
+    sigward_adopted *adopted = NULL;
+    CHECK(sigward_adopt_file(path, &adopted) == 0);
+    return adopted;
+}
+
+static volatile unsigned char *library_maps(const char *path, int rights) {
+    int fd = open(path, O_RDWR);
+    void *data = mmap(NULL, LOST_LENGTH, rights, MAP_SHARED, fd, 0);
+    CHECK(fd >= 0 && data != MAP_FAILED && close(fd) == 0);
+    return data;
+}
+
+static void adopted(void) {
+    const char *path = new_file("adopted", LOST_LENGTH);
+    volatile unsigned char *data = library_maps(path, PROT_READ);
+    adopt_file(path);
+    CHECK(truncate(path, PAGE) == 0);
+    allow_only_the_list(1);
+    CHECK(data[3 * PAGE] == 0);
+}
+
+/* The file has the path only: that is asked. */
+static void adopted_by_path(void) {
+    const char *path = new_file("rotated", LOST_LENGTH);
+    adopt_file(path);
+    CHECK(rename(path, path_of("old")) == 0 && strcmp(new_file("rotated", LOST_LENGTH), path) == 0);
+    volatile unsigned char *data = library_maps(path, PROT_READ);
+    CHECK(truncate(path, PAGE) == 0);
+    allow_only_the_list(1);
+    CHECK(data[3 * PAGE] == 0);
+}
+
+static void sunk(void) {
+    const char *path = new_file("sunk", LOST_LENGTH);
+    volatile unsigned char *data = library_maps(path, PROT_READ | PROT_WRITE);
+    CHECK(sigward_adopted_sink(adopt_file(path), LOST_LENGTH) == 0 && truncate(path, PAGE) == 0);
+    allow_only_the_list(1);
+    data[3 * PAGE] = 1;
 }
 
 /* The filter is one: a call that is not on the list ends the process. */
@@ -165,6 +209,9 @@ static void listed(void) {
     row("map", in_map);
     row("writers", writers);
     row("writers before Linux 6.18", writers_before);
+    row("adopted", adopted);
+    row("adopted, by its path", adopted_by_path);
+    row("sunk", sunk);
 }
 
 static void unlisted(void) { row("another call", other); }

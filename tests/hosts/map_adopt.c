@@ -75,6 +75,21 @@ static void healed(long range) {
     WARD_CHECK(loss_at(adopted) == PAGE);
 }
 
+/* heal leaves the zeros of other files alone. */
+static void healed_beside(long unused) {
+    const char *path = new_file("sick", LENGTH), *beside = new_file("beside", LENGTH);
+    (void)unused;
+    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+    volatile unsigned char *other = library_maps(beside, 0, LENGTH, PROT_READ, MAP_SHARED);
+    sigward_adopted *adopted = adopt_file(path), *second = adopt_file(beside);
+    CHECK(truncate(path, PAGE) == 0 && truncate(beside, 2 * PAGE) == 0);
+    CHECK(data[5 * PAGE] == 0 && other[5 * PAGE] == 0);
+    fill(open(path, O_RDWR), 0, LENGTH);
+    WARD_CHECK(sigward_adopted_heal(adopted) == 0 && loss_at(adopted) == INTACT);
+    CHECK(data[5 * PAGE] == content(5 * PAGE) && other[5 * PAGE] == 0);
+    WARD_CHECK(loss_at(second) == 2 * PAGE);
+}
+
 /* The owner moves it, and others take its place. What is adopted moves with it, and nothing else is. */
 static void moved(long range) {
     int fd = nameless(LENGTH);
@@ -206,6 +221,47 @@ static void rotated(long unused) {
     CHECK(second[0] == content(0) && first[0] == content(0));
 }
 
+/* Twice: the file that was adopted and the one that has its path are guarded. */
+static void rotated_twice(long in_between) {
+    const char *path = new_file("turned", LENGTH), *old = path_of("turned.1"), *older = path_of("turned.2");
+    volatile unsigned char *files[3];
+    files[0] = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+    sigward_adopted *adopted = adopt_file(path);
+    for (int turn = 1; turn < 3; turn++) {
+        CHECK(turn == 1 || rename(old, older) == 0);
+        CHECK(rename(path, old) == 0 && strcmp(new_file("turned", LENGTH), path) == 0);
+        files[turn] = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+    }
+    if (in_between) {
+        CHECK(truncate(old, PAGE) == 0 && files[1][5 * PAGE] == 0); /* dies here */
+    }
+    CHECK(truncate(path, 3 * PAGE) == 0 && files[2][5 * PAGE] == 0);
+    WARD_CHECK(loss_at(adopted) == 3 * PAGE);
+    CHECK(truncate(older, 2 * PAGE) == 0 && files[0][5 * PAGE] == 0);
+    WARD_CHECK(loss_at(adopted) == 2 * PAGE);
+    CHECK(files[1][0] == content(0) && files[1][5 * PAGE] == content(5 * PAGE));
+}
+
+/* The path is a link that is switched: what it led to stays guarded, and verify tells. */
+static void switched(long to_the_other) {
+    const char *first = new_file("first", LENGTH), *second = new_file("second", LENGTH);
+    const char *link = path_of("current"), *next = path_of("next");
+    CHECK(symlink(first, link) == 0);
+    sigward_adopted *adopted = adopt_file(link);
+    volatile unsigned char *data = library_maps(link, 0, LENGTH, PROT_READ, MAP_SHARED);
+    WARD_CHECK(sigward_adopted_verify(adopted) == 0);
+    CHECK(symlink(second, next) == 0 && rename(next, link) == 0);
+    volatile unsigned char *other = library_maps(link, 0, LENGTH, PROT_READ, MAP_SHARED);
+    WARD_CHECK(sigward_adopted_verify(adopted) == -ESTALE && sigward_adopted_count(adopted) == 1);
+    CHECK(truncate(first, PAGE) == 0 && truncate(second, 2 * PAGE) == 0);
+    if (to_the_other) CHECK(other[5 * PAGE] == 0); /* dies here */
+    CHECK(data[5 * PAGE] == 0);
+    WARD_CHECK(loss_at(adopted) == PAGE);
+    sigward_adopted *again = adopt_file(link);
+    CHECK(other[5 * PAGE] == 0);
+    WARD_CHECK(loss_at(again) == 2 * PAGE && loss_at(adopted) == PAGE);
+}
+
 /* Two mappings that lie side by side are one to the kernel, and so to us; the library lets one go. */
 static unsigned char *side_by_side(const char *path, sigward_adopted **adopted) {
     int fd = open(path, O_RDONLY);
@@ -313,6 +369,7 @@ static const struct row rows[] = {
     {"written, private", written, 0},
     {"healed", healed, 0},
     {"healed, a range", healed, 1},
+    {"healed beside another", healed_beside, 0},
     {"moved", moved, 0},
     {"moved, a range", moved, 1},
     {"split", split, 0},
@@ -323,6 +380,8 @@ static const struct row rows[] = {
     {"reopened", reopened, 0},
     {"reopened in its place", reopened, 1},
     {"rotated", rotated, 0},
+    {"rotated twice", rotated_twice, 0},
+    {"a link that is switched", switched, 0},
     {"half a patch is left", half_a_patch, 0},
     {"half of it is left", half_of_it_kept, 0},
     {"beside a map of ours", beside_our_own, 0},
@@ -391,6 +450,12 @@ static void shared_and_writable(long how) {
         data[4 * PAGE] = 1;
     }
     data[5 * PAGE] = 1; /* dies here */
+}
+
+/* The words are said at the death, whatever was told before. */
+static void sunk_words(void) {
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+    shared_and_writable(4);
 }
 
 /* Rights that the owner takes away stay away: a store is SIGSEGV, patched or not. */
@@ -471,6 +536,8 @@ static void deadly(void) {
         {"a range, by now", shared_and_writable, 3},
         {"its sink is full", shared_and_writable, 4},
         {"executable", executable, 0},
+        {"rotated in between", rotated_twice, 1},
+        {"what a link leads to by now", switched, 1},
         {"another file", stale_other_file, 0},
         {"another file, handled", stale_other_file, 1},
         {"other pages of it", stale_other_offset, 0},
@@ -562,6 +629,55 @@ static void closed_by_others(void) {
     }
 }
 
+/* A thread that moves its own descriptors about all the time: a number that we have given back is its
+ * own at once, and none of ours is ever believed to be still ours. */
+static volatile int moving = 1;
+static struct stat mover_files[4];
+
+static void *move_descriptors(void *unused) {
+    int own[4];
+    struct stat now;
+    (void)unused;
+    for (int i = 0; i < 4; i++) {
+        CHECK((own[i] = (int)syscall(SYS_memfd_create, "mover's", 0)) >= 0);
+        CHECK(pwrite(own[i], "mine", 4, 0) == 4 && fstat(own[i], &mover_files[i]) == 0);
+    }
+    for (unsigned turn = 0; moving; turn++) {
+        int numbers[8];
+        for (int i = 0; i < 8; i++) CHECK((numbers[i] = dup(own[(turn + (unsigned)i) % 4])) >= 0);
+        for (int i = 0; i < 8; i++) CHECK(dup2(own[i % 4], numbers[i]) == numbers[i]);
+        for (int i = 0; i < 8; i++) {
+            CHECK(fstat(numbers[i], &now) == 0 && now.st_ino == mover_files[i % 4].st_ino);
+            CHECK(fcntl(numbers[i], F_GETFD) == 0 && close(numbers[i]) == 0);
+        }
+    }
+    for (int i = 0; i < 4; i++) CHECK(fstat(own[i], &now) == 0 && now.st_size == 4);
+    return NULL;
+}
+
+static void descriptors_on_the_move(void) {
+    const char *path = new_file("moving", LENGTH);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, move_descriptors, NULL) == 0);
+    for (int turn = 0; turn < 400; turn++) {
+        int fd = open(path, O_RDWR);
+        volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+        sigward_adopted *adopted = turn % 2 ? adopt((void *)data, LENGTH, fd, 0) : adopt_file(path);
+        sigward_map *map = open_map(path, NULL);
+        CHECK(sigward_adopted_verify(adopted) == 0 && sigward_map_verify(map) == 0);
+        CHECK(ftruncate(fd, PAGE) == 0 && data[5 * PAGE] == 0);
+        survives(map);
+        fill(fd, PAGE, LENGTH);
+        CHECK(sigward_adopted_heal(adopted) == 0 && sigward_map_refresh(map) == 0);
+        for (int page = 0; page < 16; page++) CHECK(data[page * PAGE] == content((uint64_t)page * PAGE));
+        holds(map, 0, 0, LENGTH);
+        CHECK(sigward_map_close(map) == 0 && sigward_adopted_close(adopted) == 0);
+        CHECK(munmap((void *)data, LENGTH) == 0 && close(fd) == 0);
+    }
+    moving = 0;
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 /* What is kept is no obstacle to anybody. */
 static void unobtrusive(void) {
     const char *path = new_file("quiet", LENGTH);
@@ -613,6 +729,7 @@ static void one_event(void) {
 #endif
 
 SCENARIOS({"adopted", adopted}, {"adopted_on_an_old_kernel", adopted_on_an_old_kernel}, {"limits", limits},
-          {"deadly", deadly}, {"last_words", last_words}, {"no_last_words", no_last_words},
+          {"deadly", deadly}, {"last_words", last_words}, {"sunk_words", sunk_words}, {"no_last_words", no_last_words},
           {"words_to_another", words_to_another}, {"stale_memory", stale_memory},
-          {"closed_by_others", closed_by_others}, {"unobtrusive", unobtrusive}, {"one_event", one_event})
+          {"closed_by_others", closed_by_others},
+          {"descriptors_on_the_move", descriptors_on_the_move}, {"unobtrusive", unobtrusive}, {"one_event", one_event})

@@ -256,6 +256,22 @@ static void quota(void) {
     CHECK(sigward_map_flush(map) == -EDQUOT);
 }
 
+/* The same in a mapping of a library's: a page of its sink, then its death. */
+static void quota_adopted(void) {
+    const char *path = sparse(64 << 20);
+    int fd = open(path, O_RDWR);
+    volatile unsigned char *data = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    sigward_adopted *adopted = NULL;
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+    CHECK(data != MAP_FAILED && sigward_adopt_file(path, &adopted) == 0);
+    CHECK(sigward_adopted_sink(adopted, PAGE) == 0);
+    uint64_t page = 0;
+    for (; page * PAGE < 64 << 20 && loss_at(adopted) == INTACT; page++) data[page * PAGE] = 1;
+    sigward_fault fault = loss_of(adopted);
+    CHECK(fault.cause == SIGWARD_CAUSE_NO_SPACE && fault.error == EDQUOT && fault.offset == (page - 1) * PAGE);
+    for (; page * PAGE < 64 << 20; page++) data[page * PAGE] = 1;
+}
+
 /* ---- EIO: one page whose checksum is wrong ---- */
 
 #define IO_PAGE 5
@@ -351,6 +367,6 @@ static void hardware_signal(void) {
 
 SCENARIOS({"store", store}, {"write_at", write_at}, {"populate", populate}, {"size_limit", size_limit},
           {"read_hole", read_hole}, {"overwrite", overwrite}, {"healed", healed}, {"healed_load", healed_load},
-          {"healed_written", healed_written}, {"regrown", regrown}, {"quota", quota},
+          {"healed_written", healed_written}, {"regrown", regrown}, {"quota", quota}, {"quota_adopted", quota_adopted},
           {"io_make", io_make}, {"io_corrupt", io_corrupt}, {"io", io}, {"hardware", hardware},
           {"hardware_signal", hardware_signal})

@@ -144,9 +144,10 @@ impl Entry {
         self.faults.store(0, Ordering::Relaxed);
     }
 
-    /// True the first time for each cause until the loss is taken. Signal-safe.
-    pub(super) fn is_news(&self, fault: &Fault) -> bool {
-        let bit = 1 << fault.cause.clamp(0, 31);
+    /// True the first time for each cause until the loss is taken, and the first time that it is to
+    /// end the process. Signal-safe.
+    pub(super) fn is_news(&self, fault: &Fault, deadly: bool) -> bool {
+        let bit = 1 << (fault.cause.clamp(0, 15) + if deadly { 16 } else { 0 });
         self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 

@@ -59,10 +59,13 @@ impl std::fmt::Debug for Adopted {
 /// ones left out.
 ///
 /// Guarded is the file that the path names now, also after it was renamed or unlinked; and a file
-/// that has the path at the moment of the fault, as after a rotation by rename. At most one
-/// descriptor is kept, opened with O_PATH: it can neither read nor write, and is no obstacle to
-/// leases, exec(2) or watchers. When half of the process's descriptors are in use none is kept;
-/// then a file that was unlinked cannot be told from a later one with its inode number.
+/// that has the path at the moment of the fault, as after a rotation by rename. The path is that of
+/// the file itself: where a symbolic link is switched to another file later, adopt that one as well
+/// ([`Adopted::verify`] tells), and so before a second rotation, as a file that only had the path in
+/// between is nobody's. At most one descriptor is kept, opened with O_PATH: it can neither read nor
+/// write, and is no obstacle to leases, exec(2) or watchers. When half of the process's descriptors
+/// are in use none is kept; then a file that was unlinked cannot be told from a later one with its
+/// inode number.
 ///
 /// # Errors
 /// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. An empty file
@@ -229,9 +232,15 @@ impl Adopted {
         if !is_long && end.is_none_or(|end| now.length < end) {
             return Err(Error::Lost(self.publish(now.length)));
         }
+        let named = |path: &CStr| identity::of_path(path).map(|file| file.is_same_file(&entry.identity));
         if let Some(path) = entry.shown.as_deref().filter(|_| entry.range.is_none())
-            && !identity::of_path(path).is_ok_and(|named| named.is_same_file(&entry.identity))
+            && !named(path).unwrap_or(false)
         {
+            return Err(REPLACED);
+        }
+        // A link on the user's path may lead elsewhere by now.
+        let given = entry.path.as_deref().filter(|_| entry.range.is_none());
+        if given.is_some_and(|path| path.to_bytes().starts_with(b"/") && !named(path).unwrap_or(true)) {
             return Err(REPLACED);
         }
         if changed { Err(Error::Changed { replaced: false }) } else { Ok(()) }

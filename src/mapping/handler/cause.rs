@@ -142,20 +142,24 @@ fn round_up(length: usize, granule: usize) -> usize {
 ///
 /// Only up to the file's end, so that no RLIMIT_FSIZE is met. As bare system calls, here and below:
 /// the C library's functions are cancellation points.
-#[cfg(target_os = "linux")]
 fn reserve(facts: &Facts, length: u64, page: &Range<usize>) -> Result<(), c_int> {
     let offset = file_offset(facts, page);
-    let count = (page.len() as u64).min(length.saturating_sub(offset));
+    reserve_at(facts.descriptor, offset, (page.len() as u64).min(length.saturating_sub(offset)))
+}
+
+/// As [`reserve`], of a file that was just found to be the mapped one.
+#[cfg(target_os = "linux")]
+pub(in crate::mapping) fn reserve_at(descriptor: c_int, offset: u64, count: u64) -> Result<(), c_int> {
     let mode = libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: numbers only; the descriptor is the map's own file, as fstat has just said.
-    match unsafe { libc::syscall(libc::SYS_fallocate, facts.descriptor, mode, offset, count) } {
+    // SAFETY: numbers only.
+    match unsafe { libc::syscall(libc::SYS_fallocate, descriptor, mode, offset, count) } {
         0 => Ok(()),
         _ => Err(super::present::errno()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn reserve(_facts: &Facts, _length: u64, _page: &Range<usize>) -> Result<(), c_int> {
+pub(in crate::mapping) fn reserve_at(_descriptor: c_int, _offset: u64, _count: u64) -> Result<(), c_int> {
     Err(libc::EOPNOTSUPP)
 }
 

@@ -10,7 +10,7 @@ use super::area::Area;
 use crate::chain::Fault as Delivered;
 use crate::mapping::fault::{Cause, Fault};
 use crate::mapping::handler::present::{DAMAGED, are_there};
-use crate::mapping::handler::{MEMORY, cause::is_full, cause::read_byte_at};
+use crate::mapping::handler::{MEMORY, cause::is_full, cause::read_byte_at, cause::reserve_at};
 use crate::mapping::identity::Identity;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
@@ -77,6 +77,13 @@ pub(super) fn find(
     if let Err(errno) = file.read_byte(offset) {
         return lost(Cause::Io(errno), errno, offset, pages);
     }
+    if write && area.is_written_through() {
+        match file.reserve(offset, page.len()) {
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => return lost(Cause::NoSpace, errno, offset, pages),
+            Ok(()) if are_there(page, true) => return Finding::Healed,
+            _ => {}
+        }
+    }
     if file.is_full() {
         return lost(Cause::NoSpace, libc::ENOSPC, offset, pages);
     }
@@ -123,10 +130,21 @@ impl<'a> File<'a> {
     }
 
     fn open(&self) -> Result<Readable, c_int> {
+        self.open_for(libc::O_RDONLY)
+    }
+
+    fn open_for(&self, access: c_int) -> Result<Readable, c_int> {
         match self.way {
-            Way::Kept(fd) => Readable::open(fd),
-            Way::Path(path) => Readable::at(path, libc::O_RDONLY),
+            Way::Kept(fd) => Readable::with(fd, access),
+            Way::Path(path) => Readable::at(path, access),
         }
+    }
+
+    /// Asks for the block of a page that a store has not got, without making the file longer: only
+    /// the answer tells a full disk from a quota.
+    fn reserve(&self, offset: u64, length: usize) -> Result<(), c_int> {
+        let file = self.open_for(libc::O_RDWR)?;
+        reserve_at(file.0, offset, (length as u64).min(self.identity.length.saturating_sub(offset)))
     }
 
     /// An input/output error shows again.

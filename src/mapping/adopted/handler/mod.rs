@@ -180,7 +180,7 @@ fn replace(entry: &Entry, area: &Area, pages: &Range<usize>, by_path: bool) -> b
 #[inline(never)]
 fn tell(found: &Found<'_>, first: &Entry, fault: &Fault, delivered: &Delivered, deadly: bool) {
     // All of them are asked: each remembers.
-    let news = found.entries.iter().fold(false, |news, entry| entry.is_news(fault) | news);
+    let news = found.entries.iter().fold(false, |news, entry| entry.is_news(fault, deadly) | news);
     if !news {
         return;
     }
