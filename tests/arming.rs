@@ -211,3 +211,19 @@ fn dlclose_does_not_take_the_handlers_away() {
         unloaded(&plug, "plug_segv", "segv").died_of(libc::SIGSEGV);
     }
 }
+
+/// A plug-in in Rust with the crate inside (`tests/runtimes/plugin`).
+#[test]
+fn a_rust_plug_in_that_is_unloaded_leaves_its_handlers() {
+    let unload = prepared("unload", Link::Bare);
+    let folder = support::target().join("plugin");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--target-dir"]).arg(&folder).arg("--manifest-path");
+    cargo.arg(support::root().join("tests/runtimes/plugin/Cargo.toml"));
+    assert!(cargo.status().expect("cargo runs").success());
+    let plug = folder.join("debug/libruntimes_rust_plugin.so");
+    let unloaded = |init: &str, what: &str| run(&unload, &[plug.to_str().expect("a plain path"), init, what]);
+    unloaded("plug_init", "pipe").lived();
+    unloaded("plug_init", "bus").died_of(libc::SIGBUS);
+    unloaded("plug_adopt", "adopted").lived();
+}

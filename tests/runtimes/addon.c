@@ -16,6 +16,11 @@ static napi_value ward_call(napi_env env, napi_callback_info info) {
     return number(env, ward());
 }
 
+static napi_value replace_call(napi_env env, napi_callback_info info) {
+    (void)info;
+    return number(env, replace());
+}
+
 static napi_value mend_call(napi_env env, napi_callback_info info) {
     (void)info;
     return number(env, mend());
@@ -44,6 +49,7 @@ static napi_value init(napi_env env, napi_value exports) {
     } all[] = {
         {"ward", ward_call},           {"mend", mend_call},   {"overwritten", overwritten_call},
         {"swallowed", swallowed_call}, {"write", write_call},
+        {"replace", replace_call},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         napi_value function;

@@ -29,6 +29,16 @@ const scenarios = {
     say(addon.write());
   },
 
+  // In the place of Node's SIG_IGN: what is no echo is ignored as before, and children have the default.
+  async replaced() {
+    const addon = load();
+    addon.replace();
+    say(addon.write());
+    process.kill(process.pid, 'SIGPIPE');
+    await pause();
+    say(masks(spawnSync('cat', ['/proc/self/status'], { encoding: 'utf8' }).stdout));
+  },
+
   // A listener takes SIGPIPE over and is told of every one, the echoes of foreign writes included.
   async listener_before() {
     process.on('SIGPIPE', listener);

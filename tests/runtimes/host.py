@@ -8,10 +8,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 WRITER = ctypes.CDLL(sys.argv[2])
 LIBRARY = sys.argv[3] if len(sys.argv) > 3 else None
 OVERWRITTEN = 4  # the number of the field in sigward_counters
+
+
+class Options(ctypes.Structure):
+    """sigward_options."""
+
+    _fields_ = [("size", ctypes.c_size_t), ("sigpipe", ctypes.c_uint32), ("flags", ctypes.c_uint32)]
+
+
+REPLACE_IGNORE = 2
 
 
 class Bare:
@@ -20,7 +30,7 @@ class Bare:
     def init(self):
         pass
 
-    mend = init
+    replace = mend = init
 
     def overwritten(self):
         return 0
@@ -34,6 +44,10 @@ class Warded:
 
     def init(self):
         assert self.library.sigward_init(None) == 0
+
+    def replace(self):
+        options = Options(size=ctypes.sizeof(Options), flags=REPLACE_IGNORE)
+        assert self.library.sigward_init(ctypes.byref(options)) == 0
 
     def mend(self):
         assert self.library.sigward_ensure_on_top() == 0
@@ -99,6 +113,36 @@ def ignored():
     say(signal_masks())
     foreign_writes()
     python_write()
+
+
+def replaced():
+    """In the place of Python's SIG_IGN: what is no echo is ignored as before, and children have the default."""
+    sigward = Warded() if LIBRARY else Bare()
+    sigward.replace()
+    foreign_writes()
+    python_write()
+    os.kill(os.getpid(), signal.SIGPIPE)
+    say_children()
+
+
+def default_children():
+    """What children have where nobody ignores it."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # The C library takes signal 33 at the first thread, which children see where it was ignored.
+    thread = threading.Thread(target=time.time)
+    thread.start()
+    thread.join()
+    say_children()
+
+
+def say_children():
+    for restore in (True, False):
+        child = subprocess.run(
+            ["cat", "/proc/self/status"], restore_signals=restore, stdout=subprocess.PIPE, text=True, check=True
+        )
+        say("child", restore, signal_masks(child.stdout))
+    child = os.popen("cat /proc/self/status")
+    say("popen", signal_masks(child.read()))
 
 
 def overwritten():
@@ -192,6 +236,8 @@ SCENARIOS = {
     "default": default,
     "kill": kill_default,
     "ignored": ignored,
+    "replaced": replaced,
+    "normal": default_children,
     "overwritten": overwritten,
     "handler": handler,
     "fault": faults,

@@ -85,3 +85,12 @@ fn children_of_child_process_start_as_if_we_were_not_there() {
     same(&bare, &warded);
     assert_eq!(bare.out.lines().count(), 3, "{bare:#?}");
 }
+
+#[test]
+fn in_place_of_nodes_sig_ign_the_filter_swallows() {
+    let Some(node) = node() else { return };
+    let (bare, warded) = both(&node, "replaced");
+    // Node gives each child the defaults itself.
+    same(&bare, &warded);
+    assert!(warded.out.starts_with("64\n"), "{warded:#?}");
+}

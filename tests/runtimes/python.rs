@@ -105,3 +105,14 @@ fn children_of_subprocess_start_as_if_we_were_not_there() {
     same(&bare, &warded);
     assert_eq!(bare.out.lines().count(), 16, "{bare:#?}");
 }
+
+#[test]
+fn in_place_of_pythons_sig_ign_the_filter_swallows_and_children_start_with_the_default() {
+    let Some(python) = python() else { return };
+    let (bare, warded) = both(&python, "replaced");
+    let writes = "foreign EPIPE EPIPE\npython BrokenPipeError\n";
+    let of =
+        |run: &Run| run.lived().out.strip_prefix(writes).unwrap_or_else(|| panic!("{run:#?}")).to_string();
+    assert_eq!(of(&warded), run(&python, "normal", Ward::Bare).lived().out);
+    assert_ne!(of(&warded), of(&bare), "Python's SIG_IGN reaches children");
+}

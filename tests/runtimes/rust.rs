@@ -84,3 +84,17 @@ fn children_of_command_and_system_start_as_if_we_were_not_there() {
         assert_eq!(bare.out.lines().count(), 9, "{bare:#?}");
     }
 }
+
+#[test]
+fn in_place_of_stds_sig_ign_the_filter_swallows_and_children_start_with_the_default() {
+    let (bare, warded) = both("replaced_write");
+    assert_eq!(bare.lived().out, format!("{EPIPE}bare\n"));
+    assert_eq!(warded.lived().out, format!("{EPIPE}Filtered {{ previous: Ignored }} OnTop\n"));
+    // What is no echo is ignored as before.
+    let (bare, warded) = both("replaced_kill");
+    same(&bare, &warded);
+    let bare_default = run(&host(Ward::Bare, "runtimes-rust-host"), &["default_children"]);
+    let (bare, warded) = both("replaced_children");
+    same(&bare_default, &warded);
+    assert_ne!(bare.lived().out, warded.out, "std's SIG_IGN reaches children");
+}

@@ -26,6 +26,7 @@
 
 #ifdef BARE
 static inline int ward(void) { return 0; }
+static inline int replace(void) { return 0; }
 static inline int mend(void) { return 0; }
 static inline int unward(void) { return 0; }
 static inline uint64_t overwritten(void) { return 0; }
@@ -34,6 +35,9 @@ static inline void tell(char *text, size_t room) { snprintf(text, room, "bare");
 #else
 #include "sigward.h"
 static inline int ward(void) { return sigward_init(NULL); }
+static inline int replace(void) {
+    return sigward_init(&(sigward_options){.size = sizeof(sigward_options), .flags = SIGWARD_REPLACE_IGNORE});
+}
 static inline int mend(void) { return sigward_ensure_on_top(); }
 static inline int unward(void) { return sigward_sigpipe_restore(); }
 

@@ -20,8 +20,16 @@ fn tell() -> String {
     format!("{:?} {:?}", status.outcome, status.seat)
 }
 
+#[cfg(feature = "warded")]
+fn replace() {
+    sigward::sigpipe::filter_instead_of_ignore().expect("filter");
+}
+
 #[cfg(not(feature = "warded"))]
 fn ward() {}
+
+#[cfg(not(feature = "warded"))]
+fn replace() {}
 
 #[cfg(not(feature = "warded"))]
 fn mend() {}
@@ -36,6 +44,8 @@ fn main() {
     let (disposition, what) = scenario.split_once('_').expect("DISPOSITION_SCENARIO");
     match disposition {
         "ignored" => ward(),
+        // In the place of std's SIG_IGN.
+        "replaced" => replace(),
         // As command line tools do; before us and after us.
         "default" => {
             set_default();
