@@ -47,7 +47,8 @@ static int map_fd(void *options) {
 static int replacement_open(void *options) {
     sigward_replacement *new = (sigward_replacement *)(uintptr_t)8;
     int status = sigward_replacement_open(file(), options, &new);
-    CHECK((status == 0) == (new != NULL) && sigward_replacement_abort(new) == (status == 0 ? 0 : -EINVAL));
+    CHECK((status == 0) == (new != NULL));
+    CHECK(sigward_replacement_abort(new) == (status == 0 ? 0 : -EINVAL));
     return status;
 }
 
@@ -175,7 +176,8 @@ static void filled(void) {
         {"snapshot_with", report, 16, STRUCT(sigward_snapshot_report)},
     };
     begin();
-    CHECK(ward() == 0 && write(broken_pipe(), "x", 1) == -1 && sigward_map_open(file(), NULL, &map) == 0);
+    CHECK(ward() == 0 && write(broken_pipe(), "x", 1) == -1);
+    CHECK(sigward_map_open(file(), NULL, &map) == 0);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         for (size_t size = 0; size < all[i].known + 64; size++) {
             unsigned char bytes[1024];
@@ -209,9 +211,11 @@ static void names(void) {
     CHECK(ward() == 0);
     memset(&given, 0xaa, sizeof given);
     CHECK(sigward_sigpipe_status(&given.report) == 0 && given.report.size == sizeof given.report);
-    CHECK(given.report.outcome == SIGWARD_OUTCOME_FILTERED && given.report.seat == SIGWARD_SEAT_ON_TOP);
+    CHECK(given.report.outcome == SIGWARD_OUTCOME_FILTERED);
+    CHECK(given.report.seat == SIGWARD_SEAT_ON_TOP);
     memset(&given, 0xaa, sizeof given);
-    CHECK((sigward_sigpipe_status)(&given.report) == 0 && given.report.outcome == SIGWARD_OUTCOME_FILTERED);
+    CHECK((sigward_sigpipe_status)(&given.report) == 0);
+    CHECK(given.report.outcome == SIGWARD_OUTCOME_FILTERED);
     for (const unsigned char *at = (unsigned char *)&given.report.size; at < given.behind + 64; at++) CHECK(*at == 0xaa);
     /* Several events, in structs that are longer than the library's. */
     for (int i = 0; i < 3; i++) CHECK(write(broken_pipe(), "x", 1) == -1);

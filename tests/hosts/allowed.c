@@ -59,7 +59,8 @@ static void allow_only_the_list(int bus) {
     ALLOW(of_the_test);
     add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
     struct sock_fprog program = {.len = length, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
 static void armed(void) {
@@ -85,10 +86,12 @@ static void on_tcp(void) {
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), ours = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(bind(listener, (void *)&address, size) == 0 && listen(listener, 1) == 0);
-    CHECK(getsockname(listener, (void *)&address, &size) == 0 && connect(ours, (void *)&address, size) == 0);
+    CHECK(getsockname(listener, (void *)&address, &size) == 0);
+    CHECK(connect(ours, (void *)&address, size) == 0);
     int theirs = accept(listener, NULL, NULL);
     struct linger reset = {.l_onoff = 1};
-    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 && close(theirs) == 0);
+    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
+    CHECK(close(theirs) == 0);
     CHECK(send(ours, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
     fails(ours);
 }
@@ -174,7 +177,8 @@ static void writers(void) {
     int fds[] = {broken_pipe(), ends[0]};
     allow_only_writers();
     for (int i = 0; i < 2; i++) {
-        CHECK(sigward_write(fds[i], "x", 1) == -EPIPE && sigward_writev(fds[i], &part, 1) == -EPIPE);
+        CHECK(sigward_write(fds[i], "x", 1) == -EPIPE);
+        CHECK(sigward_writev(fds[i], &part, 1) == -EPIPE);
         CHECK(sigward_sendfile(fds[i], file, &(off_t){0}, 1) == -EPIPE);
     }
     CHECK(sigward_splice(pipes[0], NULL, fds[0], NULL, 1, 0) == -EPIPE);

@@ -219,7 +219,8 @@ static void bus_no_allocation(void) {
     CHECK(truncate(path_of("closed"), 0) == 0);
     lost[2] = (void *)bytes(map);
     for (int i = 0; i < 3; i++) {
-        CHECK(pthread_create(&thread, NULL, faulting, lost[i]) == 0 && pthread_join(thread, &same) == 0);
+        CHECK(pthread_create(&thread, NULL, faulting, lost[i]) == 0);
+        CHECK(pthread_join(thread, &same) == 0);
         CHECK(same == lost[i] && allocations == 0 && chained == i + 1);
     }
     CHECK(counters().faults == 3);

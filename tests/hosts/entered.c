@@ -103,7 +103,8 @@ static void without_siginfo(unsigned char byte, size_t length) {
     for (size_t i = 0; i < sizeof data; i++) CHECK(data[i] == byte);
 #ifndef BARE
     struct sigaction now;
-    CHECK(sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_flags & SA_ONSTACK);
+    CHECK(sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO);
+    CHECK(now.sa_flags & SA_ONSTACK);
 #endif
 }
 

@@ -192,7 +192,8 @@ static void one_to_keep(const char *path, const sigset_t *pending) {
 static void waiting_signals(void) {
     sigset_t all, sent;
     const char *path = new_file("waiting");
-    CHECK(sigfillset(&all) == 0 && sigprocmask(SIG_BLOCK, &all, NULL) == 0 && sigemptyset(&sent) == 0);
+    CHECK(sigfillset(&all) == 0 && sigprocmask(SIG_BLOCK, &all, NULL) == 0);
+    CHECK(sigemptyset(&sent) == 0);
     once_more(path);
     sigward_lease *other = taken(new_file("other"));
     for (int signal = 1; signal < NSIG; signal++) {
@@ -284,7 +285,8 @@ static void writers(void) {
     CHECK(sigward_lease_release(first) == 0);
     went_well(cutter);
     fd = open(path, O_RDONLY);
-    CHECK(fcntl(fd, F_SETOWN, 0) == 0 && signal(SIGIO, SIG_IGN) != SIG_ERR && fcntl(fd, F_SETLEASE, F_WRLCK) == 0);
+    CHECK(fcntl(fd, F_SETOWN, 0) == 0 && signal(SIGIO, SIG_IGN) != SIG_ERR);
+    CHECK(fcntl(fd, F_SETLEASE, F_WRLCK) == 0);
     CHECK(sigward_lease_take(path, &lease) == -EAGAIN && lease == NULL);
     close(fd);
     /* Two readers are none, and both are told. */
@@ -292,7 +294,8 @@ static void writers(void) {
     sigward_lease *second = taken(path);
     cutter = elsewhere(cut, path);
     CHECK(sigward_lease_wait(first, -1) == 1 && sigward_lease_wait(second, -1) == 1);
-    CHECK(sigward_lease_release(first) == 0 && !is_over(cutter) && sigward_lease_release(second) == 0);
+    CHECK(sigward_lease_release(first) == 0 && !is_over(cutter));
+    CHECK(sigward_lease_release(second) == 0);
     went_well(cutter);
 }
 
@@ -303,7 +306,8 @@ static void of_descriptor(void) {
     sigward_lease *lease;
     CHECK(lseek(fd, 77, SEEK_SET) == 77 && fcntl(fd, F_SETOWN, getpid()) == 0);
     CHECK(sigward_lease_of(fd, &lease) == 0);
-    CHECK(lseek(fd, 0, SEEK_CUR) == 77 && fcntl(fd, F_GETOWN) == getpid() && fcntl(fd, F_GETSIG) == 0);
+    CHECK(lseek(fd, 0, SEEK_CUR) == 77 && fcntl(fd, F_GETOWN) == getpid());
+    CHECK(fcntl(fd, F_GETSIG) == 0);
     CHECK(fcntl(fd, F_GETFL) == (fcntl(fd, F_GETFL) & ~(O_ASYNC | O_NONBLOCK)) && close(fd) == 0);
     CHECK(unlink(path) == 0 && sigward_lease_check(lease) == 0);
     all_is_there(map_of(sigward_lease_file(lease)));
@@ -415,7 +419,8 @@ static void forked(void) {
     CHECK(sigward_lease_wait(inherited, -1) == 1);
     went_well(listener);
     went_well(elsewhere(gives_back, path));
-    CHECK(!is_over(cutter) && sigward_lease_check(inherited) == 0 && sigward_lease_release(inherited) == 0);
+    CHECK(!is_over(cutter) && sigward_lease_check(inherited) == 0);
+    CHECK(sigward_lease_release(inherited) == 0);
     went_well(cutter);
 }
 
@@ -483,15 +488,21 @@ static void bad(void) {
     CHECK(sigward_lease_take(NULL, &lease) == -EINVAL && lease == NULL);
     CHECK(sigward_lease_take(path, NULL) == -EINVAL && sigward_lease_of(0, NULL) == -EINVAL);
     CHECK(truncate(path, 1) == 0); /* nobody holds it */
-    CHECK(sigward_lease_take("", &lease) == -ENOENT && sigward_lease_take(path_of("none"), &lease) == -ENOENT);
-    CHECK(sigward_lease_take(arguments[0], &lease) == -EISDIR && sigward_lease_take("/dev/null", &lease) == -ENODEV);
-    CHECK(mkfifo(path_of("fifo"), 0600) == 0 && sigward_lease_take(path_of("fifo"), &lease) == -ENODEV);
+    CHECK(sigward_lease_take("", &lease) == -ENOENT);
+    CHECK(sigward_lease_take(path_of("none"), &lease) == -ENOENT);
+    CHECK(sigward_lease_take(arguments[0], &lease) == -EISDIR);
+    CHECK(sigward_lease_take("/dev/null", &lease) == -ENODEV);
+    CHECK(mkfifo(path_of("fifo"), 0600) == 0);
+    CHECK(sigward_lease_take(path_of("fifo"), &lease) == -ENODEV);
     CHECK(chdir(arguments[0]) == 0 && strcpy(address.path, "socket"));
     CHECK(bind(socket_fd, (struct sockaddr *)&address, sizeof address) == 0 && pipe(ends) == 0);
-    CHECK(sigward_lease_take("socket", &lease) == -ENODEV && sigward_lease_of(socket_fd, &lease) == -ENODEV);
-    CHECK(sigward_lease_of(ends[0], &lease) == -ENODEV && sigward_lease_of(ends[1], &lease) == -ENODEV);
+    CHECK(sigward_lease_take("socket", &lease) == -ENODEV);
+    CHECK(sigward_lease_of(socket_fd, &lease) == -ENODEV);
+    CHECK(sigward_lease_of(ends[0], &lease) == -ENODEV);
+    CHECK(sigward_lease_of(ends[1], &lease) == -ENODEV);
     CHECK(sigward_lease_of(-1, &lease) == -EBADF && sigward_lease_of(4000, &lease) == -EBADF);
-    CHECK(symlink("circle", "circle") == 0 && sigward_lease_take("circle", &lease) == -ELOOP && lease == NULL);
+    CHECK(symlink("circle", "circle") == 0 && sigward_lease_take("circle", &lease) == -ELOOP);
+    CHECK(lease == NULL);
     CHECK(sigward_lease_file(NULL) == -EINVAL && sigward_lease_fd(NULL) == -EINVAL);
     CHECK(sigward_lease_wait(NULL, 0) == -EINVAL && sigward_lease_check(NULL) == -EINVAL);
     CHECK(sigward_lease_is_wanted(NULL) == -EINVAL && sigward_lease_time_left_ms(NULL) == -EINVAL);
@@ -504,7 +515,8 @@ static void bad(void) {
         CHECK(next >= 0 && close(next) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0);
         tight = limit;
         tight.rlim_cur = (rlim_t)(next + room);
-        CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0 && sigward_lease_take(path, &lease) == -EMFILE && lease == NULL);
+        CHECK(setrlimit(RLIMIT_NOFILE, &tight) == 0 && sigward_lease_take(path, &lease) == -EMFILE);
+        CHECK(lease == NULL);
         CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     }
     alone();

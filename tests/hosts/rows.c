@@ -94,7 +94,8 @@ static void repair_all(void) {
     for (int i = 0; i < 3; i++) {
         struct sigaction row;
         CHECK(sigaction(signals[i], NULL, &row) == 0);
-        CHECK(row.sa_sigaction == mine && (row.sa_flags & ~restorer) == (SA_SIGINFO | SA_ONSTACK | SA_RESTART));
+        CHECK(row.sa_sigaction == mine);
+        CHECK((row.sa_flags & ~restorer) == (SA_SIGINFO | SA_ONSTACK | SA_RESTART));
     }
 }
 #endif

@@ -17,7 +17,8 @@ int main(int argc, char **argv) {
     CHECK(waitpid(child, &status, 0) == child && WIFSTOPPED(status)); /* after execve */
     CHECK(ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) == 0);
     for (int signal = 0;;) {
-        CHECK(ptrace(PTRACE_SYSCALL, child, NULL, signal) == 0 && waitpid(child, &status, 0) == child);
+        CHECK(ptrace(PTRACE_SYSCALL, child, NULL, signal) == 0);
+        CHECK(waitpid(child, &status, 0) == child);
         signal = 0;
         if (WIFEXITED(status) || WIFSIGNALED(status)) return status == 0 ? 1 : 2;
         if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
@@ -25,7 +26,8 @@ int main(int argc, char **argv) {
             continue;
         }
         if (entering && --left == 0) {
-            CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+            CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+            CHECK(WIFSIGNALED(status));
             return 0;
         }
         entering = !entering;

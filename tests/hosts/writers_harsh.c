@@ -17,7 +17,8 @@ static void forbid(long number, int error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
 static void in_child(const char *what, void (*run)(void)) {
@@ -50,7 +51,8 @@ static void refused(void) {
             CHECK(sigward_write(fds[i], "x", 1) == 1);
             CHECK(sigward_writev(fds[i], &part, 1) == 1);
         }
-        CHECK(sigward_write(-1, "x", 1) == -EBADF && sigward_writev(pipes[1], (void *)16, 1) == -EFAULT);
+        CHECK(sigward_write(-1, "x", 1) == -EBADF);
+        CHECK(sigward_writev(pipes[1], (void *)16, 1) == -EFAULT);
         if (calls[call] != SYS_rt_sigprocmask) CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
     }
 }
@@ -132,7 +134,8 @@ static void cancelled_once(void) {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += 20;
-    CHECK(pthread_timedjoin_np(thread, &result, &end) == 0 && result == PTHREAD_CANCELED && cleaned_up);
+    CHECK(pthread_timedjoin_np(thread, &result, &end) == 0 && result == PTHREAD_CANCELED);
+    CHECK(cleaned_up);
     CHECK(sigward_write(sockets[1], "x", 1) == 1);
 }
 
@@ -155,7 +158,8 @@ static void *guard_a_write(void *unused) {
     CHECK(sigward_thread_guard_enter(&guard) == 0);
     CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
     CHECK(sigward_thread_guard_leave(&guard) == 0);
-    CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE && sigward_splice(0, NULL, -1, NULL, 1, 0) < 0);
+    CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
+    CHECK(sigward_splice(0, NULL, -1, NULL, 1, 0) < 0);
     return unused;
 }
 
@@ -176,7 +180,8 @@ static void stays_the_processes(void *(*guard)(void *), int own) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, guard, NULL) == 0 && pthread_join(thread, NULL) == 0);
     guard(NULL);
-    CHECK(read(fd, &info, sizeof info) == sizeof info && info.ssi_pid == (uint32_t)(own ? self : child));
+    CHECK(read(fd, &info, sizeof info) == sizeof info);
+    CHECK(info.ssi_pid == (uint32_t)(own ? self : child));
     CHECK(read(fd, &info, sizeof info) == -1);
 }
 static void own_kill(void) { stays_the_processes(guard_nothing, 1); }
@@ -215,7 +220,8 @@ static void quiet_children(void) {
         close(ends[1]);
         CHECK(read(ends[0], much, 4) > 0);
         close(ends[0]);
-        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGPIPE);
     }
     CHECK(sigward_quiet_thread_leave() == 0);
 }

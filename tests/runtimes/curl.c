@@ -112,7 +112,8 @@ int main(int argc, char **argv) {
     CHECK(failed_posts == ROUNDS * threads);
     CHECK(wrong_writes == 0);
     CHECK(lost == 0 || threads > 1);
-    CHECK(pipe_action().sa_handler == before.sa_handler && pipe_action().sa_flags == before.sa_flags);
+    CHECK(pipe_action().sa_handler == before.sa_handler);
+    CHECK(pipe_action().sa_flags == before.sa_flags);
     printf("lost %d, not mended %d, overwritten %d\n", lost, still_lost, (int)overwritten());
     fflush(stdout);
     CHECK(foreign_write(0) == EPIPE);
