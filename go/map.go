@@ -43,17 +43,19 @@ type Map struct {
 
 	changing sync.Mutex // held by Refresh, Close and the first Bytes of each mapping
 	growing  sync.Mutex // held by Grow, which may take long
-	kept     []*mapping // those whose slices were handed out: they stay while the Map can be reached
+	// Those whose slices were handed out: they stay while the Map can be reached.
+	kept []*mapping
 }
 
 // Options are for OpenWith. The zero value maps the whole file read-only.
 type Options struct {
-	Offset       int64 // where in the file the map begins, in bytes; any byte will do
-	Len          int64 // bytes; 0: to the end of the file as it is when it is mapped
-	Writable     bool  // WriteAt and writes to slices reach the file, at the latest with Flush
-	CopyOnWrite  bool  // they stay in memory (MAP_PRIVATE)
-	Populate     bool  // every page is read at once, so that what is lost is found at once
-	NoDescriptor bool  // the Map keeps no file descriptor: for very many; causes are then CauseUnknown
+	Offset      int64 // where in the file the map begins, in bytes; any byte will do
+	Len         int64 // bytes; 0: to the end of the file as it is when it is mapped
+	Writable    bool  // WriteAt and writes to slices reach the file, at the latest with Flush
+	CopyOnWrite bool  // they stay in memory (MAP_PRIVATE)
+	Populate    bool  // every page is read at once, so that what is lost is found at once
+	// NoDescriptor: the Map keeps no file descriptor: for very many; causes are then CauseUnknown.
+	NoDescriptor bool
 
 	// Capacity is address space kept for Grow and Follow, in bytes from the file's start: up to
 	// there the map grows where it is. It costs no memory. A file that is longer already is mapped

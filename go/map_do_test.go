@@ -49,7 +49,8 @@ func TestDoKnowsWhatASystemCallMet(t *testing.T) {
 			}
 			err := m.Do(fn)
 			if !errors.Is(err, ErrLost) || !o.NoDescriptor && !errors.Is(err, ErrTruncated) {
-				if !o.NoDescriptor || name != "a short count" { // without a descriptor nobody can ask for the length
+				// Without a descriptor nobody can ask for the length.
+				if !o.NoDescriptor || name != "a short count" {
 					t.Errorf("%s, %+v: %v", name, o, err)
 				}
 				continue

@@ -11,12 +11,18 @@ import (
 
 // What a MapError is about, for errors.Is. A read or write after Close is os.ErrClosed.
 var (
-	ErrLost      = errors.New("sigward: bytes of the map are lost")           // any of the four below, or a cause unknown
-	ErrTruncated = errors.New("sigward: the mapped file was truncated")       // the bytes are no longer in the file
-	ErrNoSpace   = errors.New("sigward: no space for a page of the map")      // disk full or quota reached, in a sparse file
-	ErrIO        = errors.New("sigward: input/output error in a mapped file") // the device or file server failed
-	ErrHardware  = errors.New("sigward: memory under a mapped file failed")   // the processor found it poisoned
-	ErrStale     = errors.New("sigward: the mapped file is not as it was")    // changed in place, or another file has its name
+	// ErrLost: any of the four below, or a cause unknown.
+	ErrLost = errors.New("sigward: bytes of the map are lost")
+	// ErrTruncated: the bytes are no longer in the file.
+	ErrTruncated = errors.New("sigward: the mapped file was truncated")
+	// ErrNoSpace: disk full or quota reached, in a sparse file.
+	ErrNoSpace = errors.New("sigward: no space for a page of the map")
+	// ErrIO: the device or file server failed.
+	ErrIO = errors.New("sigward: input/output error in a mapped file")
+	// ErrHardware: the processor found it poisoned.
+	ErrHardware = errors.New("sigward: memory under a mapped file failed")
+	// ErrStale: changed in place, or another file has its name.
+	ErrStale = errors.New("sigward: the mapped file is not as it was")
 )
 
 // Cause is why bytes of a map are lost.
@@ -29,7 +35,8 @@ const (
 	CauseNoSpace                // the file system has no room for them
 	CauseIO                     // the device or the file server failed
 	CauseHardware               // the memory failed
-	CauseUnknown                // nobody can tell: there is no descriptor, or the fault was gone at second look
+	// CauseUnknown: nobody can tell: there is no descriptor, or the fault was gone at second look.
+	CauseUnknown
 )
 
 func (c Cause) String() string {
@@ -42,8 +49,9 @@ func (c Cause) String() string {
 
 // Fault is the first loss of a map: what was met, where and by whom.
 type Fault struct {
-	Offset  int64         // the lowest lost byte, from the start of the map
-	LenNow  int64         // with CauseTruncated: the file's length in bytes when the fault was handled
+	Offset int64 // the lowest lost byte, from the start of the map
+	// LenNow: with CauseTruncated: the file's length in bytes when the fault was handled.
+	LenNow  int64
 	Address uintptr       // the address that faulted
 	Time    time.Time     // when
 	Cause   Cause         // why
@@ -59,9 +67,13 @@ type Fault struct {
 // errors.Is sees ErrLost, ErrTruncated, ErrNoSpace, ErrIO, ErrHardware, ErrStale, and the errno and
 // what that stands for: syscall.ENOSPC, fs.ErrNotExist.
 type MapError struct {
-	Op     string        // "open", "read", "write", "do", "check", "verify", "refresh", "populate", "flush", "grow", "follow", "adopted", …
-	Path   string        // as it was given to Open
-	Offset int64         // with a Cause: the lowest lost byte, from the start of the map; nothing from it on is to be trusted
+	// Op: "open", "read", "write", "do", "check", "verify", "refresh", "populate", "flush", "grow",
+	// "follow", "adopted", …
+	Op   string
+	Path string // as it was given to Open
+	// Offset: with a Cause: the lowest lost byte, from the start of the map; nothing from it on is
+	// to be trusted.
+	Offset int64
 	Cause  Cause         // CauseNone: no byte is lost, the operation failed
 	LenNow int64         // with CauseTruncated: the file's length in bytes when that was noticed
 	Errno  syscall.Errno // EFAULT where a lost byte has no errno of its own

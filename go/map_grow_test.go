@@ -102,7 +102,8 @@ func TestGrowWhileOthersRead(t *testing.T) {
 					t.Fatal(err)
 				}
 				if name == "moving" && i == steps/2 {
-					if err := m.Grow(80 << 20); err != nil { // beyond what the first move made room for
+					// Beyond what the first move made room for.
+					if err := m.Grow(80 << 20); err != nil {
 						t.Fatal(err)
 					}
 					break

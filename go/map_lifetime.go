@@ -83,7 +83,8 @@ func reclaim() bool {
 		if waiting.Load() < before {
 			return true
 		}
-		time.Sleep(time.Millisecond) // finalizers run after the collection, on a goroutine of their own
+		// Finalizers run after the collection, on a goroutine of their own.
+		time.Sleep(time.Millisecond)
 	}
 	return false
 }

@@ -131,7 +131,8 @@ func (c *mapping) touch(write bool, fn func()) (whole bool) {
 
 // note finds out what a fault in the map was about, and is false for any other panic.
 func (c *mapping) note(reason any, write bool) bool {
-	fault, ok := reason.(interface{ Addr() uintptr }) // of package runtime; a nil dereference has none
+	// Of package runtime; a nil dereference has none.
+	fault, ok := reason.(interface{ Addr() uintptr })
 	if !ok {
 		return false
 	}
@@ -172,7 +173,8 @@ func (c *mapping) explain(found *Fault) {
 	}
 	if now.size <= c.begin+found.Offset {
 		found.Cause, found.LenNow = CauseTruncated, now.size
-		found.Offset = max(now.size-c.begin, 0) // of a page that is lost only in part nobody can tell
+		// Of a page that is lost only in part nobody can tell.
+		found.Offset = max(now.size-c.begin, 0)
 		return
 	}
 	var one [1]byte
@@ -273,7 +275,8 @@ func (c *mapping) populate() syscall.Errno {
 		whole := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(c.data)), -c.lead)), c.lead+len(c.data))
 		for at := 0; at < len(whole); at += os.Getpagesize() {
 			if word := (*uint32)(unsafe.Pointer(&whole[at])); writable {
-				atomic.AddUint32(word, 0) // a write that changes nothing makes the page be allocated
+				// A write that changes nothing makes the page be allocated.
+				atomic.AddUint32(word, 0)
 			} else {
 				atomic.LoadUint32(word)
 			}

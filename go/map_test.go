@@ -200,7 +200,8 @@ func TestMapOfATruncatedFile(t *testing.T) {
 	for _, begin := range []int64{0, 1, page, page + 100} {
 		path := file(t, content)
 		m := open(t, path, Options{Offset: begin})
-		end := int64(3*page + 1000) // of the file; the rest of its last page is zeros without a fault
+		// Of the file; the rest of its last page is zeros without a fault.
+		end := int64(3*page + 1000)
 		truncate(t, path, end)
 		if err := m.Err(); err != nil {
 			t.Fatalf("nobody has touched it yet: %v", err)

@@ -45,8 +45,9 @@ type Reloading[T any] struct {
 
 // Version is what the parser made of the file at one moment. It does not change.
 type Version[T any] struct {
-	Value  T
-	Number uint64    // 1 for the first; a file that is written again with the same bytes is no new version
+	Value T
+	// Number: 1 for the first; a file that is written again with the same bytes is no new version.
+	Number uint64
 	Size   int64     // of the file, in bytes
 	Loaded time.Time // when it was taken
 }
@@ -81,7 +82,9 @@ type ReloadStats struct {
 	Refused   uint64 // contents that the parser did not accept
 	NotYet    uint64 // looks that found the file being written, missing, or otherwise not to be had
 	Unchanged uint64 // files that were written or replaced with the same bytes
-	Watching  bool   // everything that leads to the file is watched; if not, changes are found at the next tick
+	// Watching: everything that leads to the file is watched; if not, changes are found at the next
+	// tick.
+	Watching bool
 }
 
 // OpenReloading reads and parses the file, and keeps the newest good version of it from then on,

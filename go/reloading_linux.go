@@ -57,7 +57,8 @@ const (
 	watchSelf    = syscall.IN_MOVE_SELF | syscall.IN_DELETE_SELF
 	watchEntries = syscall.IN_CREATE | syscall.IN_MOVED_TO | syscall.IN_MOVED_FROM | syscall.IN_DELETE
 	watchFile    = syscall.IN_MODIFY | syscall.IN_CLOSE_WRITE | syscall.IN_ATTRIB
-	watchBlind   = syscall.IN_ATTRIB | syscall.IN_CLOSE_WRITE // on the folder of a file that we may not read
+	// On the folder of a file that we may not read.
+	watchBlind = syscall.IN_ATTRIB | syscall.IN_CLOSE_WRITE
 )
 
 func newPathWatch() *pathWatch {
@@ -240,8 +241,9 @@ func (w *pathWatch) put(fd int, chain map[string]chainPlace) {
 
 // chainPlace is a place between a path and its file whose changes matter.
 type chainPlace struct {
-	names         map[string]bool // in this folder they decide: another entry there, and the path leads elsewhere
-	device, inode uint64          // so that a folder in the place of another is noticed
+	// In this folder they decide: another entry there, and the path leads elsewhere.
+	names         map[string]bool
+	device, inode uint64 // so that a folder in the place of another is noticed
 	isFile        bool
 }
 

@@ -33,7 +33,8 @@ type reloadLoop struct {
 	once    sync.Once
 
 	// Of the goroutine that looks.
-	concluded *reloadSeen // what was there when the last look came to an end: nothing is to be done while it stays
+	// What was there when the last look came to an end: nothing is to be done while it stays.
+	concluded *reloadSeen
 	settling  *reloadSeen // where leases are refused: what is there, and since when
 	since     time.Time
 	pace      time.Duration
@@ -87,7 +88,8 @@ func (l *reloadLoop) start() error {
 		if err != nil {
 			return l.notTaken(-1, err, false)
 		}
-		l.path = folder + string(filepath.Separator) + l.path // not cleaned: a link may come before a ".."
+		// Not cleaned: a link may come before a "..".
+		l.path = folder + string(filepath.Separator) + l.path
 	}
 	l.watch = newPathWatch()
 	if err := l.first(); err != nil {

@@ -236,7 +236,8 @@ func TestReloadingConfigMap(t *testing.T) {
 		name, text := fmt.Sprint("..", n), fmt.Sprint(n)
 		write(name, text)
 		must(t, os.Symlink(name, at("..data_tmp")), os.Rename(at("..data_tmp"), at("..data")))
-		becomes(t, r, text) // while the old folder is still there, so that nothing has happened to the old file
+		// While the old folder is still there, so that nothing has happened to the old file.
+		becomes(t, r, text)
 		must(t, os.RemoveAll(at(fmt.Sprint("..", n-1))))
 	}
 	if !r.Stats().Watching {

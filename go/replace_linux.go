@@ -346,7 +346,8 @@ func copyPart(to, from *os.File, start, length int64) (int64, error) {
 	if _, err := to.Seek(start, io.SeekStart); err != nil {
 		return 0, err
 	}
-	return io.Copy(to, io.LimitReader(from, length)) // by copy_file_range(2), where that is to be had
+	// By copy_file_range(2), where that is to be had.
+	return io.Copy(to, io.LimitReader(from, length))
 }
 
 func openAt(folder int, name string, flags int, mode uint32) (fd int, errno syscall.Errno) {

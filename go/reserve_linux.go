@@ -127,7 +127,8 @@ func (r *reservation) has(bytes int64) bool { return r.free < 0 || bytes <= r.fr
 // refused call had found, and nobody can give that back without the risk of taking what others have
 // written there meanwhile: so it is asked first.
 func (r *reservation) mayFit() bool {
-	if r.kind == btrfsMagic || r.has(r.end-r.start) { // btrfs takes all or nothing, and is vague about what is free
+	// Btrfs takes all or nothing, and is vague about what is free.
+	if r.kind == btrfsMagic || r.has(r.end-r.start) {
 		return true
 	}
 	taken, errno := extents(r.fd, r.start, r.end, false)
@@ -148,7 +149,8 @@ func (r *reservation) allocate() (unshared bool, errno syscall.Errno) {
 	switch errno {
 	case 0:
 		unshared = true
-	case syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL, syscall.EPERM: // EPERM: the file is chattr +a
+	// EPERM: the file is chattr +a.
+	case syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL, syscall.EPERM:
 		if !r.mayFit() {
 			return false, syscall.ENOSPC
 		}

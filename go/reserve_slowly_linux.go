@@ -21,7 +21,8 @@ func (r *reservation) writeZeros() (Promise, syscall.Errno) {
 	for _, hole := range holes {
 		needed += hole.end - hole.start
 	}
-	if needed > 0 && !r.has(needed+needed/max(r.block/4, 1)) { // with one number of 4 bytes for each block
+	// With one number of 4 bytes for each block.
+	if needed > 0 && !r.has(needed+needed/max(r.block/4, 1)) {
 		return 0, syscall.ENOSPC
 	}
 	if errno = r.fill(holes); errno == 0 {

@@ -41,13 +41,17 @@ type Event struct {
 	Signal syscall.Signal // SIGPIPE or SIGBUS
 	TID    int            // kernel thread id of the writer, or of who met the loss
 	Thread string         // its name
-	FD     int            // what was written to, or the map's own descriptor; -1 if that could not be told for certain
-	Kind   string         // "pipe", "socket", "other" or "unknown"; SIGBUS: "map"
-	Result int64          // -EPIPE, or the bytes of a partial write; SIGBUS: the cause's errno, negative
-	Inode  uint64         // of the pipe or socket, as in /proc/PID/fd, or of the mapped file
-	Call   string         // the system call: "writev", or empty if it could not be told
-	Caller string         // file name of the library or executable that made it; may be empty
-	Peer   string         // address or path of the other side, also when the connection is gone; may be empty
+	// FD: what was written to, or the map's own descriptor; -1 if that could not be told for
+	// certain.
+	FD   int
+	Kind string // "pipe", "socket", "other" or "unknown"; SIGBUS: "map"
+	// Result: -EPIPE, or the bytes of a partial write; SIGBUS: the cause's errno, negative.
+	Result int64
+	Inode  uint64 // of the pipe or socket, as in /proc/PID/fd, or of the mapped file
+	Call   string // the system call: "writev", or empty if it could not be told
+	Caller string // file name of the library or executable that made it; may be empty
+	// Peer: address or path of the other side, also when the connection is gone; may be empty.
+	Peer string
 
 	// SIGBUS only:
 
@@ -131,7 +135,9 @@ type CounterValues struct {
 	Patches       uint64 // ranges of lost pages that were replaced by zeros
 	Healed        uint64 // faults whose page was there again at a second look: nothing was lost
 	Maps          uint64 // maps that are guarded now; the only one that falls
-	Leaked        uint64 // closed maps whose addresses stay taken, because a handler did not leave them within a second
+	// Leaked: closed maps whose addresses stay taken, because a handler did not leave them within a
+	// second.
+	Leaked uint64
 }
 
 // Error says which operation failed and with which errno; errors.Is(err, syscall.EPERM) sees

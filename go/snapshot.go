@@ -191,7 +191,8 @@ func (t *taking) tell(done, total int64) error {
 
 // cloned returns nothing where no clone can be had.
 func (t *taking) cloned(size int64) (*Frozen, error) {
-	if t.o.MemoryOnly || size == 0 { // an empty file may be one of /proc, with contents all the same
+	// An empty file may be one of /proc, with contents all the same.
+	if t.o.MemoryOnly || size == 0 {
 		return nil, nil
 	}
 	file := cloneNameless(t.source, t.path)

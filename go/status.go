@@ -2,15 +2,20 @@ package sigward
 
 // StatusReport is how the process stands at this moment.
 type StatusReport struct {
-	SIGPIPE SignalStatus // armed: a write of C, C++ or Rust to a broken pipe or socket returns EPIPE, on every thread
-	SIGBUS  SignalStatus // armed: a fault in a guarded map is an error, on this thread and in all code
+	// SIGPIPE: armed: a write of C, C++ or Rust to a broken pipe or socket returns EPIPE, on every
+	// thread.
+	SIGPIPE SignalStatus
+	// SIGBUS: armed: a fault in a guarded map is an error, on this thread and in all code.
+	SIGBUS SignalStatus
 }
 
 // SignalStatus is how it stands with one signal.
 type SignalStatus struct {
 	Armed  bool
 	Reason string // why it is not armed, and what to do next; empty if it is
-	Owner  string // file name of the executable or library whose handler the kernel calls; empty for none, or if that is unknown
+	// Owner: file name of the executable or library whose handler the kernel calls; empty for none,
+	// or if that is unknown.
+	Owner string
 }
 
 func (s SignalStatus) String() string {

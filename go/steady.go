@@ -27,7 +27,8 @@ func (s steady) equal(other steady) bool {
 // same then. Where times are whole seconds it waits for those only if told to.
 func settled(f *os.File, waitForSeconds bool) (steady, syscall.Errno) {
 	now, errno := steadyLook(f)
-	tick, pause, most := longestTick, time.Millisecond, 20 // a server's clock may be ahead of ours for ever
+	// A server's clock may be ahead of ours for ever.
+	tick, pause, most := longestTick, time.Millisecond, 20
 	if errno == 0 && waitForSeconds && now.changed.Nanosecond() == 0 {
 		tick, pause, most = longestCoarseTick, 50*time.Millisecond, 42
 	}

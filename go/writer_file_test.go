@@ -41,7 +41,8 @@ func writeTogether(t *testing.T) {
 	}
 	defer reader.Close()
 	// A small pipe, so that each write waits often, and each time others may come in.
-	withFd(file, func(fd int) { syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), 1031, 4096) }) // F_SETPIPE_SZ
+	// F_SETPIPE_SZ.
+	withFd(file, func(fd int) { syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), 1031, 4096) })
 	w := Writer(file)
 	var all sync.WaitGroup
 	for g := 0; g < writers; g++ {
@@ -59,7 +60,8 @@ func writeTogether(t *testing.T) {
 		all.Wait()
 		file.Close()
 	}()
-	whole, part := []byte{}, make([]byte, 5000) // small reads let the writers in one after the other
+	// Small reads let the writers in one after the other.
+	whole, part := []byte{}, make([]byte, 5000)
 	for err == nil {
 		var n int
 		n, err = reader.Read(part)
@@ -86,7 +88,8 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 		t.Cleanup(func() { reader.Close(); file.Close() })
 		return file
 	}
-	blocking := func(t *testing.T) *os.File { // as standard output is; Go's runtime cannot wait for it
+	// As standard output is; Go's runtime cannot wait for it.
+	blocking := func(t *testing.T) *os.File {
 		var ends [2]int
 		if err := syscall.Pipe(ends[:]); err != nil {
 			t.Fatal(err)

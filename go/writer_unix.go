@@ -52,7 +52,8 @@ func (w *writer) Write(p []byte) (written int, err error) {
 	case waited == nil:
 	case errors.Is(waited, os.ErrDeadlineExceeded):
 		err = waited
-	case err == syscall.EAGAIN && raw.Control(func(uintptr) {}) == nil: // open, and nothing that the runtime can wait for
+	// Open, and nothing that the runtime can wait for.
+	case err == syscall.EAGAIN && raw.Control(func(uintptr) {}) == nil:
 	default:
 		err = os.ErrClosed
 	}

@@ -30,7 +30,8 @@ type mappedDatabase struct {
 	file   *sigward.Map
 	reader *maxminddb.Reader // nil while the file is no database
 
-	lossTold, staleTold atomic.Bool // it was logged that look-ups have no answer, and that is not over
+	// It was logged that look-ups have no answer, and that is not over.
+	lossTold, staleTold atomic.Bool
 
 	lost, stale, renewed, noticed atomic.Uint64
 }

@@ -55,7 +55,8 @@ func runOverwritten(ctx context.Context, o Options, b build) (r Report, err erro
 	if b == bareBuild {
 		return d.killedByCopy(ctx)
 	}
-	met := func() bool { return d.counter("database_not_yet_total") > 0 } // a look came in the midst of a copy
+	// A look came in the midst of a copy.
+	met := func() bool { return d.counter("database_not_yet_total") > 0 }
 	fresh, err := d.overwriteUntil(ctx, o.Updates, met)
 	if err != nil {
 		return r, err

@@ -40,8 +40,10 @@ var Failures = []Failure{
 
 // Options say where the binaries are and how much to do.
 type Options struct {
-	Bin         string                           // folder with service-bare, service-warded and collector
-	Generations []string                         // of the GeoIP database, from WriteGenerations; for MapFailures
+	// Bin: folder with service-bare, service-warded and collector.
+	Bin string
+	// Generations: of the GeoIP database, from WriteGenerations; for MapFailures.
+	Generations []string
 	Upgrades    int                              // collector upgrades in a warded run
 	Requests    int                              // requests that a warded run answers at least
 	Leavers     int                              // clients that give up in a warded run

@@ -71,7 +71,8 @@ func (u *updater) overwrite(ctx context.Context, l *lookups) error {
 		l.asking.Lock()
 		defer l.asking.Unlock()
 		return os.WriteFile(u.live, content, 0)
-	default: // first its end is lost, where there are records and no tree: zeros that look like data
+	// First its end is lost, where there are records and no tree: zeros that look like data.
+	default:
 		status, err := os.Stat(u.live)
 		if err != nil {
 			return err

@@ -107,7 +107,8 @@ func (e end) fate() string {
 		return "†"
 	case errors.As(e.err, &exit) && exit.ExitCode() == 2 && goReport(e.stderr) != "":
 		return goReport(e.stderr)
-	case e.killed(syscall.SIGABRT) && goReport(e.stderr) != "": // Go as a library aborts its host after the report
+	// Go as a library aborts its host after the report.
+	case e.killed(syscall.SIGABRT) && goReport(e.stderr) != "":
 		return goReport(e.stderr) + ", aborted"
 	}
 	return fmt.Sprintf("%v\nstdout: %.500s\nstderr: %.1000s", e.err, e.stdout, e.stderr)
@@ -126,7 +127,8 @@ func goReport(stderr string) string {
 		return ""
 	case has(" sigcode=2") && has("\nsignal arrived during cgo execution\n"):
 		return "† in cgo"
-	case has(" sigcode=0"), has(" sigcode=18446744073709551610"): // SI_USER; SI_TKILL, without its sign
+	// SI_USER; SI_TKILL, without its sign.
+	case has(" sigcode=0"), has(" sigcode=18446744073709551610"):
 		return "† sent"
 	}
 	return ""

@@ -72,7 +72,8 @@ type file struct {
 	length atomic.Int64  // lowered before the file shrinks, raised after it has grown
 	epoch  atomic.Uint64 // odd while the length changes
 	blocks [longest / block]atomic.Uint64
-	tails  [longest / page]atomic.Uint32 // cuts inside this page << 16 | where the exempt rest begins
+	// Cuts inside this page << 16 | where the exempt rest begins.
+	tails [longest / page]atomic.Uint32
 
 	changing sync.Mutex // held while the length changes
 }

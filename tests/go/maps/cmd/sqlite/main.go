@@ -74,7 +74,8 @@ func run(folder, when string) error {
 	if err := g.Heal(); err != nil {
 		return err
 	}
-	if when == "between" { // the connection has seen an empty database, and goes on believing it, mapped or not
+	// The connection has seen an empty database, and goes on believing it, mapped or not.
+	if when == "between" {
 		if err := db.Close(); err != nil {
 			return err
 		}
