@@ -43,6 +43,9 @@ type Map struct {
 
 	changing sync.Mutex // held by Refresh, Close and the first Bytes of each mapping
 	growing  sync.Mutex // held by Grow, which may take long
+
+	flushFailed atomic.Bool // since the last Refresh
+
 	// Those whose slices were handed out: they stay while the Map can be reached.
 	kept []*mapping
 }
@@ -324,7 +327,19 @@ func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 // the errno is msync's, and nobody knows which part is missing; the kernel says so once and does
 // not try again, so every later Flush fails, too, until Refresh. On FUSE and network file systems a
 // full disk is first met here.
-func (m *Map) Flush() error { return m.ask("flush", (*mapping).flush) }
+//
+// ErrStale says that what was written is on the device, but not where somebody finds it: the file
+// was unlinked, or another has taken its place (a file that has a name left, also another, is
+// well); or that the file has fewer blocks than Grow has given it, because somebody has cut it and
+// made it as long again, or punched holes. Of a map that has not grown, and on btrfs and FUSE, a
+// file that was cut and is as long again cannot be told.
+func (m *Map) Flush() error {
+	err := m.ask("flush", (*mapping).flush)
+	if err != nil {
+		m.flushFailed.Store(true)
+	}
+	return err
+}
 
 // ask makes one call on the current mapping and turns what it says into an error.
 func (m *Map) ask(op string, call func(*mapping) syscall.Errno) error {

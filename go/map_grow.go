@@ -16,9 +16,10 @@ import "syscall"
 // It fails with a *MapError, and then the map, the file's length and every byte in it are as they
 // were (see Reserve): ErrNoSpace (no room, or no quota), ErrNoPromise (this file system cannot
 // promise blocks: see Options.ReserveSlowly), EFBIG beyond RLIMIT_FSIZE, ENOMEM where there is no
-// address space for so much, ErrLost where bytes of the map are lost (Refresh first), EBADF for a
-// map that is not writable, EINVAL for a length below the map's or a map that cannot grow (a part
-// of a file, CopyOnWrite, NoDescriptor).
+// address space for so much, ErrLost where bytes of the map are lost (Refresh first), ErrStale
+// where the file was unlinked, replaced, or cut and made as long again (see Flush), EBADF for a map
+// that is not writable, EINVAL for a length below the map's or a map that cannot grow (a part of a
+// file, CopyOnWrite, NoDescriptor).
 func (m *Map) Grow(n int64) error {
 	m.growing.Lock()
 	defer m.growing.Unlock()

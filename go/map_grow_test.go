@@ -216,3 +216,55 @@ func TestGrowAfterTruncation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is written through the map has to be where somebody finds it.
+func TestFlushAndGrowNoticeWhatBecomesOfTheFile(t *testing.T) {
+	m, path := growable(t, Options{Capacity: 1 << 22})
+	if err := m.Grow(1 << 21); err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte{7}, 1<<21)
+	if _, err := m.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if promise, err := ReservePromise(f, 0, 1<<21); err == nil && promise == PromiseFull {
+		if os.Truncate(path, 1<<12) != nil || os.Truncate(path, 1<<21) != nil {
+			t.Fatal("cannot cut the file")
+		}
+		if err := m.Flush(); !errors.Is(err, ErrStale) {
+			t.Errorf("flush of a file that was cut and is as long again: %v", err)
+		}
+		if err := m.Grow(1<<21 + 1); !errors.Is(err, ErrStale) {
+			t.Errorf("grow: %v", err)
+		}
+		if err := m.Verify(); !errors.Is(err, ErrStale) {
+			t.Errorf("verify: %v", err)
+		}
+		if err := m.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(m.Grow(1<<21+1), m.Flush()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Rename(path, path+".1"); err != nil || m.Flush() != nil {
+		t.Error("a renamed file has a name", err)
+	}
+	if err := os.Remove(path + ".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Flush(); !errors.Is(err, ErrStale) {
+		t.Errorf("flush of an unlinked file: %v", err)
+	}
+	if err := m.Grow(1<<21 + 2); !errors.Is(err, ErrStale) {
+		t.Errorf("grow of an unlinked file: %v", err)
+	}
+}

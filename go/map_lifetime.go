@@ -118,8 +118,8 @@ func (g *ground) leave(giveBack func(*ground)) {
 }
 
 // Refresh maps what the path names now, with the same options: the new file, or the old one with
-// the bytes that it holds now. What was lost is forgotten. It does nothing if Verify finds nothing.
-// When it fails the map stays as it was.
+// the bytes that it holds now. What was lost is forgotten. It does nothing if Verify finds nothing
+// and no Flush has failed. When it fails the map stays as it was.
 //
 // Reads and calls of Do that run at the same time see either the old or the new map, not both, and
 // their errors are about the one that they saw. Slices from Bytes keep showing the old one: each
@@ -132,7 +132,7 @@ func (m *Map) Refresh() error {
 	if old == nil {
 		return closedError("refresh", m.path)
 	}
-	if old.verify(m.path) == 0 {
+	if old.verify(m.path) == 0 && !m.flushFailed.Load() {
 		return nil
 	}
 	next, err := m.open("refresh")
@@ -140,6 +140,7 @@ func (m *Map) Refresh() error {
 		return err
 	}
 	m.current.Store(next)
+	m.flushFailed.Store(false)
 	if !old.out {
 		old.leave((*ground).release)
 	}

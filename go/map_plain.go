@@ -23,7 +23,11 @@ type backend struct {
 	seen  snapshot
 	grows atomic.Bool // a longer file is no news
 
-	promised int64 // so many bytes have blocks; changed while growing
+	promised int64        // so many bytes have blocks; changed while growing
+	kept     atomic.Int64 // and so many of them keep those, whatever is written
+	named    bool         // the file had a name
+
+	unwritten atomic.Int32 // the errno of a flush that has failed
 
 	faulted sync.Mutex
 	wholes  [][]byte // what syscall.Mmap gave: one, and more after moves, the newest last
@@ -74,6 +78,7 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 	*c.lowestLost = ^uint64(0)
 	c.wholes, c.lead, c.fd, c.begin, c.seen = [][]byte{whole}, lead, fd, o.Offset, seen
 	c.alone = !o.Writable || o.CopyOnWrite
+	c.named = fileHasName(fd)
 	c.grows.Store(o.Capacity > 0)
 	if o.NoDescriptor {
 		c.fd = -1
@@ -82,6 +87,11 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 		c.identity = &identity{fd, seen}
 	}
 	return c, 0
+}
+
+func fileHasName(fd int) bool {
+	var s syscall.Stat_t
+	return eintr(func() error { return syscall.Fstat(fd, &s) }) == 0 && s.Nlink != 0
 }
 
 func lengthToMap(fd int, o *Options) (int, syscall.Errno) {
@@ -262,6 +272,9 @@ func (c *mapping) verify(path string) syscall.Errno {
 	case now.size < c.begin+int64(len(c.data)):
 		return syscall.EFAULT
 	case c.grows.Load():
+		if !c.alone {
+			return c.checkGround()
+		}
 		return 0
 	case now.size != c.seen.size || c.alone && now != c.seen:
 		return syscall.ESTALE
@@ -295,7 +308,37 @@ func (c *mapping) flush() syscall.Errno {
 	if c.alone {
 		return 0
 	}
-	return eintr(func() error { return syscall.Fsync(c.fd) })
+	if errno := eintr(func() error { return syscall.Fsync(c.fd) }); errno != 0 {
+		// Pages whose writing has failed count as written from then on: the next fsync(2) says 0.
+		c.unwritten.CompareAndSwap(0, int32(errno))
+		return errno
+	}
+	if errno := c.checkGround(); errno != 0 {
+		return errno
+	}
+	return syscall.Errno(c.unwritten.Load())
+}
+
+// checkGround tells whether what is written through the map is in the file, and somebody will find
+// it there: the file reaches to the map's end, has the blocks that growing gave it, and has a name
+// if it had one.
+func (c *mapping) checkGround() syscall.Errno {
+	kept := c.kept.Load() // before the look: the map may be growing
+	if c.fd < 0 {
+		return 0
+	}
+	var now syscall.Stat_t
+	errno := eintr(func() error { return syscall.Fstat(c.fd, &now) })
+	switch {
+	case errno != 0:
+		return errno
+	case int64(now.Size) < c.begin+int64(len(c.data)):
+		c.measure()
+		return syscall.EFAULT
+	case c.named && now.Nlink == 0, int64(now.Blocks)*512 < kept:
+		return syscall.ESTALE // cut and made as long again, or replaced
+	}
+	return 0
 }
 
 // end gives the mapping back. Where slices were handed out it stays.

@@ -15,12 +15,10 @@ func (c *mapping) grow(n int64, slowly bool) (*mapping, syscall.Errno) {
 	if _, lost := c.status(); lost {
 		return nil, syscall.EFAULT
 	}
-	now, errno := look(c.fd)
+	errno := c.checkGround()
 	switch {
 	case errno != 0:
 		return nil, errno
-	case now.size < int64(len(c.data)):
-		return nil, syscall.EFAULT
 	case n < int64(len(c.data)):
 		return nil, syscall.EINVAL
 	}
@@ -32,7 +30,8 @@ func (c *mapping) grow(n int64, slowly bool) (*mapping, syscall.Errno) {
 		moved = true
 	}
 	if c.promised < n {
-		if _, errno := reserve(c.fd, c.promised, n-c.promised, slowly); errno != 0 {
+		promise, errno := reserve(c.fd, c.promised, n-c.promised, slowly)
+		if errno != 0 {
 			if moved {
 				syscall.Munmap(whole)
 			}
@@ -42,6 +41,9 @@ func (c *mapping) grow(n int64, slowly bool) (*mapping, syscall.Errno) {
 			return nil, errno
 		}
 		c.promised = n
+		if promise == PromiseFull {
+			c.kept.Store(n)
+		}
 	}
 	if moved {
 		c.faulted.Lock()

@@ -79,6 +79,11 @@ fn a_file_that_somebody_cuts_is_an_error_that_refresh_heals() {
 }
 
 #[test]
+fn a_file_that_is_cut_and_made_as_long_again_or_has_lost_its_name_is_told() {
+    each(|file_system| warded(file_system, "same_length"));
+}
+
+#[test]
 fn a_file_that_others_make_longer_is_never_made_shorter() {
     each(|file_system| warded(file_system, "others"));
 }

@@ -271,7 +271,8 @@ pub(super) unsafe fn answer(fault: Option<Fault>, out: *mut Fault, size: usize) 
 ///
 /// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a
 /// read-only map this call tells, because the change time is another one, and so does a read that
-/// met the file while it was short. Of a writable shared map nothing tells, because its own stores
+/// met the file while it was short. Of a writable shared map that has grown (sigward_map_grow; not
+/// on btrfs and FUSE) the missing blocks tell; of others nothing, because their own stores
 /// move the time as well: whoever shares such a file with somebody who cuts it has to agree with
 /// him on a lock or a generation number. The kept descriptor is used only if it still is ours: if
 /// the host has closed it, -EBADF.
@@ -316,8 +317,8 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
     done.map_or_else(|error| -error.errno_of_cause(), |()| 0)
 }
 
-/// Makes the map and its file new_len bytes long: for a map of a whole file, opened with writable
-/// = 1. The file gets blocks for every byte first, then the map its new length, so a full disk is an
+/// Makes the map and its file new_len bytes long: for a map of a whole file that is writable.
+/// The file gets blocks for every byte first, then the map its new length, so a full disk is an
 /// error of this call, and afterwards a store into any byte below new_len finds its block, also on
 /// a disk that is full by then (on btrfs once: see sigward_reserve). New bytes are zeros. A file
 /// that somebody else has made longer stays so.
@@ -337,7 +338,8 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// sigward_reserve): -ENOSPC, -EDQUOT: no room, no quota. -EFBIG: beyond RLIMIT_FSIZE (no SIGXFSZ)
 /// or what the file system can. -EOPNOTSUPP: this file system cannot promise: see reserve_slowly in
 /// the options. -ENOMEM, -EAGAIN: no addresses for so much. -EFAULT: bytes of the map are lost, or
-/// the file was cut: sigward_map_refresh first. -EBADF: not writable. -EPERM: the file is sealed.
+/// the file was cut: sigward_map_refresh first. -ESTALE: it was unlinked, replaced, or cut and made
+/// as long again (see sigward_map_flush). -EBADF: not writable. -EPERM: the file is sealed.
 /// -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file,
 /// copy_on_write, no_descriptor). -EOVERFLOW: too large.
 #[unsafe(no_mangle)]
@@ -403,7 +405,11 @@ pub unsafe extern "C" fn sigward_map_look(map: *const sigward_map, out: *mut sig
 /// -EFAULT): all else is on the disk then. -EINVAL if map is NULL; else what msync says: some of
 /// what was written is not on the disk. The kernel says that once and does not try again, so every
 /// later flush of this map says it, too, until sigward_map_refresh. On FUSE and network file
-/// systems a full disk is first met here.
+/// systems a full disk is first met here. -ESTALE: what was written is on the disk, but not where
+/// somebody finds it: the file was unlinked, or another has taken its place (one that has any name
+/// left is well); or it has fewer blocks than sigward_map_grow has given it, because somebody has
+/// cut it and made it as long again, or punched holes. Of a map that has not grown, and on btrfs
+/// and FUSE, a file that was cut and is as long again cannot be told.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_flush(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();

@@ -144,7 +144,8 @@ impl ReplaceOptions {
         let target = Target::find(path, !self.link)?;
         let attributes = self.existing(&target)?;
         // Nobody may read what the old file's mode would not let them.
-        let mode = if attributes.is_some() { 0o600 } else { self.mode.unwrap_or(u32::from(mode)) };
+        #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
+        let mode = if attributes.is_some() { 0o600 } else { self.mode.unwrap_or(mode.into()) };
         let temporary = Temporary::create(&target, mode)?;
         Ok(Replacement { temporary, target, attributes, source: None, options: self })
     }

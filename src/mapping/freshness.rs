@@ -20,8 +20,9 @@ impl Map {
     ///
     /// A file that somebody cuts and makes as long again shows its new bytes, zeros perhaps. Of a
     /// read-only map this tells, because the change time is another one, and so does a read that
-    /// met the file while it was short. Of a writable shared map nothing tells: its own stores move
-    /// the time as well.
+    /// met the file while it was short. Of a writable shared map that has grown
+    /// ([`MapMut::grow`](super::MapMut::grow); not on btrfs and FUSE) the missing blocks tell, of
+    /// others nothing: their own stores move the time as well.
     ///
     /// # Errors
     /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`],
@@ -37,6 +38,9 @@ impl Map {
         let end = self.end_wanted();
         if facts.descriptor >= 0 {
             self.compare(&kept::identity_of(facts)?, end)?;
+            if facts.is_written_through() {
+                self.check_ground(|| kept::identity_of(facts).map(Some))?;
+            }
         }
         let Some(path) = self.path() else { return Ok(()) };
         match identity::of_path(path) {
@@ -45,6 +49,27 @@ impl Map {
             Err(libc::ENOENT | libc::ENOTDIR) => Err(Error::Changed { replaced: true }),
             Err(errno) => Err(Error::System { call: "stat", errno }),
         }
+    }
+
+    /// Whether what is written through the map is in the file, and somebody will find it there:
+    /// the file reaches to the map's end, has the blocks that growing gave it, and has a name if
+    /// it had one. One system call: `look`.
+    pub(super) fn check_ground(
+        &self,
+        look: impl FnOnce() -> Result<Option<Identity>, Error>,
+    ) -> Result<(), Error> {
+        // Before the look: the map may be growing.
+        let (end, kept) = (self.end_wanted(), self.slot().kept());
+        let Some(now) = look()? else { return Ok(()) };
+        self.check_length(&now, end)?;
+        if self.facts().identity.named && !now.named {
+            return Err(Error::Changed { replaced: true });
+        }
+        // Cut, and made as long again; or a hole was punched.
+        if now.blocks.saturating_mul(512) < kept {
+            return Err(Error::Changed { replaced: false });
+        }
+        Ok(())
     }
 
     fn compare(&self, now: &Identity, end: u64) -> Result<(), Error> {
@@ -91,8 +116,8 @@ impl Map {
         match quietly(self.slot(), || self.slot().publish(&fault)) {
             Some(()) => self.met().unwrap_or(fault),
             None => {
-                // A handler that is at work on the map does not end. The word needs no lock; why and
-                // when is told here alone.
+                // A handler that is at work on the map does not end. The word needs no lock; why
+                // and when is told here alone.
                 self.slot().poison().publish(fault.offset);
                 fault
             }

@@ -1,23 +1,26 @@
 //! Maps that grow: blocks first, then length, and nobody who reads ever waits.
 //!
-//! The file is mapped for the whole capacity at once, also beyond its end: pages there raise SIGBUS when they are touched, and
-//! nobody touches bytes beyond the map's length. So growing is two steps, neither of which changes a mapping:
+//! The file is mapped for the whole capacity at once, also beyond its end: pages there raise SIGBUS
+//! when they are touched, and nobody touches bytes beyond the map's length. So growing is two
+//! steps, neither of which changes a mapping:
 //!
 //! | step | why so |
 //! |---|---|
 //! | [`reserve`](crate::file::reserve), which also makes the file longer | a full disk is an error of growing, with the file's length and bytes, and the map, as they were |
 //! | then the map's length, one store with release | whoever sees the new length, sees a file that reaches so far |
 //!
-//! The first growth gives blocks to the holes of what is there already, too. After it a store into any byte of the map finds its
-//! block (on btrfs once a block, [`Promise`](crate::file::Promise), and growing itself writes the block in which the file ended: there
-//! grow to whole pages).
+//! The first growth gives blocks to the holes of what is there already, too. After it a store into
+//! any byte of the map finds its block (on btrfs once a block, [`Promise`](crate::file::Promise),
+//! and growing itself writes the block in which the file ended: there grow to whole pages).
 //!
-//! Where there is no room left, [`MapMut::grow`] makes a new mapping with twice as much. In C, where pointers into the old one may be
-//! anywhere, that one stays until the map is closed: both show the same pages of the same file.
+//! Where there is no room left, [`MapMut::grow`] makes a new mapping with twice as much. In C,
+//! where pointers into the old one may be anywhere, that one stays until the map is closed: both
+//! show the same pages of the same file.
 //!
-//! Growers of one map wait for each other. The lock is a word that the kernel clears in a forked child (`registry/wiped.rs`), so none
-//! waits for a thread that only the parent has. Growers of one file in several maps or processes need no lock: none of their steps takes
-//! a byte or a block away, also not after a refusal.
+//! Growers of one map wait for each other. The lock is a word that the kernel clears in a forked
+//! child (`registry/wiped.rs`), so none waits for a thread that only the parent has. Growers of one
+//! file in several maps or processes need no lock: none of their steps takes a byte or a block
+//! away, also not after a refusal.
 
 use super::error::Error;
 use super::identity::Identity;
@@ -39,19 +42,24 @@ use std::sync::atomic::{AtomicI32, AtomicPtr};
 const ROOM: u64 = 64 << 20;
 
 impl MapMut {
-    /// Makes the map and its file `new_len` bytes long, within the [capacity](super::MapOptions::capacity). Every store below finds
-    /// its block then, also on a disk that is full afterwards; the new bytes are zeros. No address changes.
+    /// Makes the map and its file `new_len` bytes long, within the
+    /// [capacity](super::MapOptions::capacity). Every store below finds its block then, also on a
+    /// disk that is full afterwards; the new bytes are zeros. No address changes.
     ///
-    /// Other threads may read, write and grow meanwhile; none of them waits but for other growers. A file that somebody else has made
-    /// longer stays so. Each call costs some system calls (fallocate(2) and what surrounds it, some microseconds, more where the file
-    /// system writes), so grow in large steps. Works in a forked child; not for signal handlers.
+    /// Other threads may read, write and grow meanwhile; none of them waits but for other growers.
+    /// A file that somebody else has made longer stays so. Each call costs some system calls
+    /// (fallocate(2) and what surrounds it, some microseconds, more where the file system writes),
+    /// so grow in large steps. Works in a forked child; not for signal handlers.
     ///
     /// # Errors
-    /// The map, the file's length and every byte that anybody has written are as they were then; see [`reserve`](crate::file::reserve)
-    /// for what may stay. [`Error::Reserve`]: the disk is full, there is a limit, or the file system cannot promise
-    /// ([`MapOptions::reserve_slowly`](super::MapOptions::reserve_slowly)). [`Error::Capacity`]: see [`MapMut::grow`].
-    /// [`Error::Lost`] if bytes of the map are lost or the file was cut: [`MapMut::refresh`] first. [`Error::Invalid`] for
-    /// a length below the map's, or a map that cannot grow (a part of a file, private, without descriptor).
+    /// The map, the file's length and every byte that anybody has written are as they were then;
+    /// see [`reserve`](crate::file::reserve) for what may stay. [`Error::Reserve`]: the disk is
+    /// full, there is a limit, or the file system cannot promise
+    /// ([`MapOptions::reserve_slowly`](super::MapOptions::reserve_slowly)). [`Error::Capacity`]:
+    /// see [`MapMut::grow`]. [`Error::Lost`] if bytes of the map are lost or the file was cut:
+    /// [`MapMut::refresh`] first. [`Error::Changed`] if it was unlinked, replaced, or cut and made
+    /// as long again ([`MapMut::flush`]). [`Error::Invalid`] for a length below the map's, or a map
+    /// that cannot grow (a part of a file, private, without descriptor).
     ///
     /// # References
     /// fallocate(2), mmap(2).
@@ -73,11 +81,13 @@ impl MapMut {
         self.0.grow_in_place(new_len)
     }
 
-    /// As [`MapMut::grow_in_place`], and where the capacity ends, the map moves to a new mapping with room for at least twice
-    /// `new_len`, as far as the process can have so many addresses. Works for maps without capacity, too.
+    /// As [`MapMut::grow_in_place`], and where the capacity ends, the map moves to a new mapping
+    /// with room for at least twice `new_len`, as far as the process can have so many addresses.
+    /// Works for maps without capacity, too.
     ///
     /// # Errors
-    /// As [`MapMut::grow_in_place`], and [`Error::System`] of mmap(2) where there is no room for `new_len` bytes.
+    /// As [`MapMut::grow_in_place`], and [`Error::System`] of mmap(2) where there is no room for
+    /// `new_len` bytes.
     pub fn grow(&mut self, new_len: u64) -> Result<(), Error> {
         match self.0.grow_in_place(new_len) {
             Err(Error::Capacity { .. }) => {}
@@ -91,18 +101,21 @@ impl MapMut {
 }
 
 impl Map {
-    /// How many bytes the map can have in place: its [capacity](super::MapOptions::capacity), or its length if it has none.
+    /// How many bytes the map can have in place: its [capacity](super::MapOptions::capacity), or
+    /// its length if it has none.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.facts().capacity as u64
     }
 
-    /// Takes over the length that the file has now, up to the capacity, and says how long the map is: for readers of a file that
-    /// another process, or another map, makes longer. The map never becomes shorter. One system call. Thread-safe, works in a forked
-    /// child, signal-safe while nothing is lost.
+    /// Takes over the length that the file has now, up to the capacity, and says how long the map
+    /// is: for readers of a file that another process, or another map, makes longer. The map never
+    /// becomes shorter. One system call. Thread-safe, works in a forked child, signal-safe while
+    /// nothing is lost.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the file is shorter than the map; [`Error::Invalid`] for a map without descriptor, [`Error::System`].
+    /// [`Error::Lost`] if the file is shorter than the map; [`Error::Invalid`] for a map without
+    /// descriptor, [`Error::System`].
     ///
     /// ```
     /// use sigward::mapping::MapOptions;
@@ -157,8 +170,9 @@ impl Map {
         (!older.is_null()).then(|| unsafe { Box::from_raw(older) })
     }
 
-    /// This map is `larger` from now on, which shows the same file. What it was stays readable until it is closed, so other threads
-    /// may be reading meanwhile. Only under the lock for growing.
+    /// This map is `larger` from now on, which shows the same file. What it was stays readable
+    /// until it is closed, so other threads may be reading meanwhile. Only under the lock for
+    /// growing.
     #[cfg(feature = "capi")]
     fn move_to(&self, larger: Self) {
         let larger = std::mem::ManuallyDrop::new(larger);
@@ -203,8 +217,7 @@ impl Map {
         if self.met().is_some() {
             return Err(self.lost());
         }
-        let end = self.end_wanted();
-        self.check_length(&self.own_identity()?, end)?;
+        self.check_ground(|| self.own_identity().map(Some))?;
         if new_len < slot.length() as u64 {
             return Err(Error::Invalid("a map cannot be made shorter"));
         }
@@ -216,11 +229,13 @@ impl Map {
         }
         let promised = slot.promised();
         if promised < new_len {
-            // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a moment ago.
+            // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a
+            // moment ago.
             let file = unsafe { BorrowedFd::borrow_raw(facts.descriptor) };
             let reserve = if options.reserve_slowly { file::reserve_slowly } else { file::reserve };
-            reserve(file, promised, new_len - promised).map_err(Error::Reserve)?;
-            slot.promise(new_len);
+            let promise = reserve(file, promised, new_len - promised).map_err(Error::Reserve)?;
+            let kept = if promise == file::Promise::Full { new_len } else { 0 };
+            slot.promise(new_len, kept);
         }
         slot.lengthen(new_len as usize);
         Ok(())
@@ -231,7 +246,7 @@ impl Map {
         let larger = self.with_room(new_len)?;
         // What the file has beyond our length is not ours yet.
         larger.slot().begin_with(slot.length());
-        larger.slot().promise(slot.promised());
+        larger.slot().promise(slot.promised(), slot.kept());
         larger.grow_in_place(new_len)?;
         if self.met().is_some() {
             return Err(self.lost());

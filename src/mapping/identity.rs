@@ -20,13 +20,18 @@ pub(crate) struct Identity {
     pub(crate) length: u64,
     /// `st_blksize`: on hugetlbfs the size of a huge page.
     pub(crate) block: u64,
+    /// Blocks of 512 bytes that the file has.
+    pub(crate) blocks: u64,
+    /// Whether it has a name anywhere.
+    pub(crate) named: bool,
     /// Seconds and nanoseconds of the last change.
     pub(crate) changed: (i64, i64),
 }
 
 impl Identity {
     /// Of nothing that exists: for maps without a descriptor.
-    pub(crate) const UNKNOWN: Self = Self { device: 0, inode: 0, length: 0, block: 0, changed: (0, 0) };
+    pub(crate) const UNKNOWN: Self =
+        Self { device: 0, inode: 0, length: 0, block: 0, blocks: 0, named: false, changed: (0, 0) };
 
     /// Signal-safe.
     #[allow(
@@ -40,6 +45,8 @@ impl Identity {
             inode: status.st_ino as u64,
             length: status.st_size as u64,
             block: status.st_blksize as u64,
+            blocks: status.st_blocks as u64,
+            named: status.st_nlink != 0,
             changed: (i64::from(status.st_ctime), i64::from(status.st_ctime_nsec)),
         }
     }

@@ -1,17 +1,19 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
+use super::kept;
 use super::map::{Map, clip, intact};
 use super::options::MapOptions;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// A mapped file that is written to. What is written where the file has no room, or no longer reaches, is kept from harm but
-/// not in the file: [`MapMut::write_at`] and [`MapMut::flush`] say so.
+/// A mapped file that is written to. What is written where the file has no room, or no longer
+/// reaches, is kept from harm but not in the file: [`MapMut::write_at`] and [`MapMut::flush`] say
+/// so.
 ///
-/// Written bytes reach the disk some time later, or with [`MapMut::flush`]. Thread-safe; in a forked child both processes write
-/// to the same file. Not for signal handlers.
+/// Written bytes reach the disk some time later, or with [`MapMut::flush`]. Thread-safe; in a
+/// forked child both processes write to the same file. Not for signal handlers.
 ///
 /// ```
 /// use sigward::mapping::MapOptions;
@@ -44,18 +46,19 @@ impl MapMut {
         MapOptions::new().open_mut(path)
     }
 
-    /// Copies `bytes` to `offset` and says how many are in the file's pages: fewer at the map's end and where the rest has no
-    /// room or is lost.
+    /// Copies `bytes` to `offset` and says how many are in the file's pages: fewer at the map's end
+    /// and where the rest has no room or is lost.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the byte at `offset` is lost: on a full disk its cause is [`NoSpace`](super::Cause::NoSpace).
+    /// [`Error::Lost`] if the byte at `offset` is lost: on a full disk its cause is
+    /// [`NoSpace`](super::Cause::NoSpace).
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         // SAFETY: nobody else writes or reads through this map: `self` is borrowed alone.
         unsafe { self.0.write_shared(offset, bytes) }
     }
 
-    /// Runs `work` on a range of the map as atomic bytes, for several threads at once, and then finds out whether any byte of
-    /// the range was lost.
+    /// Runs `work` on a range of the map as atomic bytes, for several threads at once, and then
+    /// finds out whether any byte of the range was lost.
     ///
     /// # Errors
     /// As [`Map::with`].
@@ -66,14 +69,16 @@ impl MapMut {
     ) -> Result<T, Error> {
         self.0.with(range.clone(), |view| {
             let cells = view.as_ptr().cast::<AtomicU8>();
-            // SAFETY: the view's bytes, writable and alive meanwhile; other threads have them as atomics, too.
+            // SAFETY: the view's bytes, writable and alive meanwhile; other threads have them as
+            // atomics, too.
             let done = work(unsafe { std::slice::from_raw_parts(cells, range.len()) });
             self.0.slot().poison().after_writing();
             done
         })
     }
 
-    /// The four bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`] after reading it.
+    /// The four bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`]
+    /// after reading it.
     #[must_use]
     pub fn atomic_u32(&self, offset: usize) -> Option<&AtomicU32> {
         let place = self.aligned::<AtomicU32>(offset)?;
@@ -81,7 +86,8 @@ impl MapMut {
         Some(unsafe { &*place })
     }
 
-    /// The eight bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`] after reading it.
+    /// The eight bytes at `offset`, which must be aligned, as an atomic number. Use [`Map::check`]
+    /// after reading it.
     #[must_use]
     pub fn atomic_u64(&self, offset: usize) -> Option<&AtomicU64> {
         let place = self.aligned::<AtomicU64>(offset)?;
@@ -111,9 +117,15 @@ impl MapMut {
     /// Waits until what was written is on the disk (msync(2), `MS_SYNC`).
     ///
     /// # Errors
-    /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then. [`Error::System`] with msync's errno: some
-    /// of what was written is not on the disk, and nobody knows which part. The kernel says that once and does not try again,
-    /// so every later flush of this map fails with the same errno, until [`MapMut::refresh`]. Of two flushes at the same time one is told.
+    /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then.
+    /// [`Error::System`] with msync's errno: some of what was written is not on the disk, and
+    /// nobody knows which part. The kernel says that once and does not try again, so every later
+    /// flush of this map fails with the same errno, until [`MapMut::refresh`]. Of two flushes at
+    /// the same time one is told. [`Error::Changed`]: what was written is on the disk, but not
+    /// where somebody finds it: the file was unlinked, or another has taken its place (one that has
+    /// any name left is well); or it has fewer blocks than growing has given it, because somebody
+    /// has cut it and made it as long again, or punched holes. Of a map that has not grown, and on
+    /// btrfs and FUSE, a file that was cut and is as long again cannot be told.
     ///
     /// On FUSE and network file systems a full disk is first met here: no store asks them for room.
     pub fn flush(&self) -> Result<(), Error> {
@@ -125,7 +137,8 @@ impl Map {
     /// As [`MapMut::write_at`].
     ///
     /// # Safety
-    /// The map is writable, and no other thread reads or writes these bytes meanwhile except as C would: at its own risk.
+    /// The map is writable, and no other thread reads or writes these bytes meanwhile except as C
+    /// would: at its own risk.
     pub(crate) unsafe fn write_shared(&self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         let slot = self.slot();
         let count = clip(slot.length(), offset, bytes.len());
@@ -133,8 +146,8 @@ impl Map {
             return Ok(0);
         }
         let to = slot.data().wrapping_add(offset as usize);
-        // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be had is replaced by private
-        // memory, which `intact` finds out.
+        // SAFETY: `count` bytes from there lie in the map and are writable; a page that cannot be
+        // had is replaced by private memory, which `intact` finds out.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
         let poison = slot.poison().after_writing();
         intact(offset, count, poison).ok_or_else(|| self.lost())
@@ -151,11 +164,12 @@ impl Map {
         let failed = unsafe { libc::msync(start as *mut _, end - start, libc::MS_SYNC) } != 0;
         let error = Error::system("msync");
         if failed && !matches!(error.errno(), libc::EBUSY | libc::EINVAL | libc::ENOMEM) {
-            // Pages whose writing has failed count as written from then on: the next msync(2) says 0.
+            // Pages whose writing has failed count as written from then on: the next msync(2) says
+            // 0.
             self.unwritten.store(error.errno(), Ordering::Release);
         }
         // Pages that were cut off before anybody met it are not on the disk either.
-        self.check_length_now()?;
+        self.check_ground(|| Ok(kept::look(self.facts())))?;
         if self.met().is_some() {
             return Err(self.lost());
         }

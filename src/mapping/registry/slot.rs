@@ -70,6 +70,8 @@ pub(crate) struct Slot {
     length: AtomicUsize,
     /// How many of the map's bytes, from the first on, were given blocks by growing.
     promised: AtomicU64,
+    /// How many of those keep their blocks, whatever is written.
+    kept: AtomicU64,
     facts: UnsafeCell<MaybeUninit<Facts>>,
     wiped: AtomicPtr<Wiped>,
     pub(super) next_free: AtomicPtr<Slot>,
@@ -95,6 +97,7 @@ impl Slot {
         self.data.store(facts.data as *mut u8, Ordering::Relaxed);
         self.length.store(facts.length, Ordering::Release);
         self.promised.store(0, Ordering::Relaxed);
+        self.kept.store(0, Ordering::Relaxed);
         // SAFETY: the slot is free: nobody reads its facts.
         unsafe { (*self.facts.get()).write(facts) };
         self.forget();
@@ -157,9 +160,16 @@ impl Slot {
         self.promised.load(Ordering::Relaxed)
     }
 
-    /// So many bytes have blocks. Only under the lock for growing.
-    pub(crate) fn promise(&self, length: u64) {
+    /// So many bytes have blocks, and `kept` of them keep those. Only under the lock for growing.
+    pub(crate) fn promise(&self, length: u64, kept: u64) {
         self.promised.store(length, Ordering::Relaxed);
+        // Release pairs with `kept`: whoever sees the number, sees a file with so many blocks.
+        self.kept.store(kept, Ordering::Release);
+    }
+
+    /// How many bytes from the first on have blocks as long as nobody takes those away.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Acquire)
     }
 
     /// Where in the file the map's bytes end now, or, of a map that does not grow, where the file
