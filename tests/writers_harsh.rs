@@ -18,7 +18,7 @@ fn a_writer_is_cancelled_where_write_is() {
 
 #[test]
 fn a_guard_takes_no_signal_but_that_of_a_write_inside_it() {
-    assert_eq!(run(&prepared("writers_harsh", Link::Archive), &["guards"]).every_row("exit 0"), 4);
+    assert_eq!(run(&prepared("writers_harsh", Link::Archive), &["guards"]).every_row("exit 0"), 7);
 }
 
 #[test]

@@ -166,9 +166,7 @@ fn consume_one() {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
-        // SAFETY: a set, room for a siginfo, and a time.
-        let signal = unsafe { libc::sigtimedwait(&raw const set, info.as_mut_ptr(), &raw const now) };
-        if signal == SIGPIPE {
+        if wait_for(&set, &mut info, &now) == SIGPIPE {
             break;
         }
         // A handler of another signal came first.
@@ -184,6 +182,29 @@ fn consume_one() {
     if !kernels {
         give_back(&info);
     }
+}
+
+/// The system call itself: glibc's function says `SI_USER` where the kernel says `SI_TKILL`, and a
+/// raise(3) of this very process would pass for a write's.
+#[cfg(target_os = "linux")]
+fn wait_for(
+    set: &libc::sigset_t,
+    info: &mut MaybeUninit<libc::siginfo_t>,
+    time: &libc::timespec,
+) -> libc::c_int {
+    let (set, info, time) = (std::ptr::from_ref(set), info.as_mut_ptr(), std::ptr::from_ref(time));
+    // SAFETY: a set that begins with the kernel's 64 bits, room for a siginfo, and a time.
+    unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, set, info, time, size_of::<u64>()) as libc::c_int }
+}
+
+#[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+fn wait_for(
+    set: &libc::sigset_t,
+    info: &mut MaybeUninit<libc::siginfo_t>,
+    time: &libc::timespec,
+) -> libc::c_int {
+    // SAFETY: a set, room for a siginfo, and a time.
+    unsafe { libc::sigtimedwait(set, info.as_mut_ptr(), time) }
 }
 
 #[cfg(target_os = "linux")]

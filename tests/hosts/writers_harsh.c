@@ -189,7 +189,56 @@ static void others_kill(void) { stays_the_processes(guard_nothing, 0); }
 static void own_kill_and_write(void) { stays_the_processes(guard_a_write, 1); }
 static void others_kill_and_write(void) { stays_the_processes(guard_a_write, 0); }
 
+/* (glibc's sigtimedwait(3) does not tell raise(3) from kill(2).) */
+static int take(const sigset_t *set, siginfo_t *info) {
+    return (int)syscall(SYS_rt_sigtimedwait, set, info, &(struct timespec){0}, 8L);
+}
+
+/* One that somebody sends to this very thread while the guard lasts, before a write or alone: it is
+ * theirs, and comes when the guard has ended. */
+enum { RAISED, QUEUED, BY_ANOTHER };
+
+static void stays_the_threads(int how) {
+    sigset_t set;
+    siginfo_t info, sent = {.si_code = SI_QUEUE, .si_signo = SIGPIPE};
+    sigward_thread_guard guard;
+    pid_t self = getpid(), child = self;
+    sigemptyset(&set), sigaddset(&set, SIGPIPE);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    for (int write_too = 0; write_too < 2; write_too++) {
+        CHECK(sigward_thread_guard_enter(&guard) == 0);
+        if (how == RAISED) CHECK(syscall(SYS_tgkill, self, self, SIGPIPE) == 0);
+        if (how == QUEUED) CHECK(syscall(SYS_rt_tgsigqueueinfo, self, self, SIGPIPE, &sent) == 0);
+        if (how == BY_ANOTHER) {
+            if ((child = fork()) == 0) _exit(syscall(SYS_tgkill, self, self, SIGPIPE) != 0);
+            CHECK(waitpid(child, NULL, 0) == child);
+        }
+        if (write_too) CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
+        CHECK(sigward_thread_guard_leave(&guard) == 0);
+        CHECK(take(&set, &info) == SIGPIPE);
+        CHECK(info.si_code == (how == QUEUED ? SI_QUEUE : SI_TKILL));
+        CHECK(how == QUEUED || info.si_pid == child);
+        CHECK(take(&set, &info) == -1);
+    }
+    /* And where nothing was blocked before, it ends the process then. */
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+    if (fork() == 0) {
+        CHECK(sigward_thread_guard_enter(&guard) == 0);
+        CHECK(syscall(SYS_tgkill, getpid(), getpid(), SIGPIPE) == 0);
+        sigward_thread_guard_leave(&guard);
+        _exit(0);
+    }
+    int status;
+    CHECK(wait(&status) > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+}
+static void raised(void) { stays_the_threads(RAISED); }
+static void queued(void) { stays_the_threads(QUEUED); }
+static void by_another(void) { stays_the_threads(BY_ANOTHER); }
+
 static void guards(void) {
+    in_child("raised", raised);
+    in_child("queued", queued);
+    in_child("sent to the thread by another", by_another);
     in_child("own kill", own_kill);
     in_child("another's kill", others_kill);
     in_child("own kill, and a write", own_kill_and_write);
