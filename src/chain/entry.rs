@@ -136,7 +136,8 @@ macro_rules! functions {
     };
 }
 
-/// The second and the third argument are compared with the stack pointer before they are believed.
+/// The second and the third argument are compared with the stack pointer before they are believed, and what is left of the
+/// stack is looked at before any of it is used.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 macro_rules! functions {
     ($($index:literal)*) => {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ON: AtomicBool = AtomicBool::new(false);
+pub(crate) static ON: AtomicBool = AtomicBool::new(false);
 
 /// For sandboxes (seccomp(2), also in strict mode): a swallowed SIGPIPE is counted, and nothing
 /// else is said of it. The handler makes no system call on x86-64.

@@ -23,13 +23,7 @@ impl Mask {
         Self(exchange(libc::SIG_SETMASK, Some(full())))
     }
 
-    /// Lets one signal in.
-    pub(crate) fn unblock(signal: c_int) {
-        exchange(libc::SIG_UNBLOCK, Some(only(signal)));
-    }
-
     /// The mask now.
-    #[cfg(test)]
     pub(crate) fn now() -> Self {
         Self(exchange(libc::SIG_BLOCK, None))
     }
@@ -84,9 +78,16 @@ impl Mask {
         Self(exchange(libc::SIG_SETMASK, Some(self.0)))
     }
 
-    /// Blocks these signals and returns the mask before.
-    pub(crate) fn block_these(self) -> Self {
-        Self(exchange(libc::SIG_BLOCK, Some(self.0)))
+    /// The set as the kernel has it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The set with these bits.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_bits(bits: u64) -> Self {
+        Self(bits)
     }
 
     /// Makes this the thread's mask.
@@ -179,7 +180,7 @@ mod tests {
         before.restore();
         assert_eq!(Mask::now().holds(libc::SIGTERM), before.holds(libc::SIGTERM));
         let before = Mask::block_all();
-        Mask::unblock(libc::SIGUSR1);
+        Mask::now().without(libc::SIGUSR1).restore();
         assert!(!Mask::now().holds(libc::SIGUSR1) && Mask::now().holds(libc::SIGUSR2));
         before.restore();
     }

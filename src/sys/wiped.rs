@@ -45,10 +45,15 @@ pub(crate) struct Words {
     pub(crate) maps: AtomicU32,
     /// Which of its ancestors and descendants this process is ([`generation`]).
     pub(crate) generation: AtomicU32,
+    /// Which of the handlers' own stacks are in use (`chain/handler/own_stack.rs`).
+    pub(crate) stacks: [AtomicU32; STACKS],
 }
 
+/// How many stacks of their own the handlers have.
+pub(crate) const STACKS: usize = 8;
+
 /// Null until somebody needs the page; then it stays for ever.
-static WORDS: AtomicPtr<Words> = AtomicPtr::new(std::ptr::null_mut());
+pub(crate) static WORDS: AtomicPtr<Words> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The kernel does wipe: what is remembered in the words is never a parent's.
 static WIPES: AtomicBool = AtomicBool::new(false);

@@ -6,6 +6,7 @@
 //! registers. So the arguments are compared with the stack pointer first; on x86-64 the kernel's frame lies
 //! right there, whatever the flags (`x64_setup_rt_frame`, arch/x86/kernel/signal_64.c).
 
+use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 
 /// The arguments of one delivery, as far as they can be believed.
@@ -20,24 +21,20 @@ pub(in crate::chain) struct Arrival {
     pub(super) by_kernel: bool,
     /// Off where nobody has written into `info` who sent the signal, or there is none.
     pub(super) filled: bool,
+    /// The signal mask that the entry point was called with, where it has been changed since.
+    pub(super) called_with: Option<Mask>,
+    /// The stack pointer at the entry point, whatever stack the handler goes on with.
+    pub(super) stack: usize,
 }
 
-/// What an entry point goes on with on x86-64.
-///
-/// # Safety
-/// Called by an entry point with what it was entered with: its three arguments, the stack pointer, its number.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(in crate::chain) unsafe extern "C" fn arrive(
-    signal: c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut c_void,
-    stack: usize,
-    index: usize,
-) {
-    let by_kernel = context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
-    let arrival = Arrival { signal, info, context, by_kernel, filled: true };
-    // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
-    unsafe { super::deliver(index, if by_kernel { arrival } else { arrival.passed_on(stack) }) }
+impl Arrival {
+    /// What an entry point was entered with: its arguments, and the stack pointer.
+    pub(super) fn of(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, stack: usize) -> Self {
+        let by_kernel = context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
+        let arrival = Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
+        if by_kernel { arrival } else { arrival.passed_on(stack) }
+    }
 }
 
 impl Arrival {
@@ -90,7 +87,7 @@ pub(super) fn fault_above(stack: usize, signal: c_int) -> Option<Arrival> {
     // SAFETY: null, or a siginfo in a frame that can be read.
     let fault = unsafe { info.as_ref() }.is_some_and(|info| info.si_code > 0);
     let info = if fault { info } else { std::ptr::null_mut() };
-    Some(Arrival { signal, info, context, by_kernel: false, filled: fault })
+    Some(Arrival { signal, info, context, by_kernel: false, filled: fault, called_with: None, stack })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -221,7 +218,9 @@ pub(in crate::chain) unsafe fn arrive(
     context: *mut c_void,
     index: usize,
 ) {
-    let arrival = Arrival { signal, info, context, by_kernel: false, filled: !info.is_null() };
+    let stack = std::ptr::from_ref(&signal).addr();
+    let filled = !info.is_null();
+    let arrival = Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
     // SAFETY: by this function's contract.
     unsafe { super::deliver(index, arrival) }
 }

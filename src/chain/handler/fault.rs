@@ -86,17 +86,6 @@ impl Delivery<'_> {
         None
     }
 
-    /// How many bytes are left of the signal stack that this runs on; as many as one likes on any other stack. Signal-safe.
-    pub(crate) fn stack_left(&self) -> usize {
-        /// A frame that lies below a stack's first byte by less than this has come from that stack.
-        const NEAR: usize = 4096;
-        let here = std::ptr::from_ref(&self).addr();
-        let on =
-            |stack: &std::ops::Range<usize>| here >= stack.start.saturating_sub(NEAR) && here < stack.end;
-        let stack = self.signal_stack().filter(on);
-        stack.map_or(usize::MAX, |stack| here.saturating_sub(stack.start))
-    }
-
     /// Writes into a siginfo that the kernel has left empty what the registers tell, for whoever comes next.
     pub(super) fn tell_of_fault(&self) {
         /// `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
@@ -349,7 +338,17 @@ mod tests {
         info: *mut libc::siginfo_t,
         context: *mut c_void,
     ) -> Delivery<'_> {
-        Delivery { signal, predecessor, active: true, address: 0, info, context, filled: true }
+        Delivery {
+            signal,
+            predecessor,
+            active: true,
+            address: 0,
+            info,
+            context,
+            filled: true,
+            called_with: None,
+            stack: 0,
+        }
     }
 
     /// A siginfo as the kernel fills one for a fault.

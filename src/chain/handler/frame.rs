@@ -100,43 +100,40 @@ impl Memory for Own {
     }
 }
 
-/// What an entry point goes on with: `deliver` with the arguments that this delivery really has.
-///
-/// The registers x1 and x2 are what a handler above passes on, or what the kernel's frame says; in a disposition without
-/// `SA_SIGINFO` they are the interrupted code's, and the frame is at the stack pointer all the same.
-///
-/// # Safety
-/// Called by an entry point with what it was entered with: its three arguments, SP, x30, x29, and with its number.
 #[cfg(target_arch = "aarch64")]
-pub(in crate::chain) unsafe extern "C" fn arrive(
-    signal: c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut c_void,
-    stack: usize,
-    back_to: usize,
-    record: usize,
-    index: usize,
-) {
-    let entered = Entered {
-        signal: u64::from(signal.unsigned_abs()),
-        info: info as usize,
-        context: context as usize,
-        stack,
-        record,
-        back_to,
-    };
-    let frame = entered.frame(&Own);
-    let arrival = Arrival { signal, info, context, by_kernel: frame.is_some(), filled: true };
-    let arrival = match frame {
-        Some(Frame { filled: true }) => arrival,
-        Some(Frame { filled: false }) => {
-            let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
-            Arrival { info, context, ..arrival }.unfilled()
+impl Arrival {
+    /// The arguments that this delivery really has, from what an entry point was entered with: its three arguments, SP, x30, x29.
+    ///
+    /// The registers x1 and x2 are what a handler above passes on, or what the kernel's frame says; in a disposition without
+    /// `SA_SIGINFO` they are the interrupted code's, and the frame is at the stack pointer all the same.
+    pub(super) fn of(
+        signal: c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut c_void,
+        stack: usize,
+        back_to: usize,
+        record: usize,
+    ) -> Self {
+        let entered = Entered {
+            signal: u64::from(signal.unsigned_abs()),
+            info: info as usize,
+            context: context as usize,
+            stack,
+            record,
+            back_to,
+        };
+        let frame = entered.frame(&Own);
+        let by_kernel = frame.is_some();
+        let arrival = Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
+        match frame {
+            Some(Frame { filled: true }) => arrival,
+            Some(Frame { filled: false }) => {
+                let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
+                Self { info, context, ..arrival }.unfilled()
+            }
+            None => arrival.passed_on(stack),
         }
-        None => arrival.passed_on(stack),
-    };
-    // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
-    unsafe { super::deliver(index, arrival) }
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod first_argument;
 #[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
 mod frame;
 mod nesting;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod own_stack;
 mod predecessor;
 mod registers;
 mod row;
@@ -21,13 +23,14 @@ mod trace;
 use super::disposition::{Disposition, Kind};
 use super::entry::{Entry, entry};
 use crate::observe::counters;
-pub(super) use arrival::Arrival;
-#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
+use crate::sys::mask::Mask;
+use arrival::Arrival;
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub(super) use arrival::arrive;
 pub use fault::Fault;
 pub(crate) use fault::General;
-#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-pub(super) use frame::arrive;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) use own_stack::arrive;
 use predecessor::{base_action, run};
 pub use registers::{Gate, Registers};
 use std::ffi::{c_int, c_void};
@@ -55,9 +58,25 @@ pub struct Delivery<'a> {
     context: *mut c_void,
     /// Off when the kernel has written nothing into `info`: our row has lost its `SA_SIGINFO`.
     filled: bool,
+    called_with: Option<Mask>,
+    stack: usize,
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
+    fn new(index: usize, seat: &Entry, predecessor: &'a Disposition, arrival: &Arrival) -> Self {
+        Self {
+            signal: arrival.signal,
+            predecessor,
+            active: seat.is_active(),
+            address: super::entry::address_of(index),
+            info: arrival.info,
+            context: arrival.context,
+            filled: arrival.filled,
+            called_with: arrival.called_with,
+            stack: arrival.stack,
+        }
+    }
+
     /// `si_code`: above 0 the kernel made it because of a fault, `SI_USER` for kill(2) and for the kernel's
     /// SIGPIPE. None if a handler above us passed no siginfo. Signal-safe.
     #[must_use]
@@ -126,21 +145,10 @@ impl Delivery<'_> {
         trace::is_noted_echo(self.info)
     }
 
-    /// How many bytes of the stack that this handler runs on lie below `here`, an address on it; unknown, so very many,
-    /// unless it is an alternate stack, of which the context tells. Signal-safe.
+    /// The stack pointer that our handler was entered with. Signal-safe.
     #[must_use]
-    pub fn stack_below(&self, here: usize) -> usize {
-        // SAFETY: null, or the context of this delivery.
-        let Some(context) = (unsafe { self.context.cast::<libc::ucontext_t>().as_ref() }) else {
-            return usize::MAX;
-        };
-        // As it was when the signal came, so also if it is not set any more (SS_AUTODISARM).
-        let stack = &context.uc_stack;
-        let below = here.wrapping_sub(stack.ss_sp as usize);
-        let on_it = stack.ss_flags & libc::SS_DISABLE == 0 && below < stack.ss_size;
-        // Unoptimised code takes more than twice as much.
-        let worth = if cfg!(debug_assertions) { below / 5 * 2 } else { below };
-        if on_it { worth } else { usize::MAX }
+    pub fn stack(&self) -> usize {
+        self.stack
     }
 
     /// Whether a handler stands above this entry point and called it, rather than the kernel. Signal-safe.
@@ -156,10 +164,17 @@ impl Delivery<'_> {
 /// What is not null in `arrival` is a siginfo of a delivery that is under way on this thread, or room for one in the
 /// kernel's frame, and its context.
 #[inline(never)]
-pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
-    if arrival.signal == libc::SIGBUS {
-        end_alignment_checks();
-    }
+unsafe fn deliver(index: usize, arrival: Arrival) {
+    // SAFETY: by this function's contract.
+    unsafe { decide(index, arrival, |delivery| pass_on(index, delivery)) }
+}
+
+/// As [`deliver`], with the way in which a delivery goes on to its predecessor.
+///
+/// # Safety
+/// As for [`deliver`].
+#[inline]
+unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Delivery<'_>)) {
     let errno = Errno::save();
     counters::DELIVERIES.add();
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
@@ -167,28 +182,17 @@ pub(super) unsafe fn deliver(index: usize, mut arrival: Arrival) {
         if suspect {
             row::look(index, predecessor, &mut arrival);
         }
-        // One of them only: what is left of a small signal stack is little.
-        let mut delivery = Delivery {
-            signal: arrival.signal,
-            predecessor,
-            active: seat.is_active(),
-            address: super::entry::address_of(index),
-            info: arrival.info,
-            context: arrival.context,
-            filled: arrival.filled,
-        };
+        let mut delivery = Delivery::new(index, seat, predecessor, &arrival);
         if seat.decide(&delivery) == Verdict::PassOn {
-            // Before anybody else gets it: is that siginfo of now? That look needs more stack than all else here.
-            let look = arrival.by_kernel
-                && !suspect
-                && delivery.stack_below(std::ptr::from_ref(&errno) as usize) >= 1024;
+            // Before anybody else gets it: is that siginfo of now?
+            let look = arrival.by_kernel && !suspect;
             if !(look && swallows_after_look(index, seat, &mut delivery, &mut arrival)
                 || arrival.by_kernel
                     && matches!(arrival.signal, libc::SIGBUS | libc::SIGSEGV)
                     && decide_for_the_fault(seat, &delivery) == Verdict::Swallow)
             {
                 delivery.tell_of_fault();
-                pass_on(index, &delivery);
+                pass_on(&delivery);
             }
         }
         trace::end(arrival.info);
@@ -215,13 +219,7 @@ fn swallows_after_look(
 #[cold]
 #[inline(never)]
 fn decide_for_the_fault(seat: &Entry, delivery: &Delivery<'_>) -> Verdict {
-    /// What mending a fault takes, with a description.
-    const NEEDED: usize = 3072;
-    let here = 0_u8;
     let Some(fault) = delivery.raised_for() else { return Verdict::PassOn };
-    if delivery.stack_below(std::ptr::from_ref(&here) as usize) < NEEDED {
-        return Verdict::PassOn;
-    }
     let (info, context, filled) = (fault.info, fault.context, fault.filled);
     seat.decide(&Delivery { info, context, filled, ..*delivery })
 }
@@ -254,17 +252,6 @@ fn cut(index: usize, raised: bool, delivery: &Delivery<'_>) {
         run(owner, if circle { &last } else { base }, delivery);
     }
 }
-
-/// A program that has the processor check alignment (EFLAGS.AC) gets SIGBUS for what it asked for, and the kernel leaves the
-/// check on in the handler, where neither we nor the C library keep to it. The interrupted code gets it back with its flags.
-#[cfg(target_arch = "x86_64")]
-fn end_alignment_checks() {
-    // SAFETY: clears one flag that no compiled code relies on; the stack is as before.
-    unsafe { std::arch::asm!("pushfq", "and qword ptr [rsp], ~0x40000", "popfq") };
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn end_alignment_checks() {}
 
 /// errno of the interrupted code, put back on the way out.
 struct Errno(c_int);

@@ -39,15 +39,36 @@ impl Drop for Level {
     }
 }
 
+/// Whether going on to the predecessor of entry `index` would close a circle, where the visit cannot be noted: there is no
+/// stack for what comes after it.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn is_circle(delivery: &Delivery<'_>, index: usize) -> bool {
+    let Some(all) = followed(delivery) else { return false };
+    let visits = place_of(all, key_of(index));
+    visits.count.load(Ordering::Relaxed) > 0
+        && is_unfinished(delivery, visits.newest.load(Ordering::Relaxed), delivery.stack)
+}
+
+/// Whether a delivery can be one of such a circle.
+pub(super) fn is_unmarked(delivery: &Delivery<'_>) -> bool {
+    // No code: no siginfo.
+    delivery
+        .code()
+        .is_none_or(|code| code == SI_TKILL && delivery.sender().is_some_and(wiped::is_own_process))
+}
+
+fn followed(delivery: &Delivery<'_>) -> Option<&'static [Visits]> {
+    wiped::existing().filter(|_| is_unmarked(delivery)).map(|words| &words.visits[..])
+}
+
+fn key_of(index: usize) -> u64 {
+    u64::from(thread_id()) << 5 | index as u64 | 1 << 4
+}
+
 /// Notes that this thread goes on to the predecessor of entry `index`. None: it is a circle.
 pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
-    // No code: no siginfo.
-    let unmarked = delivery
-        .code()
-        .is_none_or(|code| code == SI_TKILL && delivery.sender().is_some_and(wiped::is_own_process));
-    let followed = wiped::existing().filter(|_| unmarked).map(|words| &words.visits);
-    let Some(all) = followed else { return Some(Level(None)) };
-    let key = u64::from(thread_id()) << 5 | index as u64 | 1 << 4;
+    let Some(all) = followed(delivery) else { return Some(Level(None)) };
+    let key = key_of(index);
     let visits = place_of(all, key);
     let here = std::ptr::from_ref(&key).addr();
     let before = (visits.newest.load(Ordering::Relaxed), visits.count.load(Ordering::Relaxed));

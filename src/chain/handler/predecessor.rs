@@ -9,8 +9,27 @@ use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
+/// A handler that comes next, and what is blocked while it runs.
+pub(super) struct Next {
+    pub(super) address: usize,
+    siginfo: bool,
+    pub(super) mask: Mask,
+}
+
 /// Does what the kernel would do with `disposition`, the predecessor of entry `owner`.
 pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) {
+    let Some(next) = next(owner, disposition, delivery) else { return };
+    let before = next.mask.exchange();
+    // SAFETY: the address came out of the kernel's table, as the handler of this signal.
+    unsafe { call(next.address, next.siginfo, delivery) };
+    before.restore();
+    if let Some(seat) = entry(owner).filter(|seat| stays(seat)) {
+        stay(owner, seat, delivery);
+    }
+}
+
+/// Does what the kernel would do with `disposition`, the predecessor of entry `owner`, but for calling a handler.
+pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) -> Option<Next> {
     match disposition.kind() {
         Kind::Default => default_action(delivery.signal, delivery.info, delivery.context),
         // The kernel ends a process that ignores a fault (`force_sig_info_to_task`, kernel/signal.c): returning would only
@@ -20,24 +39,21 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
         }
         Kind::Ignore => {}
         Kind::Handler { address, siginfo } => {
-            if entry(owner).is_some_and(Entry::has_given_up_predecessor) {
-                return default_action(delivery.signal, delivery.info, delivery.context);
-            }
+            let given_up = entry(owner).is_some_and(Entry::has_given_up_predecessor);
             let once = disposition.flags & libc::SA_RESETHAND != 0;
-            if once && !entry(owner).is_some_and(Entry::spend) {
-                // It had its one call: the kernel would have put SIG_DFL back before that call.
-                return default_action(delivery.signal, delivery.info, delivery.context);
+            // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before that call.
+            if !given_up && (!once || entry(owner).is_some_and(Entry::spend)) {
+                return Some(Next { address, siginfo, mask: mask_during(disposition, delivery) });
             }
-            let mask = mask_during(disposition, delivery);
-            // SAFETY: the address came out of the kernel's table, as the handler of this signal.
-            unsafe { call(address, siginfo, delivery) };
-            mask.restore();
-            let watched = entry(owner).filter(|seat| seat.watch().is_some_and(|watch| watch.stays));
-            if let Some(seat) = watched.filter(|seat| seat.is_active()) {
-                stay(owner, seat, delivery);
-            }
+            default_action(delivery.signal, delivery.info, delivery.context);
         }
     }
+    None
+}
+
+/// Whether a predecessor is looked after when it has returned: it may have written SIG_DFL.
+pub(super) fn stays(seat: &Entry) -> bool {
+    seat.is_active() && seat.watch().is_some_and(|watch| watch.stays)
 }
 
 /// Takes the seat back where the predecessor has written SIG_DFL and its watch stays: that predecessor is done, the
@@ -91,22 +107,18 @@ unsafe fn call(address: usize, siginfo: bool, delivery: &Delivery<'_>) {
     }
 }
 
-/// Blocks what the kernel would have blocked for this predecessor: its `sa_mask` and, without `SA_NODEFER`, the signal
-/// itself; with it, the signal stays open. Returns the mask before.
+/// What the kernel would have blocked for this predecessor: its `sa_mask` and, without `SA_NODEFER`, the signal itself;
+/// with it, the signal stays open.
 fn mask_during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Mask {
     let block = Mask::of(&predecessor.mask);
     let deferred = predecessor.flags & libc::SA_NODEFER == 0;
     let block = if deferred { block.with(delivery.signal) } else { block.without(delivery.signal) };
     // What was blocked before the signal came: our own entry point may have blocked more than the predecessor wants.
     // SAFETY: null, or the context of this delivery.
-    let context = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() };
-    let before = match context {
+    if let Some(context) = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() } {
         // With SA_NODEFER as well: it was delivered, so it was open.
-        Some(context) => block.and(Mask::of(&context.uc_sigmask)).exchange(),
-        None => block.block_these(),
-    };
-    if context.is_none() && !deferred {
-        Mask::unblock(delivery.signal);
+        return block.and(Mask::of(&context.uc_sigmask));
     }
-    before
+    let mask = block.and(delivery.called_with.unwrap_or_else(Mask::now));
+    if deferred { mask } else { mask.without(delivery.signal) }
 }

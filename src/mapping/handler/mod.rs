@@ -85,16 +85,11 @@ pub(super) struct Met<'a> {
     pub(super) fault: &'a Fault,
     /// The thread's id.
     pub(super) thread: u32,
-    /// Whether there is stack enough to say who met it, when and where. If not, what is lost is
-    /// told all the same.
-    pub(super) room: bool,
 }
 
 impl<'a> Met<'a> {
     fn new(delivery: &'a Delivery<'a>, fault: &'a Fault) -> Self {
-        /// What an event takes, and the line on stderr.
-        const DESCRIPTION: usize = 2560;
-        Self { delivery, fault, thread: thread_id(), room: delivery.stack_left() >= DESCRIPTION }
+        Self { delivery, fault, thread: thread_id() }
     }
 }
 

@@ -35,9 +35,7 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
         Finding::NoRoom => return false,
         Finding::Lost { mut fault, from, pages } => {
             fault.offset = from.saturating_sub(slot.facts().data) as u64;
-            if met.room {
-                describe::moment(&mut fault);
-            }
+            describe::moment(&mut fault);
             describe::place(&mut fault, delivered);
             slot.publish(&fault);
             let stuck = pages.is_empty() && is_stuck(met);
@@ -50,10 +48,8 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
                 return true;
             }
             let facts = slot.facts();
-            if met.room {
-                let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
-                describe::tell(&fault, delivered, descriptor, facts.identity.inode, facts.path);
-            }
+            let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
+            describe::tell(&fault, delivered, descriptor, facts.identity.inode, facts.path);
         }
     }
     true

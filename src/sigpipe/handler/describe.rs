@@ -269,16 +269,16 @@ fn has_shut_down(_fd: c_int) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn describe_peer(_event: &mut Event) {}
 
-/// Whether this handler runs on a signal stack as Go gives to its own threads: exactly 32 KiB
+/// Whether a handler that was entered at `at` is on a signal stack as Go gives to its own threads: exactly 32 KiB
 /// (`malg(32 * 1024)` in `mpreinit`, runtime/os_linux.go). Other threads have none or another size.
-pub(super) fn on_go_signal_stack() -> bool {
+pub(super) fn on_go_signal_stack(at: usize) -> bool {
     const GO_SIGNAL_STACK: usize = 32 * 1024;
     let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
     // SAFETY: room for one struct, and no new stack is set.
     unsafe { libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) };
     // SAFETY: zeroed is a valid value, and the call may have filled it.
     let stack = unsafe { stack.assume_init() };
-    stack.ss_flags & libc::SS_ONSTACK != 0 && stack.ss_size == GO_SIGNAL_STACK
+    at.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size && stack.ss_size == GO_SIGNAL_STACK
 }
 
 /// Whether a file whose path ends so is mapped. `ending` is a line's end in /proc/self/maps (proc(5)), newline

@@ -33,39 +33,23 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
         return Verdict::PassOn;
     }
     counters::SWALLOWED.add();
-    tell(delivery, &echo);
+    if without_events::is_on() {
+        counters::UNATTRIBUTED.add();
+    } else {
+        tell(&echo);
+    }
     Verdict::Swallow
 }
 
-/// Keeps the event, as far as there is a stack to do it on: the last bytes of a small alternate stack may be all there
-/// is, and what lies below is somebody else's.
-fn tell(delivery: &Delivery<'_>, echo: &Echo) {
-    if without_events::is_on() {
-        return counters::UNATTRIBUTED.add();
-    }
-    let here = 0_u8;
-    let below = delivery.stack_below(std::ptr::from_ref(&here) as usize);
-    if below < EVENT {
-        counters::UNATTRIBUTED.add();
-    } else {
-        tell_all(echo, below >= LINE);
-    }
-}
-
-/// What an event needs of the stack below [`tell`], and a line on stderr as well (`tests/small_stack.rs` measures them).
-const EVENT: usize = 1536;
-const LINE: usize = 2048;
-
+/// Keeps the event.
 #[cold]
 #[inline(never)]
-fn tell_all(echo: &Echo, line: bool) {
+fn tell(echo: &Echo) {
     let event = describe::event(echo);
     if event.fd < 0 {
         counters::UNATTRIBUTED.add();
     }
-    if line {
-        log::in_handler(&event);
-    }
+    log::in_handler(&event);
     ring::push(&event);
 }
 
@@ -137,7 +121,7 @@ fn leave_to_runtime(delivery: &Delivery<'_>) -> Verdict {
     if delivery.predecessor.kind() != Kind::Default || !delivery.was_forwarded() {
         return Verdict::PassOn;
     }
-    let kept_by_go = runtime::go_is_here() && describe::on_go_signal_stack();
+    let kept_by_go = runtime::go_is_here() && describe::on_go_signal_stack(delivery.stack());
     // HotSpot drops a SIGPIPE that nobody beneath it wants (`JVM_handle_linux_signal`).
     let kept = kept_by_go || describe::is_mapped(b"/libjvm.so\n");
     if kept { Verdict::Swallow } else { Verdict::PassOn }
