@@ -21,7 +21,8 @@ pub(super) fn arrival(
 }
 
 /// # Safety
-/// Called with what an entry point was entered with: its three arguments, SP, x30, x29, and its number.
+/// Called with what an entry point was entered with: its three arguments, SP, x30, x29, and its
+/// number.
 unsafe extern "C" fn on_this_stack(
     signal: c_int,
     info: *mut libc::siginfo_t,
@@ -35,7 +36,8 @@ unsafe extern "C" fn on_this_stack(
     unsafe { deliver(index, Arrival::of(signal, info, context, stack, back_to, record)) }
 }
 
-/// Takes one of the stacks that are for the signal in W19: its word in X26, its end in X10. Jumps to 6 if none is free.
+/// Takes one of the stacks that are for the signal in W19: its word in X26, its end in X10. Jumps
+/// to 6 if none is free.
 macro_rules! take {
     () => {
         "adrp x9, {words}
@@ -82,11 +84,13 @@ macro_rules! set_mask {
     };
 }
 
-/// What an entry point goes on with: its three arguments, SP in x3, x30 in x4, x29 in x5, and its number in x6.
+/// What an entry point goes on with: its three arguments, SP in x3, x30 in x4, x29 in x5, and its
+/// number in x6.
 ///
-/// The kernel's frame lies at the stack pointer: the siginfo, then the ucontext, whose third word says where the alternate
-/// stack is. Without `SA_SIGINFO` it is known by its shape (`frame`), as far as can be seen without a stack; what is
-/// taken for one here and is none reads words below the caller's frame record, and is looked at again.
+/// The kernel's frame lies at the stack pointer: the siginfo, then the ucontext, whose third word
+/// says where the alternate stack is. Without `SA_SIGINFO` it is known by its shape (`frame`), as
+/// far as can be seen without a stack; what is taken for one here and is none reads words below the
+/// caller's frame record, and is looked at again.
 #[unsafe(naked)]
 pub(in crate::chain) unsafe extern "C" fn arrive() {
     std::arch::naked_asm!(
@@ -123,7 +127,8 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "cmp x9, x10",
         "b.lo {elsewhere}",
         "b {here}",
-        // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of number 0.
+        // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of
+        // number 0.
         "4:",
         "cbnz w11, {here}",
         "mov x9, x0",
@@ -159,8 +164,8 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
     )
 }
 
-/// The kernel has called, and there is little stack. Nothing is written to it: registers that a function would have to keep
-/// are free, as the kernel puts them all back from its frame.
+/// The kernel has called, and there is little stack. Nothing is written to it: registers that a
+/// function would have to keep are free, as the kernel puts them all back from its frame.
 #[unsafe(naked)]
 unsafe extern "C" fn elsewhere() {
     std::arch::naked_asm!(
@@ -256,8 +261,8 @@ unsafe extern "C" fn elsewhere() {
     )
 }
 
-/// A handler above has called. It is a function with a stack of its own frames, so some words of it are ours, as they are
-/// any function's; where the alternate stack is, the kernel says.
+/// A handler above has called. It is a function with a stack of its own frames, so some words of it
+/// are ours, as they are any function's; where the alternate stack is, the kernel says.
 #[unsafe(naked)]
 unsafe extern "C" fn called() {
     std::arch::naked_asm!(
@@ -293,7 +298,8 @@ unsafe extern "C" fn called() {
     )
 }
 
-/// The same with little stack: some words of it, and a call in place of the jump, as the caller's mask comes back afterwards.
+/// The same with little stack: some words of it, and a call in place of the jump, as the caller's
+/// mask comes back afterwards.
 #[unsafe(naked)]
 unsafe extern "C" fn called_elsewhere() {
     std::arch::naked_asm!(

@@ -1,9 +1,10 @@
 //! Where a handler runs that may have no stack left: on a stack of our own.
 //!
-//! The kernel asks an alternate stack only for room for its own frame. What lies below belongs to somebody else, and
-//! other handlers of the host may have to fit there as well. So an entry point looks at how much is left, in registers
-//! alone, before it makes any frame. Where that is little, it blocks all signals, takes one of a few stacks that are
-//! kept for this, and decides there. So nothing of ours is on the host's stack while anything else can run.
+//! The kernel asks an alternate stack only for room for its own frame. What lies below belongs to
+//! somebody else, and other handlers of the host may have to fit there as well. So an entry point
+//! looks at how much is left, in registers alone, before it makes any frame. Where that is little,
+//! it blocks all signals, takes one of a few stacks that are kept for this, and decides there. So
+//! nothing of ours is on the host's stack while anything else can run.
 //!
 //! ```text
 //!   entry ─▶ enough left? ──yes──▶ deliver, on the stack that is there
@@ -12,13 +13,13 @@
 //!                                                               └─▶ open the mask ─▶ jump to the predecessor
 //! ```
 //!
-//! The predecessor is jumped to, with the stack pointer that the kernel gave us: it has all the stack that it would have
-//! had without us. The mask that it runs with is passed to the kernel in the context's `uc_link`, which the kernel
-//! clears and never reads. Where something is to be done after it has returned (`stays`, `nesting`), it is called
-//! instead, if there is room for that.
+//! The predecessor is jumped to, with the stack pointer that the kernel gave us: it has all the
+//! stack that it would have had without us. The mask that it runs with is passed to the kernel in
+//! the context's `uc_link`, which the kernel clears and never reads. Where something is to be done
+//! after it has returned (`stays`, `nesting`), it is called instead, if there is room for that.
 //!
-//! A thread's own stack ends where it ends, and nobody says where. Whether the next pages below are there is asked of
-//! the kernel.
+//! A thread's own stack ends where it ends, and nobody says where. Whether the next pages below are
+//! there is asked of the kernel.
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
@@ -38,12 +39,14 @@ use std::mem::offset_of;
 
 pub(in crate::chain) use processor::arrive;
 
-/// With less than this left of an alternate stack a handler of ours runs on a stack of its own. It is far more than ours
-/// takes: the rest is for handlers that interrupt it.
+/// With less than this left of an alternate stack a handler of ours runs on a stack of its own. It
+/// is far more than ours takes: the rest is for handlers that interrupt it.
 const LEAST: usize = 24 << 10;
-/// Without events the handler makes no system call where it can: there only what it needs itself counts.
+/// Without events the handler makes no system call where it can: there only what it needs itself
+/// counts.
 const LEAST_WITHOUT_EVENTS: usize = if cfg!(debug_assertions) { 4096 } else { 1536 };
-/// What ours takes at most. Where all stacks of its own are in use, it runs on what is left if that is as much.
+/// What ours takes at most. Where all stacks of its own are in use, it runs on what is left if that
+/// is as much.
 const ENOUGH: usize = if cfg!(debug_assertions) { 12 << 10 } else { 6 << 10 };
 /// What it takes to call a predecessor rather than jump to it.
 const CALL: usize = if cfg!(debug_assertions) { 4096 } else { 1536 };
@@ -54,7 +57,8 @@ const SIZE: usize = 16 << 10;
 /// Half of the stacks are for SIGPIPE, half for faults, whose handlers may wait for a file system.
 const HALF: usize = STACKS / 2;
 
-/// How often a handler waits a millisecond for a stack. Then a fault runs again; a SIGPIPE ends there.
+/// How often a handler waits a millisecond for a stack. Then a fault runs again; a SIGPIPE ends
+/// there.
 const TRIES: usize = 1000;
 
 #[repr(C, align(64))]
@@ -68,7 +72,8 @@ static MEMORY: Memory = Memory(UnsafeCell::new([0; STACKS * SIZE]));
 /// All signals, for rt_sigprocmask(2).
 static ALL: u64 = u64::MAX;
 
-/// What the decision on a stack of its own comes to. On the way in: what the processor's part knows besides.
+/// What the decision on a stack of its own comes to. On the way in: what the processor's part knows
+/// besides.
 #[repr(C)]
 struct Onward {
     /// Where to go on; 0: nowhere, the delivery ends.
@@ -89,7 +94,8 @@ const UNFILLED: usize = 1 << 8;
 /// Decides one delivery on a stack of its own.
 ///
 /// # Safety
-/// `onward` is room that only this call uses, with what came in. The others are as for [`Arrival::of`].
+/// `onward` is room that only this call uses, with what came in. The others are as for
+/// [`Arrival::of`].
 unsafe extern "C" fn on_own_stack(
     signal: c_int,
     info: *mut libc::siginfo_t,
@@ -148,7 +154,8 @@ fn left(delivery: &Delivery<'_>) -> usize {
     delivery.signal_stack().filter(|all| all.contains(&stack)).map_or(0, |all| stack - all.start)
 }
 
-/// Calls the predecessor, and does what is to be done when it has returned. Back on the stack of the entry.
+/// Calls the predecessor, and does what is to be done when it has returned. Back on the stack of
+/// the entry.
 ///
 /// # Safety
 /// As a handler of the chain, with what [`go_on`] has said.

@@ -21,8 +21,9 @@ pub(super) fn arrival(
     Arrival::of(signal, info, context, stack)
 }
 
-/// A program that has the processor check alignment (EFLAGS.AC) gets SIGBUS for what it asked for, and the kernel leaves the
-/// check on in the handler, where neither we nor the C library keep to it. The interrupted code gets it back with its flags.
+/// A program that has the processor check alignment (EFLAGS.AC) gets SIGBUS for what it asked for,
+/// and the kernel leaves the check on in the handler, where neither we nor the C library keep to
+/// it. The interrupted code gets it back with its flags.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "before anything else of ours runs")]
 fn end_alignment_checks(signal: c_int) {
@@ -33,7 +34,8 @@ fn end_alignment_checks(signal: c_int) {
 }
 
 /// # Safety
-/// Called with what an entry point was entered with: its three arguments, the stack pointer, its number.
+/// Called with what an entry point was entered with: its three arguments, the stack pointer, its
+/// number.
 unsafe extern "C" fn on_this_stack(
     signal: c_int,
     info: *mut libc::siginfo_t,
@@ -46,7 +48,8 @@ unsafe extern "C" fn on_this_stack(
     unsafe { deliver(index, Arrival::of(signal, info, context, stack)) }
 }
 
-/// Takes one of the stacks that are for the signal in R13: its word in R10, its end in R11. Jumps to 6 if none is free.
+/// Takes one of the stacks that are for the signal in R13: its word in R10, its end in R11. Jumps
+/// to 6 if none is free.
 macro_rules! take {
     () => {
         "mov r10, qword ptr [rip + {words}]
@@ -75,10 +78,12 @@ macro_rules! take {
     };
 }
 
-/// What an entry point goes on with: its three arguments, the stack pointer in RCX and its number in R8.
+/// What an entry point goes on with: its three arguments, the stack pointer in RCX and its number
+/// in R8.
 ///
-/// The kernel's frame lies at the stack pointer: a return address, then the ucontext, whose third word says where the
-/// alternate stack is, then the siginfo. Whether it is the kernel's is seen by both pointers.
+/// The kernel's frame lies at the stack pointer: a return address, then the ucontext, whose third
+/// word says where the alternate stack is, then the siginfo. Whether it is the kernel's is seen by
+/// both pointers.
 #[unsafe(naked)]
 pub(in crate::chain) unsafe extern "C" fn arrive() {
     std::arch::naked_asm!(
@@ -101,7 +106,8 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "cmp rax, {least_quiet}",
         "jb {elsewhere}",
         "jmp {here}",
-        // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of number 0.
+        // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of
+        // number 0.
         "3:",
         "cmp byte ptr [rip + {quiet}], 0",
         "jne 5f",
@@ -139,8 +145,8 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
     )
 }
 
-/// The kernel has called, and there is little stack. Nothing is written to it: registers that a function would have to keep
-/// are free, as the kernel puts them all back from its frame.
+/// The kernel has called, and there is little stack. Nothing is written to it: registers that a
+/// function would have to keep are free, as the kernel puts them all back from its frame.
 #[unsafe(naked)]
 unsafe extern "C" fn elsewhere() {
     std::arch::naked_asm!(
@@ -228,8 +234,8 @@ unsafe extern "C" fn elsewhere() {
     )
 }
 
-/// A handler above has called. It is a function with a stack of its own frames, so some words of it are ours, as they are
-/// any function's; where the alternate stack is, the kernel says.
+/// A handler above has called. It is a function with a stack of its own frames, so some words of it
+/// are ours, as they are any function's; where the alternate stack is, the kernel says.
 #[unsafe(naked)]
 unsafe extern "C" fn called() {
     std::arch::naked_asm!(
@@ -266,7 +272,8 @@ unsafe extern "C" fn called() {
     )
 }
 
-/// The same with little stack: some words of it, and a call in place of the jump, as the caller's mask comes back afterwards.
+/// The same with little stack: some words of it, and a call in place of the jump, as the caller's
+/// mask comes back afterwards.
 #[unsafe(naked)]
 unsafe extern "C" fn called_elsewhere() {
     std::arch::naked_asm!(
