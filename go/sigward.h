@@ -499,7 +499,7 @@ typedef struct sigward_snapshot_options {
     // call.
     uint32_t populate;
     // NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone
-    // once. It must return.
+    // once; pthread_cancel(3) waits until the snapshot is done. It must return.
     sigward_progress progress;
     // Its first argument.
     void *context;
@@ -870,8 +870,9 @@ ssize_t sigward_map_read_at(const struct sigward_map *map, uint64_t offset, void
 ssize_t sigward_map_write_at(struct sigward_map *map, uint64_t offset, const void *buf, size_t len);
 
 // Whether bytes of the map are lost, as far as anybody has met them, or because the file is
-// shorter than the map now: if no loss is known yet, its length is asked for (fstat(2)). out may
-// be NULL.
+// shorter than the map now: if no loss is known yet, the length of the descriptor that the map
+// keeps is asked for (fstat(2)); of a map without one (no_descriptor) sigward_map_verify looks at
+// the path. out may be NULL.
 //
 // A system call that is given the map's own bytes (write(2) from sigward_map_data) meets a lost
 // page without a signal: it returns a short count or EFAULT, and nobody here knows. Then this call
@@ -1021,10 +1022,10 @@ int sigward_thread_check(void);
 // Guarded is the file that path names now, also after it was renamed or unlinked; and a file that
 // has the path at the moment of the fault, as after a rotation by rename. The path is that of the
 // file itself: where a symbolic link is switched to another file later, adopt that one as well
-// (sigward_adopted_verify tells), and so before a second rotation, as a file that only had the path
-// in between is nobody's. At most one descriptor is kept (O_PATH: it can neither read nor write,
-// and is no obstacle to leases, exec or watchers), none when half of the process's descriptors are
-// in use.
+// (sigward_adopted_verify tells), and so before a second rotation, as a file that only had the
+// path in between is nobody's. At most one descriptor is kept (O_PATH: it can neither read nor
+// write, and is no obstacle to leases, exec or watchers), none when half of the process's
+// descriptors are in use.
 //
 // A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the
 // library is not asked: look at sigward_adopted_status where its answers matter, and take them as
@@ -1186,7 +1187,7 @@ int sigward_try_copy_segv(void);
 // this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond RLIMIT_FSIZE or the
 // file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too
 // large. -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable.
-// -ESPIPE, -ENODEV: no regular file.
+// -ESPIPE, -ENODEV, -EISDIR: no regular file.
 int sigward_reserve(int fd, uint64_t offset, uint64_t len);
 
 // As sigward_reserve; where the file system cannot promise (ext2, some network file systems),
@@ -1404,8 +1405,9 @@ int sigward_log_close(struct sigward_log *log);
 // A reader is for one thread at a time; it works in a forked child, and is the child's own; not
 // for signal handlers.
 //
-// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT,
-// -EBADMSG: as sigward_log_open. -EINVAL: a NULL pointer. Else as sigward_map_open.
+// Returns 0. -ENODATA: nobody has begun the log, the file is empty or zeros. -EILSEQ,
+// -EPROTONOSUPPORT, -EBADMSG: as sigward_log_open. -EINVAL: a NULL pointer. Else as
+// sigward_map_open.
 int sigward_log_reader_open(const char *path, struct sigward_log_reader **out);
 
 // Copies the next record into buf, if it has room for it, and goes on to the one after it;

@@ -33,6 +33,11 @@ fn an_adopted_file_that_was_cut_and_is_long_again_is_told_by_verify() {
     holds("cut_and_long_again");
 }
 
+#[test]
+fn a_map_without_descriptor_is_asked_by_its_path() {
+    holds("without_descriptor");
+}
+
 /// "What a code that a function of this header returned means": each that the header names has a
 /// text of its own.
 #[test]

@@ -21,10 +21,10 @@ pub struct sigward_adopted(Adopted);
 /// Guarded is the file that path names now, also after it was renamed or unlinked; and a file that
 /// has the path at the moment of the fault, as after a rotation by rename. The path is that of the
 /// file itself: where a symbolic link is switched to another file later, adopt that one as well
-/// (sigward_adopted_verify tells), and so before a second rotation, as a file that only had the path
-/// in between is nobody's. At most one descriptor is kept (O_PATH: it can neither read nor write,
-/// and is no obstacle to leases, exec or watchers), none when half of the process's descriptors are
-/// in use.
+/// (sigward_adopted_verify tells), and so before a second rotation, as a file that only had the
+/// path in between is nobody's. At most one descriptor is kept (O_PATH: it can neither read nor
+/// write, and is no obstacle to leases, exec or watchers), none when half of the process's
+/// descriptors are in use.
 ///
 /// A lost page of a private mapping, or of a shared one that is read-only, becomes zeros, and the
 /// library is not asked: look at sigward_adopted_status where its answers matter, and take them as

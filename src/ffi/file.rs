@@ -35,7 +35,7 @@ use std::path::Path;
 /// this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond RLIMIT_FSIZE or the
 /// file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too
 /// large. -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable.
-/// -ESPIPE, -ENODEV: no regular file.
+/// -ESPIPE, -ENODEV, -EISDIR: no regular file.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
     let _whole = Uncancelled::enter();

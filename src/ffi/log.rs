@@ -220,8 +220,9 @@ pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
 /// A reader is for one thread at a time; it works in a forked child, and is the child's own; not
 /// for signal handlers.
 ///
-/// Returns 0. -ENODATA: the file is empty, nobody has begun the log. -EILSEQ, -EPROTONOSUPPORT,
-/// -EBADMSG: as sigward_log_open. -EINVAL: a NULL pointer. Else as sigward_map_open.
+/// Returns 0. -ENODATA: nobody has begun the log, the file is empty or zeros. -EILSEQ,
+/// -EPROTONOSUPPORT, -EBADMSG: as sigward_log_open. -EINVAL: a NULL pointer. Else as
+/// sigward_map_open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_open(
     path: *const c_char,

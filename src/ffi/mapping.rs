@@ -210,8 +210,9 @@ pub unsafe extern "C" fn sigward_map_write_at(
 }
 
 /// Whether bytes of the map are lost, as far as anybody has met them, or because the file is
-/// shorter than the map now: if no loss is known yet, its length is asked for (fstat(2)). out may
-/// be NULL.
+/// shorter than the map now: if no loss is known yet, the length of the descriptor that the map
+/// keeps is asked for (fstat(2)); of a map without one (no_descriptor) sigward_map_verify looks at
+/// the path. out may be NULL.
 ///
 /// A system call that is given the map's own bytes (write(2) from sigward_map_data) meets a lost
 /// page without a signal: it returns a short count or EFAULT, and nobody here knows. Then this call

@@ -34,7 +34,7 @@ pub struct sigward_snapshot_options {
     /// call.
     pub populate: u32,
     /// NULL, or called from this thread at the beginning of a copy and every 256 KiB, for a clone
-    /// once. It must return.
+    /// once; pthread_cancel(3) waits until the snapshot is done. It must return.
     pub progress: sigward_progress,
     /// Its first argument.
     pub context: *mut c_void,

@@ -100,13 +100,30 @@ static void cut_and_long_again(void) {
     CHECK(sigward_adopted_close(adopted) == 0);
 }
 
+/* What of a map without descriptor can be asked, and a log that nobody has begun. */
+static void without_descriptor(void) {
+    const char *path = file_of("short", 4 * 4096);
+    const sigward_map_options options = {.size = sizeof options, .no_descriptor = 1};
+    sigward_map *map;
+    sigward_log_reader *reader;
+    CHECK(sigward_map_open(path, &options, &map) == 0 && sigward_map_follow(map) == -EINVAL);
+    CHECK(truncate(path, 4096) == 0);
+    CHECK(sigward_map_status(map, NULL) == 0 && sigward_map_verify(map) == -EFAULT);
+    CHECK(sigward_map_status(map, NULL) == 1 && sigward_map_close(map) == 0);
+    CHECK(truncate(path, 0) == 0 && truncate(path, 16) == 0);
+    CHECK(sigward_log_reader_open(path, &reader) == -ENODATA && reader == NULL);
+    int directory = open(folder, O_RDONLY);
+    CHECK(sigward_reserve(directory, 0, 1) == -EISDIR);
+}
+
 #define IN_FOLDER(name)                                                                            \
     static void name##_there(void) {                                                               \
         snprintf(folder, sizeof folder, "%s", arguments[0]);                                       \
         name();                                                                                    \
     }
-IN_FOLDER(handles) IN_FOLDER(cut_and_long_again)
+IN_FOLDER(handles) IN_FOLDER(cut_and_long_again) IN_FOLDER(without_descriptor)
 
 SCENARIOS({"flags", flags}, {"handles", handles_there}, {"status", status},
-          {"cut_and_long_again", cut_and_long_again_there})
+          {"cut_and_long_again", cut_and_long_again_there},
+          {"without_descriptor", without_descriptor_there})
 #endif
