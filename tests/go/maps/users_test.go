@@ -6,8 +6,9 @@ import "testing"
 
 func TestBolt(t *testing.T) {
 	for what, want := range map[string]string{
-		"end": "lost, healed, written on, lost again, opened again",
-		"all": "lost, opened again",
+		"end":  "lost, healed, written on, lost again, opened again",
+		"all":  "lost, opened again",
+		"open": "lost while it was opened, opened again",
 	} {
 		what, want := what, want
 		t.Run("bare/"+what, func(t *testing.T) {
