@@ -28,6 +28,7 @@ fn a_circle_above_two_handlers_reaches_both() {
 #[test]
 fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
     run(&host("chain", Link::Archive), &["circle_of_raises"]).died_of(SIGPIPE);
+    run(&host("chain", Link::Archive), &["circle_in_a_thread"]).died_of(SIGPIPE);
 }
 
 #[test]
@@ -36,6 +37,12 @@ fn a_handler_that_jumps_out_is_no_circle() {
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
     let (bare, warded) = both("chain", "jumps_from_above");
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
+}
+
+#[test]
+fn a_handler_that_jumps_out_from_ever_deeper_calls_is_no_circle() {
+    let (bare, warded) = both("chain", "deeper_jumps");
+    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 1000\n", "calls 1000\n"));
 }
 
 #[test]

@@ -116,6 +116,17 @@ static void circle_of_raises(void) {
     raise(SIGPIPE);
 }
 
+static void *in_a_thread(void *unused) { return circle_of_raises(), unused; }
+
+/* Where the stack ends soon, and nobody says where. */
+static void circle_in_a_thread(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, 96 << 10) == 0);
+    CHECK(pthread_create(&thread, &attributes, in_a_thread, NULL) == 0);
+    pthread_join(thread, NULL);
+}
+
 /* A handler that jumps out leaves its visit unfinished: that is no circle, however often. */
 static sigjmp_buf outside;
 static void jumping(int signal) { (void)signal, calls++, siglongjmp(outside, 1); }
@@ -146,6 +157,24 @@ static void jumps_from_above(void) {
     CHECK(ward() == 0);
     CHECK(pthread_create(&thread, NULL, jumping_thread, &alternate) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
+    SAY("calls %d\n", calls);
+}
+
+/* The same from ever deeper calls, whose frames are larger than a signal's. */
+static __attribute__((noinline)) void deeper(int left) {
+    volatile char frame[6000];
+    frame[0] = frame[sizeof frame - 1] = (char)left;
+    sigjmp_buf here;
+    memcpy(&here, &outside, sizeof here);
+    if (sigsetjmp(outside, 1) == 0) raise(SIGPIPE);
+    if (left > 0) deeper(left - 1);
+    memcpy(&outside, &here, sizeof here);
+}
+
+static void deeper_jumps(void) {
+    signal(SIGPIPE, jumping);
+    CHECK(ward() == 0);
+    deeper(999);
     SAY("calls %d\n", calls);
 }
 
@@ -580,5 +609,6 @@ SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", cir
           {"jumps_from_above", jumps_from_above}, {"mask_without_context", mask_without_context},
           {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},
           {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
+          {"deeper_jumps", deeper_jumps}, {"circle_in_a_thread", circle_in_a_thread},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},
           {"flags", flags}, {"restart", restart}, {"forks", forks})

@@ -167,6 +167,24 @@ fn is_there(address: usize) -> bool {
     unsafe { *super::errno_location() != libc::EFAULT }
 }
 
+/// Whether a thread's stack goes on for `length` bytes below `here`: each page of it is there, up to
+/// as many as no frame of a sane function takes. errno stays. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(super) fn goes_on_below(here: usize, length: usize) -> bool {
+    const PAGE: usize = 4096;
+    const MOST: usize = 64 * PAGE;
+    let errno = super::Errno::save();
+    let pages = (PAGE..length.min(MOST) + PAGE).step_by(PAGE);
+    let all = pages.into_iter().all(|below| is_there((here & !7).saturating_sub(below)));
+    errno.restore();
+    all
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn goes_on_below(_here: usize, _length: usize) -> bool {
+    true
+}
+
 /// Whether these bytes are there. Handlers pass on what the kernel has put on this very stack, or a copy on it: what
 /// lies a little above the stack pointer is believed to be; of other places the kernel is asked.
 #[cfg(target_os = "linux")]

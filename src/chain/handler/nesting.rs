@@ -2,19 +2,22 @@
 //! back and raising the signal again (CPython's faulthandler does) may come to us again, in a new delivery
 //! on top of the unfinished one, with a siginfo that carries no marks.
 //!
-//! For signals of that kind (`SI_TKILL` from our own process), and for those without a siginfo, where marks
-//! have no place, each thread's unfinished visits to an entry point are counted. A visit that was left by
-//! longjmp is none: the code that is interrupted now has its stack pointer above that visit's frame, or on
-//! another stack. Where neither shows (a handler that jumps, from deeper and deeper calls with frames larger
-//! than a signal's) up to [`LIMIT`] of them are taken for a circle's beginning.
+//! For signals of that kind (`SI_TKILL` from our own process), and for those without a siginfo, where
+//! marks have no place, each thread's unfinished visits to an entry point are counted. A visit that
+//! was left by longjmp is none: the code that is interrupted now has its stack pointer above that
+//! visit's frame, or on another stack. Where neither shows (a handler that jumps, from deeper and
+//! deeper calls with frames larger than a signal's) nobody can tell it from a circle, and no number
+//! of visits does. But a circle never ends by itself: it is cut where the stack would not hold
+//! another level, which is where a host that goes ever deeper ends as well.
 
 use super::Delivery;
 use crate::sys::wiped::{self, Visits};
 use std::sync::atomic::Ordering;
 
-/// A circle is cut at this many unfinished visits, each of which takes some 2 to 5 KiB of a stack. On an alternate
-/// stack it is cut before that ends.
-const LIMIT: u32 = 64;
+/// At this many unfinished visits a circle is cut on any stack, however large: each takes 2 to 5 KiB.
+const LIMIT: u32 = 1 << 14;
+/// The same where no siginfo comes along, so that the frames that were left cannot be told.
+const LIMIT_WITHOUT_SIGINFO: u32 = 64;
 
 /// An unfinished visit; finished when dropped.
 pub(super) struct Level(Option<Unfinished>);
@@ -74,7 +77,8 @@ pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
     let before = (visits.newest.load(Ordering::Relaxed), visits.count.load(Ordering::Relaxed));
     let before = if is_unfinished(delivery, before.0, here) { before } else { (0, 0) };
     let (newest, count) = before;
-    if count >= LIMIT || count > 0 && !has_room(delivery, here, newest.saturating_sub(here)) {
+    let limit = if delivery.info.is_null() { LIMIT_WITHOUT_SIGINFO } else { LIMIT };
+    if count >= limit || count > 0 && !has_room(delivery, here, newest.saturating_sub(here)) {
         return None;
     }
     visits.newest.store(here, Ordering::Relaxed);
@@ -91,11 +95,13 @@ fn is_unfinished(delivery: &Delivery<'_>, frame: usize, here: usize) -> bool {
     frame > interrupted && on_signal_stack(frame) == on_signal_stack(interrupted)
 }
 
-/// Whether another level that takes as much as the last one fits on the signal's stack. Other stacks end where they end.
+/// Whether another level that takes as much as the last one fits on the stack.
 fn has_room(delivery: &Delivery<'_>, here: usize, level: usize) -> bool {
     const REST: usize = 2048;
-    let stack = delivery.signal_stack().filter(|stack| stack.contains(&here));
-    stack.is_none_or(|stack| here - stack.start >= level + REST)
+    match delivery.signal_stack().filter(|stack| stack.contains(&here)) {
+        Some(stack) => here - stack.start >= level + REST,
+        None => super::arrival::goes_on_below(here, level + 4 * REST),
+    }
 }
 
 /// This thread's place for the entry: its own, a free one, or one that it takes from somebody else: a thread that jumped
