@@ -1,4 +1,5 @@
-//! Small alternate stacks: everything works on the smallest that the kernel takes, and nothing below them is written.
+//! Small alternate stacks: everything works on the smallest that the kernel takes, and nothing
+//! below them is written.
 
 mod support;
 

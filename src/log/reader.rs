@@ -107,6 +107,7 @@ impl Reader {
     }
 
     /// Copies the next record into as many bytes as it has.
+    #[cfg(feature = "capi")]
     pub(crate) fn take(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
         self.sure(|reader| reader.copy(record))
     }

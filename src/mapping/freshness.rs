@@ -113,15 +113,13 @@ impl Map {
         let mut moment = Event::blank(libc::SIGBUS);
         describe_moment(&mut moment);
         (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
-        match quietly(self.slot(), || self.slot().publish(&fault)) {
-            Some(()) => self.met().unwrap_or(fault),
-            None => {
-                // A handler that is at work on the map does not end. The word needs no lock; why
-                // and when is told here alone.
-                self.slot().poison().publish(fault.offset);
-                fault
-            }
+        if quietly(self.slot(), || self.slot().publish(&fault)).is_some() {
+            return self.met().unwrap_or(fault);
         }
+        // A handler that is at work on the map does not end. The word needs no lock; why and when
+        // is told here alone.
+        self.slot().poison().publish(fault.offset);
+        fault
     }
 
     /// Maps what the path (or the descriptor) names now, if that has changed or bytes are lost;
