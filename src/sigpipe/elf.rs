@@ -1,7 +1,7 @@
 //! Finds the loaded objects that Go's linker made.
 //!
-//! It leaves a note named "Go" in every executable and library (`.note.go.buildid`), and program headers show it
-//! even when the file is stripped.
+//! It leaves a note named "Go" in every executable and library (`.note.go.buildid`), and program
+//! headers show it even when the file is stripped.
 
 use crate::sys::objects;
 
@@ -24,8 +24,8 @@ fn has_go_note(object: &objects::Object) -> bool {
     found
 }
 
-/// Whether one of these ELF notes is named "Go". A note: name size, value size, type, name, value, each
-/// part rounded up to 4 bytes (elf(5)).
+/// Whether one of these ELF notes is named "Go". A note: name size, value size, type, name,
+/// value, each part rounded up to 4 bytes (elf(5)).
 fn names_go(mut notes: &[u8]) -> bool {
     fn word(notes: &[u8], at: usize) -> Option<usize> {
         Some(u32::from_ne_bytes(notes.get(at..at + 4)?.try_into().ok()?) as usize)

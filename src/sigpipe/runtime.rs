@@ -1,7 +1,8 @@
 //! What is known of Go in this process: whether it is there, and where its code lies.
 //!
-//! Executables and libraries that Go made are found by their ELF notes (`elf`). Where the code of a Go runtime lies, its package
-//! `sigward` tells us: an address in there can only be running with a goroutine.
+//! Executables and libraries that Go made are found by their ELF notes (`elf`). Where the code of
+//! a Go runtime lies, its package `sigward` tells us: an address in there can only be running
+//! with a goroutine.
 
 use crate::chain::Lock;
 #[cfg(feature = "capi")]
@@ -87,8 +88,8 @@ pub(super) fn is_in_go(address: usize) -> bool {
     OBJECTS.hold(address) || TEXT.hold(address)
 }
 
-/// Whether a handler at `address` is Go's own. Of an object whose Go code is known it must lie there: C code of the same program
-/// is none of Go's. Signal-safe.
+/// Whether a handler at `address` is Go's own. Of an object whose Go code is known it must lie
+/// there: C code of the same program is none of Go's. Signal-safe.
 pub(super) fn is_go_handler(address: usize) -> bool {
     TEXT.hold(address) || OBJECTS.around(address).is_some_and(|(low, high)| !TEXT.begin_in(low, high))
 }
@@ -106,8 +107,8 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
 /// This process, or one that forked it, has looked.
 static LOOKED: AtomicBool = AtomicBool::new(false);
 
-/// Looks through all loaded objects for Go's note: once, and `again` where somebody's handler has come since, as each Go runtime
-/// installs its own.
+/// Looks through all loaded objects for Go's note: once, and `again` where somebody's handler has
+/// come since, as each Go runtime installs its own.
 pub(super) fn look_for_go(_held: &Lock, again: bool) {
     if LOOKED.swap(true, Ordering::Relaxed) && !again {
         return;

@@ -75,7 +75,8 @@ static void leave(void) {
 }
 
 static void filter_and_leave(void) {
-    CHECK(ward() == 0 && sigward_init(&(sigward_options){.size = sizeof(sigward_options), .sigpipe = SIGWARD_SIGPIPE_LEAVE}) == 0);
+    sigward_options options = {.size = sizeof options, .sigpipe = SIGWARD_SIGPIPE_LEAVE};
+    CHECK(ward() == 0 && sigward_init(&options) == 0);
     CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
 }
 #endif

@@ -1,9 +1,12 @@
-/* callers NAME LIBRARY OTHER: NAME made all these writes, whatever return addresses into OTHER earlier calls have left on the stack. It is
- * said, or it is unknown; nobody else is named. LIBRARY is NAME's path, or - where all of that is in this program (-DONE). Warded only. */
+/* callers NAME LIBRARY OTHER: NAME made all these writes, whatever return addresses into OTHER earlier
+ * calls have left on the stack. It is said, or it is unknown; nobody else is named. LIBRARY is NAME's
+ * path, or - where all of that is in this program (-DONE). Warded only. */
 #include "host.h"
 #include <dlfcn.h>
 
-#define ALL(of) of(direct) of(vector) of(message) of(pointer) of(of_table) of(of_dlsym) of(of_argument) of(by_helper) of(jumps) of(by_jump) of(buffered) of(printed)
+#define ALL(of)                                                                                  \
+    of(direct) of(vector) of(message) of(pointer) of(of_table) of(of_dlsym) of(of_argument)      \
+    of(by_helper) of(jumps) of(by_jump) of(buffered) of(printed)
 typedef long way(int);
 #define ENTRY(name) {#name, NULL},
 static struct {
@@ -43,7 +46,8 @@ static int check(const char *wanted, int which, const void *stale) {
     leave(stale);
     long result = ways[which].call(fd);
     CHECK(result == -1 && errno == EPIPE);
-    CHECK(sigward_read_events(&cursor, &event, 1) == 1 && sigward_event_library(&event, library, sizeof library) >= 0);
+    CHECK(sigward_read_events(&cursor, &event, 1) == 1);
+    CHECK(sigward_event_library(&event, library, sizeof library) >= 0);
     close(fd);
     if (*library && strcmp(library, wanted) != 0) {
         SAY("%s: %s\n", ways[which].name, library);
@@ -75,7 +79,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < at; i++) {
             int named = 0;
             for (int word = 0; word < 4; word++) named += check(argv[1], i, stale[word]);
-            SAY("%s, %d threads: %s\n", ways[i].name, threads, named == 4 ? "named" : named == 0 ? "unknown" : "by chance");
+            const char *how = named == 4 ? "named" : named == 0 ? "unknown" : "by chance";
+            SAY("%s, %d threads: %s\n", ways[i].name, threads, how);
         }
         /* With a second thread the C library's write keeps its arguments on the stack. */
         if (threads == 1) CHECK(pthread_create(&thread, NULL, idle, NULL) == 0);

@@ -11,11 +11,11 @@
 typedef ssize_t writes(int, const void *, size_t);
 #define APART __attribute__((noinline, noclone, visibility("default")))
 /* Not a tail call: the return address lies here. */
-#define HERE(call)                                                                                           \
-    do {                                                                                                     \
-        long result = (call);                                                                                \
-        __asm__ volatile("" ::: "memory");                                                                   \
-        return result;                                                                                       \
+#define HERE(call)                                                                               \
+    do {                                                                                         \
+        long result = (call);                                                                    \
+        __asm__ volatile("" ::: "memory");                                                       \
+        return result;                                                                           \
     } while (0)
 
 static writes *volatile changing = write;
@@ -53,7 +53,9 @@ APART long passed(int fd, writes *function) { HERE(function(fd, "x", 1)); }
 APART long of_argument(int fd) { HERE(passed(fd, write)); }
 
 /* Where there is optimisation these jump. */
-__attribute__((noinline, noclone)) static long helper(int fd, long length) { return write(fd, "x", (size_t)length); }
+__attribute__((noinline, noclone)) static long helper(int fd, size_t length) {
+    return write(fd, "x", length);
+}
 APART long by_helper(int fd) { HERE(helper(fd, 1)); }
 APART long jumps(int fd) { return write(fd, "x", 1); }
 APART long by_jump(int fd) { HERE(jumps(fd)); }

@@ -1,5 +1,5 @@
-/* sigward_init while somebody holds the dynamic loader's lock: it takes none of the loader's. Each scenario ends with a broken pipe, so
- * that bare it dies. */
+/* sigward_init while somebody holds the dynamic loader's lock: it takes none of the loader's. Each
+ * scenario ends with a broken pipe, so that bare it dies. */
 #include "host.h"
 #include <dlfcn.h>
 #include <link.h>
@@ -36,8 +36,10 @@ static void init_and_ask(void) {
     sigward_event event;
     char name[64];
     sigward_status_report report = {.size = sizeof report};
-    CHECK(sigward_read_events(&cursor, &event, 1) == 1 && sigward_event_library(&event, name, sizeof name) > 0);
-    CHECK(sigward_status(&report) == 0 && sigward_ensure_on_top() == 0 && sigward_repair(SIGUSR2) >= 0);
+    CHECK(sigward_read_events(&cursor, &event, 1) == 1);
+    CHECK(sigward_event_library(&event, name, sizeof name) > 0);
+    CHECK(sigward_status(&report) == 0 && sigward_ensure_on_top() == 0);
+    CHECK(sigward_repair(SIGUSR2) >= 0);
 #endif
 }
 
@@ -65,7 +67,8 @@ static void forked(void) {
     CHECK(status == 0);
 }
 
-/* In a handler that has interrupted this thread inside the loader, while another one waits for the loader and holds what init needs. */
+/* In a handler that has interrupted this thread inside the loader, while another one waits for the
+ * loader and holds what init needs. */
 static volatile int handled;
 static void on_signal(int signal) {
     (void)signal;

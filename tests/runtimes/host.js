@@ -29,7 +29,7 @@ const scenarios = {
     say(addon.write());
   },
 
-  // In the place of Node's SIG_IGN: what is no echo is ignored as before, and children have the default.
+  // In the place of Node's SIG_IGN: the rest is ignored as before, and children have the default.
   async replaced() {
     const addon = load();
     addon.replace();

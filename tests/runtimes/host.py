@@ -116,7 +116,7 @@ def ignored():
 
 
 def replaced():
-    """In the place of Python's SIG_IGN: what is no echo is ignored as before, and children have the default."""
+    """In the place of Python's SIG_IGN: the rest is ignored as before."""
     sigward = Warded() if LIBRARY else Bare()
     sigward.replace()
     foreign_writes()
@@ -138,7 +138,8 @@ def default_children():
 def say_children():
     for restore in (True, False):
         child = subprocess.run(
-            ["cat", "/proc/self/status"], restore_signals=restore, stdout=subprocess.PIPE, text=True, check=True
+            ["cat", "/proc/self/status"], restore_signals=restore,
+            stdout=subprocess.PIPE, text=True, check=True,
         )
         say("child", restore, signal_masks(child.stdout))
     child = os.popen("cat /proc/self/status")

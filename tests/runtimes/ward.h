@@ -36,7 +36,8 @@ static inline void tell(char *text, size_t room) { snprintf(text, room, "bare");
 #include "sigward.h"
 static inline int ward(void) { return sigward_init(NULL); }
 static inline int replace(void) {
-    return sigward_init(&(sigward_options){.size = sizeof(sigward_options), .flags = SIGWARD_REPLACE_IGNORE});
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_REPLACE_IGNORE};
+    return sigward_init(&options);
 }
 static inline int mend(void) { return sigward_ensure_on_top(); }
 static inline int unward(void) { return sigward_sigpipe_restore(); }
