@@ -47,6 +47,9 @@ type LogOptions struct {
 	Step int64
 	// Where the file system cannot promise blocks (ext2, some network file systems), write zeros.
 	SlowZeros bool
+	// Where whole records follow a torn one, none of which was flushed: the log ends before it, and
+	// they are overwritten. Without, opening is ErrLogDamaged, and SalvageLog copies out what is whole.
+	DiscardAfterTorn bool
 }
 
 // LogRecovery is what OpenLog found.
@@ -57,6 +60,46 @@ type LogRecovery struct {
 	// Bytes behind End that were being written when the process or the machine died, and are zeros
 	// now.
 	Torn int64
+}
+
+// LogReport is what a log's file holds.
+type LogReport struct {
+	Records     int64 // whole records, before and behind damage
+	End         int64 // where the last of them ends, in bytes from the start of the file
+	Durable     int64 // up to where everything was on the disk once
+	Damaged     int64 // places that are damaged: below Durable, or with whole records behind them
+	FirstDamage int64 // where the first of them begins
+	Lost        int64 // bytes that they have together
+	Torn        int64 // bytes behind End that are no record: what was, or is, being written
+	Headers     int   // copies of the header that are as they were written, of two
+}
+
+// Sound tells whether everything that was ever acknowledged can be had: OpenLog succeeds.
+func (r LogReport) Sound() bool { return r.Headers > 0 && r.Damaged == 0 }
+
+// CheckLog looks at every record of the log at path, and changes nothing. It takes no lock: what a
+// writer appends meanwhile may be seen or not. Damage behind the header is no error: the report tells.
+//
+// It fails with ErrNotALog, ErrLogDamaged where no copy of the header can be read, and as os.Open.
+func CheckLog(path string) (LogReport, error) {
+	report, errno := checkLog(path)
+	if errno != 0 {
+		return report, logFailure("check", path, errno, 0)
+	}
+	return report, nil
+}
+
+// SalvageLog copies all whole records of the log at from, in their order, into a new log at to, where
+// they have other positions, and reports what it found; from is only read.
+//
+// It fails as CheckLog and Log.Append, and with os.ErrExist if there is a file at to. What was copied
+// before it failed stays there.
+func SalvageLog(from, to string) (LogReport, error) {
+	report, errno := salvageLog(from, to)
+	if errno != 0 {
+		return report, logFailure("salvage", from, errno, 0)
+	}
+	return report, nil
 }
 
 // MaxRecord is how many bytes a record of a Log has at most: 1 GiB less one.

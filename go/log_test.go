@@ -160,6 +160,62 @@ func TestLogDamaged(t *testing.T) {
 	}
 }
 
+func TestLogSalvaged(t *testing.T) {
+	folder := t.TempDir()
+	path, saved := filepath.Join(folder, "log"), filepath.Join(folder, "saved")
+	l := openLog(t, path)
+	appendTo(t, l, 0, 50)
+	position := l.End()
+	appendTo(t, l, 50, 51)
+	next := l.End()
+	appendTo(t, l, 51, 100)
+	// As a process that was killed leaves it, and then one changed bit.
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	whole[position+20] ^= 1
+	if err := os.WriteFile(path, whole, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var damage *LogError
+	if _, err := OpenLog(path); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) || damage.Offset != position {
+		t.Error(err)
+	}
+	found, err := SalvageLog(path, saved)
+	if err != nil || found.Sound() || found.Records != 99 || found.FirstDamage != position || found.Lost != next-position {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if again, err := CheckLog(path); err != nil || again != found {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if now, _ := os.ReadFile(path); !bytes.Equal(now, whole) {
+		t.Error("a damaged log was written to")
+	}
+	if _, err := SalvageLog(path, saved); !errors.Is(err, os.ErrExist) {
+		t.Error(err)
+	}
+	r, err := OpenLogReader(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for number := uint64(0); number < 100; number++ {
+		if number == 50 {
+			continue
+		}
+		if record, err := r.Next(); err != nil || !bytes.Equal(record, testRecord(number)) {
+			t.Fatal(number, err)
+		}
+	}
+	discarding, err := OpenLogWith(path, LogOptions{DiscardAfterTorn: true})
+	if err != nil || discarding.Recovery().Records != 50 {
+		t.Fatal(err)
+	}
+	discarding.Close()
+}
+
 func TestLogMoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := openLog(t, path)

@@ -42,10 +42,48 @@ func openLogHandle(path string, options LogOptions) (handle logHandle, found Log
 	if options.SlowZeros {
 		given.slow_zeros = 1
 	}
+	if options.DiscardAfterTorn {
+		given.discard_after_torn = 1
+	}
 	var seen C.sigward_log_recovery
 	errno = errnoOf(C.sigward_log_open_sized(name, &given, &seen, &handle.log, C.size_t(unsafe.Sizeof(seen))))
 	found = LogRecovery{int64(seen.records), int64(seen.end), int64(seen.durable), int64(seen.torn)}
 	return handle, found, errno
+}
+
+func reportOf(found C.sigward_log_report) LogReport {
+	return LogReport{
+		Records: int64(found.records), End: int64(found.end), Durable: int64(found.durable),
+		Damaged: int64(found.damaged), FirstDamage: int64(found.first_damage),
+		Lost: int64(found.lost), Torn: int64(found.torn), Headers: int(found.headers),
+	}
+}
+
+func checkLog(path string) (report LogReport, errno syscall.Errno) {
+	name, errno := cPath(path)
+	if errno != 0 {
+		return report, errno
+	}
+	defer C.free(unsafe.Pointer(name))
+	var found C.sigward_log_report
+	errno = errnoOf(C.sigward_log_check_sized(name, &found, C.size_t(unsafe.Sizeof(found))))
+	return reportOf(found), errno
+}
+
+func salvageLog(from, to string) (report LogReport, errno syscall.Errno) {
+	source, errno := cPath(from)
+	if errno != 0 {
+		return report, errno
+	}
+	defer C.free(unsafe.Pointer(source))
+	target, errno := cPath(to)
+	if errno != 0 {
+		return report, errno
+	}
+	defer C.free(unsafe.Pointer(target))
+	var found C.sigward_log_report
+	errno = errnoOf(C.sigward_log_salvage_sized(source, target, &found, C.size_t(unsafe.Sizeof(found))))
+	return reportOf(found), errno
 }
 
 func (h logHandle) append(record []byte) (int64, syscall.Errno) {

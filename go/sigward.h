@@ -463,8 +463,9 @@ typedef struct sigward_log_options {
     // 1: where the file system cannot promise blocks (ext2, some network file systems), write
     // zeros.
     uint32_t slow_zeros;
-    // 0.
-    uint32_t reserved;
+    // 1: if whole records follow a torn one that was never flushed, the log ends before it, and they
+    // are overwritten; 0: -EBADMSG.
+    uint32_t discard_after_torn;
 } sigward_log_options;
 
 // What sigward_log_open found.
@@ -483,6 +484,31 @@ typedef struct sigward_log_recovery {
     // How many bytes of this struct the library knew and has filled.
     uint64_t size;
 } sigward_log_recovery;
+
+// What a log's file holds.
+typedef struct sigward_log_report {
+    // How many whole records there are, before and behind damage.
+    uint64_t records;
+    // Where the last of them ends: bytes from the start of the file.
+    uint64_t end;
+    // Up to where everything was on the disk once.
+    uint64_t durable;
+    // How many places are damaged: below durable, or with whole records behind them.
+    uint64_t damaged;
+    // Where the first of them begins; 0 if there is none.
+    uint64_t first_damage;
+    // How many bytes they have together.
+    uint64_t lost;
+    // Bytes behind the end that are no record: what was being written when the process or the
+    // machine died, or is being written now.
+    uint64_t torn;
+    // How many copies of the header are as they were written, of two.
+    uint64_t headers;
+    // 0.
+    uint64_t reserved[3];
+    // How many bytes of this struct the library knew and has filled.
+    uint64_t size;
+} sigward_log_report;
 
 // Is told the bytes done and the bytes in all; anything but 0 ends the copy.
 typedef int (*sigward_progress)(void *context, uint64_t done, uint64_t total);
@@ -1399,6 +1425,39 @@ uint64_t sigward_log_end(const struct sigward_log *log);
 // Returns as sigward_log_flush, but not what an append or a flush has failed with already.
 int sigward_log_close(struct sigward_log *log);
 
+// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It takes
+// no lock: what a writer appends meanwhile may be seen or not.
+//
+// Returns 0, also for a log that is damaged further behind: see report->damaged. -EILSEQ,
+// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty. -EINVAL:
+// a NULL path. Else what open(2) and read(2) say.
+int sigward_log_check(const char *path,
+                      struct sigward_log_report *report);
+
+// As sigward_log_check, for a report of report_size bytes.
+//
+// Returns as sigward_log_check; -EINVAL also for a size that no version has.
+int sigward_log_check_sized(const char *path,
+                            struct sigward_log_report *report,
+                            size_t report_size);
+
+// Copies all whole records of the log at from, in their order, into a new log at to, where they have
+// other positions; from is only read. report (may be NULL) is as of sigward_log_check.
+//
+// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure what
+// was copied so far stays there.
+int sigward_log_salvage(const char *from,
+                        const char *to,
+                        struct sigward_log_report *report);
+
+// As sigward_log_salvage, for a report of report_size bytes.
+//
+// Returns as sigward_log_salvage; -EINVAL also for a size that no version has.
+int sigward_log_salvage_sized(const char *from,
+                              const char *to,
+                              struct sigward_log_report *report,
+                              size_t report_size);
+
 // Opens the log at path for reading, from the first record on. *out is the reader, or NULL on
 // failure.
 //
@@ -1518,6 +1577,8 @@ const char *sigward_strerror(int code);
 #define sigward_adopted_status(...) sigward_adopted_status_sized(__VA_ARGS__, sizeof(sigward_fault))
 #define sigward_adopted_take(...) sigward_adopted_take_sized(__VA_ARGS__, sizeof(sigward_fault))
 #define sigward_log_open(...) sigward_log_open_sized(__VA_ARGS__, sizeof(sigward_log_recovery))
+#define sigward_log_check(...) sigward_log_check_sized(__VA_ARGS__, sizeof(sigward_log_report))
+#define sigward_log_salvage(...) sigward_log_salvage_sized(__VA_ARGS__, sizeof(sigward_log_report))
 #define sigward_snapshot_with(...) \
     sigward_snapshot_with_sized(__VA_ARGS__, sizeof(sigward_snapshot_report))
 #endif

@@ -3,7 +3,7 @@
 use super::code;
 use super::handle::{close, open_handle, opened, opened_mut};
 use super::sized::{self, Filled};
-use crate::log::{Error, Log, LogOptions, Reader};
+use crate::log::{self, Check, Error, Log, LogOptions, Reader};
 use crate::mapping;
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
@@ -35,8 +35,9 @@ pub struct sigward_log_options {
     /// 1: where the file system cannot promise blocks (ext2, some network file systems), write
     /// zeros.
     pub slow_zeros: u32,
-    /// 0.
-    pub reserved: u32,
+    /// 1: if whole records follow a torn one that was never flushed, the log ends before it, and they
+    /// are overwritten; 0: -EBADMSG.
+    pub discard_after_torn: u32,
 }
 
 // SAFETY: begins with its size; the rest is numbers.
@@ -214,6 +215,142 @@ pub unsafe extern "C" fn sigward_log_close(log: *mut sigward_log) -> c_int {
     }
 }
 
+/// What a log's file holds.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct sigward_log_report {
+    /// How many whole records there are, before and behind damage.
+    pub records: u64,
+    /// Where the last of them ends: bytes from the start of the file.
+    pub end: u64,
+    /// Up to where everything was on the disk once.
+    pub durable: u64,
+    /// How many places are damaged: below durable, or with whole records behind them.
+    pub damaged: u64,
+    /// Where the first of them begins; 0 if there is none.
+    pub first_damage: u64,
+    /// How many bytes they have together.
+    pub lost: u64,
+    /// Bytes behind the end that are no record: what was being written when the process or the
+    /// machine died, or is being written now.
+    pub torn: u64,
+    /// How many copies of the header are as they were written, of two.
+    pub headers: u64,
+    /// 0.
+    pub reserved: [u64; 3],
+    /// How many bytes of this struct the library knew and has filled.
+    pub size: u64,
+}
+
+// SAFETY: numbers, without padding.
+unsafe impl Filled for sigward_log_report {
+    const FIRST: usize = 96;
+
+    fn set_size(&mut self, filled: u64) {
+        self.size = filled;
+    }
+}
+
+impl From<Check> for sigward_log_report {
+    fn from(found: Check) -> Self {
+        Self {
+            records: found.records,
+            end: found.end,
+            durable: found.durable,
+            damaged: found.damaged,
+            first_damage: found.first_damage,
+            lost: found.lost,
+            torn: found.torn,
+            headers: u64::from(found.headers),
+            ..Self::default()
+        }
+    }
+}
+
+/// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It takes
+/// no lock: what a writer appends meanwhile may be seen or not.
+///
+/// Returns 0, also for a log that is damaged further behind: see report->damaged. -EILSEQ,
+/// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty. -EINVAL:
+/// a NULL path. Else what open(2) and read(2) say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_check(path: *const c_char, report: *mut sigward_log_report) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_log_check_sized(path, report, sigward_log_report::FIRST) }
+}
+
+/// As sigward_log_check, for a report of report_size bytes.
+///
+/// Returns as sigward_log_check; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_check_sized(
+    path: *const c_char,
+    report: *mut sigward_log_report,
+    report_size: usize,
+) -> c_int {
+    let _whole = Uncancelled::enter();
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let path = unsafe { self::path(&path) };
+    // SAFETY: room for a report of that size, or NULL.
+    unsafe { reported(report, report_size, || log::check(path.ok_or(NO_PATH)?)) }
+}
+
+/// Copies all whole records of the log at from, in their order, into a new log at to, where they have
+/// other positions; from is only read. report (may be NULL) is as of sigward_log_check.
+///
+/// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure what
+/// was copied so far stays there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_salvage(
+    from: *const c_char,
+    to: *const c_char,
+    report: *mut sigward_log_report,
+) -> c_int {
+    // SAFETY: as the caller vouches for the pointers.
+    unsafe { sigward_log_salvage_sized(from, to, report, sigward_log_report::FIRST) }
+}
+
+/// As sigward_log_salvage, for a report of report_size bytes.
+///
+/// Returns as sigward_log_salvage; -EINVAL also for a size that no version has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_log_salvage_sized(
+    from: *const c_char,
+    to: *const c_char,
+    report: *mut sigward_log_report,
+    report_size: usize,
+) -> c_int {
+    let _whole = Uncancelled::enter();
+    // SAFETY: NULL or NUL-terminated by the header's contract.
+    let from = unsafe { path(&from) };
+    // SAFETY: as above.
+    let to = unsafe { path(&to) };
+    let work = || log::salvage(from.ok_or(NO_PATH)?, to.ok_or(NO_PATH)?);
+    // SAFETY: room for a report of that size, or NULL.
+    unsafe { reported(report, report_size, work) }
+}
+
+const NO_PATH: Error = Error::Map(mapping::Error::Invalid("no path"));
+
+/// # Safety
+/// `report` is NULL or room for a report of that size.
+unsafe fn reported(
+    report: *mut sigward_log_report,
+    size: usize,
+    work: impl FnOnce() -> Result<Check, Error>,
+) -> c_int {
+    if let Err(error) = sized::fits::<sigward_log_report>(size) {
+        return -Error::Map(error).errno();
+    }
+    let made = work();
+    if !report.is_null() {
+        let found = made.map_or_else(|_| sigward_log_report::default(), sigward_log_report::from);
+        // SAFETY: by this function's contract.
+        unsafe { sized::fill(report, size, found) };
+    }
+    made.map_or_else(|error| -error.errno(), |_| 0)
+}
+
 /// Opens the log at path for reading, from the first record on. *out is the reader, or NULL on
 /// failure.
 ///
@@ -368,8 +505,12 @@ unsafe fn path(text: &*const c_char) -> Option<&Path> {
 unsafe fn read_options(options: *const sigward_log_options) -> Result<LogOptions, mapping::Error> {
     // SAFETY: by this function's contract.
     let given = unsafe { sized::options(options) }?;
-    if given.slow_zeros > 1 || given.reserved != 0 {
+    if given.slow_zeros > 1 || given.discard_after_torn > 1 {
         return Err(mapping::Error::Invalid("options of an unknown value"));
     }
-    Ok(LogOptions::new().capacity(given.capacity).step(given.step).slow_zeros(given.slow_zeros == 1))
+    Ok(LogOptions::new()
+        .capacity(given.capacity)
+        .step(given.step)
+        .slow_zeros(given.slow_zeros == 1)
+        .discard_after_torn(given.discard_after_torn == 1))
 }

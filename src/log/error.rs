@@ -96,7 +96,7 @@ impl fmt::Display for Error {
             }
             Self::Damaged { offset } => write!(
                 out,
-                "the log is damaged at byte {offset}, below what was durable once: read what is before with a Reader, \
+                "the log is damaged at byte {offset}, below what was durable once: copy what is whole out of it with salvage, or \
                  restore the file from elsewhere"
             ),
             Self::TooLong { length } => {

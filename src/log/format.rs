@@ -2,55 +2,65 @@
 //!
 //! | bytes of the file | what |
 //! |---|---|
-//! | 0..24 | magic (8), version (4), salt (4), sum of both (4), zero (4): written once |
-//! | 512..528, 1024..1040 | two slots for the durable watermark: position (8), sum (4), zero (4); all zero while there is none |
-//! | 4096.. | records, each at a multiple of 8 |
+//! | 0..24 | magic (8), version (4), salt (4), number of the copy (4), sum of these (4): written once |
+//! | 512..528 | a slot for the durable watermark: position (8), sum (4), zero (4); zeros while there is none |
+//! | 4096..8192 | the second copy of all that, whose number is 1 |
+//! | 8192.. | records, each at a multiple of 8 |
 //!
 //! | a record | |
 //! |---|---|
 //! | 4 bytes | length in bytes, with bit 31 set: so an empty record is none of the zeros that end the log |
 //! | 4 bytes | CRC-32 of payload, position (8) and length (8), begun with the log's salt |
+//! | 8 bytes | the place: a number that salt, position and length give |
 //! | payload | padded with zeros to a multiple of 8 |
 //!
 //! Position and salt are in the sum, so a record counts only where it was written and in the log it
 //! was written to: what an older log has left in the same blocks, or a payload that looks like a
-//! record, is none.
+//! record, is none. The place says the same without a look at the payload: whoever searches damaged
+//! bytes for records sums up hardly any that are none.
 //!
 //! Length and sum are one aligned number of 8 bytes, which is stored last and at once: readers in
 //! other processes see a record whole or not at all, and a process that dies in between has left
 //! zeros there.
 //!
-//! The slots lie in different sectors and are written in turn: at most one is torn by a power
-//! failure, and the other tells of an earlier flush, which is not wrong.
+//! The slots are written in turn: at most one is torn by a power failure, and the other tells of an
+//! earlier flush, which is not wrong. One copy of the header is enough to read everything.
 
 use crc32fast::Hasher;
 
 /// Where the first record is.
-pub(super) const FIRST: u64 = 4096;
-/// Of a record's length and sum.
-pub(super) const PREFIX: u64 = 8;
+pub(super) const FIRST: u64 = 8192;
+/// What every position is a multiple of.
+pub(super) const UNIT: u64 = 8;
+/// Of a record's length, sum and place.
+pub(super) const PREFIX: u64 = 16;
 /// Bytes of the longest record: 1 GiB less one.
 pub const MAX_RECORD: usize = (1 << 30) - 1;
 
 const MAGIC: &[u8; 8] = b"sigwlog\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PRESENT: u32 = 1 << 31;
 /// Bytes of the part of the header that is written once.
 pub(super) const HEADER: usize = 24;
-pub(super) const SLOTS: [u64; 2] = [512, 1024];
+/// Where its copies are.
+pub(super) const COPIES: [u64; 2] = [0, 4096];
+/// Where the slot of each copy is.
+pub(super) const SLOTS: [u64; 2] = [512, 4096 + 512];
 pub(super) const SLOT: usize = 16;
 
-/// What the header page says.
+/// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) salt: u32,
-    /// Everything below was on the disk once.
-    pub(super) watermark: u64,
+    /// Everything below was on the disk once; none if both slots are damaged.
+    pub(super) watermark: Option<u64>,
     /// The slot that has it; the other one is to be written next.
     pub(super) slot: usize,
+    /// Which copies are as they were written.
+    pub(super) good: [bool; 2],
 }
 
-/// What a file's first page may be instead.
+/// What a file may begin with instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoHeader {
     /// Zeros only: nobody has begun a log here.
@@ -59,8 +69,8 @@ pub(super) enum NoHeader {
     Foreign,
     /// A log of this version, which is not ours.
     Version(u32),
-    /// Neither watermark can be read.
-    Damaged(u64),
+    /// A log, of which no copy can be read.
+    Damaged,
 }
 
 fn number32(bytes: &[u8], at: usize) -> u32 {
@@ -71,39 +81,44 @@ fn number64(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-/// The header of a new log.
-pub(super) fn header(salt: u32) -> [u8; HEADER] {
+/// A copy of the header of a new log.
+pub(super) fn header(salt: u32, copy: usize) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..16].copy_from_slice(&salt.to_le_bytes());
-    let sum = crc32fast::hash(&bytes[..16]);
-    bytes[16..20].copy_from_slice(&sum.to_le_bytes());
+    bytes[16..20].copy_from_slice(&(copy as u32).to_le_bytes());
+    let sum = crc32fast::hash(&bytes[..20]);
+    bytes[20..].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
-/// Reads the header page, of which a short file has less.
-pub(super) fn read_header(page: &[u8]) -> Result<Header, NoHeader> {
-    if page.iter().all(|byte| *byte == 0) {
+/// Reads what is before the first record, of which a short file has less.
+pub(super) fn read_header(start: &[u8]) -> Result<Header, NoHeader> {
+    if start.iter().all(|byte| *byte == 0) {
         return Err(NoHeader::Blank);
     }
-    let is_ours = page.len() as u64 >= FIRST && page.starts_with(MAGIC);
-    if !is_ours || crc32fast::hash(&page[..16]) != number32(page, 16) {
-        return Err(NoHeader::Foreign);
-    }
-    match number32(page, 8) {
-        VERSION => {}
-        other => return Err(NoHeader::Version(other)),
-    }
-    let salt = number32(page, 12);
-    let found = SLOTS.map(|at| read_slot(salt, &page[at as usize..at as usize + SLOT]));
-    let (watermark, slot) = match found {
-        [Some(first), Some(second)] if first > second => (first, 0),
-        [_, Some(second)] => (second, 1),
-        [Some(first), None] => (first, 0),
-        [None, None] => return Err(NoHeader::Damaged(SLOTS[0])),
+    let mut pages = [0; FIRST as usize];
+    let count = start.len().min(pages.len());
+    pages[..count].copy_from_slice(&start[..count]);
+    let copies = [0, 1].map(|copy| &pages[COPIES[copy] as usize..][..HEADER]);
+    let good = [0, 1].map(|copy| header(number32(copies[copy], 12), copy) == *copies[copy]);
+    let Some(copy) = good.iter().position(|good| *good) else {
+        let ours = copies.iter().find(|bytes| bytes.starts_with(MAGIC));
+        return Err(match ours.map(|bytes| number32(bytes, 8)) {
+            None => NoHeader::Foreign,
+            Some(VERSION) => NoHeader::Damaged,
+            Some(other) => NoHeader::Version(other),
+        });
     };
-    Ok(Header { salt, watermark, slot })
+    let salt = number32(copies[copy], 12);
+    let found = SLOTS.map(|at| read_slot(salt, &pages[at as usize..at as usize + SLOT]));
+    let (watermark, slot) = match found {
+        [Some(first), Some(second)] if first > second => (Some(first), 0),
+        [Some(first), None] => (Some(first), 0),
+        [_, second] => (second, 1),
+    };
+    Ok(Header { salt, watermark, slot, good })
 }
 
 /// The bytes of a slot.
@@ -127,7 +142,7 @@ fn read_slot(salt: u32, bytes: &[u8]) -> Option<u64> {
 
 /// Bytes that a record takes.
 pub(super) fn size_of_record(length: usize) -> u64 {
-    PREFIX + (length as u64).next_multiple_of(8)
+    PREFIX + (length as u64).next_multiple_of(UNIT)
 }
 
 /// A sum that has seen nothing but the salt.
@@ -142,6 +157,13 @@ pub(super) fn prefix(mut sum: Hasher, position: u64, length: u32) -> u64 {
     place[8..].copy_from_slice(&u64::from(length).to_le_bytes());
     sum.update(&place);
     u64::from(sum.finalize()) << 32 | u64::from(PRESENT | length)
+}
+
+/// The second word of a record: never zero.
+pub(super) fn place(salt: u32, position: u64, length: u32) -> u64 {
+    let mut mixed = (u64::from(salt) << 32 | u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 32 ^ position).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 29) | 1
 }
 
 /// What the number before a record says.
@@ -170,47 +192,68 @@ pub(super) fn read_prefix(number: u64) -> Prefix {
 mod tests {
     use super::*;
 
-    fn page(salt: u32) -> Vec<u8> {
-        let mut page = vec![0; FIRST as usize];
-        page[..HEADER].copy_from_slice(&header(salt));
-        page
+    fn pages(salt: u32) -> Vec<u8> {
+        let mut pages = vec![0; FIRST as usize];
+        for (copy, at) in COPIES.into_iter().enumerate() {
+            pages[at as usize..][..HEADER].copy_from_slice(&header(salt, copy));
+        }
+        pages
+    }
+
+    fn found(watermark: Option<u64>, slot: usize, good: [bool; 2]) -> Header {
+        Header { salt: 7, watermark, slot, good }
     }
 
     #[test]
     fn a_header_comes_back_and_others_are_told_apart() {
-        let mut page = page(7);
-        assert_eq!(read_header(&page), Ok(Header { salt: 7, watermark: FIRST, slot: 1 }));
-        page[512..528].copy_from_slice(&slot(7, 8192));
-        assert_eq!(read_header(&page), Ok(Header { salt: 7, watermark: 8192, slot: 0 }));
-        page[1024..1040].copy_from_slice(&slot(7, 9000));
-        assert_eq!(read_header(&page), Ok(Header { salt: 7, watermark: 9000, slot: 1 }));
-        page[1024] ^= 1; // torn
-        assert_eq!(read_header(&page), Ok(Header { salt: 7, watermark: 8192, slot: 0 }));
-        page[512] ^= 1;
-        assert_eq!(read_header(&page), Err(NoHeader::Damaged(512)));
-        page[3] ^= 1;
-        assert_eq!(read_header(&page), Err(NoHeader::Foreign));
+        let mut pages = pages(7);
+        let both = [true; 2];
+        assert_eq!(read_header(&pages), Ok(found(Some(FIRST), 1, both)));
+        pages[512..528].copy_from_slice(&slot(7, 9192));
+        assert_eq!(read_header(&pages), Ok(found(Some(9192), 0, both)));
+        pages[4608..4624].copy_from_slice(&slot(7, 10000));
+        assert_eq!(read_header(&pages), Ok(found(Some(10000), 1, both)));
+        // Either page is enough, whatever is in the other one.
+        for (lost, watermark, slot) in [(0, 10000, 1), (4096, 9192, 0)] {
+            for byte in [0, 0xff] {
+                let mut left = pages.clone();
+                left[lost..lost + 4096].fill(byte);
+                assert_eq!(read_header(&left), Ok(found(Some(watermark), slot, [lost > 0, lost == 0])));
+            }
+        }
+        assert_eq!(read_header(&pages[..4096]), Ok(found(Some(9192), 0, [true, false])));
+        pages[4608] ^= 1; // torn
+        assert_eq!(read_header(&pages), Ok(found(Some(9192), 0, both)));
+        pages[512] ^= 1;
+        assert_eq!(read_header(&pages), Ok(found(None, 1, both)));
+        pages[3] ^= 1;
+        assert_eq!(read_header(&pages), Ok(found(None, 1, [false, true])));
+        pages[4096 + 13] ^= 1;
+        assert_eq!(read_header(&pages), Err(NoHeader::Damaged));
+        pages[4096] ^= 1;
+        assert_eq!(read_header(&pages), Err(NoHeader::Foreign));
         assert_eq!(read_header(&[]), Err(NoHeader::Blank));
-        assert_eq!(read_header(&header(7)), Err(NoHeader::Foreign));
+        // A log within another file is none.
+        assert_eq!(read_header(&[&[1; 4096][..], &header(7, 0)].concat()), Err(NoHeader::Damaged));
     }
 
     #[test]
     fn another_version_is_named() {
-        let mut page = page(7);
-        page[8] = 2;
-        let sum = crc32fast::hash(&page[..16]);
-        page[16..20].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(read_header(&page), Err(NoHeader::Version(2)));
+        let mut pages = pages(7);
+        (pages[8], pages[4096 + 8]) = (3, 3);
+        assert_eq!(read_header(&pages), Err(NoHeader::Version(3)));
     }
 
     /// Numbers that zlib's crc32 gave.
     #[test]
     fn the_format_is_what_it_was() {
-        assert_eq!(header(0x0102_0304)[8..20], [1, 0, 0, 0, 4, 3, 2, 1, 0x63, 0xec, 0x10, 0x4c]);
+        assert_eq!(header(0x0102_0304, 1)[8..20], [2, 0, 0, 0, 4, 3, 2, 1, 1, 0, 0, 0]);
+        assert_eq!(header(0x0102_0304, 1)[20..], [0x4a, 0x04, 0xa5, 0x52]);
+        assert_eq!(place(0x0102_0304, 8192, 5), 0xf4d7_6ca6_5974_7945);
         let mut sum = begin(0x0102_0304);
         sum.update(b"hello");
         assert_eq!(prefix(sum, 4096, 5), 0xec75_b346_8000_0005);
         assert_eq!(read_prefix(prefix(begin(9), 4096, 0)), Prefix::Record(0));
-        assert_eq!((size_of_record(0), size_of_record(1), size_of_record(8)), (8, 16, 16));
+        assert_eq!((size_of_record(0), size_of_record(1), size_of_record(8)), (16, 24, 24));
     }
 }

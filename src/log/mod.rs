@@ -35,6 +35,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Opening writes over nothing that is valid: where whole records follow a torn one, it is
+//! [`Error::Damaged`], [`check`] says what is good, [`salvage`] copies that out, and
+//! [`LogOptions::discard_after_torn`] gives up what was not flushed.
+//!
 //! # What it rests on
 //!
 //! One writer (a lock on the file, flock(2)), any number of readers without locks. The file is
@@ -51,6 +55,7 @@
 //! | ext2, some network and user-space file systems | cannot promise blocks: [`LogOptions::slow_zeros`] writes zeros instead |
 //! | other systems than Linux | have no such call: [`Error::Space`] |
 
+mod check;
 mod disk;
 mod error;
 mod format;
@@ -61,6 +66,7 @@ mod scan;
 mod space;
 mod writer;
 
+pub use check::{Check, check, salvage};
 pub use error::Error;
 pub use format::MAX_RECORD;
 pub use open::{LogOptions, Recovery, Torn};

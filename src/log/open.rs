@@ -2,8 +2,8 @@
 
 use super::disk::{self, Locked, Named};
 use super::error::Error;
-use super::format::{self, FIRST, Header, NoHeader};
-use super::scan::{self, Source};
+use super::format::{self, COPIES, FIRST, Header, NoHeader, SLOTS, UNIT};
+use super::scan::{self, Patience, Source};
 use super::space::Growth;
 use super::writer::{Log, Opened};
 use crate::file::{Error as SpaceError, data_in, reserve, reserve_slowly};
@@ -56,6 +56,7 @@ pub struct LogOptions {
     capacity: u64,
     step: u64,
     slow_zeros: bool,
+    discard_after_torn: bool,
 }
 
 /// What opening found.
@@ -114,6 +115,16 @@ impl LogOptions {
         self
     }
 
+    /// What to do about a torn record above the durable watermark that whole ones follow: a machine
+    /// that stopped may have written the later ones first. Opening fails with [`Error::Damaged`] and
+    /// changes nothing ([`salvage`](super::salvage) copies out what is whole); with this the log ends
+    /// before the torn record, and those behind it, none of which was flushed, are overwritten.
+    #[must_use]
+    pub fn discard_after_torn(mut self, discard: bool) -> Self {
+        self.discard_after_torn = discard;
+        self
+    }
+
     /// Opens the log at `path`, or makes it (rw-rw-rw- less umask); a symbolic link is followed.
     ///
     /// # Errors
@@ -154,23 +165,31 @@ impl LogOptions {
                 let salt = RandomState::new().build_hasher().finish() as u32;
                 begin(&map, file, salt)?;
                 disk::sync_folder(path)?;
-                Header { salt, watermark: FIRST, slot: 1 }
+                Header { salt, watermark: Some(FIRST), slot: 1, good: [true; 2] }
             }
             Err(other) => return Err(other.into()),
         };
+        let watermark = header.watermark.ok_or(Error::Damaged { offset: SLOTS[0] })?;
         // An error that nobody was told yet is not about what is flushed from now on; and what it
         // is about is written again below.
         let _ = disk::sync(file);
-        let end = scan::find_end(&*map, header.salt, header.watermark)?;
+        let end = scan::find_end(&*map, header.salt, watermark)?;
         if length < end.position {
             // The last record's padding was cut off.
             self.reserve(file, length, end.position - length)?;
             map.follow()?;
         }
-        let torn = scrub(&map, file, end.position)?;
-        renew(&map, file, header.watermark..end.position)?;
+        let torn = written(&map, file, end.position)?;
+        if let Some(range) = torn.clone().filter(|_| !self.discard_after_torn) {
+            // Position and salt are in the sum: such a record is this log's, and nobody has given it up.
+            nothing_whole(&map, file, header.salt, end.position + UNIT..range.end)
+                .map_err(|()| Error::Damaged { offset: end.position })?;
+        }
+        let torn = torn.map(|range| scrub(&map, file, end.position, range)).transpose()?;
+        renew(&map, file, watermark..end.position)?;
+        mend(file, &header, watermark)?;
         let witness = end.witness;
-        let recovery = Recovery { records: end.records, end: end.position, durable: header.watermark, torn };
+        let recovery = Recovery { records: end.records, end: end.position, durable: watermark, torn };
         let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
         Ok(Opened { map, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
@@ -190,7 +209,7 @@ impl From<NoHeader> for Error {
             NoHeader::Blank => Self::Map(mapping::Error::Empty),
             NoHeader::Foreign => Self::NotALog,
             NoHeader::Version(found) => Self::Version { found },
-            NoHeader::Damaged(offset) => Self::Damaged { offset },
+            NoHeader::Damaged => Self::Damaged { offset: COPIES[0] },
         }
     }
 }
@@ -221,8 +240,39 @@ fn begin(map: &MapMut, file: &File, salt: u32) -> Result<(), Error> {
     if map.len() < FIRST as usize || written(map, file, FIRST)?.is_some() {
         return Err(Error::NotALog);
     }
-    disk::write_header(file, 0, &format::header(salt))?;
+    for copy in [1, 0] {
+        disk::write_header(file, COPIES[copy], &format::header(salt, copy))?;
+    }
     disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })
+}
+
+/// Writes the copies of the header that are damaged again, with the watermark.
+fn mend(file: &File, header: &Header, watermark: u64) -> Result<(), Error> {
+    let damaged = (0..COPIES.len()).filter(|copy| !header.good[*copy]);
+    let damaged: Vec<usize> = damaged.filter(|_| !disk::is_limited()).collect();
+    for copy in &damaged {
+        let salt = header.salt;
+        disk::write_header(file, SLOTS[*copy], &format::slot(salt, watermark))?;
+        disk::write_header(file, COPIES[*copy], &format::header(salt, *copy))?;
+    }
+    if !damaged.is_empty() {
+        disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
+    }
+    Ok(())
+}
+
+/// Whether no record in the range counts.
+fn nothing_whole(map: &Map, file: &File, salt: u32, range: std::ops::Range<u64>) -> Result<(), ()> {
+    let mut patience = Patience::of(map);
+    let mut at = range.start;
+    while let Some(data) = data_in(file.as_fd(), at..range.end) {
+        at = data.end;
+        match scan::find_record(map, salt, data, &mut patience) {
+            Ok(None) => {}
+            _ => return Err(()),
+        }
+    }
+    Ok(())
 }
 
 /// From the first to behind the last byte after `start` that is not zero.
@@ -241,8 +291,7 @@ fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<
 
 /// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They
 /// are on the disk before anything is appended.
-fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
-    let Some(range) = written(map, file, end)? else { return Ok(None) };
+fn scrub(map: &MapMut, file: &File, end: u64, range: std::ops::Range<u64>) -> Result<Torn, Error> {
     zero(map, end..range.end.min(page_end(end)))?;
     // Whole pages with what the kernel knows of them: see `renew`.
     disk::give_back(file, page_end(end), map.len() as u64);
@@ -252,7 +301,7 @@ fn scrub(map: &MapMut, file: &File, end: u64) -> Result<Option<Torn>, Error> {
         at = data.end;
     }
     disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
-    Ok(Some(Torn { offset: end, bytes: range.end - end }))
+    Ok(Torn { offset: end, bytes: range.end - end })
 }
 
 fn page_end(offset: u64) -> u64 {

@@ -7,8 +7,9 @@
 //! it is found again after the watermark was read.
 
 use super::error::Error;
-use super::format::{self, FIRST, PREFIX, Prefix};
+use super::format::{self, FIRST, PREFIX, Prefix, SLOTS, UNIT};
 use super::open::{LEAST, read_header, with_room};
+use super::scan;
 use crate::mapping::{self, Map, MapOptions};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for a log to grow before the reader maps it anew.
 const AHEAD: u64 = if usize::BITS >= 64 { 64 << 30 } else { 64 << 20 };
+
+/// A record that is summed up before there is memory for it.
+const LONG: usize = 1 << 20;
 
 /// Reads a log's records one after the other.
 ///
@@ -73,7 +77,11 @@ impl Reader {
             return Err(Error::Map(mapping::Error::Empty));
         }
         let (map, capacity) = mapped(&file, length)?;
-        let salt = read_header(&map)??.salt;
+        let header = read_header(&map)??;
+        if header.watermark.is_none() {
+            return Err(Error::Damaged { offset: SLOTS[0] });
+        }
+        let salt = header.salt;
         Ok(Self { map, capacity, file, salt, position: FIRST })
     }
 
@@ -88,6 +96,12 @@ impl Reader {
         record.clear();
         self.sure(|reader| {
             let Some(length) = reader.look()? else { return Ok(None) };
+            // Memory for a long one only if it is one.
+            let mut room = vec![0; if length > LONG { LONG / 16 } else { 0 }];
+            let (salt, position) = (reader.salt, reader.position);
+            if length > LONG && scan::record_at(&reader.map, salt, position, &mut room)?.is_none() {
+                return Ok(None);
+            }
             record.resize(length, 0);
             let taken = reader.copy(record)?;
             if taken.is_none() {
@@ -118,6 +132,9 @@ impl Reader {
         if !matches!(format::read_prefix(number), Prefix::Record(length) if length as usize == record.len()) {
             return Ok(None);
         }
+        if self.number(position + UNIT)? != format::place(self.salt, position, record.len() as u32) {
+            return Ok(None);
+        }
         self.map.read_exact_at(position + PREFIX, record)?;
         let mut sum = format::begin(self.salt);
         sum.update(record);
@@ -140,7 +157,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Map`] (`EINVAL`) if no record can begin there.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
-        if position < FIRST || !position.is_multiple_of(PREFIX) || isize::try_from(position).is_err() {
+        if position < FIRST || !position.is_multiple_of(UNIT) || isize::try_from(position).is_err() {
             return Err(Error::Map(mapping::Error::Invalid("no record begins at such a position")));
         }
         self.position = position;
@@ -155,6 +172,10 @@ impl Reader {
         let Prefix::Record(length) = format::read_prefix(self.number(self.position)?) else {
             return Ok(None);
         };
+        // Whoever has made up a length gets no memory for it.
+        if self.number(self.position + UNIT)? != format::place(self.salt, self.position, length) {
+            return Ok(None);
+        }
         let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;
         Ok(is_there.then_some(length as usize))
     }
@@ -173,7 +194,7 @@ impl Reader {
         Ok(end <= self.map.len() as u64)
     }
 
-    /// The number before a record.
+    /// One of the two numbers before a record.
     fn number(&self, position: u64) -> Result<u64, Error> {
         let at = position as usize;
         #[allow(
@@ -184,7 +205,7 @@ impl Reader {
         // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which
         // read-only memory allows. Acquire pairs with the writer's Release: the payload is there.
         let number = unsafe { &*place }.load(Ordering::Acquire);
-        self.map.check(at..at + PREFIX as usize)?;
+        self.map.check(at..at + UNIT as usize)?;
         Ok(u64::from_le(number))
     }
 
@@ -203,7 +224,7 @@ impl Reader {
 
     fn watermark(&self) -> Result<u64, Error> {
         // Else it is being written.
-        Ok(read_header(&self.map)?.map_or(FIRST, |header| header.watermark))
+        Ok(read_header(&self.map)?.ok().and_then(|header| header.watermark).unwrap_or(FIRST))
     }
 
     /// Everything before this position is on the disk, and survives a power failure: bytes from the

@@ -6,7 +6,7 @@
 //! no crash does, and nobody may cut there.
 
 use super::error::Error;
-use super::format::{self, FIRST, PREFIX, Prefix, read_prefix};
+use super::format::{self, FIRST, PREFIX, Prefix, UNIT, read_prefix};
 
 /// Bytes that can be read, wherever they are.
 pub(super) trait Source {
@@ -88,15 +88,19 @@ fn last_word(source: &impl Source, range: std::ops::Range<u64>) -> Result<Witnes
 }
 
 /// Bytes that the record at `position` takes; none if there is none that counts.
-fn record_at(source: &impl Source, salt: u32, position: u64, room: &mut [u8]) -> Result<Option<u64>, Error> {
+pub(super) fn record_at(
+    source: &impl Source,
+    salt: u32,
+    position: u64,
+    room: &mut [u8],
+) -> Result<Option<u64>, Error> {
     let rest = source.len().saturating_sub(position);
     if rest < PREFIX {
         return Ok(None);
     }
-    let mut number = [0; PREFIX as usize];
-    source.read(position, &mut number)?;
-    let number = u64::from_le_bytes(number);
-    let Prefix::Record(length) = read_prefix(number) else { return Ok(None) };
+    let mut words = [0; PREFIX as usize];
+    source.read(position, &mut words)?;
+    let Some(length) = length_in(salt, position, &words) else { return Ok(None) };
     if u64::from(length) > rest - PREFIX {
         return Ok(None);
     }
@@ -110,8 +114,63 @@ fn record_at(source: &impl Source, salt: u32, position: u64, room: &mut [u8]) ->
         sum.update(part);
         at += count;
     }
-    let is_whole = format::prefix(sum, position, length) == number;
+    let is_whole = format::prefix(sum, position, length) == word(&words, 0);
     Ok(is_whole.then(|| format::size_of_record(length as usize)))
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// The length in what stands before a record, if its place is the right one.
+fn length_in(salt: u32, position: u64, words: &[u8]) -> Option<u32> {
+    let Prefix::Record(length) = read_prefix(word(words, 0)) else { return None };
+    (word(words, 8) == format::place(salt, position, length)).then_some(length)
+}
+
+/// How many bytes may be summed up in a search. An image can be made so that it has a long record at
+/// every place but for the sum.
+pub(super) struct Patience(u64);
+
+impl Patience {
+    pub(super) fn of(source: &impl Source) -> Self {
+        Self(source.len().saturating_mul(4))
+    }
+}
+
+/// The first record in the range that counts; also where one may be, if patience has ended.
+pub(super) fn find_record(
+    source: &impl Source,
+    salt: u32,
+    range: std::ops::Range<u64>,
+    patience: &mut Patience,
+) -> Result<Option<u64>, Error> {
+    const CHUNK: u64 = 1 << 16;
+    let mut room = vec![0; CHUNK as usize];
+    let mut chunk = vec![0; (CHUNK + PREFIX) as usize];
+    let mut at = range.start.next_multiple_of(UNIT);
+    while at < range.end {
+        let there = (source.len() - at).min(CHUNK + PREFIX) as usize;
+        source.read(at, &mut chunk[..there])?;
+        chunk[there..].fill(0);
+        for offset in (0..CHUNK.min(range.end - at)).step_by(UNIT as usize) {
+            let words = &chunk[offset as usize..];
+            if word(words, 0) == 0 {
+                continue;
+            }
+            let position = at + offset;
+            let Some(length) = length_in(salt, position, words) else { continue };
+            let Some(left) = patience.0.checked_sub(u64::from(length)) else {
+                return Ok(Some(position));
+            };
+            patience.0 = left;
+            if record_at(source, salt, position, &mut room)?.is_some() {
+                return Ok(Some(position));
+            }
+        }
+        at += CHUNK;
+    }
+    Ok(None)
 }
 
 /// The part of `range` from its first to behind its last byte that is not zero.
@@ -174,6 +233,7 @@ pub(super) mod tests {
             sum.update(&payload);
             let position = bytes.len() as u64;
             bytes.extend(format::prefix(sum, position, *length as u32).to_le_bytes());
+            bytes.extend(format::place(SALT, position, *length as u32).to_le_bytes());
             bytes.extend(payload);
             bytes.resize(bytes.len().next_multiple_of(8), 0);
             ends.push(bytes.len() as u64);
@@ -254,6 +314,41 @@ pub(super) mod tests {
                 assert_eq!(bytes[payload.clone()][..4], before[payload][..4]);
             }
         }
+    }
+
+    #[test]
+    fn a_record_behind_damage_is_found_and_no_other() {
+        let lengths = [5, 0, 70_000, 64, 1, 200, 8];
+        let (bytes, ends) = image(&lengths, 24);
+        let all = FIRST..bytes.len() as u64;
+        let find = |bytes: &[u8], salt, start| {
+            find_record(&bytes, salt, start..all.end, &mut Patience::of(&bytes)).unwrap()
+        };
+        for start in all.clone().step_by(8).take(200).chain(*ends.last().unwrap() - 400..all.end) {
+            let next = ends[..7].iter().find(|end| **end >= start).copied();
+            assert_eq!(find(&bytes, SALT, start), next, "{start}");
+        }
+        assert_eq!(find(&bytes, SALT + 1, FIRST), None);
+        // Elsewhere they are none.
+        let mut moved = bytes.clone();
+        moved.copy_within(FIRST as usize.., FIRST as usize - 8);
+        assert_eq!(find(&moved, SALT, FIRST), None);
+    }
+
+    /// Places that are right, before a payload that is not: to sum all of them up would take hours.
+    #[test]
+    fn a_search_has_an_end() {
+        let mut bytes = vec![0; 4 << 20];
+        let end = bytes.len() as u64;
+        for position in (FIRST..end - PREFIX).step_by(16) {
+            let length = (end - PREFIX - position) as u32;
+            let at = position as usize;
+            bytes[at..at + 8].copy_from_slice(&u64::from(1 << 31 | length).to_le_bytes());
+            bytes[at + 8..at + 16].copy_from_slice(&format::place(SALT, position, length).to_le_bytes());
+        }
+        let source = bytes.as_slice();
+        let found = find_record(&source, SALT, FIRST..end, &mut Patience::of(&source)).unwrap();
+        assert!(found.is_some());
     }
 
     #[test]

@@ -22,7 +22,7 @@
 
 use super::disk::{self, Locked, Named};
 use super::error::Error;
-use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS};
+use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS, UNIT};
 use super::open::{LogOptions, Recovery};
 use super::reader::Reader;
 use super::scan::{self, Witness};
@@ -132,8 +132,8 @@ impl Log {
             // What lies behind the end may be a hole: nothing there is taken for granted.
             tail: Mutex::new(Tail { end, witness, reserved: end, growth }),
             durable: Mutex::new(Durable {
-                position: header.watermark,
-                written: header.watermark,
+                position: recovery.durable,
+                written: recovery.durable,
                 is_marked: true,
                 slot: 1 - header.slot,
             }),
@@ -198,12 +198,14 @@ impl Log {
             rest = later;
         }
         let prefix = format::prefix(sum, position, record.len() as u32);
+        let place = format::place(self.salt, position, record.len() as u32);
         let at = position as usize;
+        self.map.atomic_u64(at + UNIT as usize).ok_or(beyond)?.store(place.to_le(), Ordering::Relaxed);
         let number = self.map.atomic_u64(at).ok_or(beyond)?;
         // Release: who sees it (Acquire, in `Reader`) sees the payload.
         number.store(prefix.to_le(), Ordering::Release);
         self.map.check_written(at..at + PREFIX as usize)?;
-        Ok(witness.unwrap_or(Witness { offset: position, word: prefix }))
+        Ok(witness.unwrap_or(Witness { offset: position + UNIT, word: place }))
     }
 
     /// Whether the last word before the log's end is still there.
@@ -376,6 +378,8 @@ impl Log {
             self.write_watermark(&mut durable)?;
         }
         if !durable.is_marked && durable.written > FIRST {
+            // In both copies of the header.
+            self.write_watermark(&mut durable)?;
             let unsynced = |errno| Error::Unsynced { durable: durable.position, errno };
             disk::sync(&self.file).map_err(unsynced)?;
         }

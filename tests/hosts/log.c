@@ -559,12 +559,18 @@ static void bad_once(void) {
     reader_refuses(EISDIR, arguments[0]);
     reader_refuses(ENODEV, "/dev/null");
     reader_refuses(ENODEV, path_of("fifo"));
+    CHECK(sigward_log_check(NULL, NULL) == -EINVAL && sigward_log_check(path_of("no/such"), NULL) == -ENOENT);
+    CHECK(sigward_log_salvage(path_of("no/such"), path, NULL) == -ENOENT && access(path, F_OK) != 0);
+    CHECK(sigward_log_salvage(path, NULL, NULL) == -EINVAL && sigward_log_salvage(NULL, path, NULL) == -EINVAL);
     /* Somebody else's file stays as it is. */
     int fd = open(path_of("foreign"), O_RDWR | O_CREAT | O_TRUNC, 0644);
     fill(fd, 0, 3 * PAGE);
     struct look before = look(fd);
     refuses(EILSEQ, path_of("foreign"), NULL);
     reader_refuses(EILSEQ, path_of("foreign"));
+    sigward_log_report report;
+    CHECK(sigward_log_check(path_of("foreign"), &report) == -EILSEQ && report.size == sizeof report && report.records == 0);
+    CHECK(sigward_log_salvage(path_of("foreign"), path, NULL) == -EILSEQ && access(path, F_OK) != 0);
     struct look after = look(fd);
     same(&before, &after);
     /* Zeros, and something after them. */
@@ -599,7 +605,16 @@ static void bad_once(void) {
     CHECK(sigward_log_reader_next(reader, room, 10, &at) == 11 && at == 0); /* too small: left */
     CHECK(sigward_log_reader_next(reader, room, sizeof room, &at) == 11 && at == position && memcmp(room, "long enough", 11) == 0);
     CHECK(sigward_log_reader_next(reader, room, sizeof room, &at) == -EAGAIN);
+    uint64_t durable = 0;
+    CHECK(sigward_log_reader_durable(reader, NULL) == -EINVAL && sigward_log_reader_durable(NULL, &durable) == -EINVAL);
+    CHECK(sigward_log_reader_position(reader) == sigward_log_end(log) && sigward_log_end(NULL) == 0);
+    CHECK(sigward_log_flush(log, &at) == 0 && sigward_log_reader_durable(reader, &durable) == 0 && durable == at);
     CHECK(sigward_log_reader_close(reader) == 0 && sigward_log_close(log) == 0);
+    char saved[PATH_MAX];
+    snprintf(saved, sizeof saved, "%s", path_of("saved"));
+    CHECK(sigward_log_salvage(path, saved, &report) == 0 && report.records == 2 && report.damaged == 0 && report.headers == 2);
+    CHECK(report.durable == durable && report.end == durable && sigward_log_check(saved, &report) == 0 && report.records == 2);
+    CHECK(sigward_log_salvage(path, saved, NULL) == -EEXIST && unlink(saved) == 0);
     CHECK(unlink(path) == 0);
     /* No permission, as somebody who is not root. */
     if (geteuid() != 0) return;
