@@ -55,8 +55,9 @@ func (k SnapshotKind) String() string {
 
 // SnapshotOptions are for SnapshotWith. The zero value takes a file of whatever size.
 type SnapshotOptions struct {
-	// Limit: a file of more bytes is refused with a *TooLargeError. 0: only one that is larger than
-	// all memory and swap space of the machine, if it has to be copied (ENOMEM).
+	// Limit: a file of more bytes is refused with a *TooLargeError. 0: only one that has to be
+	// copied and is larger, holes included, than what the machine has available (MemAvailable,
+	// SwapFree) or the control groups of this process have left (memory.max, memory.high): ENOMEM.
 	Limit int64
 
 	// MemoryOnly copies into memory also where the file system could clone.
@@ -230,7 +231,8 @@ func (t *taking) copied(size int64) (*Frozen, error) {
 
 // readAll reads a file to its end, wherever its length says that that is.
 func (t *taking) readAll(from *os.File, size int64) ([]byte, error) {
-	if size > allMemory() || int64(int(size)) != size {
+	left := memoryLeft()
+	if size > left || int64(int(size)) != size {
 		return nil, syscall.ENOMEM // rather than the end of the program
 	}
 	if err := t.tell(0, size); err != nil {
@@ -251,6 +253,9 @@ func (t *taking) readAll(from *os.File, size int64) ([]byte, error) {
 		done := int64(len(whole))
 		if err := t.allow(done); err != nil {
 			return nil, err
+		}
+		if done > left {
+			return nil, syscall.ENOMEM // longer than its length
 		}
 		if err != nil && err != io.EOF {
 			return nil, errnoIn(err)

@@ -3,7 +3,6 @@
 package sigward
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -38,18 +37,6 @@ func cloneNameless(source *os.File, path string) *os.File {
 		return nil
 	}
 	return os.NewFile(uintptr(fd), path)
-}
-
-// allMemory is how many bytes of memory and swap space the machine has.
-func allMemory() int64 {
-	var s syscall.Sysinfo_t
-	if syscall.Sysinfo(&s) != nil || s.Unit == 0 {
-		return math.MaxInt64
-	}
-	if all := float64(s.Totalram+s.Totalswap) * float64(s.Unit); all < math.MaxInt64/2 {
-		return int64(all)
-	}
-	return math.MaxInt64
 }
 
 // clonesAtOneMoment tells of the file systems that keep writers away while they clone.

@@ -517,7 +517,9 @@ typedef int (*sigward_progress)(void *context, uint64_t done, uint64_t total);
 typedef struct sigward_snapshot_options {
     // sizeof(sigward_snapshot_options).
     size_t size;
-    // A file of more bytes is refused (-EFBIG); 0: of whatever size.
+    // A file of more bytes is refused (-EFBIG). 0: only one that has to be copied and is larger,
+    // holes included, than what the machine has available (MemAvailable, SwapFree) or the control
+    // groups of this process have left (memory.max, memory.high): -ENOMEM.
     uint64_t limit;
     // 1: copied into memory also where the file system could clone.
     uint32_t memory_only;

@@ -15,12 +15,17 @@
 //! writes nobody but the writer knows: a snapshot between two of them is one of a half-written file, and so [`super::replace_file`]
 //! is the habit for writers.
 //!
+//! What has to be copied and is longer than the memory that the machine and the process's control
+//! groups have left is refused (`ENOMEM`), holes included: reading a hole of a memfd takes memory.
+//!
 //! inotify(7) on the folder tells of the clone, under the name "#" and its inode number: opened, modified, closed.
 
 #[cfg(target_os = "linux")]
 mod clone;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod room;
 
 use super::error::Error;
 use super::replace::contents;

@@ -3,9 +3,8 @@
 use super::super::error::Error;
 use super::super::linux::{Hold, over_size_limit, quietly};
 use super::super::sys::{again, named};
-use super::{CHUNK, Request};
+use super::{CHUNK, Request, room};
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3 (include/uapi/linux/memfd.h).
@@ -13,7 +12,8 @@ const NO_EXEC_SEAL: libc::c_uint = 0x0008;
 
 /// Copies up to where the source ends, which for a file of /proc is not what its length says.
 pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u64) -> Result<OwnedFd, Error> {
-    if length > all_memory() {
+    let left = room::left();
+    if length > left {
         return Err(Error::system("memfd_create", libc::ENOMEM)); // rather than wake the kernel's killer
     }
     let file = create()?;
@@ -27,6 +27,9 @@ pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u6
             named("read", || unsafe { libc::pread64(source.as_raw_fd(), into, room, done as i64) as i64 })?;
         let Some(bytes) = buffer.get(..got as usize).filter(|bytes| !bytes.is_empty()) else { break };
         request.allow(done + bytes.len() as u64)?;
+        if done + bytes.len() as u64 > left {
+            return Err(Error::system("memfd_create", libc::ENOMEM)); // longer than its length
+        }
         // Holes, too: reading one in a memfd would take memory then, and die where there is none.
         put(file.as_fd(), bytes, done)?;
         done += bytes.len() as u64;
@@ -75,18 +78,4 @@ fn seal(file: BorrowedFd<'_>) -> Result<(), Error> {
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     // SAFETY: no pointers.
     named("fcntl", || unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into()).map(drop)
-}
-
-/// Bytes of memory and swap space that the machine has at all.
-fn all_memory() -> u64 {
-    let mut all = MaybeUninit::<libc::sysinfo>::zeroed();
-    // SAFETY: room for one struct.
-    if unsafe { libc::sysinfo(all.as_mut_ptr()) } != 0 {
-        return u64::MAX;
-    }
-    // SAFETY: zeroed, and filled by the call.
-    let all = unsafe { all.assume_init_ref() };
-    #[allow(clippy::cast_lossless, clippy::unnecessary_cast, reason = "the types differ between C libraries")]
-    let (memory, swap, unit) = (all.totalram as u64, all.totalswap as u64, all.mem_unit as u64);
-    memory.saturating_add(swap).saturating_mul(unit.max(1))
 }
