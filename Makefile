@@ -4,8 +4,12 @@ SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-PREFIX  ?= /usr/local
-DESTDIR ?=
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
+DESTDIR    ?=
 CARGO   ?= cargo
 GO      ?= go
 CC      ?= cc
@@ -23,7 +27,8 @@ help:
 	@echo 'make demo      build all, run the real Go service bare and warded, show both as a table'
 	@echo 'make test      run every test'
 	@echo 'make bench     one table of ratios against peers measured in the same run'
-	@echo 'make install   header, libsigward.a, libsigward.so, sigward.pc under PREFIX (now $(PREFIX))'
+	@echo 'make install   headers, libraries, manual pages, files for pkg-config and CMake under PREFIX'
+	@echo '               (now $(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR; make uninstall'
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
@@ -70,17 +75,19 @@ header:
 
 version := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
-to      := $(DESTDIR)$(PREFIX)
+places   = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' \
+	MANDIR='$(MANDIR)' DESTDIR='$(DESTDIR)' VERSION='$(version)' SONAME='$(soname)' \
+	STATIC='$(plain)' SHARED='$(target)/release/libsigward.so'
 
-.PHONY: install
-install: tools $(plain)
-	install -d '$(to)/include' '$(to)/lib/pkgconfig'
-	install -m 644 include/sigward.h include/sigward.hpp '$(to)/include/'
-	install -m 644 $(plain) '$(to)/lib/libsigward.a'
-	install -m 755 $(target)/release/libsigward.so '$(to)/lib/libsigward.so.$(version)'
-	ln -sf libsigward.so.$(version) '$(to)/lib/$(soname)'
-	ln -sf $(soname) '$(to)/lib/libsigward.so'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(version)|' sigward.pc.in > '$(to)/lib/pkgconfig/sigward.pc'
+.PHONY: install uninstall
+install:
+	@scripts/need install
+	@$(MAKE) --no-print-directory $(plain)
+	@$(places) packaging/install install
+
+# Takes the same variables as `make install` had.
+uninstall:
+	@$(places) packaging/install uninstall
 
 # ---- the main job ------------------------------------------------------------------------------------
 

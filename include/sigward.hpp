@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -17,10 +19,21 @@
 
 namespace sigward {
 
+// Ends what cannot be an error code. Without exceptions (-fno-exceptions) the process is aborted,
+// after one line on stderr: call the functions that take a std::error_code, or those of sigward.h.
+[[noreturn]] inline void fail(std::error_code error, const char *what) {
+#if defined(__cpp_exceptions)
+    throw std::system_error(error, what);
+#else
+    std::fprintf(stderr, "sigward: %s: %s\n", what, error.message().c_str());
+    std::abort();
+#endif
+}
+
 // A negative errno as an exception, with sigward's own text of what to do next.
 inline void check(int status) {
     if (status < 0)
-        throw std::system_error(-status, std::generic_category(), sigward_strerror(status));
+        fail(std::error_code(-status, std::generic_category()), sigward_strerror(status));
 }
 
 // Sets the process's policy: filter SIGPIPE. Idempotent, thread-safe. Throws std::system_error.
@@ -55,7 +68,7 @@ inline std::size_t write(int fd, const void *data, std::size_t size,
 inline std::size_t write(int fd, const void *data, std::size_t size) {
     std::error_code error;
     const auto written = write(fd, data, size, error);
-    if (error) throw std::system_error(error, "write");
+    if (error) fail(error, "write");
     return written;
 }
 
@@ -142,7 +155,7 @@ public:
     std::size_t read_at(std::uint64_t offset, void *data, std::size_t size) const {
         std::error_code error;
         const auto count = read_at(offset, data, size, error);
-        if (error) throw std::system_error(error, "read_at");
+        if (error) fail(error, "read_at");
         return count;
     }
     // The bytes that reached the file, or the cause of the loss: std::errc::no_space_on_device,
@@ -155,7 +168,7 @@ public:
     std::size_t write_at(std::uint64_t offset, const void *data, std::size_t size) {
         std::error_code error;
         const auto count = write_at(offset, data, size, error);
-        if (error) throw std::system_error(error, "write_at");
+        if (error) fail(error, "write_at");
         return count;
     }
 
