@@ -46,5 +46,5 @@ pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{
-    flipped, is_ours, leave, put, seats_of, standing, standing_below, take, take_in_place_of,
+    flipped, is_ours, leave, notice, put, seats_of, standing, standing_below, take, take_in_place_of,
 };

@@ -12,6 +12,7 @@ use super::lock::Lock;
 use crate::error::Error;
 use crate::observe::counters;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Who owns seats for one signal, and what it says of each delivery.
 pub struct Watch {
@@ -22,6 +23,32 @@ pub struct Watch {
     /// Whether the seat on top is kept when a predecessor answers a delivery by writing SIG_DFL and returning, as Rust's
     /// std and crash reporters do for the instruction to fault again: then what comes next is the default action.
     pub stays: bool,
+    /// The row that was counted last as one that somebody else has written; 0 once it is ours.
+    noticed: AtomicUsize,
+}
+
+impl Watch {
+    pub(crate) const fn new(signal: c_int, decide: fn(&Delivery<'_>) -> Verdict, stays: bool) -> Self {
+        Self { signal, decide, stays, noticed: AtomicUsize::new(0) }
+    }
+
+    /// Counts that somebody else has written our row, once until it is ours again, whoever sees it
+    /// first. Relaxed: nothing else is read because of it.
+    fn count(&self, row: &Disposition) {
+        let key = row.handler.wrapping_add(2);
+        if self.noticed.swap(key, Ordering::Relaxed) != key {
+            counters::OVERWRITTEN.add();
+        }
+    }
+}
+
+/// Counts it if the kernel's table shows somebody else on top of our seats, or our row altered.
+/// Signal-safe.
+pub(crate) fn notice(watch: &'static Watch, top: &Disposition) {
+    match standing_below(watch, top) {
+        Standing::Covered { .. } => watch.count(top),
+        Standing::OnTop { .. } | Standing::Absent => watch.noticed.store(0, Ordering::Relaxed),
+    }
 }
 
 /// Where a watch's seats stand.
@@ -152,7 +179,15 @@ pub(super) fn mend(
     if row.handler != ours.handler || ours.same(row) {
         return Ok(false);
     }
-    put(signal, row, &ours)
+    let watch = entry(index).and_then(Entry::watch);
+    if let Some(watch) = watch {
+        watch.count(row);
+    }
+    let mended = put(signal, row, &ours)?;
+    if let Some(watch) = watch.filter(|_| mended) {
+        watch.noticed.store(0, Ordering::Relaxed);
+    }
+    Ok(mended)
 }
 
 /// Whether this handler is an entry point of ours.
@@ -185,6 +220,7 @@ pub(crate) fn take_in_place_of(
         }
     };
     if before.same(&top) || before.handler == ours.handler {
+        watch.noticed.store(0, Ordering::Relaxed);
         return Ok(predecessor);
     }
     // Somebody installed `before` since we looked: it is the one that comes after us.

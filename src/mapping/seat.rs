@@ -7,13 +7,12 @@
 use super::error::Error;
 use super::{handler, registry};
 use crate::chain::{self, Disposition, Standing, Watch};
-use crate::observe::counters;
 use crate::sigpipe::Seat;
 use libc::SIGBUS;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-static WATCH: Watch = Watch { signal: SIGBUS, decide: handler::decide, stays: true };
+static WATCH: Watch = Watch::new(SIGBUS, handler::decide, true);
 
 /// The seat was asked for and not left.
 static GUARDING: AtomicBool = AtomicBool::new(false);
@@ -100,7 +99,6 @@ pub(crate) fn mend_seat() -> Result<(), crate::Error> {
     let top = Disposition::read(SIGBUS)?;
     let altered = matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. });
     if altered && chain::is_ours(top.handler) {
-        counters::OVERWRITTEN.add();
         chain::take(&held, &WATCH)?;
     }
     Ok(())
@@ -122,9 +120,7 @@ pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
         return Ok(());
     }
     let top = Disposition::read(SIGBUS)?;
-    if matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. }) {
-        counters::OVERWRITTEN.add();
-    }
+    chain::notice(&WATCH, &top);
     chain::take(&held, &WATCH).map(drop)
 }
 

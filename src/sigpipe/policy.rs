@@ -3,11 +3,10 @@
 use super::{handler, runtime};
 use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
 use crate::error::Error;
-use crate::observe::counters;
 use libc::SIGPIPE;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-pub(super) static WATCH: Watch = Watch { signal: SIGPIPE, decide: handler::decide, stays: false };
+pub(super) static WATCH: Watch = Watch::new(SIGPIPE, handler::decide, false);
 
 /// What [`filter`] or [`ignore`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,17 +321,13 @@ fn runtime_above(top: &Disposition) -> bool {
     EARLY.load(Ordering::Relaxed) && covered && runtime::is_go_handler(address)
 }
 
-/// The row that was counted last as standing above our seat.
-static NOTICED: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts that somebody stands where we had been on top, or has changed our row, once until it is ours again. Go above the
-/// constructor's seat is no surprise, and neither is the SIG_IGN that a runtime puts there. Signal-safe.
+/// Counts that somebody stands where we had been on top, or has changed our row, once until it is
+/// ours again. Go above the constructor's seat is no surprise, and neither is the SIG_IGN that a
+/// runtime puts there. Signal-safe.
 fn notice(top: &Disposition) {
-    let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
-    let expected = || runtime_above(top) || top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed);
-    let key = if covered && !expected() { top.handler.wrapping_add(2) } else { 0 };
-    if NOTICED.swap(key, Ordering::Relaxed) != key && key != 0 {
-        counters::OVERWRITTEN.add();
+    let early = EARLY.load(Ordering::Relaxed);
+    if !(runtime_above(top) || top.kind() == Kind::Ignore && early) {
+        chain::notice(&WATCH, top);
     }
 }
 
@@ -347,7 +342,6 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
                 chain::take(&held, &WATCH)?;
             }
-            NOTICED.store(0, Ordering::Relaxed);
             Ok(())
         }
         IGNORE => ignore().map(drop),

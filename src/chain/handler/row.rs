@@ -8,7 +8,6 @@ use super::trace;
 use crate::chain::disposition::Disposition;
 use crate::chain::entry::address_of;
 use crate::chain::seat::mend;
-use crate::observe::counters;
 use std::ffi::c_int;
 
 /// Whether the siginfo cannot be that of this delivery: it names another signal, or we are done with it already, so
@@ -32,9 +31,7 @@ pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arriva
         return;
     }
     // Refused or overtaken: then the next delivery comes here as well.
-    if mend(arrival.signal, index, predecessor, &row).unwrap_or(true) {
-        counters::OVERWRITTEN.add();
-    }
+    let _ = mend(arrival.signal, index, predecessor, &row);
     if row.flags & libc::SA_SIGINFO == 0 {
         *arrival = arrival.unfilled();
     }
