@@ -203,12 +203,14 @@ fn dlclose_does_not_take_the_handlers_away() {
     };
     let shared = library("release").join("libsigward.so");
     unloaded(&shared, "sigward_init", "pipe").lived();
-    for profile in ["release", "debug"] {
-        let plug = plug(profile);
-        unloaded(&plug, "plug_init", "pipe").lived();
+    let plugs = ["release", "debug"].map(plug);
+    for (plug, another) in [(&plugs[0], &plugs[1]), (&plugs[1], &plugs[0])] {
+        unloaded(plug, "plug_init", "pipe").lived();
+        let another = another.to_str().expect("a plain path");
+        run(&unload, &[plug.to_str().expect("a plain path"), "plug_init", "busy", another]).lived();
         // Not one of our maps: as bare, by the signal's own name.
-        unloaded(&plug, "plug_init", "bus").died_of(libc::SIGBUS);
-        unloaded(&plug, "plug_segv", "segv").died_of(libc::SIGSEGV);
+        unloaded(plug, "plug_init", "bus").died_of(libc::SIGBUS);
+        unloaded(plug, "plug_segv", "segv").died_of(libc::SIGSEGV);
     }
 }
 
