@@ -463,8 +463,8 @@ typedef struct sigward_log_options {
     // 1: where the file system cannot promise blocks (ext2, some network file systems), write
     // zeros.
     uint32_t slow_zeros;
-    // 1: if whole records follow a torn one that was never flushed, the log ends before it, and they
-    // are overwritten; 0: -EBADMSG.
+    // 1: if whole records follow a torn one that was never flushed, the log ends before it, and
+    // they are overwritten; 0: -EBADMSG.
     uint32_t discard_after_torn;
 } sigward_log_options;
 
@@ -1427,14 +1427,13 @@ uint64_t sigward_log_end(const struct sigward_log *log);
 // Returns as sigward_log_flush, but not what an append or a flush has failed with already.
 int sigward_log_close(struct sigward_log *log);
 
-// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It takes
-// no lock: what a writer appends meanwhile may be seen or not.
+// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It
+// takes no lock: what a writer appends meanwhile may be seen or not.
 //
 // Returns 0, also for a log that is damaged further behind: see report->damaged. -EILSEQ,
-// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty. -EINVAL:
-// a NULL path. Else what open(2) and read(2) say.
-int sigward_log_check(const char *path,
-                      struct sigward_log_report *report);
+// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty.
+// -EINVAL: a NULL path. Else what open(2) and read(2) say.
+int sigward_log_check(const char *path, struct sigward_log_report *report);
 
 // As sigward_log_check, for a report of report_size bytes.
 //
@@ -1443,14 +1442,12 @@ int sigward_log_check_sized(const char *path,
                             struct sigward_log_report *report,
                             size_t report_size);
 
-// Copies all whole records of the log at from, in their order, into a new log at to, where they have
-// other positions; from is only read. report (may be NULL) is as of sigward_log_check.
+// Copies all whole records of the log at from, in their order, into a new log at to, where they
+// have other positions; from is only read. report (may be NULL) is as of sigward_log_check.
 //
-// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure what
-// was copied so far stays there.
-int sigward_log_salvage(const char *from,
-                        const char *to,
-                        struct sigward_log_report *report);
+// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure
+// what was copied so far stays there.
+int sigward_log_salvage(const char *from, const char *to, struct sigward_log_report *report);
 
 // As sigward_log_salvage, for a report of report_size bytes.
 //

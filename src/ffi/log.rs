@@ -35,8 +35,8 @@ pub struct sigward_log_options {
     /// 1: where the file system cannot promise blocks (ext2, some network file systems), write
     /// zeros.
     pub slow_zeros: u32,
-    /// 1: if whole records follow a torn one that was never flushed, the log ends before it, and they
-    /// are overwritten; 0: -EBADMSG.
+    /// 1: if whole records follow a torn one that was never flushed, the log ends before it, and
+    /// they are overwritten; 0: -EBADMSG.
     pub discard_after_torn: u32,
 }
 
@@ -267,12 +267,12 @@ impl From<Check> for sigward_log_report {
     }
 }
 
-/// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It takes
-/// no lock: what a writer appends meanwhile may be seen or not.
+/// Looks at every record of the log at path, and changes nothing; report (may be NULL) tells. It
+/// takes no lock: what a writer appends meanwhile may be seen or not.
 ///
 /// Returns 0, also for a log that is damaged further behind: see report->damaged. -EILSEQ,
-/// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty. -EINVAL:
-/// a NULL path. Else what open(2) and read(2) say.
+/// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty.
+/// -EINVAL: a NULL path. Else what open(2) and read(2) say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_check(path: *const c_char, report: *mut sigward_log_report) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
@@ -295,11 +295,11 @@ pub unsafe extern "C" fn sigward_log_check_sized(
     unsafe { reported(report, report_size, || log::check(path.ok_or(NO_PATH)?)) }
 }
 
-/// Copies all whole records of the log at from, in their order, into a new log at to, where they have
-/// other positions; from is only read. report (may be NULL) is as of sigward_log_check.
+/// Copies all whole records of the log at from, in their order, into a new log at to, where they
+/// have other positions; from is only read. report (may be NULL) is as of sigward_log_check.
 ///
-/// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure what
-/// was copied so far stays there.
+/// Returns as sigward_log_check and sigward_log_append. -EEXIST: there is a file at to. On failure
+/// what was copied so far stays there.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_salvage(
     from: *const c_char,
