@@ -49,7 +49,7 @@ $(target)/release/libsigward.a: $(sources)
 	$(CARGO) build --release -p sigward-capi
 	@touch $@
 
-$(plain): $(target)/release/libsigward.a scripts/isolate-archive
+$(plain): $(target)/release/libsigward.a scripts/isolate-archive packaging/libc.c
 	scripts/isolate-archive $< $@ 'sigward_*'
 
 $(early)/release/libsigward.a: $(sources)
@@ -58,7 +58,7 @@ $(early)/release/libsigward.a: $(sources)
 
 .PHONY: archive
 archive: $(archive)
-$(archive): $(early)/release/libsigward.a scripts/isolate-archive
+$(archive): $(early)/release/libsigward.a scripts/isolate-archive packaging/libc.c
 	scripts/isolate-archive $< $@ 'sigward_*'
 	@echo '/* Beside libsigward.a: tells the Go package that the archive is here. */' > $(@D)/archive.h
 	@# Go does not look into archives: a Go file that changes with it makes programs be linked anew.
@@ -156,6 +156,7 @@ test-signals:
 .PHONY: test-install
 test-install:
 	tests/install
+	scripts/notice --check
 
 .PHONY: test-example
 test-example: example
