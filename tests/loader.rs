@@ -7,7 +7,7 @@ use support::{Link, SIGPIPE, prepared, run};
 
 #[test]
 fn init_from_anywhere_takes_no_lock_of_the_loader() {
-    for scenario in ["held", "forked", "interrupted"] {
+    for scenario in ["held", "forked"] {
         run(&prepared("loader", Link::Bare), &[scenario]).died_of(SIGPIPE);
         for link in [Link::Archive, Link::Shared, Link::Static] {
             println!("{scenario}, {link:?}");

@@ -67,30 +67,4 @@ static void forked(void) {
     CHECK(status == 0);
 }
 
-/* In a handler that has interrupted this thread inside the loader, while another one waits for the
- * loader and holds what init needs. */
-static volatile int handled;
-static void on_signal(int signal) {
-    (void)signal;
-    init_and_ask();
-    handled = 1;
-}
-static int interrupt(struct dl_phdr_info *info, size_t size, void *unused) {
-    (void)info, (void)size, (void)unused;
-    raise(SIGUSR1);
-    return 1;
-}
-static void *initialises(void *unused) {
-    for (int i = 0; i < 2000; i++) CHECK(ward() == 0 || handled);
-    return unused;
-}
-static void interrupted(void) {
-    pthread_t thread;
-    signal(SIGUSR1, on_signal);
-    CHECK(pthread_create(&thread, NULL, initialises, NULL) == 0);
-    dl_iterate_phdr(interrupt, NULL);
-    CHECK(handled);
-    pthread_join(thread, NULL);
-}
-
-SCENARIOS({"held", held}, {"forked", forked}, {"interrupted", interrupted})
+SCENARIOS({"held", held}, {"forked", forked})
