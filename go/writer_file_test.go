@@ -219,6 +219,51 @@ func counted(t *testing.T, one syscall.Signal, calls func(), expected int) int {
 	return len(came)
 }
 
+// No signal comes of a write that fails, where the file's own raises one.
+func TestWriterRaisesNothing(t *testing.T) {
+	eachRung(t, func(t *testing.T) {
+		reader, pipe, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pipe.Close()
+		reader.Close()
+		file, err := os.Create(t.TempDir() + "/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		for name, c := range map[string]struct {
+			signal syscall.Signal
+			errno  syscall.Errno
+			file   *os.File
+		}{
+			"a pipe without reader": {syscall.SIGPIPE, syscall.EPIPE, pipe},
+			"beyond the limit":      {syscall.SIGXFSZ, syscall.EFBIG, file},
+		} {
+			write := func(to io.Writer) func() {
+				return func() {
+					const fileSize = 1
+					var before syscall.Rlimit
+					syscall.Getrlimit(fileSize, &before)
+					syscall.Setrlimit(fileSize, &syscall.Rlimit{Cur: 0, Max: before.Max})
+					_, err := to.Write([]byte("x"))
+					syscall.Setrlimit(fileSize, &before)
+					if !errors.Is(err, c.errno) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			}
+			if came := counted(t, c.signal, write(c.file), 1); came != 1 {
+				t.Errorf("%s: the file's own raises %d", name, came)
+			}
+			if came := counted(t, c.signal, write(Writer(c.file)), 0); came != 0 {
+				t.Errorf("%s: %d signals", name, came)
+			}
+		}
+	})
+}
+
 // The signal of a write beyond the limit is nobody's; those that others send in the meantime
 // arrive.
 func TestQuietlyTakesItsOwnOnly(t *testing.T) {
