@@ -352,21 +352,26 @@ static void namespaced(void) {
 /* A record whose bytes another process changes all the time is as whole as any other. */
 static void changing(void) {
     const char *path = path_of("changing");
-    unsigned char *record = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    volatile unsigned char *record = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(record != MAP_FAILED);
     pid_t child = fork();
     if (child == 0)
-        for (volatile unsigned long i = 0;; i++) record[i * 61 % PAGE]++;
+        for (unsigned long i = 0;; i++) record[i * 61 % PAGE]++;
     sigward_log *log = open_log(path, NULL);
-    for (int i = 0; i < 4000; i++) {
-        if (i % 400 == 0) usleep(1000); /* both on one processor */
-        CHECK(sigward_log_append(log, record, PAGE, NULL) == 0);
+    unsigned char before[PAGE];
+    uint64_t appended = 0;
+    /* Until it was changed often while it was appended, with others on the processors as well. */
+    for (int changed = 0; changed < 300 && appended < 200000; appended++) {
+        memcpy(before, (const void *)record, PAGE);
+        CHECK(sigward_log_append(log, (const void *)record, PAGE, NULL) == 0);
+        if (memcmp(before, (const void *)record, PAGE) != 0) changed++;
+        else if (appended % 100 == 0) usleep(1000);
     }
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
     CHECK(sigward_log_flush(log, NULL) == 0 && sigward_log_close(log) == 0);
     sigward_log_recovery found;
     log = open_log(path, &found);
-    CHECK(found.records == 4000 && found.torn == 0 && sigward_log_close(log) == 0);
+    CHECK(found.records == appended && found.torn == 0 && sigward_log_close(log) == 0);
 }
 
 /* The file gets shorter and as long again, or loses its name. What is appended then is told, at the latest by flush. */
