@@ -277,7 +277,9 @@ fn code_before<const N: usize>(pc: usize, least: usize, fell_through: bool) -> O
         return Some(unsafe { ((pc - N) as *const [u8; N]).read_volatile() });
     }
     let mut code = [0_u8; N];
-    if !crate::observe::without_events::is_on() && code_of_two_pages(pc, &mut code) {
+    // Without events no system call is made but where nothing else could tell (FRED).
+    let silent = crate::observe::without_events::is_on() && (fell_through || in_page >= least);
+    if !silent && code_of_two_pages(pc, &mut code) {
         return Some(code);
     }
     let readable = if fell_through { in_page.max(least) } else { in_page };
