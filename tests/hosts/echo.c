@@ -369,7 +369,8 @@ static void end_of_page(void) {
     sigward_options options = {.size = sizeof options, .flags = SIGWARD_NO_EVENTS};
     CHECK(sigward_init(&options) == 0);
 #endif
-    char *code = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *code = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(code != MAP_FAILED);
     memcpy(code + PAGE - 7, "\xb8\x01\x00\x00\x00\x0f\x05\xc3", 8); /* mov $1, %eax; syscall; ret */
     long result;
@@ -425,7 +426,8 @@ SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed}, {"shut
           {"aio_unknown", aio_unknown}, {"ring_known", ring_known}, {"ring_unknown", ring_unknown},
           {"registered_known", registered_known}, {"registered_unknown", registered_unknown},
 #ifdef __x86_64__
-          {"int80", int80}, {"end_of_page", end_of_page}, {"int80_socketcall", int80_socketcall}, {"end_of_stack", end_of_stack},
+          {"int80", int80}, {"end_of_page", end_of_page},
+          {"int80_socketcall", int80_socketcall}, {"end_of_stack", end_of_stack},
           {"kill_in_int80_read", kill_in_int80_read}, {"kill_at_start_of_page", kill_at_start_of_page},
 #endif
 #ifndef BARE
