@@ -88,8 +88,18 @@ pub(super) fn length(file: &File) -> Result<u64, Error> {
     file.metadata().map(|status| status.len()).map_err(|error| Error::of("fstat", &error))
 }
 
-/// Writes into the header page, which has its blocks.
+/// Whether a file of `length` bytes, fewer than a header, holds zeros only.
+pub(super) fn is_blank(file: &File, length: u64) -> Result<bool, Error> {
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(|error| Error::of("pread", &error))?;
+    Ok(bytes.iter().all(|byte| *byte == 0))
+}
+
+/// Writes into the header pages, which have their blocks. Beyond the limit it is an error, no SIGXFSZ.
 pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    if limit() < offset + bytes.len() as u64 {
+        return Err(Error::System { call: "pwrite", errno: libc::EFBIG });
+    }
     file.write_all_at(bytes, offset).map_err(|error| Error::of("pwrite", &error))
 }
 

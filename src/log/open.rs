@@ -146,8 +146,12 @@ impl LogOptions {
 
     fn prepare(self, file: &Locked, path: &Path) -> Result<Opened, Error> {
         mapping::check_mappable(file)?;
-        if disk::length(file)? == 0 {
+        let length = disk::length(file)?;
+        if length == 0 {
             disk::write_in_place(file);
+        }
+        // Also zeros that are too short: an earlier beginning ran out of room.
+        if length < FIRST && disk::is_blank(file, length)? {
             self.reserve(file, 0, FIRST)?;
         }
         let length = disk::length(file)?;

@@ -30,19 +30,20 @@ func TestHostOfWrites(t *testing.T) {
 		}),
 	}
 	ends := map[string]string{
-		"bare file":      "SIGXFSZ",
-		"bare pipe":      "SIGPIPE",
-		"writer file":    "EFBIG",
-		"writer pipe":    "EPIPE",
-		"replace":        "EFBIG",
-		"replace sparse": "EFBIG",
-		"replacement":    "EFBIG",
-		"reserve":        "EFBIG",
-		"reserve behind": "EFBIG",
-		"grow":           "EFBIG",
-		"log":            "EFBIG",
-		"log watermark":  "0",
-		"log begins":     "EFBIG",
+		"bare file":           "SIGXFSZ",
+		"bare pipe":           "SIGPIPE",
+		"writer file":         "EFBIG",
+		"writer pipe":         "EPIPE",
+		"replace":             "EFBIG",
+		"replace sparse":      "EFBIG",
+		"replacement":         "EFBIG",
+		"reserve":             "EFBIG",
+		"reserve behind":      "EFBIG",
+		"grow":                "EFBIG",
+		"log":                 "EFBIG",
+		"log watermark":       "0",
+		"log begins":          "EFBIG",
+		"log begins in zeros": "EFBIG",
 	}
 	signals := map[string]syscall.Signal{"SIGXFSZ": syscall.SIGXFSZ, "SIGPIPE": syscall.SIGPIPE}
 	for name, host := range hosts {

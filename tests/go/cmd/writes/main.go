@@ -79,14 +79,8 @@ var actions = map[string]func(folder string) error{
 		_, err = l.Flush()
 		return err
 	},
-	"log begins": func(folder string) error {
-		if err := os.WriteFile(folder+"/log", make([]byte, 4096), 0o600); err != nil {
-			return err
-		}
-		setLimit(0)
-		_, err := sigward.OpenLog(folder + "/log")
-		return err
-	},
+	"log begins":          func(folder string) error { return begin(folder, 4096) },
+	"log begins in zeros": func(folder string) error { return begin(folder, 8192) },
 }
 
 // writes_do returns the errno of an action, 0 for none, -1 for an error without one.
@@ -106,6 +100,16 @@ func writes_do(action, folder *C.char) C.int {
 		return C.int(errno)
 	}
 	return -1
+}
+
+// begin makes a log of a file of zeros.
+func begin(folder string, zeros int) error {
+	if err := os.WriteFile(folder+"/log", make([]byte, zeros), 0o600); err != nil {
+		return err
+	}
+	setLimit(0)
+	_, err := sigward.OpenLog(folder + "/log")
+	return err
 }
 
 func limited(write func() error) error {
