@@ -177,7 +177,9 @@ fn snapshots() {
             says(file_system, "snapshot", scenario, Link::Archive);
         }
     });
-    // Not "generations": a daemon's times reach the kernel late, and a copy has been seen torn.
+    if BINDFS.is_here() {
+        says(&BINDFS, "snapshot", "generations", Link::Archive);
+    }
 }
 
 /// Where the process that is to be killed says who its daemon and its host are.

@@ -92,14 +92,14 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
         let before = status(source.as_fd())?;
         request.allow(before.st_size as u64)?;
         if let Some(frozen) = clone(&source, request, before.st_size as u64)? {
-            if clones_at_one_moment(&source) || steady::same(&before, &status(source.as_fd())?) {
+            if clones_at_one_moment(&source) || steady::held_still(&source, &before)? {
                 return Ok(frozen);
             }
         } else {
             let before = steady::settled(&source, true)?;
             request.allow(before.st_size as u64)?;
             let frozen = copy(&source, request, before.st_size as u64)?;
-            if steady::same(&before, &status(source.as_fd())?) {
+            if steady::held_still(&source, &before)? {
                 return Ok(frozen);
             }
         }

@@ -10,6 +10,9 @@
 //! copy and show nothing. So between the first look and the copy comes a call that waits for the lock that a write holds:
 //! lseek(2) for holes (tmpfs, ext4, btrfs, overlay, FUSE) and the list of extents (ext2); xfs takes it for each read. A write that was at
 //! work at the first look is done after that, and one that begins later moves the time.
+//!
+//! FUSE moves it when a write ends: what it says of the times is asked of the daemon anew only then.
+//! So the same call comes between the copy and the last look.
 
 use super::error::Error;
 #[cfg(target_os = "linux")]
@@ -44,9 +47,12 @@ impl Tries {
     }
 }
 
-pub(super) fn same(before: &libc::stat, after: &libc::stat) -> bool {
+/// Whether the file is still what it was `before` the copy.
+pub(super) fn held_still(file: &File, before: &libc::stat) -> Result<bool, Error> {
+    wait_for_writers(file);
+    let after = status(file.as_fd())?;
     let look = |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
-    look(before) == look(after)
+    Ok(look(before) == look(&after))
 }
 
 #[allow(clippy::useless_conversion, reason = "the types differ between systems")]

@@ -55,8 +55,7 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
             quiet(cut).map_err(|errno| Error::system("ftruncate", errno))?;
         }
     }
-    let after = status(from.as_fd())?;
-    if steady::same(&before, &after) { Ok(()) } else { Err(Error::SourceChanged) }
+    if steady::held_still(from, &before)? { Ok(()) } else { Err(Error::SourceChanged) }
 }
 
 /// One write(2), without SIGXFSZ.
