@@ -63,6 +63,12 @@ fn a_handler_above_ours_that_passes_a_signal_on_needs_little_more_than_without_u
     run(&prepared("small_stack", Link::Archive), &["passed_on"]).lived();
 }
 
+#[test]
+fn an_argument_that_leads_behind_the_stack_is_not_followed() {
+    run(&prepared("small_stack", Link::Bare), &["stray"]).lived();
+    run(&prepared("small_stack", Link::Archive), &["stray"]).lived();
+}
+
 /// What the compiler has not optimised takes two to three times as much.
 #[test]
 fn the_debug_build_keeps_within_them_as_well() {

@@ -1,18 +1,21 @@
 //! Whether a file held still while it was copied, and doing it again where it did not.
 //!
-//! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file systems that have not
-//! followed, it moves once in a tick of the clock (1 to 10 ms): a second change in the same tick shows nothing. So a copy begins
-//! in a later tick than the file's last change. Some file systems have times of whole seconds, or of two (ext2 with small inodes, FAT,
-//! daemons in user space): there that is a wait of up to two seconds, of a file that has just been changed. A snapshot waits so long. A
-//! replacement does not: its source is mostly a file that the caller has just written, and nobody else knows.
+//! A change moves the change time (inode(7)), which nobody can set. Before Linux 6.13, and on file
+//! systems that have not followed, it moves once in a tick of the clock (1 to 10 ms): a second
+//! change in the same tick shows nothing. So a copy begins in a later tick than the file's last
+//! change. Some file systems have times of whole seconds, or of two (ext2 with small inodes, FAT,
+//! daemons in user space): there that is a wait of up to two seconds, of a file that has just been
+//! changed. A snapshot waits so long. A replacement does not: its source is mostly a file that the
+//! caller has just written, and nobody else knows.
 //!
-//! And it moves when a write begins, not when it ends: a long write(2) that is at work all the time while we copy would be half in the
-//! copy and show nothing. So between the first look and the copy comes a call that waits for the lock that a write holds:
-//! lseek(2) for holes (tmpfs, ext4, btrfs, overlay, FUSE) and the list of extents (ext2); xfs takes it for each read. A write that was at
+//! And it moves when a write begins, not when it ends: a long write(2) that is at work all the time
+//! while we copy would be half in the copy and show nothing. So between the first look and the copy
+//! comes a call that waits for the lock that a write holds: lseek(2) for holes (tmpfs, ext4, btrfs,
+//! overlay, FUSE) and the list of extents (ext2); xfs takes it for each read. A write that was at
 //! work at the first look is done after that, and one that begins later moves the time.
 //!
-//! FUSE moves it when a write ends: what it says of the times is asked of the daemon anew only then.
-//! So the same call comes between the copy and the last look.
+//! FUSE moves it when a write ends: what it says of the times is asked of the daemon anew only
+//! then. So the same call comes between the copy and the last look.
 
 use super::error::Error;
 #[cfg(target_os = "linux")]
@@ -27,7 +30,8 @@ use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often a file that is being written is copied again, with longer and longer pauses: about 0.3 s of them in all.
+/// How often a file that is being written is copied again, with longer and longer pauses: about 0.3
+/// s of them in all.
 pub(super) struct Tries(u32);
 
 const MOST: u32 = 10;
@@ -83,7 +87,8 @@ fn is_past(status: &libc::stat) -> bool {
     if is_coarse(status) { last.0.saturating_add(2) <= now.0 } else { last < now }
 }
 
-/// Times of whole seconds. Else one change in some hundreds has such a time, and is only waited for longer.
+/// Times of whole seconds. Else one change in some hundreds has such a time, and is only waited for
+/// longer.
 fn is_coarse(status: &libc::stat) -> bool {
     changed(status).1 == 0
 }
@@ -107,7 +112,8 @@ fn tick() -> (i64, i64) {
     #[cfg(not(target_os = "linux"))]
     const CLOCK: libc::clockid_t = libc::CLOCK_REALTIME;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for one time; where the call fails it is long ago, and that is waited for a little.
+    // SAFETY: room for one time; where the call fails it is long ago, and that is waited for a
+    // little.
     unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
     (i64::from(time.tv_sec), i64::from(time.tv_nsec))
 }

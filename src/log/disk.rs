@@ -95,7 +95,8 @@ pub(super) fn is_blank(file: &File, length: u64) -> Result<bool, Error> {
     Ok(bytes.iter().all(|byte| *byte == 0))
 }
 
-/// Writes into the header pages, which have their blocks. Beyond the limit it is an error, no SIGXFSZ.
+/// Writes into the header pages, which have their blocks. Beyond the limit it is an error, no
+/// SIGXFSZ.
 pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     if limit() < offset + bytes.len() as u64 {
         return Err(Error::System { call: "pwrite", errno: libc::EFBIG });

@@ -100,7 +100,7 @@ fn read_by_hand(from: &[libc::iovec], room: &mut [u8]) -> usize {
 
 /// Whether eight bytes can be read: rt_sigprocmask(2) copies the set before it refuses an unknown
 /// `how`, and no sandbox forbids that call.
-fn is_there(address: usize) -> bool {
+pub(crate) fn is_there(address: usize) -> bool {
     const NO_SUCH_HOW: c_int = -1;
     let (set, none) = (address as *const u64, std::ptr::null_mut::<u64>());
     // SAFETY: the kernel reads the set itself, and changes nothing for such a `how`.

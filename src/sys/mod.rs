@@ -6,6 +6,7 @@
 //! | [`memory`] | reads of memory that may not be there |
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
+//! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
@@ -15,5 +16,6 @@ pub(crate) mod mask;
 pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod objects;
+pub(crate) mod pending;
 pub(crate) mod pin;
 pub(crate) mod wiped;

@@ -331,6 +331,31 @@ static void passed_on(void) {
     }
 }
 
+/* ---- an argument that leads behind the stack ---- */
+
+static uintptr_t behind_it;
+
+/* One whose second and third register hold whatever its code has left there. */
+static void leads_behind(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    beneath_it.sa_sigaction(signal, (siginfo_t *)behind_it, (void *)(behind_it + 1024));
+}
+
+static void stray(void) {
+    enum { STACK = 6 * PAGE };
+    unsigned char *area =
+        mmap(NULL, STACK + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(area != MAP_FAILED && mprotect(area + STACK, 2 * PAGE, PROT_NONE) == 0);
+    behind_it = (uintptr_t)area + STACK + 64;
+    broken = broken_pipe();
+    struct sigaction action = {.sa_handler = counts, .sa_flags = SA_ONSTACK};
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(ward() == 0 && sigaction(SIGPIPE, NULL, &beneath_it) == 0);
+    install(SIGPIPE, leads_behind, SA_ONSTACK | SA_SIGINFO);
+    CHECK(sigaltstack(&(stack_t){.ss_sp = area, .ss_size = STACK}, NULL) == 0);
+    write_to_it();
+}
+
 /* ---- a thread's own stack ---- */
 
 enum { THREAD = 32 * PAGE };
@@ -390,5 +415,5 @@ static void nearly_full(void) {
 }
 
 SCENARIOS({"swallowed", swallowed}, {"chained", chained}, {"faults", faults}, {"by_default", by_default}, {"nested", nested},
-          {"passed_on", passed_on},
+          {"passed_on", passed_on}, {"stray", stray},
           {"nearly_full", nearly_full})

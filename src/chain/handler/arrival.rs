@@ -1,12 +1,17 @@
-//! What an entry point was entered with: by the kernel, or by a handler above that passes a signal on.
+//! What an entry point was entered with: by the kernel, or by a handler above that passes a signal
+//! on.
 //!
-//! Neither can be believed as it stands. A library that puts back with signal(3) what signal(3) had returned
-//! drops `SA_SIGINFO` from our row: then the kernel calls us all the same, and the siginfo is whatever lay on
-//! the stack. A handler above with one argument calls us with one: the other two are whatever was in the
-//! registers. So the arguments are compared with the stack pointer first; on x86-64 the kernel's frame lies
-//! right there, whatever the flags (`x64_setup_rt_frame`, arch/x86/kernel/signal_64.c).
+//! Neither can be believed as it stands. A library that puts back with signal(3) what signal(3) had
+//! returned drops `SA_SIGINFO` from our row: then the kernel calls us all the same, and the siginfo
+//! is whatever lay on the stack. A handler above with one argument calls us with one: the other two
+//! are whatever was in the registers. So the arguments are compared with the stack pointer first;
+//! on x86-64 the kernel's frame lies right there, whatever the flags (`x64_setup_rt_frame`,
+//! arch/x86/kernel/signal_64.c).
 
+use crate::observe::without_events;
 use crate::sys::mask::Mask;
+#[cfg(target_os = "linux")]
+use crate::sys::memory::is_there;
 use std::ffi::{c_int, c_void};
 
 /// The arguments of one delivery, as far as they can be believed.
@@ -38,8 +43,8 @@ impl Arrival {
 }
 
 impl Arrival {
-    /// The kernel has called without filling the siginfo: what was there before goes, and whoever comes next finds one that says
-    /// nothing but the signal's number.
+    /// The kernel has called without filling the siginfo: what was there before goes, and whoever
+    /// comes next finds one that says nothing but the signal's number.
     pub(super) fn unfilled(self) -> Self {
         if let Some(info) = std::ptr::NonNull::new(self.info) {
             // SAFETY: room for a siginfo in the kernel's frame.
@@ -67,7 +72,8 @@ impl Arrival {
         {
             self.context = std::ptr::null_mut();
         }
-        // Dropped by a handler that passes on the number alone: the kernel's frame lies under that handler's own.
+        // Dropped by a handler that passes on the number alone: the kernel's frame lies under that
+        // handler's own.
         if self.info.is_null()
             && let Some((info, context)) = frame::search(stack, self.signal)
         {
@@ -79,8 +85,8 @@ impl Arrival {
     }
 }
 
-/// The delivery of a fault whose handler is at work on this stack. A handler without `SA_SIGINFO` has no siginfo in its frame: then the
-/// registers there have to do.
+/// The delivery of a fault whose handler is at work on this stack. A handler without `SA_SIGINFO`
+/// has no siginfo in its frame: then the registers there have to do.
 #[cfg(target_os = "linux")]
 pub(super) fn fault_above(stack: usize, signal: c_int) -> Option<Arrival> {
     let (info, context) = frame::search(stack, signal)?;
@@ -111,8 +117,8 @@ mod frame {
     const REACH: usize = 32 << 10;
     const PAGE: usize = 4096;
 
-    /// The innermost frame on the stack above `stack`, known by the trampoline that its handler returns to: its siginfo, null if the
-    /// kernel has filled none, and its context.
+    /// The innermost frame on the stack above `stack`, known by the trampoline that its handler
+    /// returns to: its siginfo, null if the kernel has filled none, and its context.
     #[cold]
     #[inline(never)]
     pub(super) fn search(stack: usize, signal: c_int) -> Option<(*mut libc::siginfo_t, *mut c_void)> {
@@ -155,20 +161,8 @@ mod frame {
     }
 }
 
-/// Whether eight bytes can be read: rt_sigprocmask(2) copies the set before it refuses an unknown `how`, and no sandbox
-/// forbids that call. Signal-safe.
-#[cfg(target_os = "linux")]
-fn is_there(address: usize) -> bool {
-    const NO_SUCH_HOW: c_int = -1;
-    let (set, none) = (address as *const u64, std::ptr::null_mut::<u64>());
-    // SAFETY: the kernel reads the set itself, and changes nothing for such a `how`.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NO_SUCH_HOW, set, none, size_of::<u64>()) };
-    // SAFETY: this thread's errno.
-    unsafe { *super::errno_location() != libc::EFAULT }
-}
-
-/// Whether a thread's stack goes on for `length` bytes below `here`: each page of it is there, up to
-/// as many as no frame of a sane function takes. errno stays. Signal-safe.
+/// Whether a thread's stack goes on for `length` bytes below `here`: each page of it is there, up
+/// to as many as no frame of a sane function takes. errno stays. Signal-safe.
 #[cfg(target_os = "linux")]
 pub(super) fn goes_on_below(here: usize, length: usize) -> bool {
     const PAGE: usize = 4096;
@@ -185,18 +179,21 @@ pub(super) fn goes_on_below(_here: usize, _length: usize) -> bool {
     true
 }
 
-/// Whether these bytes are there. Handlers pass on what the kernel has put on this very stack, or a copy on it: what
-/// lies a little above the stack pointer is believed to be; of other places the kernel is asked.
+/// Whether these bytes are there. The page of the stack pointer is; of other places the kernel is
+/// asked: a handler above may pass on anything, and a stack ends where it ends. Where no system
+/// call may be made, what lies a little above is believed to be what the kernel has put there.
 #[cfg(target_os = "linux")]
 fn is_readable(address: usize, length: usize, stack: usize) -> bool {
+    const PAGE: usize = 4096;
     const NEAR: usize = 32 << 10;
     if address == 0 || !address.is_multiple_of(8) {
         return false;
     }
-    if (stack..stack.saturating_add(NEAR)).contains(&address) {
-        return true;
-    }
-    is_there(address) && is_there(address.saturating_add(length - 8))
+    let Some(last) = address.checked_add(length - 8) else { return false };
+    let near = stack..stack.saturating_add(NEAR);
+    let believed =
+        |place: usize| place / PAGE == stack / PAGE || without_events::is_on() && near.contains(&place);
+    [address, last].into_iter().all(|place| believed(place) || is_there(place))
 }
 
 /// # Safety
@@ -214,7 +211,8 @@ unsafe fn looks_like_context(context: *mut c_void) -> bool {
 /// A ucontext can be read there.
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 unsafe fn looks_like_context(context: *mut c_void) -> bool {
-    /// The head of the first extension, the vector registers (`FPSIMD_MAGIC`, and the size of that record).
+    /// The head of the first extension, the vector registers (`FPSIMD_MAGIC`, and the size of that
+    /// record).
     const VECTORS: u64 = 528 << 32 | 0x4650_8001;
     // SAFETY: by this function's contract.
     unsafe { context.cast::<u64>().wrapping_byte_add(464).read_volatile() == VECTORS }
@@ -225,7 +223,8 @@ unsafe fn looks_like_context(_context: *mut c_void) -> bool {
     true
 }
 
-/// What an entry point goes on with elsewhere: nobody has looked at what such systems leave in the registers.
+/// What an entry point goes on with elsewhere: nobody has looked at what such systems leave in the
+/// registers.
 ///
 /// # Safety
 /// The arguments are those of an `SA_SIGINFO` handler; `info` and `context` may be null.

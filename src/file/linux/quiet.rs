@@ -6,6 +6,7 @@
 //! again for ever. So the thread's signals wait until the call is done, and a SIGXFSZ that it
 //! raised is taken back; whoever sent another one finds it delivered afterwards.
 
+use crate::sys::pending;
 use libc::SIGXFSZ;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -21,17 +22,17 @@ pub(in crate::file) enum Hold {
 
 /// Does `work` with these signals blocked in this thread.
 pub(in crate::file) fn quietly<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    let held = if hold == Hold::All { every_signal() } else { only_size_limit() };
+    let held = if hold == Hold::All { every_signal() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
     let status = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, before.as_mut_ptr()) };
     if status != 0 {
         return Err(status);
     }
-    let pending_before = is_pending();
+    let was_pending = pending::is_on_thread(SIGXFSZ);
     let result = work();
-    if matches!(result, Err(libc::EFBIG)) && !pending_before && is_pending() {
-        take_one();
+    if matches!(result, Err(libc::EFBIG)) && !was_pending {
+        pending::take_a_calls(SIGXFSZ);
     }
     // SAFETY: filled by the first call; no old mask is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
@@ -46,69 +47,63 @@ fn every_signal() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-fn only_size_limit() -> libc::sigset_t {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: an emptied set and a valid number.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), SIGXFSZ) };
-    // SAFETY: zeroed and filled.
-    unsafe { set.assume_init() }
-}
-
-fn is_pending() -> bool {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigpending(set.as_mut_ptr()) };
-    // SAFETY: zeroed, and filled if the call succeeded, which it does.
-    let set = unsafe { set.assume_init() };
-    // SAFETY: an initialised set and a valid number.
-    unsafe { libc::sigismember(&raw const set, SIGXFSZ) == 1 }
-}
-
-/// The thread's own comes first (`dequeue_signal` in kernel/signal.c): it is the one that the call
-/// raised.
-fn take_one() {
-    let set = only_size_limit();
-    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a set and a time; nobody asks for the siginfo.
-    unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn raise() {
-        // SAFETY: a valid number; to this thread.
-        unsafe { libc::raise(SIGXFSZ) };
+    /// As the kernel raises it for a call beyond the limit; with another code, as others do.
+    fn raise(code: c_int) {
+        let mut info = [0_u32; 32];
+        (info[0], info[2], info[4]) = (SIGXFSZ as u32, code as u32, std::process::id());
+        let (process, room) = (std::process::id(), info.as_ptr());
+        // SAFETY: no arguments.
+        let thread = unsafe { libc::gettid() };
+        // SAFETY: a whole siginfo.
+        let status = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, SIGXFSZ, room) };
+        assert_eq!(status, 0);
+    }
+
+    fn blocked(how: c_int) {
+        let set = pending::only(SIGXFSZ);
+        // SAFETY: a set; no old mask is asked for.
+        unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) };
     }
 
     #[test]
     fn a_signal_that_the_call_raised_is_taken_back() {
         for hold in [Hold::All, Hold::SizeLimit] {
             let result: Result<(), c_int> = quietly(hold, || {
-                raise(); // would end this process
+                raise(libc::SI_USER); // would end this process
                 Err(libc::EFBIG)
             });
             assert_eq!(result, Err(libc::EFBIG));
-            assert!(!is_pending());
+            assert!(!pending::is_on_thread(SIGXFSZ));
         }
     }
 
     #[test]
-    fn one_that_was_pending_before_stays() {
-        let set = only_size_limit();
-        // SAFETY: a set; no old mask is asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-        raise();
-        let result: Result<(), c_int> = quietly(Hold::All, || Err(libc::EFBIG));
-        assert!(result.is_err() && is_pending());
-        take_one();
-        assert!(!is_pending());
+    fn what_others_have_sent_stays() {
+        blocked(libc::SIG_BLOCK);
+        raise(libc::SI_TKILL);
+        for meanwhile in [false, true] {
+            let result: Result<(), c_int> = quietly(Hold::All, || {
+                if meanwhile {
+                    raise(libc::SI_TKILL);
+                }
+                Err(libc::EFBIG)
+            });
+            assert!(result.is_err() && pending::is_on_thread(SIGXFSZ));
+            take();
+        }
         assert_eq!(quietly(Hold::All, || Ok(7)), Ok(7));
-        // SAFETY: a set; no old mask is asked for.
-        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+        blocked(libc::SIG_UNBLOCK);
+    }
+
+    fn take() {
+        let (set, now) = (pending::only(SIGXFSZ), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        // SAFETY: a set and a time; nobody asks for the siginfo.
+        unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now) };
+        assert!(!pending::is_on_thread(SIGXFSZ));
     }
 
     #[test]
