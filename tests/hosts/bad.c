@@ -1,12 +1,8 @@
 /* Bad input and bad circumstances: a clear negative errno or a documented no-op. Only built
  * warded. */
 #include "host.h"
+#include "refuse.h"
 #include "sigward_go.h"
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 
 static int survives(void) { return write(broken_pipe(), "x", 1) == -1 && errno == EPIPE; }
 
@@ -156,21 +152,9 @@ static void blocked(void) {
 
 /* ---- seccomp ---- */
 
-static void refuse(long number) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-}
-
 static void seccomp_before(void) {
     CHECK(sigward_sigpipe_restore() == 0);
-    refuse(SYS_rt_sigaction);
+    refuse(SYS_rt_sigaction, EPERM);
     CHECK(sigward_init(NULL) == -EPERM);
     CHECK(sigward_sigpipe_ignore() == -EPERM);
     CHECK(sigward_ensure_on_top() == 0); /* no policy, nothing to do */
@@ -180,14 +164,14 @@ static void seccomp_before(void) {
 
 static void seccomp_after(void) {
     CHECK(sigward_init(NULL) == 0);
-    refuse(SYS_rt_sigaction);
+    refuse(SYS_rt_sigaction, EPERM);
     CHECK(survives());
     raise(SIGPIPE); /* the default action cannot be put back: ends with its status all the same */
 }
 
 static void seccomp_queue(void) {
     CHECK(sigward_init(NULL) == 0);
-    refuse(SYS_rt_tgsigqueueinfo);
+    refuse(SYS_rt_tgsigqueueinfo, EPERM);
     raise(SIGPIPE);
 }
 

@@ -1,11 +1,8 @@
 /* What our handlers may use: the stack, errno, no allocation. Warded only. */
 #include "maps.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "refuse.h"
 #include <sched.h>
-#include <stddef.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 
 #define SIZE (256 * 1024)
 static unsigned char *stack;
@@ -102,15 +99,7 @@ static void adopted(void) {
 
 /* Kernels before 6.11 have no ioctl for it: /proc/self/maps is read. */
 static void adopted_on_an_old_kernel(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    refuse(SYS_ioctl, ENOTTY);
     adopted();
 }
 

@@ -3,6 +3,7 @@
  * The handler is held at the mmap(2) that puts zeros over the lost pages by a supervisor (seccomp_unotify(2)). Bare dies: there is
  * nothing to be in the middle of. */
 #include "maps.h"
+#include "refuse.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -429,15 +430,7 @@ static void limits(void) {
 
 /* Every question for a page is answered with yes. */
 static void believe_nothing(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    refuse(SYS_madvise, 0);
 }
 
 /* A child that stores into a private huge page of which there is no second one. */

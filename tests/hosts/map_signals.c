@@ -1,9 +1,6 @@
 /* Whose a SIGBUS is: ours only the fault on a guarded map; all others meet what they would meet without us. */
 #include "maps.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
+#include "refuse.h"
 
 /* ---- one signal for a lost tail ---- */
 
@@ -218,17 +215,6 @@ static void dies_after_giving_up(long unused) {
 }
 
 /* No page can be had to put there: the death that would have been, and no endless loop. */
-static void refuse(long number, int error) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-}
 
 static void dies_without_patch(long error) {
     sigward_map *map = lose();

@@ -1,12 +1,9 @@
 /* Senseless arguments to every function that takes a descriptor, a buffer or a length. Warded only.
  * The writers must answer as the plain calls do, on every rung of theirs. */
 #include "host.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "refuse.h"
 #include <limits.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/prctl.h>
 
 static char *nowhere; /* a page that may not be read */
 static char some[64];
@@ -104,15 +101,7 @@ static void writers(void) {
 
 /* Where the kernel has no RWF_NOSIGNAL, or a sandbox has no pwritev2. */
 static void writers_without(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    refuse(SYS_pwritev2, ENOSYS);
     writers();
 }
 

@@ -1,25 +1,10 @@
 /* Writers and guards where the system is unkind: filters that come later, cancellation, signals of
  * others. Warded only. */
 #include "host.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "refuse.h"
 #include <spawn.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
-
-static void forbid(long number, int error) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-}
 
 static void in_child(const char *what, void (*run)(void)) {
     pid_t child = fork();
@@ -46,7 +31,7 @@ static void refused(void) {
     if (warm) CHECK(sigward_write(file, "x", 1) == 1);
     long calls[] = {SYS_pwritev2, SYS_sendto, SYS_sendmsg, SYS_rt_sigprocmask};
     for (size_t call = 0; call < sizeof calls / sizeof *calls; call++) {
-        forbid(calls[call], refusal);
+        refuse(calls[call], refusal);
         for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
             CHECK(sigward_write(fds[i], "x", 1) == 1);
             CHECK(sigward_writev(fds[i], &part, 1) == 1);

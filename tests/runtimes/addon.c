@@ -3,7 +3,7 @@
 
 #define NAPI_VERSION 8
 #include <node_api.h>
-
+#include <sys/wait.h>
 
 static napi_value number(napi_env env, int64_t value) {
     napi_value result;
@@ -42,6 +42,13 @@ static napi_value write_call(napi_env env, napi_callback_info info) {
     return number(env, foreign_write(0) + foreign_write(1));
 }
 
+/* The signal that ends a child of C code that sends itself a SIGPIPE: 0 if it ignores that. */
+static napi_value child_call(napi_env env, napi_callback_info info) {
+    (void)info;
+    int status = system("kill -s PIPE $$");
+    return number(env, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
 static napi_value init(napi_env env, napi_value exports) {
     static const struct {
         const char *name;
@@ -49,7 +56,7 @@ static napi_value init(napi_env env, napi_value exports) {
     } all[] = {
         {"ward", ward_call},           {"mend", mend_call},   {"overwritten", overwritten_call},
         {"swallowed", swallowed_call}, {"write", write_call},
-        {"replace", replace_call},
+        {"replace", replace_call},     {"child", child_call},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         napi_value function;

@@ -34,6 +34,7 @@ const scenarios = {
     const addon = load();
     addon.replace();
     say(addon.write());
+    say(addon.child());
     process.kill(process.pid, 'SIGPIPE');
     await pause();
     say(masks(spawnSync('cat', ['/proc/self/status'], { encoding: 'utf8' }).stdout));

@@ -104,17 +104,22 @@ func loseAll(db *bolt.DB, g guard.Guard, path string) error {
 	if err := g.Close(); err != nil {
 		return err
 	}
+	return openedAgain(path, content, "lost, opened again")
+}
+
+// openedAgain replaces the file and reads it all in a database that is opened anew.
+func openedAgain(path string, content []byte, say string) error {
 	if err := errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path)); err != nil {
 		return err
 	}
-	db, err = bolt.Open(path, 0o600, nil)
+	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
 		return err
 	}
 	if err := expect(read(db, guard.Nothing{}, keys), tally{right: keys}); err != nil {
 		return fmt.Errorf("opened again: %w", err)
 	}
-	fmt.Println("lost, opened again")
+	fmt.Println(say)
 	return db.Close()
 }
 

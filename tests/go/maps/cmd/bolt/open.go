@@ -41,19 +41,10 @@ func open(folder string) error {
 		return err
 	}
 	// The Open that has panicked keeps its lock of the old file.
-	err = errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path))
-	if err := errors.Join(err, g.Close()); err != nil {
+	if err := g.Close(); err != nil {
 		return err
 	}
-	db, err = bolt.Open(path, 0o600, nil)
-	if err != nil {
-		return err
-	}
-	if err := expect(read(db, guard.Nothing{}, keys), tally{right: keys}); err != nil {
-		return fmt.Errorf("opened again: %w", err)
-	}
-	fmt.Println("lost while it was opened, opened again")
-	return db.Close()
+	return openedAgain(path, content, "lost while it was opened, opened again")
 }
 
 // opening is what bbolt says, by an error or a panic.
