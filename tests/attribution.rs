@@ -22,7 +22,7 @@ fn caller() -> std::path::PathBuf {
 fn the_call_the_descriptor_and_the_library_are_named_also_under_a_storm_of_lower_signals() {
     let (program, library) = (host("attribution", Link::Archive), caller());
     run(&program, &[library.to_str().unwrap(), "1"]).lived();
-    run(&program, &[library.to_str().unwrap(), "3000"]).lived();
+    run(&program, &[library.to_str().unwrap(), "500"]).lived();
 }
 
 #[test]

@@ -6,7 +6,6 @@
 //! pointer. Of anything else nothing is said. Tables: "Exception Frames" in the Linux Standard
 //! Base, DWARF 4, section 6.4.
 
-use crate::sys::memory;
 use crate::sys::objects::Object;
 
 /// The stack pointer and the return address, as the tables number registers.
@@ -39,13 +38,13 @@ pub(super) enum Saved {
 
 /// The function that the tables of `object` have at `pc`: its first instruction, and its length.
 pub(super) fn function_at(object: &Object, pc: usize) -> Option<(usize, usize)> {
-    let entry = Entry::read(find(object, pc)?)?;
+    let entry = Entry::read(object, find(object, pc)?)?;
     entry.common()?.range(&entry).filter(|(start, length)| pc.wrapping_sub(*start) < *length)
 }
 
 /// What the tables of `object` say of the frame of the code at `pc`.
 pub(super) fn frame_at(object: &Object, pc: usize) -> Option<Frame> {
-    let entry = Entry::read(find(object, pc)?)?;
+    let entry = Entry::read(object, find(object, pc)?)?;
     let common = entry.common()?;
     let function @ (start, length) = common.range(&entry)?;
     if pc.wrapping_sub(start) >= length {
@@ -69,13 +68,13 @@ fn find(object: &Object, pc: usize) -> Option<usize> {
     /// from here.
     const KNOWN: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
     let head = object.the(TABLES)?;
-    let bytes: [u8; 12] = bytes(head)?;
+    let bytes: [u8; 12] = bytes(object, head)?;
     let count =
         bytes.starts_with(&KNOWN).then(|| u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]))?;
     let place = |distance: &[u8]| {
         Some(head.wrapping_add_signed(i32::from_le_bytes(distance.try_into().ok()?) as isize))
     };
-    let pair = |index: u32| self::bytes::<8>(head + 12 + index as usize * 8);
+    let pair = |index: u32| self::bytes::<8>(object, head + 12 + index as usize * 8);
     let (mut low, mut high) = (0, count);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
@@ -89,28 +88,29 @@ fn find(object: &Object, pc: usize) -> Option<usize> {
     (place(&found[..4])? <= pc).then(|| place(&found[4..]))?
 }
 
-fn bytes<const N: usize>(address: usize) -> Option<[u8; N]> {
+fn bytes<const N: usize>(object: &Object, address: usize) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    (memory::read(address, &mut bytes) == N).then_some(bytes)
+    (object.read(address, &mut bytes) == N).then_some(bytes)
 }
 
 /// One entry of `.eh_frame`: of a function, or what several have in common.
-struct Entry {
+struct Entry<'a> {
+    object: &'a Object,
     /// Where `bytes` come from.
     at: usize,
-    bytes: [u8; Entry::LONGEST],
+    bytes: [u8; LONGEST],
     length: usize,
 }
 
-impl Entry {
-    const LONGEST: usize = 512;
+const LONGEST: usize = 512;
 
-    fn read(at: usize) -> Option<Self> {
-        let length = u32::from_le_bytes(bytes(at)?) as usize;
-        let mut entry = Self { at: at + 4, bytes: [0; Self::LONGEST], length };
+impl<'a> Entry<'a> {
+    fn read(object: &'a Object, at: usize) -> Option<Self> {
+        let length = u32::from_le_bytes(bytes(object, at)?) as usize;
+        let mut entry = Self { object, at: at + 4, bytes: [0; LONGEST], length };
         // A length of all ones would be another format.
         let room = entry.bytes.get_mut(..length)?;
-        (length > 4 && memory::read(at + 4, room) == length).then_some(entry)
+        (length > 4 && object.read(at + 4, room) == length).then_some(entry)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -122,16 +122,17 @@ impl Entry {
         u32::from_le_bytes([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]) as usize
     }
 
-    fn common(&self) -> Option<Common> {
+    fn common(&self) -> Option<Common<'a>> {
         let back = self.back();
-        let entry = Self::read(self.at.checked_sub(back)?).filter(|entry| back != 0 && entry.back() == 0)?;
+        let entry = Self::read(self.object, self.at.checked_sub(back)?)
+            .filter(|entry| back != 0 && entry.back() == 0)?;
         Common::of(entry)
     }
 }
 
 /// What several functions have in common.
-struct Common {
-    entry: Entry,
+struct Common<'a> {
+    entry: Entry<'a>,
     code_unit: u64,
     data_unit: i64,
     /// How addresses are written.
@@ -142,8 +143,8 @@ struct Common {
     begin: usize,
 }
 
-impl Common {
-    fn of(entry: Entry) -> Option<Self> {
+impl<'a> Common<'a> {
+    fn of(entry: Entry<'a>) -> Option<Self> {
         let mut rest = Bytes(entry.bytes().get(4..)?);
         let version = rest.byte()?;
         let text = rest.text()?;
@@ -188,7 +189,7 @@ impl Common {
     }
 
     /// Where the function of `entry` begins, and how long it is.
-    fn range(&self, entry: &Entry) -> Option<(usize, usize)> {
+    fn range(&self, entry: &Entry<'_>) -> Option<(usize, usize)> {
         let numbers = entry.bytes().get(4..)?;
         Some(if self.width()? == 4 {
             let distance = i32::from_le_bytes(numbers.get(..4)?.try_into().ok()?);
@@ -200,7 +201,7 @@ impl Common {
         })
     }
 
-    fn instructions_of<'a>(&self, entry: &'a Entry) -> Option<Bytes<'a>> {
+    fn instructions_of<'b>(&self, entry: &'b Entry<'_>) -> Option<Bytes<'b>> {
         let mut rest = Bytes(entry.bytes().get(4 + 2 * self.width()?..)?);
         if self.augmented {
             let length = rest.number()? as usize;

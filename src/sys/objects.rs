@@ -33,6 +33,7 @@ const NAMESPACES: usize = 16;
 const ATTEMPTS: usize = 8;
 
 /// One executable or library.
+#[derive(Clone)]
 pub(crate) struct Object {
     /// What is added to the addresses in its headers.
     pub(crate) base: usize,
@@ -40,12 +41,15 @@ pub(crate) struct Object {
     pub(crate) name: usize,
     /// Its dynamic section, 0 if it has none.
     pub(crate) dynamic: usize,
+    /// Never unmapped: what lies in it is read as it is.
+    stays: bool,
     /// A library's memory from `base` on; the main program's headers.
     head: Head,
     /// Where in there its headers are.
     headers: Range<usize>,
 }
 
+#[derive(Clone)]
 #[repr(C, align(8))]
 struct Head([u8; HEAD]);
 
@@ -87,13 +91,36 @@ impl Object {
         })
     }
 
+    /// Takes it for one that is never unmapped.
+    ///
+    /// # Safety
+    /// It is not.
+    pub(crate) unsafe fn that_stays(self) -> Self {
+        Self { stays: true, ..self }
+    }
+
+    /// As [`memory::read`]; of an object that stays, without asking the kernel.
+    pub(crate) fn read(&self, address: usize, room: &mut [u8]) -> usize {
+        let readable = |header: &Header| {
+            let (start, length) = self.segment(header);
+            let after = length.checked_sub(address.wrapping_sub(start));
+            header.p_flags & libc::PF_R != 0 && after.is_some_and(|after| after >= room.len())
+        };
+        if !self.stays || !self.of_kind(libc::PT_LOAD).any(readable) {
+            return memory::read(address, room);
+        }
+        // SAFETY: inside a segment that is mapped for ever and can be read.
+        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, room.as_mut_ptr(), room.len()) };
+        room.len()
+    }
+
     /// The start of each of its notes' segments, as far as `room` reaches.
     pub(crate) fn each_note(&self, room: &mut [u8], mut look: impl FnMut(&[u8])) {
         for header in self.of_kind(libc::PT_NOTE) {
             let (start, length) = self.segment(header);
             let at = start.wrapping_sub(self.base);
-            if self.name == 0 {
-                // SAFETY: a segment of the main program, which is never unmapped.
+            if self.stays {
+                // SAFETY: a segment that is never unmapped.
                 look(unsafe { std::slice::from_raw_parts(start as *const u8, length) });
             } else if let Some(notes) = self.head.0.get(at..at.saturating_add(length)) {
                 look(notes);
@@ -105,15 +132,15 @@ impl Object {
         }
     }
 
-    /// The main program, as the kernel has shown its headers. It is never unmapped: what lies in it
-    /// is read as it is.
+    /// The main program, as the kernel has shown its headers.
     fn main() -> Option<Self> {
         // SAFETY: asks for a number.
         let at = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
         // SAFETY: as above.
         let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
         let length = count.min(HEAD / size_of::<Header>()) * size_of::<Header>();
-        let mut object = Self { base: 0, name: 0, dynamic: 0, head: Head([0; HEAD]), headers: 0..length };
+        let mut object =
+            Self { base: 0, name: 0, dynamic: 0, stays: true, head: Head([0; HEAD]), headers: 0..length };
         let room = object.head.0.get_mut(..length).filter(|_| at != 0)?;
         // SAFETY: as many headers as the kernel says.
         room.copy_from_slice(unsafe { std::slice::from_raw_parts(at as *const u8, length) });
@@ -140,7 +167,8 @@ impl Object {
         if end > HEAD || !start.is_multiple_of(8) {
             return None;
         }
-        let mut object = Self { base: link.base, name: link.name, dynamic: 0, head, headers: start..end };
+        let mut object =
+            Self { base: link.base, name: link.name, dynamic: 0, stays: false, head, headers: start..end };
         object.dynamic = object.the(libc::PT_DYNAMIC)?;
         (object.dynamic == link.dynamic).then_some(object)
     }
@@ -209,9 +237,8 @@ pub(crate) fn entry_of(object: &Object, wanted: usize) -> Option<usize> {
     }
     let places = (0..ENTRIES).map(|entry| (object.dynamic as *const [usize; 2]).wrapping_add(entry));
     let read = |place: *const [usize; 2]| {
-        // The main program is never unmapped.
-        // SAFETY: before the end of its dynamic section.
-        if object.name == 0 { Some(unsafe { place.read() }) } else { words(place.addr()) }
+        // SAFETY: before the end of its dynamic section, which is never unmapped.
+        if object.stays { Some(unsafe { place.read() }) } else { words(place.addr()) }
     };
     let mut entries = places.map_while(read).take_while(|[tag, _]| *tag != 0);
     entries.find(|[tag, _]| *tag == wanted).map(|[_, value]| value)
