@@ -20,11 +20,7 @@ use crate::sys::{
     memory,
     objects::{self, Object},
 };
-#[cfg(target_os = "linux")]
-use std::borrow::Cow;
 use std::fmt;
-#[cfg(target_os = "linux")]
-use std::sync::OnceLock;
 
 /// The file name of an object, as far as it fits.
 pub(super) struct Name {
@@ -60,29 +56,10 @@ impl Name {
     }
 }
 
-/// The C library is looked for once: it is linked to us, and never unmapped.
-#[cfg(target_os = "linux")]
-fn c_library() -> Option<&'static Object> {
-    static FOUND: OnceLock<Option<Object>> = OnceLock::new();
-    let found = || {
-        let object = objects::holding(libc::getpid as *const () as usize)?;
-        // SAFETY: whoever has this library has that one.
-        Some(unsafe { object.that_stays() })
-    };
-    FOUND.get_or_init(found).as_ref()
-}
-
-/// The object with code at an address: a copy of what is known of it.
-#[cfg(target_os = "linux")]
-fn holding(address: usize) -> Option<Cow<'static, Object>> {
-    let known = c_library().filter(|object| object.has_code_at(address));
-    known.map(Cow::Borrowed).or_else(|| objects::holding(address).map(Cow::Owned))
-}
-
 #[cfg(target_os = "linux")]
 pub(super) fn caller(event: &Event) -> Option<Name> {
     let mut at = Place { pc: event.pc as usize, back: event.pc as usize, used: 0 };
-    let mut object = holding(at.pc)?;
+    let mut object = objects::holding(at.pc)?;
     // The C library's functions call each other a few times at most, and an event has a few words
     // only.
     for _ in 0..=event.stack.len() {
@@ -92,7 +69,7 @@ pub(super) fn caller(event: &Event) -> Option<Name> {
         }
         let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(event, &at) };
         at = at.caller(&frame, event)?;
-        object = holding(at.pc)?;
+        object = objects::holding(at.pc)?;
         if !name_of(&object).is_plumbing() {
             return call_site::leads(at.back, |target| who(&object, target, frame.function.0));
         }
@@ -143,7 +120,7 @@ fn split(event: &Event) -> (Option<u64>, &[u64]) {
 /// Who has called the C library's `function`, if a call in `caller` leads to `target`.
 #[cfg(target_os = "linux")]
 fn who(caller: &Object, target: usize, function: usize) -> Option<Name> {
-    let object = holding(target)?;
+    let object = objects::holding(target)?;
     if name_of(&object).is_plumbing() {
         return Some(name_of(caller));
     }

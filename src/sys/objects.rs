@@ -8,6 +8,10 @@
 //! it will be. A list that does not fit together is walked again a few times; then what was found
 //! of it counts.
 //!
+//! What was loaded with the program is never unmapped, and stands in the list up to the loader
+//! itself; what dlopen(3) adds comes behind. So up to there memory is read as it is, which takes
+//! hardly any system call.
+//!
 //! glibc and musl keep the same list; a static program has none, and is its only object. Everything
 //! here is signal-safe.
 
@@ -33,7 +37,6 @@ const NAMESPACES: usize = 16;
 const ATTEMPTS: usize = 8;
 
 /// One executable or library.
-#[derive(Clone)]
 pub(crate) struct Object {
     /// What is added to the addresses in its headers.
     pub(crate) base: usize,
@@ -49,14 +52,19 @@ pub(crate) struct Object {
     headers: Range<usize>,
 }
 
-#[derive(Clone)]
 #[repr(C, align(8))]
 struct Head([u8; HEAD]);
 
 impl Head {
     fn of(link: &Link) -> Self {
         let mut head = Self([0; HEAD]);
-        memory::read(link.base, &mut head.0);
+        // A library's own headers are mostly at its base, but need not be mapped.
+        if link.stays && link.base.is_multiple_of(4096) && memory::is_there(link.base) {
+            // SAFETY: in a page that can be read, of an object that is never unmapped.
+            head.0 = unsafe { (link.base as *const [u8; HEAD]).read() };
+        } else {
+            memory::read(link.base, &mut head.0);
+        }
         head
     }
 }
@@ -89,14 +97,6 @@ impl Object {
             let (start, length) = self.segment(header);
             address.wrapping_sub(start) < length
         })
-    }
-
-    /// Takes it for one that is never unmapped.
-    ///
-    /// # Safety
-    /// It is not.
-    pub(crate) unsafe fn that_stays(self) -> Self {
-        Self { stays: true, ..self }
     }
 
     /// As [`memory::read`]; of an object that stays, without asking the kernel.
@@ -167,8 +167,14 @@ impl Object {
         if end > HEAD || !start.is_multiple_of(8) {
             return None;
         }
-        let mut object =
-            Self { base: link.base, name: link.name, dynamic: 0, stays: false, head, headers: start..end };
+        let mut object = Self {
+            base: link.base,
+            name: link.name,
+            dynamic: 0,
+            stays: link.stays,
+            head,
+            headers: start..end,
+        };
         object.dynamic = object.the(libc::PT_DYNAMIC)?;
         (object.dynamic == link.dynamic).then_some(object)
     }
@@ -182,15 +188,33 @@ struct Link {
     dynamic: usize,
     next: usize,
     previous: usize,
+    /// Loaded with the program: never unmapped.
+    stays: bool,
 }
 
 impl Link {
-    fn of([base, name, dynamic, next, previous]: [usize; 5]) -> Self {
-        Self { base, name, dynamic, next, previous }
+    fn of([base, name, dynamic, next, previous]: [usize; 5], stays: bool) -> Self {
+        Self { base, name, dynamic, next, previous, stays }
     }
 
-    fn read(at: usize) -> Option<Self> {
-        words(at).map(Self::of)
+    /// The first one of a list.
+    ///
+    /// # Safety
+    /// If it `stays`, it is a link of the program itself.
+    unsafe fn first(at: usize, stays: bool) -> Option<Self> {
+        // SAFETY: the loader's own, for ever, by this function's contract.
+        let words = if stays { Some(unsafe { (at as *const [usize; 5]).read() }) } else { words(at) };
+        words.map(|words| Self::of(words, stays))
+    }
+
+    /// The next one.
+    fn next(&self) -> Option<Self> {
+        // SAFETY: as this one, up to the loader.
+        unsafe { Self::first(self.next, self.next_stays()) }
+    }
+
+    fn next_stays(&self) -> bool {
+        self.next != 0 && self.stays && self.base != loader()
     }
 
     /// The next one, and the head of this one's object.
@@ -198,10 +222,19 @@ impl Link {
         if self.next == 0 {
             return (None, Head::of(self));
         }
+        if self.stays {
+            return (self.next(), Head::of(self));
+        }
         let (mut words, mut head) = ([0; 5], Head([0; HEAD]));
         let (read, _) = memory::read_two([self.next, self.base], bytes_of(&mut words), &mut head.0);
-        (read.then_some(Self::of(words)), head)
+        (read.then_some(Self::of(words, false)), head)
     }
+}
+
+/// Where the kernel has put the loader; 0 if it has none to put.
+fn loader() -> usize {
+    // SAFETY: asks for a number.
+    unsafe { libc::getauxval(libc::AT_BASE) as usize }
 }
 
 fn bytes_of(words: &mut [usize]) -> &mut [u8] {
@@ -257,12 +290,16 @@ pub(crate) fn are_changing() -> bool {
 fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool {
     let mut debug = debug(main);
     let mut rest = OBJECTS;
+    let mut stays = loader() != 0;
     for _ in 0..NAMESPACES {
         // version, map, brk, state, ldbase, and from version 2 on the next namespace's.
         let Some(at) = debug else { return true };
         // SAFETY: the loader's own variables, which are never unmapped.
         let [version, first, _, _, _, next] = unsafe { (at as *const [usize; 6]).read_volatile() };
-        let (mut link, mut at, mut before) = (Link::read(first), first, 0);
+        // SAFETY: the first of the first list is the main program's.
+        let mut link = if first == 0 { None } else { unsafe { Link::first(first, stays) } };
+        stays = false;
+        let (mut at, mut before) = (first, 0);
         while at != 0 {
             let Some(here) = link.filter(|link| link.previous == before && rest > 0) else { return false };
             rest -= 1;
@@ -287,7 +324,7 @@ pub(crate) fn each(mut look: impl FnMut(&Object)) {
     look(&main);
     each_link_of_some_try(&main, &mut |link| {
         if link.dynamic == main.dynamic {
-            return Link::read(link.next);
+            return link.next();
         }
         let (next, head) = link.next_and_head();
         if let Some(object) = Object::described(link, head) {
@@ -310,7 +347,7 @@ pub(crate) fn holding(address: usize) -> Option<Object> {
         if link.dynamic != main.dynamic && link.base <= address && is_nearer {
             nearest = Some(*link);
         }
-        Link::read(link.next)
+        link.next()
     });
     let nearest = nearest?;
     Object::described(&nearest, Head::of(&nearest)).filter(|object| object.has_code_at(address))
@@ -343,6 +380,19 @@ mod tests {
         own.sort_unstable();
         assert!(own.len() > 2, "{own:?}");
         assert_eq!(loader, own);
+    }
+
+    #[test]
+    fn those_that_were_loaded_with_the_program_are_known() {
+        let (mut early, mut all) = (0, 0);
+        each(|object| (early, all) = (early + usize::from(object.stays), all + 1));
+        assert!(early > 2 && early <= all, "{early} of {all}");
+        let libc = holding(libc::getpid as *const () as usize).unwrap();
+        assert!(libc.stays);
+        let (mut seen, mut asked) = ([0; 64], [0; 64]);
+        assert_eq!((libc.read(libc.base, &mut seen), memory::read(libc.base, &mut asked)), (64, 64));
+        assert_eq!(seen, asked);
+        assert_eq!(libc.read(8, &mut seen), 0);
     }
 
     #[test]
