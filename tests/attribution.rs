@@ -3,10 +3,18 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use support::{Link, host, library, root, run, target};
 
-fn caller() -> std::path::PathBuf {
+/// Made once: another test may have it loaded.
+fn caller() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(made_caller).clone()
+}
+
+fn made_caller() -> PathBuf {
     let library = target().join("hosts/libcaller.so");
     std::fs::create_dir_all(target().join("hosts")).unwrap();
     let built = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()))

@@ -4,7 +4,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, SIGPIPE, Scratch, host, prepared, run, run_command};
+use support::{Link, SIGPIPE, Scratch, prepared, run, run_command};
 
 fn with_lines(scenario: &str, scratch: &Scratch) -> String {
     let mut told = Command::new(prepared("small_stack", Link::Archive));
@@ -15,8 +15,8 @@ fn with_lines(scenario: &str, scratch: &Scratch) -> String {
 #[test]
 fn an_echo_is_swallowed_and_told_of_on_the_smallest_stack() {
     let scratch = Scratch::new("small-stack-swallowed");
-    run(&host("small_stack", Link::Bare), &["swallowed"]).died_of(SIGPIPE);
-    run(&host("small_stack", Link::Archive), &["swallowed"]).lived();
+    run(&prepared("small_stack", Link::Bare), &["swallowed"]).died_of(SIGPIPE);
+    run(&prepared("small_stack", Link::Archive), &["swallowed"]).lived();
     assert!(with_lines("swallowed", &scratch).lines().count() > 400);
 }
 

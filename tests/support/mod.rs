@@ -91,7 +91,9 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
     cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
         .arg(root().join("include"));
-    cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&program);
+    // Put in place when it is whole: another test may be starting the one that is there.
+    let new = program.with_extension("new");
+    cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&new);
     match link {
         Link::Bare => drop(cc.arg("-DBARE")),
         Link::Archive | Link::DebugArchive | Link::Early => drop(cc.arg(libraries.join("libsigward.a"))),
@@ -107,6 +109,7 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     cc.args(["-ldl", "-lm"]);
     let output = cc.output().expect("a C compiler is installed");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&new, &program).expect("target is writable");
     program
 }
 
