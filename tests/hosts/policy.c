@@ -231,19 +231,26 @@ static void *kill_later(void *unused) {
 }
 
 static void edge_of_a_jump(void) {
-#ifdef __x86_64__
-    enum { PAGE = 4096 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     pthread_t thread;
-    char *page = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(page != MAP_FAILED && (page += PAGE));
-    CHECK(mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
-    memcpy(page, "\xeb\xfe", 2); /* jumps to itself */
+    char *code = mmap(NULL, 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(code != MAP_FAILED && (code += page));
+    CHECK(mprotect(code, page, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+    int fd = broken_pipe();
     CHECK(ward() == 0);
     alarm(20);
     CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
-    __asm__ volatile("jmp *%[code]" ::"a"(-(long)EPIPE), "D"(broken_pipe()), [code] "r"(page));
+    /* There it jumps to itself, with the result of a failed write. */
+#ifdef __x86_64__
+    memcpy(code, "\xeb\xfe", 2);
+    __asm__ volatile("jmp *%[code]" ::"a"(-(long)EPIPE), "D"(fd), [code] "r"(code));
 #else
-    raise(SIGPIPE);
+    (void)fd; /* the result is in its register */
+    memcpy(code, "\0\0\0\x14", 4);
+    __builtin___clear_cache(code, code + 4);
+    __asm__ volatile("mov x0, %[result]; br %[code]" ::[result] "r"(-(long)EPIPE),
+                     [code] "r"(code)
+                     : "x0");
 #endif
 }
 
