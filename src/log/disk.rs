@@ -2,7 +2,7 @@
 //! written, what can be given back.
 
 use super::error::Error;
-use super::process::{self, Process};
+use crate::sys::process::{self, Process};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;

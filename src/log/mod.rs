@@ -60,7 +60,6 @@ mod disk;
 mod error;
 mod format;
 mod open;
-mod process;
 mod reader;
 mod scan;
 mod space;

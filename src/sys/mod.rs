@@ -8,6 +8,7 @@
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
 //! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
+//! | [`process`] | which of its parents and children this process is |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
 pub(crate) mod cancel;
@@ -18,4 +19,5 @@ pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod pending;
 pub(crate) mod pin;
+pub(crate) mod process;
 pub(crate) mod wiped;
