@@ -9,7 +9,7 @@ fn main() {
 
 #[cfg(feature = "header")]
 fn headers() {
-    for input in ["src/ffi", "src/observe", "src/mapping/fault.rs", "cbindgen.toml"] {
+    for input in ["src/ffi", "src/observe", "src/sigbus/fault.rs", "cbindgen.toml"] {
         println!("cargo:rerun-if-changed={input}");
     }
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
@@ -41,7 +41,7 @@ fn headers() {
         "ffi/text",
         "observe/counters",
         "observe/event",
-        "mapping/fault",
+        "sigbus/fault",
     ];
     header("sigward.h", config, &root, &public);
     header("sigward_go.h", own, &root, &["ffi/runtime"]);

@@ -60,6 +60,7 @@ pub mod observe;
 #[cfg(all(feature = "capi", target_os = "linux"))]
 mod preload;
 pub mod reloading;
+mod sigbus;
 #[cfg(feature = "signal-hook")]
 pub mod signals;
 pub mod sigpipe;

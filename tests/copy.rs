@@ -1,4 +1,4 @@
-//! The checked copy, beside its bare twin, which is memcpy. `src/mapping/copy/tests.rs` has the
+//! The checked copy, beside its bare twin, which is memcpy. `src/sigbus/copy/tests.rs` has the
 //! ways that this machine does not take by itself.
 
 mod support;

@@ -36,23 +36,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
 #[cfg(target_os = "linux")]
 mod held;
 #[cfg(target_os = "linux")]
 mod keeper;
 #[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
 
-#[cfg(not(target_os = "linux"))]
-use elsewhere::Held;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::has_writer;
 #[cfg(target_os = "linux")]
 use held::Held;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel::has_writer;
+#[cfg(not(target_os = "linux"))]
+use unsupported::Held;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported::has_writer;
 
 /// What the holder of a lease is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::space::Growth;
 use super::writer::{Log, Opened};
 use crate::file::{Error as SpaceError, data_in, reserve, reserve_slowly};
 use crate::mapping::{self, Map, MapMut, MapOptions};
+use crate::sys::pages::page_size;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsFd;
@@ -194,7 +195,7 @@ impl LogOptions {
         mend(file, &header, watermark)?;
         let witness = end.witness;
         let recovery = Recovery { records: end.records, end: end.position, durable: watermark, torn };
-        let growth = Growth::new(self.step, capacity, mapping::page_size() as u64);
+        let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { map, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
 
@@ -309,7 +310,7 @@ fn scrub(map: &MapMut, file: &File, end: u64, range: std::ops::Range<u64>) -> Re
 }
 
 fn page_end(offset: u64) -> u64 {
-    offset.next_multiple_of(mapping::page_size() as u64)
+    offset.next_multiple_of(page_size() as u64)
 }
 
 /// Stores zeros where there are none.
@@ -345,7 +346,7 @@ fn renew(map: &MapMut, file: &File, range: std::ops::Range<u64>) -> Result<(), E
     if range.is_empty() {
         return Ok(());
     }
-    let page = mapping::page_size();
+    let page = page_size();
     let mut room = vec![0; CHUNK + page];
     let start = room.as_ptr().align_offset(page);
     let room = &mut room[start..start + CHUNK];

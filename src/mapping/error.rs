@@ -1,7 +1,7 @@
 //! What can go wrong with a guarded map, each with what to do next.
 
-use super::fault::{Cause, Fault};
-use super::identity;
+use crate::sigbus::fault::{Cause, Fault};
+use crate::sigbus::identity;
 use std::ffi::c_int;
 use std::fmt;
 

@@ -1,14 +1,14 @@
 //! Whether a map still shows what its path names, and mapping it anew.
 
 use super::error::Error;
-use super::fault::{Cause, Fault};
-use super::handler::quietly;
-use super::identity::{self, Identity};
-use super::kept;
 use super::map::Map;
 use super::open;
 use crate::observe::Event;
 use crate::observe::in_handler::describe_moment;
+use crate::sigbus::fault::{Cause, Fault};
+use crate::sigbus::handler::quietly;
+use crate::sigbus::identity::{self, Identity};
+use crate::sigbus::kept;
 use std::ffi::CStr;
 
 impl Map {

@@ -23,15 +23,15 @@
 //! away, also not after a refusal.
 
 use super::error::Error;
-use super::identity::Identity;
-use super::kept;
 use super::map::Map;
 #[cfg(feature = "capi")]
 use super::map::held;
 use super::map_mut::MapMut;
-use super::registry::Slot;
-use super::registry::wiped::GrowLock;
 use crate::file;
+use crate::sigbus::identity::Identity;
+use crate::sigbus::kept;
+use crate::sigbus::registry::Slot;
+use crate::sigbus::registry::wiped::GrowLock;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;

@@ -1,15 +1,16 @@
 //! A guarded map: made, read, written, asked, mapped anew, taken away.
 
 use super::error::Error;
-use super::fault::Fault;
-use super::fetch::{fetch_many, fetch_small, is_small};
-use super::handler::present;
-use super::identity::Identity;
-use super::kept;
 use super::options::MapOptions;
-use super::registry::{self, Facts, Slot};
 use super::view::View;
-use super::{page_size, seat, spare};
+use crate::sigbus::fault::Fault;
+use crate::sigbus::fetch::{fetch_many, fetch_small, is_small};
+use crate::sigbus::handler::present;
+use crate::sigbus::identity::Identity;
+use crate::sigbus::kept;
+use crate::sigbus::registry::{self, Facts, Slot};
+use crate::sigbus::{seat, spare};
+use crate::sys::pages::{self, page_size};
 use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -84,7 +85,8 @@ impl Map {
         seat::guard()?;
         spare::fill();
         let length = length_of(&options, &identity)?;
-        let granule = super::granule_of(file.as_raw_fd(), identity.block)?;
+        let granule = pages::granule_of(file.as_raw_fd(), identity.block)
+            .map_err(|error| Error::of(&error, "fstatfs"))?;
         let first = options.offset / granule as u64 * granule as u64;
         let before = (options.offset - first) as usize;
         let capacity = capacity_of(&options, length, granule)?;
@@ -350,7 +352,7 @@ impl Map {
         }
         let kept = std::mem::ManuallyDrop::new(self);
         let pages = kept.facts().pages.clone();
-        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
         // SAFETY: pages of this map, whose last user is gone; a handler at work there would put zeros as well.
         let zeros = unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
         // If the kernel refuses, all stays as it is, guarded.
@@ -411,7 +413,7 @@ impl Drop for Map {
         let (start, length) = (facts.pages.start as *mut _, facts.pages.len());
         if !quiet {
             // A handler is at work on the map and may put zeros there yet: nobody else may ever have the addresses. The file goes.
-            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | super::NO_RESERVE;
+            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
             // SAFETY: pages of this map, which no borrow is left of.
             unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
             return;

@@ -1,9 +1,9 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
-use super::kept;
 use super::map::{Map, clip, intact};
 use super::options::MapOptions;
+use crate::sigbus::kept;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Opening a file to map it: regular files only, without waiting for anybody.
 
 use super::error::Error;
-use super::identity::{self, Identity, errno};
+use crate::sigbus::identity::{self, Identity, errno};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 

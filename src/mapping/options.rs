@@ -1,11 +1,11 @@
 //! How a file is to be mapped.
 
 use super::error::Error;
-use super::identity::{self, Identity, c_path};
 use super::map::Map;
 use super::map_mut::MapMut;
 use super::open;
-use super::registry::Facts;
+use crate::sigbus::identity::{self, Identity, c_path};
+use crate::sigbus::registry::Facts;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;

@@ -166,7 +166,7 @@ impl Snapshot {
     fn of(frozen: Frozen, populate: bool) -> Result<Self, Error> {
         use std::os::fd::AsRawFd;
         let Frozen { file, kind, memory } = frozen;
-        let identity = super::identity::of_mappable(file.as_raw_fd())?;
+        let identity = crate::sigbus::identity::of_mappable(file.as_raw_fd())?;
         // Before Linux 6.7 a file that is sealed against writing cannot be mapped shared through a
         // descriptor that may write.
         let options = MapOptions { frozen: true, ..MapOptions::new() }.copy_on_write(true).populate(populate);

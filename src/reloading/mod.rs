@@ -54,7 +54,7 @@ mod version;
 #[cfg(target_os = "linux")]
 mod watch;
 #[cfg(not(target_os = "linux"))]
-#[path = "no_watch.rs"]
+#[path = "watch_unsupported.rs"]
 mod watch;
 mod watcher;
 

@@ -6,6 +6,7 @@
 //! | [`memory`] | reads of memory that may not be there |
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
+//! | [`pages`] | how large they are, and what of a file is mapped at once |
 //! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`process`] | which of its parents and children this process is |
@@ -17,6 +18,7 @@ pub(crate) mod mask;
 pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod objects;
+pub(crate) mod pages;
 pub(crate) mod pending;
 pub(crate) mod pin;
 pub(crate) mod process;

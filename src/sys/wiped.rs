@@ -35,7 +35,7 @@ pub(crate) struct Words {
     process: AtomicI32,
     /// The holder of the chain's lock, by its thread id.
     pub(crate) seats: AtomicU32,
-    /// The registry's lock: its holder's thread id (`mapping/registry/lock.rs`).
+    /// The registry's lock: its holder's thread id (`sigbus/registry/lock.rs`).
     pub(crate) registry: AtomicU32,
     /// Unfinished visits of handlers.
     pub(crate) visits: [Visits; VISITS],

@@ -1,12 +1,12 @@
 //! All mappings and patches of an adopted file, as /proc/self/maps shows them.
 
-use super::entry::Entry;
-use super::handler::area::{Area, parse};
-use super::handler::zero::{self, Patch};
-use super::kept::{self, Silent};
-use super::name::Readable;
-use crate::mapping::error::Error;
-use crate::mapping::identity;
+use crate::mapping::Error;
+use crate::sigbus::adopted::entry::Entry;
+use crate::sigbus::adopted::handler::area::{Area, parse};
+use crate::sigbus::adopted::handler::zero::{self, Patch};
+use crate::sigbus::adopted::kept::{self, Silent};
+use crate::sigbus::adopted::name::Readable;
+use crate::sigbus::identity;
 use std::ffi::c_int;
 
 /// Every mapping of this process for which `of` has something to say; it sees the path as well.

@@ -1,27 +1,21 @@
 //! Guarding the mappings of others: every one of a file, or one of them by its address.
 //!
 //! What is noted is which file it is, not where it is mapped. At a fault the kernel is asked which
-//! file lies there, with which rights and from which offset ([`handler`]). So a mapping that the
+//! file lies there, with which rights and from which offset (`sigbus/adopted/handler`). So a mapping that the
 //! library makes later, moves, splits, protects anew or opens again is guarded, and one that it has
 //! unmapped is nobody's.
 
-mod entry;
-mod handler;
-
-pub(super) use handler::{is_any, is_guarded, settle};
 mod heal;
-mod kept;
-mod list;
-mod name;
-mod range;
 
 use super::error::Error;
-use super::fault::{Cause, Fault};
-use super::identity::{self, Identity};
-use super::{seat, spare};
-use entry::{Entry, Range};
-use kept::{Kept, Silent};
-use list::Held;
+use crate::sigbus::adopted::entry::{Entry, Range};
+use crate::sigbus::adopted::kept::{self, Kept, Silent};
+use crate::sigbus::adopted::list::{self, Held};
+use crate::sigbus::adopted::{name, range};
+use crate::sigbus::fault::{Cause, Fault};
+use crate::sigbus::identity::{self, Identity};
+use crate::sigbus::{seat, spare};
+use crate::sys::pages::page_size;
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -91,7 +85,7 @@ pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
     let shown = shown(&kept, path);
     under_lock(|held| {
         let (file, granule) = match kept.number() {
-            -1 => ((name::in_maps(identity.device), identity.inode), super::page_size()),
+            -1 => ((name::in_maps(identity.device), identity.inode), page_size()),
             fd => name::of(fd, &identity, held.scratch()).inspect_err(|_| kept.close(&identity))?,
         };
         kept.spare_the_host();
@@ -250,7 +244,7 @@ impl Adopted {
     fn publish(&self, length: u64) -> Fault {
         let cause = Cause::Truncated { len_now: length };
         let mut fault = Fault { offset: length, ..Fault::of(cause, libc::EFAULT) };
-        super::handler::describe::moment(&mut fault);
+        crate::sigbus::handler::describe::moment(&mut fault);
         list::quietly(|_| self.entry.publish(&fault));
         fault
     }

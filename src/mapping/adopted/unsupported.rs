@@ -1,7 +1,7 @@
 //! Systems that cannot be asked what is mapped at an address: nothing can be adopted.
 
 use super::error::Error;
-use super::fault::Fault;
+use crate::sigbus::fault::Fault;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -36,18 +36,6 @@ pub fn adopt_range(
     _offset: u64,
 ) -> Result<Adopted, Error> {
     Err(UNSUPPORTED)
-}
-
-pub(super) fn is_any() -> bool {
-    false
-}
-
-pub(super) fn settle(_met: &super::handler::Met<'_>) -> bool {
-    false
-}
-
-pub(super) fn is_guarded(_address: usize) -> bool {
-    false
 }
 
 impl Adopted {

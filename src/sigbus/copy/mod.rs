@@ -1,0 +1,183 @@
+//! The checked copy: as memcpy(3), but memory that is not there ends it early instead of ending the
+//! process.
+//!
+//! For people who keep their own maps. Nothing has to be registered: what makes the difference is
+//! where the instruction lies that faults. The copy is written in assembly, with a table of the
+//! instructions that may fault; a SIGBUS of one of them ends in our handler, which lets the copy
+//! finish what is good and return the count (`in_handler`).
+//!
+//! Without the seat for SIGBUS the kernel copies (`by_kernel`): the copy takes none by itself.
+//!
+//! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until
+//! [`try_copy_segv`] was called: a JVM's null checks and a crash reporter's reports are theirs.
+
+#[cfg(target_os = "linux")]
+mod by_kernel;
+pub(crate) mod in_handler;
+
+// How the processor copies, and what its registers mean meanwhile.
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"), path = "x86_64.rs")]
+#[cfg_attr(
+    all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"),
+    path = "aarch64.rs"
+)]
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        target_pointer_width = "64"
+    )),
+    path = "unsupported.rs"
+)]
+mod processor;
+#[cfg(all(
+    test,
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64"
+))]
+mod tests;
+
+use crate::chain::{self, Watch};
+use crate::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) use in_handler::fixup;
+
+/// The linker's name for a part of the copy: hidden, and this version's own.
+#[allow(unused_macros, reason = "elsewhere nothing has to be named")]
+macro_rules! name {
+    ($part:literal) => {
+        concat!("_sigward_", $part, "_", env!("CARGO_PKG_VERSION"))
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+use name;
+
+/// 0 until a copy found the seat for SIGBUS taken, then how this processor copies best.
+///
+/// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is
+/// written.
+static WAY: AtomicUsize = AtomicUsize::new(0);
+
+static SEGV: Watch = Watch::new(libc::SIGSEGV, in_handler::decide, true);
+
+/// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
+/// as there are before the first byte that cannot be read or written. Bytes of `dst` after those
+/// are as they were.
+///
+/// What counts as "cannot" is SIGBUS: a page of a mapped file that was truncated away, that has no
+/// space on the disk, or that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0
+/// if a pointer is null, `len` is 0 or above `isize::MAX`.
+///
+/// Nothing of the process is changed by it. Where the seat for SIGBUS was taken ([`crate::init`],
+/// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel
+/// copies (process_vm_readv(2)): a system call for each copy.
+///
+/// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS
+/// blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
+/// ([`crate::mapping::thread_check`] tells).
+///
+/// # Errors
+/// [`Error::Unsupported`] on other systems than Linux and other processors than x86-64 and aarch64;
+/// without the seat, [`Error::System`] where process_vm_readv(2) is refused (seccomp): take the
+/// seat. Then nothing was copied, or what came over before.
+///
+/// # Safety
+/// Whatever can be read at `src` for `len` bytes may be read, and whatever can be written at `dst`
+/// may be written; the two do not overlap. Other threads may change the bytes of `src` meanwhile:
+/// each byte that came over is then an old or a new one.
+///
+/// ```
+/// let file = [7_u8; 100]; // a mapped file that somebody may truncate
+/// let mut bytes = [0_u8; 100];
+/// // SAFETY: both are there, and they do not overlap.
+/// let count = unsafe { sigward::mapping::try_copy(bytes.as_mut_ptr(), file.as_ptr(), file.len())? };
+/// assert_eq!(bytes[..count], file);
+/// # Ok::<(), sigward::Error>(())
+/// ```
+///
+/// # References
+/// memcpy(3), mmap(2): SIGBUS; sigaction(2): SA_SIGINFO.
+#[inline]
+pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
+    let way = WAY.load(Ordering::Relaxed);
+    if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
+        return Ok(0);
+    }
+    if way == 0 {
+        // SAFETY: by this function's contract.
+        return unsafe { first_or_without_seat(dst, src, len) };
+    }
+    // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
+    Ok(unsafe { processor::copy(dst, src, len, way) })
+}
+
+/// # Safety
+/// As [`try_copy`].
+#[cold]
+#[inline(never)]
+unsafe fn first_or_without_seat(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
+    let way = processor::way();
+    if way == 0 {
+        return Err(Error::Unsupported);
+    }
+    // SAFETY: by the caller's contract.
+    let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
+    if crate::mapping::is_guarding() {
+        WAY.store(way, Ordering::Relaxed);
+        return Ok(copy(dst, src, len));
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: by this function's contract.
+    return unsafe { by_kernel::copy(dst, src, len, copy) };
+    #[cfg(not(target_os = "linux"))]
+    Err(Error::Unsupported)
+}
+
+/// From how many bytes on `rep movsb` is the quickest.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) fn repeats_from() -> usize {
+    processor::string_from()
+}
+
+/// The seat for SIGBUS was left: the next copy looks again.
+pub(crate) fn seat_was_left() {
+    WAY.store(0, Ordering::Relaxed);
+}
+
+/// Takes the seat for SIGSEGV on top again, if it was asked for.
+pub(crate) fn ensure_on_top(held: &chain::Lock) -> Result<(), Error> {
+    if chain::seats_of(&SEGV).next().is_some() {
+        chain::take(held, &SEGV)?;
+    }
+    Ok(())
+}
+
+/// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or
+/// nothing that may be read or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes
+/// to what stood there before, which sees it as without us. [`crate::ensure_on_top`] takes the top
+/// again after another runtime has installed its handler. There is no way back.
+///
+/// Idempotent, thread-safe, works in a forked child; not for signal handlers.
+///
+/// # Errors
+/// [`Error::NoEntryPoint`], [`Error::Contended`] or [`Error::System`] if the seat cannot be taken;
+/// [`Error::Unsupported`] where there is no checked copy. Then nothing has changed.
+///
+/// ```
+/// sigward::mapping::try_copy_segv()?;
+/// let mut byte = 1;
+/// // SAFETY: nothing is mapped there, and that may be found out.
+/// let count = unsafe { sigward::mapping::try_copy(&raw mut byte, 8 as *const u8, 1)? };
+/// assert_eq!((count, byte), (0, 1));
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn try_copy_segv() -> Result<(), Error> {
+    if processor::way() == 0 {
+        return Err(Error::Unsupported);
+    }
+    let held = chain::lock()?;
+    chain::take(&held, &SEGV)?;
+    Ok(())
+}

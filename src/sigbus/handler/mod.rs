@@ -1,0 +1,115 @@
+//! One SIGBUS inside the handler: a fault in a checked copy, in a guarded map, or somebody else's.
+//!
+//! ```text
+//!   fault? ─▶ checked copy? ─▶ look up ─▶ pin ─▶ look up again ─▶ cause ─▶ poison ─▶ patch once ─▶ unpin ─▶ run again
+//!     no ▼                no ▼                                      no progress ▼
+//!     └────────────────────── the predecessor gets it as the kernel would have given it ──────┘
+//! ```
+
+pub(crate) mod cause;
+pub(crate) mod describe;
+mod patch;
+pub(crate) mod present;
+pub(crate) mod progress;
+pub(crate) mod zeros;
+
+use super::registry::lock::thread_id;
+use super::registry::pin::pin;
+use super::registry::{Slot, find};
+use super::{adopted, copy, spare};
+use crate::chain::{Delivery, Fault, Verdict};
+use crate::observe::counters;
+use crate::sys::mask::Mask;
+use progress::is_stuck;
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+/// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news
+/// that can wait.
+const ADDRESS: c_int = 2;
+/// `BUS_OBJERR`: an object's own error.
+const OBJECT: c_int = 3;
+/// `BUS_MCEERR_AR`: the memory is damaged, action required.
+pub(crate) const MEMORY: c_int = 4;
+
+/// The decision for one delivery.
+pub(crate) fn decide(delivery: &Delivery<'_>) -> Verdict {
+    let Some(fault) = delivery.fault().filter(|_| delivery.active) else {
+        return Verdict::PassOn;
+    };
+    let ours = copy::fixup(delivery, &fault) || settle(delivery, &fault);
+    if !ours {
+        return Verdict::PassOn;
+    }
+    counters::FAULTS.add();
+    Verdict::Swallow
+}
+
+/// Makes the faulting instruction go on, if a guarded map lost what it wants.
+///
+/// All signals are blocked before the map is pinned and let in after the pin is given back. So no
+/// handler that stands above ours, or interrupts it, can end this thread, jump out of it, fork or
+/// meet the same map while there is something to give back.
+fn settle(delivery: &Delivery<'_>, fault: &Fault) -> bool {
+    let known = || find(fault.address).is_some() || adopted::is_any();
+    if !matches!(fault.code, ADDRESS | OBJECT | MEMORY) || !known() {
+        return false;
+    }
+    let signals = Mask::block_all();
+    let met = Met::new(delivery, fault);
+    let settled = match pin(|| find(fault.address), Slot::wiped) {
+        Some(pinned) => settle_pinned(pinned.slot, &met),
+        None => adopted::settle(&met),
+    };
+    signals.restore();
+    settled
+}
+
+#[inline(never)]
+fn settle_pinned(slot: &Slot, met: &Met<'_>) -> bool {
+    if slot.facts().retired {
+        // Since this fault zeros have come there.
+        return !is_stuck(met);
+    }
+    match slot.wiped().wait_to_patch(met.thread) {
+        Some(lock) => patch::settle(slot, met, &lock),
+        // Another thread has been at it for long: its file system does not answer. Running the
+        // instruction again either finds its patch or comes back here.
+        None => true,
+    }
+}
+
+/// A fault, and who met it.
+pub(crate) struct Met<'a> {
+    delivery: &'a Delivery<'a>,
+    pub(crate) fault: &'a Fault,
+    /// The thread's id.
+    pub(crate) thread: u32,
+}
+
+impl<'a> Met<'a> {
+    fn new(delivery: &'a Delivery<'a>, fault: &'a Fault) -> Self {
+        Self { delivery, fault, thread: thread_id() }
+    }
+}
+
+/// Runs `work` on a slot while no handler is at work on it. None if one still is after a second: its
+/// file system does not answer, or its thread was stopped. Meanwhile signals are let in. Not for
+/// handlers.
+pub(crate) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> Option<T> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let (me, since) = (thread_id(), Instant::now());
+    loop {
+        let signals = Mask::block_all();
+        if let Some(lock) = slot.wiped().wait_to_patch(me) {
+            let done = work();
+            drop(lock);
+            signals.restore();
+            return Some(done);
+        }
+        signals.restore();
+        if since.elapsed() > PATIENCE {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A lock for signal handlers and for processes that fork, die and share memory: a word that names
+//! its holder.
+//!
+//! | what a holder may do | what becomes of the lock |
+//! |---|---|
+//! | fork, or be another thread's business while that one forks | the word lies in memory that the kernel clears in the child (`wiped.rs`) |
+//! | run at a lower priority than who waits | who waits sleeps (futex(2)), so the holder runs |
+//! | be killed: a child that shares memory (`CLONE_VM`, vfork(2)) and dies in the middle | who has waited for long asks the kernel whether the holder lives, and takes its place if not |
+//! | be interrupted by a handler that wants the same lock | told: waiting would be for ever |
+//!
+//! Taking over is safe for the reason that forking is: each single store under these locks leaves
+//! what they guard whole.
+
+use super::super::sync::{AtomicU32, Ordering};
+
+/// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22
+/// (proc(5), pid_max).
+#[repr(transparent)]
+pub(crate) struct Lock(AtomicU32);
+
+const WAITED_FOR: u32 = 1 << 31;
+
+/// Why a lock was not had.
+pub(super) enum NotHad {
+    /// This thread has it already.
+    Reentered,
+    /// Another thread has it for longer than the caller waits.
+    Busy,
+}
+
+/// The lock, held.
+pub(crate) struct Locked<'a>(&'a Lock);
+
+impl Lock {
+    /// A word as a lock.
+    #[cfg(not(sigward_loom))]
+    pub(crate) fn of(word: &'static AtomicU32) -> &'static Self {
+        // SAFETY: the struct is transparent.
+        unsafe { &*std::ptr::from_ref(word).cast() }
+    }
+
+    #[cfg(all(test, sigward_loom))]
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Takes it, if nobody has it. Signal-safe.
+    pub(crate) fn try_lock(&self, me: u32) -> Option<Locked<'_>> {
+        // Acquire pairs with the Release of `drop`: what the last holder wrote is seen.
+        let free = self.0.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        // (Not `then_some`: a lock that is made and dropped unlocks.)
+        free.then(|| Locked(self))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.0.0.swap(0, Ordering::Release) & WAITED_FOR != 0 {
+            wait::wake(&self.0.0);
+        }
+    }
+}
+
+impl Lock {
+    /// Waits for it; none if this thread has it already, or when `give_up` says so, which is asked
+    /// from time to time. Not for handlers.
+    pub(super) fn lock(&self, mut give_up: impl FnMut() -> bool) -> Result<Locked<'_>, NotHad> {
+        let me = thread_id();
+        loop {
+            if let Some(locked) = self.try_lock(me) {
+                return Ok(locked);
+            }
+            if self.0.load(Ordering::Relaxed) & !WAITED_FOR == me {
+                return Err(NotHad::Reentered);
+            }
+            if let Some(locked) = self.wait(me) {
+                return Ok(locked);
+            }
+            if give_up() {
+                return Err(NotHad::Busy);
+            }
+        }
+    }
+
+    /// Waits for it, at most some hundredths of a second; none if somebody has it still.
+    /// Signal-safe where no signal can interrupt a holder.
+    pub(crate) fn wait(&self, me: u32) -> Option<Locked<'_>> {
+        const SPINS: usize = 100;
+        for _ in 0..SPINS {
+            if let Some(locked) = self.try_lock(me) {
+                return Some(locked);
+            }
+            std::hint::spin_loop();
+        }
+        let word = self.0.load(Ordering::Relaxed);
+        if word & !WAITED_FOR == me {
+            // No holder is interrupted, so this is not ours: a dead thread had the same number.
+            return Some(Locked(self));
+        }
+        let sleeping = word | WAITED_FOR;
+        if word == 0 || self.0.compare_exchange(word, sleeping, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return self.try_lock(me);
+        }
+        let timed_out = wait::sleep(&self.0, sleeping);
+        if timed_out && wait::is_dead(word & !WAITED_FOR) {
+            // Others may sleep for it: whoever lets go wakes them.
+            let mine = me | WAITED_FOR;
+            let taken = self.0.compare_exchange(sleeping, mine, Ordering::Acquire, Ordering::Relaxed);
+            return taken.is_ok().then(|| Locked(self));
+        }
+        // Who was woken is not the only one: the word must say again that somebody may sleep.
+        let mine = me | WAITED_FOR;
+        let free = self.0.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        free.then(|| Locked(self))
+    }
+}
+
+/// This thread's id, never 0. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    let thread = unsafe { libc::pthread_self() } as usize;
+    // Thread structs are far more than 16 bytes apart.
+    (thread >> 4) as u32 & !WAITED_FOR | 1
+}
+
+/// Bare system calls: signal-safe, and no cancellation points.
+#[cfg(target_os = "linux")]
+mod wait {
+    use super::AtomicU32;
+    use crate::sigbus::handler::present::errno;
+
+    /// How long a sleeper sleeps before it asks whether the holder lives.
+    static PATIENCE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+    /// Sleeps while the word is `expected`; true if nobody woke us.
+    pub(super) fn sleep(word: &AtomicU32, expected: u32) -> bool {
+        let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: a word that lives for ever, and a time that the call only reads.
+        let slept = unsafe {
+            libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), operation, expected, &raw const PATIENCE)
+        };
+        slept != 0 && errno() == libc::ETIMEDOUT
+    }
+
+    pub(super) fn wake(word: &AtomicU32) {
+        let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: a word that lives for ever.
+        unsafe { libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), operation, i32::MAX) };
+    }
+
+    /// Whether no such thread is left that could let go. A process that has ended and was not
+    /// waited for has no memory any more, which is what this asks for; a refusal (another user's, a
+    /// seccomp filter) counts as alive.
+    pub(super) fn is_dead(thread: u32) -> bool {
+        let mut byte = 0_u8;
+        let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let remote = libc::iovec { iov_base: (&raw const PATIENCE).cast_mut().cast(), iov_len: 1 };
+        let (thread, one, flags) = (thread as usize, 1_usize, 0_usize);
+        let (local, remote) = (&raw const local, &raw const remote);
+        // SAFETY: one byte from wherever it is to a byte of ours.
+        let read =
+            unsafe { libc::syscall(libc::SYS_process_vm_readv, thread, local, one, remote, one, flags) };
+        read < 0 && errno() == libc::ESRCH
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod wait {
+    use super::AtomicU32;
+
+    pub(super) fn sleep(_word: &AtomicU32, _expected: u32) -> bool {
+        let short = libc::timespec { tv_sec: 0, tv_nsec: 100_000 };
+        // SAFETY: a time that the call only reads; nanosleep(2) is signal-safe.
+        unsafe { libc::nanosleep(&raw const short, std::ptr::null_mut()) };
+        false
+    }
+
+    pub(super) fn wake(_word: &AtomicU32) {}
+
+    pub(super) fn is_dead(_thread: u32) -> bool {
+        false
+    }
+}

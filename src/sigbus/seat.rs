@@ -1,0 +1,184 @@
+//! The seat on top for SIGBUS: taken by `init` or the first map, kept on top, left when nothing is
+//! guarded.
+//!
+//! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for
+//! this signal.
+
+use super::{handler, registry};
+use crate::chain::{self, Disposition, Standing, Watch};
+use crate::mapping::Error;
+use crate::sigpipe::Seat;
+use libc::SIGBUS;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+static WATCH: Watch = Watch::new(SIGBUS, handler::decide, true);
+
+/// The seat was asked for and not left.
+static GUARDING: AtomicBool = AtomicBool::new(false);
+
+/// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get
+/// every fault and signal that is not ours. [`crate::init`] and the first map do it by themselves.
+/// Once taken this does nothing, also where another handler has come above it:
+/// [`crate::ensure_on_top`] takes the top again. Idempotent; [`restore`] takes it back.
+///
+/// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also
+/// where SIGBUS was ignored before (a fault ends a process that ignores it).
+///
+/// # Errors
+/// [`crate::Error::NoEntryPoint`], [`crate::Error::Reentered`], [`crate::Error::System`] if the
+/// kernel refuses.
+///
+/// # References
+/// sigaction(2), mmap(2) (SIGBUS), signal-safety(7).
+///
+/// ```
+/// sigward::mapping::guard()?;
+/// assert_eq!(sigward::mapping::thread_check(), Ok(()));
+/// sigward::mapping::restore()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn guard() -> Result<(), crate::Error> {
+    if is_guarding() {
+        return Ok(());
+    }
+    let held = chain::lock()?;
+    crate::sys::pages::page_size();
+    super::fetch::prepare();
+    chain::take(&held, &WATCH)?;
+    crate::observe::log::read_environment();
+    GUARDING.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Whether the seat was asked for and not left.
+pub(crate) fn is_guarding() -> bool {
+    GUARDING.load(Ordering::Acquire)
+}
+
+/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked
+/// child, not for signal handlers.
+///
+/// # Errors
+/// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].
+pub fn restore() -> Result<(), Error> {
+    if registry::registered() != 0 {
+        return Err(Error::Busy);
+    }
+    let held = chain::lock()?;
+    let guarding = GUARDING.swap(false, Ordering::SeqCst);
+    // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that
+    // nobody guards.
+    fence(Ordering::SeqCst);
+    let left = if registry::registered() == 0 {
+        chain::leave(&held, &WATCH).map_err(Error::from)
+    } else {
+        Err(Error::Busy)
+    };
+    if let Err(error) = left {
+        GUARDING.store(guarding, Ordering::SeqCst);
+        return Err(error);
+    }
+    super::copy::seat_was_left();
+    Ok(())
+}
+
+/// Where the seat is. Signal-safe.
+pub(crate) fn seat() -> Result<Seat, crate::Error> {
+    Ok(match chain::standing(&WATCH)? {
+        Standing::Absent => Seat::None,
+        Standing::OnTop { .. } => Seat::OnTop,
+        Standing::Covered { .. } => Seat::Covered,
+    })
+}
+
+/// Writes our row anew where somebody has changed its flags or its mask. Another handler above it
+/// stays.
+pub(crate) fn mend_seat() -> Result<(), crate::Error> {
+    let held = chain::lock()?;
+    let top = Disposition::read(SIGBUS)?;
+    let altered = matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. });
+    if altered && chain::is_ours(top.handler) {
+        chain::take(&held, &WATCH)?;
+    }
+    Ok(())
+}
+
+/// Takes the seat again if somebody has left it since the map that was just registered began to be
+/// made.
+pub(crate) fn guard_registered() -> Result<(), crate::Error> {
+    fence(Ordering::SeqCst);
+    guard()
+}
+
+/// Takes the seat on top again if it was asked for.
+pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
+    let held = chain::lock()?;
+    // Asked for apart from the seat for SIGBUS.
+    super::copy::ensure_on_top(&held)?;
+    if !is_guarding() {
+        return Ok(());
+    }
+    let top = Disposition::read(SIGBUS)?;
+    chain::notice(&WATCH, &top);
+    chain::take(&held, &WATCH).map(drop)
+}
+
+/// Why a fault on this thread would not be caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "three independent findings, one bit each in C")]
+#[non_exhaustive]
+pub struct Unprotected {
+    /// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+    pub blocked: bool,
+    /// Another handler stands above ours: see [`crate::ensure_on_top`].
+    pub covered: bool,
+    /// The seat was never taken, or left.
+    pub unguarded: bool,
+}
+
+impl std::fmt::Display for Unprotected {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self { blocked: true, .. } => "SIGBUS is blocked in this thread: unblock it (pthread_sigmask)",
+            Self { covered: true, .. } => "another handler stands above ours for SIGBUS: call ensure_on_top",
+            _ => "the seat for SIGBUS is not taken: call mapping::guard",
+        })
+    }
+}
+
+impl std::error::Error for Unprotected {}
+
+/// Whether a fault on the calling thread would be caught. Signal-safe, changes nothing, three
+/// system calls.
+///
+/// # Errors
+/// What stands in the way.
+///
+/// # References
+/// pthread_sigmask(3); `force_sig_info_to_task` in the kernel's kernel/signal.c.
+///
+/// ```
+/// sigward::init()?;
+/// if let Err(reason) = sigward::mapping::thread_check() {
+///     eprintln!("a fault here would end the process: {reason}");
+/// }
+/// # Ok::<(), sigward::Error>(())
+/// ```
+pub fn thread_check() -> Result<(), Unprotected> {
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: no new mask, and room for the old one.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()) };
+    // SAFETY: zeroed is an empty set, and the call has filled it; the number is valid.
+    let blocked = unsafe { libc::sigismember(mask.as_ptr(), SIGBUS) } == 1;
+    let standing = chain::standing(&WATCH).unwrap_or(Standing::Absent);
+    let found = Unprotected {
+        blocked,
+        // libjsig shows our handler to whoever asks by way of the C library, while the JVM's stands
+        // in the kernel's table.
+        covered: matches!(standing, Standing::Covered { .. })
+            || matches!(standing, Standing::OnTop { .. }) && chain::interposed(SIGBUS),
+        unguarded: matches!(standing, Standing::Absent),
+    };
+    if found == Unprotected::default() { Ok(()) } else { Err(found) }
+}

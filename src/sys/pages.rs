@@ -1,0 +1,48 @@
+//! Pages: how large they are, and what of a file is mapped at once.
+
+use std::ffi::c_int;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Memory that is promised without being kept ready, where that can be asked for.
+#[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
+pub(crate) const NO_RESERVE: c_int = libc::MAP_NORESERVE;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+pub(crate) const NO_RESERVE: c_int = 0;
+
+/// Bytes of a page. Known before any handler needs it, which may not ask.
+pub(crate) fn page_size() -> usize {
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    let known = SIZE.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: no pointers.
+    let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    SIZE.store(size, Ordering::Relaxed);
+    size
+}
+
+/// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what
+/// fstat(2) said: only a file with large blocks has to be asked.
+#[cfg(target_os = "linux")]
+pub(crate) fn granule_of(descriptor: c_int, block: u64) -> io::Result<usize> {
+    if block <= page_size() as u64 {
+        return Ok(page_size());
+    }
+    let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: room for one struct.
+    if unsafe { libc::fstatfs(descriptor, room.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call returned 0, so it filled the struct.
+    let room = unsafe { room.assume_init_ref() };
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between C libraries")]
+    let huge = room.f_type as i64 == libc::HUGETLBFS_MAGIC as i64;
+    Ok(if huge { room.f_bsize as usize } else { page_size() })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn granule_of(_descriptor: c_int, _block: u64) -> io::Result<usize> {
+    Ok(page_size())
+}
