@@ -9,6 +9,7 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share
 DESTDIR    ?=
 CARGO   ?= cargo
 GO      ?= go
@@ -21,14 +22,15 @@ archive := go/lib/linux_$(arch)/libsigward.a
 early   := $(target)/early
 plain   := $(target)/isolated/libsigward.a
 sources := $(shell find src capi -name '*.rs') build.rs Cargo.toml capi/Cargo.toml Cargo.lock
+command := $(target)/command/sigward
 
 .PHONY: help
 help:
 	@echo 'make demo      build all, run the real Go service bare and warded, show both as a table'
 	@echo 'make test      run every test'
 	@echo 'make bench     one table of ratios against peers measured in the same run'
-	@echo 'make install   headers, libraries, manual pages, files for pkg-config and CMake under PREFIX'
-	@echo '               (now $(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR; make uninstall'
+	@echo 'make install   headers, libraries, the command, manual pages, files for pkg-config and CMake under PREFIX'
+	@echo '               (now $(PREFIX)); also LIBDIR, INCLUDEDIR, BINDIR, MANDIR, DATADIR, DESTDIR; make uninstall'
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
@@ -51,6 +53,10 @@ $(target)/release/libsigward.a: $(sources)
 
 $(plain): $(target)/release/libsigward.a scripts/isolate-archive packaging/libc.c
 	scripts/isolate-archive $< $@ 'sigward_*'
+
+$(command): $(sources) $(shell find cli -name '*.rs') cli/Cargo.toml
+	$(CARGO) build --profile command -p sigward-cli
+	@touch $@
 
 $(early)/release/libsigward.a: $(sources)
 	$(CARGO) build --release -p sigward-capi --features early --target-dir $(early)
@@ -76,13 +82,13 @@ header:
 version := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
 places   = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' \
-	MANDIR='$(MANDIR)' DESTDIR='$(DESTDIR)' VERSION='$(version)' SONAME='$(soname)' \
-	STATIC='$(plain)' SHARED='$(target)/release/libsigward.so'
+	MANDIR='$(MANDIR)' DATADIR='$(DATADIR)' DESTDIR='$(DESTDIR)' VERSION='$(version)' \
+	SONAME='$(soname)' STATIC='$(plain)' SHARED='$(target)/release/libsigward.so' COMMAND='$(command)'
 
 .PHONY: install uninstall
 install:
 	@scripts/need install
-	@$(MAKE) --no-print-directory $(plain)
+	@$(MAKE) --no-print-directory $(plain) $(command)
 	@$(places) packaging/install install
 
 # Takes the same variables as `make install` had.

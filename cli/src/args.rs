@@ -1,0 +1,162 @@
+//! The command line: what `--help`, the manual pages and the completions are made from.
+
+use crate::exit;
+use clap::{Args as Group, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Explains deaths by SIGPIPE and SIGBUS, in programs of any language, and avoids them.
+///
+/// SIGBUS comes when a mapped file was cut, or has no room on its disk; SIGPIPE when the reader of
+/// a pipe or socket is gone. Both end a program without a word.
+#[derive(Debug, Parser)]
+#[command(name = "sigward", version, after_help = exit::TABLE, max_term_width = 100)]
+pub struct Args {
+    /// JSON in place of text: an object a line on stdout; errors as an object on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the command does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Looks at logs made by sigward's `Log`
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Copies a file over another at once: a safe `cp`
+    ///
+    /// As `cp SOURCE DESTINATION`, but at every moment the name has the old file or the new one,
+    /// whole, also after kill -9 or a power failure. Whoever has the old file open or mapped keeps
+    /// it, so nobody dies of SIGBUS. Mode, owner and attributes stay; set-user-ID and file
+    /// capabilities do not, unless asked for. A symbolic link stays, and what it names is replaced.
+    Replace(Replace),
+    /// Makes a file at least so long, with blocks for every byte: an honest `truncate`
+    ///
+    /// `truncate -s` promises bytes that the disk may not have; the store that meets the hole dies
+    /// of SIGBUS. This asks for the blocks first: afterwards a store into the file finds its block,
+    /// or the command fails and length and bytes are as they were.
+    Reserve(Reserve),
+    /// Writes manual pages and completions into a folder (for `make install`)
+    #[command(hide = true)]
+    Generate {
+        /// Where to: man1, bash, zsh and fish are made in it
+        folder: PathBuf,
+    },
+}
+
+/// What can be done with a log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Says what of a log is good; changes nothing and takes no lock
+    ///
+    /// Exits with 0 if everything that was ever acknowledged can be had, else with 1: then
+    /// `sigward log salvage` copies out what is whole.
+    Check {
+        /// The log's file
+        path: PathBuf,
+    },
+    /// Copies every whole record of a log into a new one
+    ///
+    /// The source is only read. Exits with 0 if it was sound, with 1 if something of it is lost;
+    /// the new log is sound in both cases.
+    Salvage {
+        /// The log to read
+        source: PathBuf,
+        /// The log to make; there must be no file yet
+        destination: PathBuf,
+    },
+}
+
+/// `sigward replace`
+#[derive(Debug, Group)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Replace {
+    /// The file with the new contents; it stays
+    pub source: PathBuf,
+    /// The file to replace; made if it is not there
+    pub destination: PathBuf,
+    /// Replace a symbolic link itself, not what it names
+    #[arg(long = "replace-link")]
+    pub link: bool,
+    /// Go on where the old file's owner cannot be kept
+    #[arg(long)]
+    pub any_owner: bool,
+    /// Keep set-user-ID, set-group-ID and file capabilities of the old file
+    #[arg(long)]
+    pub keep_privileges: bool,
+    /// Say what was done
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `sigward reserve`
+#[derive(Debug, Group)]
+pub struct Reserve {
+    /// The file; made if it is not there, never made shorter
+    pub path: PathBuf,
+    /// Bytes, or with K, M, G, T (powers of 1024): 4096, 64K, 1.5G
+    #[arg(value_parser = size)]
+    pub size: u64,
+    /// Where the range begins
+    #[arg(long, default_value = "0", value_parser = size)]
+    pub offset: u64,
+    /// Write zeros where the file system cannot promise blocks (slow)
+    #[arg(long)]
+    pub slow: bool,
+    /// Fail if there is no file
+    #[arg(long)]
+    pub no_create: bool,
+}
+
+/// A number of bytes, with a unit or without.
+fn size(text: &str) -> Result<u64, String> {
+    let units = ["K", "M", "G", "T", "P"];
+    let upper = text.trim().to_ascii_uppercase();
+    let bare = upper.trim_end_matches("IB").trim_end_matches('B');
+    let found = units.iter().position(|unit| bare.ends_with(unit));
+    let (digits, shift) = match found {
+        Some(at) => (&bare[..bare.len() - 1], 10 * (at + 1)),
+        None => (bare, 0),
+    };
+    let wrong = || format!("{text:?} is no size: try 4096, 64K, 1.5G");
+    let large = || format!("{text:?} is more than any file has");
+    if let Ok(number) = digits.parse::<u64>() {
+        return number.checked_mul(1 << shift).ok_or_else(large);
+    }
+    let (whole, part) = digits.split_once('.').filter(|_| shift > 0).ok_or_else(wrong)?;
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits(whole) || !all_digits(part) || part.len() > 9 {
+        return Err(wrong());
+    }
+    let scale = 10_u128.pow(part.len() as u32);
+    let whole: u128 = whole.parse().map_err(|_| large())?;
+    let part: u128 = part.parse().map_err(|_| wrong())?;
+    let units = whole.checked_mul(scale).ok_or_else(large)? + part;
+    let bytes = units.checked_mul(1 << shift).ok_or_else(large)? / scale;
+    u64::try_from(bytes).map_err(|_| large())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, size};
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("64K", 65536), ("1.5G", 3 << 29), ("2MiB", 2 << 20), ("1kb", 1024)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "K", "-1", "1.5", "1..5G", "x", "1e3", "1.5X", "99999999T", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}
