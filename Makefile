@@ -35,6 +35,7 @@ help:
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file system (some minutes)'
+	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
 	@echo 'make lint      formatters and linters of all three languages, and the width of lines'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
@@ -195,6 +196,10 @@ soak: tools $(archive)
 .PHONY: beside
 beside: tools $(archive)
 	SIGWARD_FAILURES=10000 $(CARGO) test --all-features --test file_beside -- --nocapture
+
+.PHONY: power
+power: tools $(archive)
+	SIGWARD_POWER=3 $(CARGO) test --all-features --test power -- --nocapture
 
 .PHONY: lint
 lint: $(archive)

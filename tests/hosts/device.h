@@ -1,0 +1,35 @@
+/* What the disk of device.c, who works on it, and who plays it back have in common. */
+#ifndef DEVICE_H
+#define DEVICE_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { ENTRY_WRITE = 1, ENTRY_FLUSH = 2 };
+enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2 };
+
+/* In the record, before the bytes of a write. */
+struct entry {
+    uint32_t kind, length;
+    uint64_t offset;
+};
+
+/* A page that both sides have in common. */
+struct control {
+    uint64_t kept;   /* entries in the record */
+    uint64_t fails;  /* what fails now, and changes nothing */
+    uint64_t failed; /* how often it did */
+};
+
+static inline struct control *control_of(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, 4096) != 0) return NULL;
+    void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+#endif

@@ -1,0 +1,96 @@
+//! A power failure at any write of the disk: a disk of our own (`hosts/device.c`) keeps each write
+//! and each flush, and what was acknowledged up to a write has to be there on a disk that has got
+//! no further, whatever order it has given to the writes since its last flush. Careless twins that
+//! do not flush lose what they acknowledged.
+//!
+//! Here a few dozen points; `make power` takes every one.
+
+mod support;
+
+use support::file_systems::FileSystem;
+use support::{Link, prepared};
+
+const EXT4: FileSystem = FileSystem {
+    name: "ext4",
+    needs: "mkfs.ext4",
+    mount: r#"truncate -s 32m "$S/img"; mkfs.ext4 -q -F "$S/img""#,
+    copy_on_write: false,
+    reads_allocate: false,
+};
+const XFS: FileSystem = FileSystem {
+    name: "xfs",
+    needs: "mkfs.xfs",
+    mount: r#"truncate -s 300m "$S/img"; mkfs.xfs -q -f "$S/img""#,
+    copy_on_write: false,
+    reads_allocate: false,
+};
+const BTRFS: FileSystem = FileSystem {
+    name: "btrfs",
+    needs: "mkfs.btrfs",
+    mount: r#"truncate -s 128m "$S/img"
+              mkfs.btrfs -q -f -m single -d single "$S/img" >/dev/null 2>&1"#,
+    copy_on_write: true,
+    reads_allocate: false,
+};
+
+/// A process works on the disk; then what the disk has kept is played back to every 13th point,
+/// from `$FIRST` on, in the order of the writes and in `$ORDERS` others.
+const SCRIPT: &str = r#"
+    cp --sparse=always "$S/img" "$S/base"
+    "$DEVICE" "$S/img" "$S/record" "$S/control" "$S/disk" sh -euc \
+        'mount -o loop "$S/disk" "$M"; exec "$1" work "$M" "$S/control" "$S/notes" 12' sh "$1"
+    exec "$1" play "$M" $TYPE "$S/base" "$S/record" "$S/notes" $FIRST 13 $ORDERS $FIRST"#;
+
+const SHARES: u32 = 13;
+
+fn played(file_system: &FileSystem, link: Link, forget: &str, first: u32, orders: u32) -> String {
+    let script = format!(
+        "export FORGET={forget}; DEVICE='{}' TYPE={} FIRST={first} ORDERS={orders}\n{SCRIPT}",
+        prepared("device", Link::Bare).display(),
+        file_system.name
+    );
+    let run = file_system.shell(&script, &prepared("power", link));
+    assert_eq!(run.status.code(), Some(0), "{} {link:?}: {run:#?}", file_system.name);
+    println!("{} {link:?} {forget}: {}{}", file_system.name, run.out, run.err);
+    run.out
+}
+
+fn what_was_acknowledged_is_there(file_system: &FileSystem) {
+    if !file_system.is_here() {
+        return;
+    }
+    let careless = played(file_system, Link::Bare, "", 2, 0);
+    assert!(careless.ends_with("\nlost\n"), "{}: {careless}", file_system.name);
+    let all: Option<u32> =
+        std::env::var("SIGWARD_POWER").ok().map(|orders| orders.parse().expect("a number"));
+    for first in 0..all.map_or(1, |_| SHARES) {
+        let ours = played(file_system, Link::Archive, "", first, all.unwrap_or(1));
+        assert!(ours.ends_with("\nall there\n"), "{}: {ours}", file_system.name);
+    }
+}
+
+#[test]
+fn ext4() {
+    what_was_acknowledged_is_there(&EXT4);
+}
+
+#[test]
+fn xfs() {
+    what_was_acknowledged_is_there(&XFS);
+}
+
+#[test]
+fn btrfs() {
+    what_was_acknowledged_is_there(&BTRFS);
+}
+
+/// Each kind of flush that the library makes, left out: a test that does not see that, is blind.
+#[test]
+fn no_flush_is_superfluous() {
+    if EXT4.is_here() {
+        for forgotten in ["file", "folder", "data", "map"] {
+            let mutant = played(&EXT4, Link::Archive, forgotten, 2, 0);
+            assert!(mutant.ends_with("\nlost\n"), "{forgotten}: {mutant}");
+        }
+    }
+}
