@@ -48,5 +48,5 @@ pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub use reserve::{Promise, reserve, reserve_slowly};
 
-pub(crate) use snapshot::{Frozen, Request, freeze};
+pub(crate) use snapshot::{Frozen, Request, freeze, memory_left};
 pub(crate) use sys::data_in;

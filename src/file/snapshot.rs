@@ -84,6 +84,14 @@ pub(crate) struct Frozen {
     pub(crate) memory: u64,
 }
 
+/// How many bytes of memory the machine and the control groups of this process have left.
+pub(crate) fn memory_left() -> u64 {
+    #[cfg(target_os = "linux")]
+    return room::left();
+    #[cfg(not(target_os = "linux"))]
+    u64::MAX
+}
+
 /// Takes the copy.
 pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, Error> {
     let source = contents::open(path)?;

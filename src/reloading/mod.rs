@@ -39,13 +39,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it needs: one thread, `sigward-reload`, that sleeps until inotify(7) or a tick of a second
-//! wakes it; two descriptors; the seat for SIGBUS, which a snapshot that is a clone takes as every
+//! # What it needs
+//! One thread, `sigward-reload`, and two descriptors, an inotify(7) queue and an eventfd(2), for
+//! all files of the process together; they come with the first and go with the last. The thread
+//! sleeps until an event or a tick of a second wakes it. Parsers and callbacks run on it one after
+//! the other: one that takes long holds up the next versions of other files as well, and no reader
+//! of any. Where the kernel refuses the queue or a watch, the tick alone looks, and
+//! [`Status::watch_error`] says why. A snapshot that is a clone takes the seat for SIGBUS, as every
 //! guarded map does.
+//!
+//! # Whose writing is seen
+//! | who writes | how it is known that they have finished |
+//! |---|---|
+//! | a process of this machine, and we are the file's owner or have `CAP_LEASE` | the kernel says whether anybody has the file open for writing, or mapped so |
+//! | the same, somebody else's file | after a write the writer's close is waited for; then, and where no event told of the write, the file must not have changed for [`Options::settle`] |
+//! | somebody whom this kernel does not see: another machine, the lower side of an overlay | the tick finds it changed though no event came: it must not have changed for [`Options::settle`] |
+//! | whoever never closes the file | not at all; after [`Options::wait_for_writer`] it is taken as it is, with [`Version::settled`] false |
 
 mod bell;
 #[cfg(target_os = "linux")]
 mod chain;
+mod hub;
 mod options;
 mod problem;
 mod shared;
@@ -63,18 +77,18 @@ pub use problem::{Problem, Reason};
 pub use shared::{Event, Status};
 pub use version::{Contents, Version};
 
+use hub::Ticket;
 use shared::Shared;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A file, of which the newest good version is always at hand.
 ///
-/// Thread-safe. Dropping it ends its thread; versions that somebody still holds stay. In a forked
+/// Thread-safe. After it is dropped nothing is watched, parsed or told any more, and with the last
+/// one of the process the thread has ended; versions that somebody still holds stay. In a forked
 /// child [`get`](Self::get) and [`with`](Self::with) go on with the version that was there at the
 /// fork, and nothing is watched: open it there anew. Not for signal handlers.
 ///
@@ -82,8 +96,7 @@ use std::time::Duration;
 /// inotify(7), fcntl(2) (F_SETLEASE), ioctl_ficlone(2), memfd_create(2).
 pub struct Reloading<T> {
     shared: Arc<Shared<T>>,
-    thread: Option<JoinHandle<()>>,
-    process: u32,
+    ticket: Ticket,
 }
 
 impl<T: Send + Sync + 'static> Reloading<T> {
@@ -120,15 +133,17 @@ impl<T> Reloading<T> {
     }
 
     /// Waits until there is a version with a higher number than `than`, and returns the newest;
-    /// `None` when the time is over, and in a forked child.
+    /// `None` when the time is over, and at once in a forked child and in a parser or callback,
+    /// which would wait for themselves.
     #[must_use]
     pub fn wait_newer(&self, than: u64, at_most: Duration) -> Option<Arc<Version<T>>> {
-        if !self.is_own() {
+        if !self.ticket.is_own() || self.ticket.is_within() {
             return Some(self.get()).filter(|version| version.number > than);
         }
-        let waiting = self.shared.told.wait_timeout_while(self.shared.book(), at_most, |book| {
-            book.status.version <= than && !book.over
-        });
+        let waiting = self
+            .shared
+            .told
+            .wait_timeout_while(self.shared.book(), at_most, |book| book.status.version <= than);
         drop(waiting.unwrap_or_else(PoisonError::into_inner));
         Some(self.get()).filter(|version| version.number > than)
     }
@@ -136,8 +151,9 @@ impl<T> Reloading<T> {
     /// What has happened so far, and why the newest contents were not taken, if they were not.
     #[must_use]
     pub fn status(&self) -> Status {
-        if !self.is_own() {
-            return Status { version: self.get().number, ..Status::default() };
+        if !self.ticket.is_own() {
+            let version = self.get();
+            return Status { version: version.number, settled: version.settled, ..Status::default() };
         }
         self.shared.book().status.clone()
     }
@@ -156,21 +172,19 @@ impl<T> Reloading<T> {
     /// Why it was not taken.
     pub fn refresh_now(&self) -> Result<Arc<Version<T>>, Problem> {
         let failed = |reason| Problem::new(&self.shared.path, reason, None, self.get().number);
-        if !self.is_own() {
+        if !self.ticket.is_own() {
             return Err(failed(Reason::Forked));
         }
-        if self.is_watcher() {
+        if self.ticket.is_within() {
             return Err(failed(Reason::Within));
         }
         let mut book = self.shared.book();
         book.asked += 1;
         let mine = book.asked;
-        self.shared.bell.ring();
-        while book.done < mine && !book.over {
-            // The limit is for a thread that could not be told; there is none.
-            let waited = self.shared.told.wait_timeout(book, Duration::from_secs(1));
-            book = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        drop(book);
+        self.ticket.call();
+        let waited = self.shared.told.wait_while(self.shared.book(), |book| book.done < mine);
+        let book = waited.unwrap_or_else(PoisonError::into_inner);
         let problem = book.status.problem.clone();
         drop(book);
         problem.map_or_else(|| Ok(self.get()), |problem| Err(Problem::clone(&problem)))
@@ -180,32 +194,6 @@ impl<T> Reloading<T> {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
-    }
-
-    fn is_own(&self) -> bool {
-        self.process == std::process::id()
-    }
-
-    fn is_watcher(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
-    }
-}
-
-impl<T> Drop for Reloading<T> {
-    fn drop(&mut self) {
-        // In a child there is no such thread, and the bell would ring at the parent's.
-        if !self.is_own() {
-            std::mem::forget(self.thread.take());
-            return;
-        }
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.bell.ring();
-        if self.is_watcher() {
-            return; // dropped by the callback: it ends after that
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -1,18 +1,16 @@
 //! How a file is to be reloaded, and the first version of it.
 
 use super::Reloading;
-use super::bell::Bell;
+use super::hub::{Ears, REST, Ticket};
 use super::problem::{Problem, Reason};
 use super::shared::{Callback, Event, Shared};
-use super::take::{Outcome, PACE, Taker, errno_of};
+use super::take::{Limits, Outcome, Taker, errno_of};
 use super::version::{Contents, Version};
-use super::watch::Watch;
-use super::watcher::{REST, Watcher};
-use std::collections::hash_map::RandomState;
+use super::watcher::Watcher;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How a file is to be reloaded. `T` is what the parser makes of it.
@@ -36,9 +34,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// ```
 pub struct Options<T> {
     tick: Duration,
-    settle: Duration,
     first: Duration,
-    accept_empty: bool,
+    limits: Limits,
     callback: Option<Box<Callback<T>>>,
 }
 
@@ -49,9 +46,8 @@ impl<T> Default for Options<T> {
     fn default() -> Self {
         Self {
             tick: Duration::from_secs(1),
-            settle: Duration::from_millis(500),
             first: Duration::ZERO,
-            accept_empty: false,
+            limits: Limits { settle: Duration::from_millis(500), ..Limits::default() },
             callback: None,
         }
     }
@@ -59,7 +55,7 @@ impl<T> Default for Options<T> {
 
 impl<T: Send + Sync + 'static> Options<T> {
     /// The defaults: a tick of 1 s, settled after 500 ms, a file that is missing at first is an
-    /// error, an empty one is not taken.
+    /// error, an empty one is not taken, nor is one larger than half of the memory that is left.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -74,10 +70,11 @@ impl<T: Send + Sync + 'static> Options<T> {
     }
 
     /// Where nobody can say whether a writer exists (files of other users, file systems without
-    /// leases): how long length and change time must stay before the file is taken.
+    /// leases, changes that no event told of): how long length and change time must stay before the
+    /// file is taken.
     #[must_use]
     pub fn settle(mut self, unchanged: Duration) -> Self {
-        self.settle = unchanged;
+        self.limits.settle = unchanged;
         self
     }
 
@@ -89,16 +86,40 @@ impl<T: Send + Sync + 'static> Options<T> {
         self
     }
 
+    /// How long to wait for whoever has the file open for writing before it is taken all the same:
+    /// a copy of one moment, of which [`Version::settled`] says that it may be half of what they
+    /// mean to write. The time counts from the look that met them, and anew for each version.
+    ///
+    /// Unless this is called the wait has no end where the kernel says that there is a writer (by a
+    /// lease: for the owner of the file and processes with `CAP_LEASE`), and 30 s where only events
+    /// tell of one, a write that no close follows.
+    #[must_use]
+    pub fn wait_for_writer(mut self, at_most: Duration) -> Self {
+        self.limits.writer = Some(at_most);
+        self
+    }
+
+    /// A file of more bytes is not taken, holes included
+    /// ([`TooLarge`](crate::file::Error::TooLarge) in a [`Reason::Copy`]). Unless this is called
+    /// the limit is half of the memory that the machine has available (`MemAvailable`, `SwapFree`)
+    /// or the control groups of this process have left (`memory.max`, `memory.high`) when the file
+    /// is looked at: the other half is for what the parser makes of it.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limits.size = Some(bytes);
+        self
+    }
+
     /// An empty file goes to the parser as well.
     #[must_use]
     pub fn accept_empty(mut self, yes: bool) -> Self {
-        self.accept_empty = yes;
+        self.limits.accept_empty = yes;
         self
     }
 
     /// Is told of each new version and each new reason for not taking one, on the thread that
-    /// watches: what it does holds the next version up. The first version is not told of. A panic
-    /// in it is dropped.
+    /// watches all files of the process: what it does holds their next versions up. The first
+    /// version is not told of. A panic in it is dropped.
     #[must_use]
     pub fn on_event(mut self, callback: impl Fn(Event<'_, T>) + Send + Sync + 'static) -> Self {
         self.callback = Some(Box::new(callback));
@@ -107,9 +128,9 @@ impl<T: Send + Sync + 'static> Options<T> {
 
     /// Opens the file, parses its first version, and keeps the newest good one from then on.
     ///
-    /// `parse` is called here for the first version and on the watching thread for all others,
-    /// never twice at once. It may keep the contents, or parts of them with it. A panic of it is a
-    /// refusal.
+    /// `parse` is called here for the first version and on the thread that watches all files of the
+    /// process for all others, never twice at once. It may keep the contents, or parts of them with
+    /// it. A panic of it is a refusal.
     ///
     /// # Errors
     /// A [`Problem`] of the first version: what cannot be opened or is no regular file, what the
@@ -127,46 +148,27 @@ impl<T: Send + Sync + 'static> Options<T> {
         let failed = |reason| Problem::new(path, reason, None, 0);
         let path =
             std::path::absolute(path).map_err(|error| failed(Reason::Open { errno: errno_of(&error) }))?;
-        let bell = Bell::new().map_err(|errno| failed(Reason::NoWatcher { errno }))?;
-        let mut watch = Watch::new();
-        let mut taker = Taker {
-            path: path.clone(),
-            parse: Box::new(move |contents| parse(contents).map_err(Into::into)),
-            settle: self.settle,
-            tick: self.tick,
-            accept_empty: self.accept_empty,
-            concluded: None,
-            digest: None,
-            hasher: RandomState::new(),
-            pace: PACE,
-            settling: None,
-        };
-        let first = first(&mut taker, &mut watch, &bell, self.first)?;
-        let shared = Arc::new(Shared::new(path, first, bell, self.callback));
-        let watcher = Watcher { shared: shared.clone(), taker, watch }.start();
-        let thread = watcher.map_err(|errno| failed(Reason::NoWatcher { errno }))?;
-        Ok(Reloading { shared, thread: Some(thread), process: std::process::id() })
+        let ticket = Ticket::take().map_err(|errno| failed(Reason::NoWatcher { errno }))?;
+        let parse = Box::new(move |contents| parse(contents).map_err(Into::into));
+        let mut taker = Taker::new(path.clone(), parse, self.limits, self.tick);
+        let first = first(&mut taker, ticket.ears(), self.first)?;
+        let shared = Arc::new(Shared::new(path, first, self.callback));
+        ticket.start(Arc::new(Watcher { shared: shared.clone(), taker: Mutex::new(taker) }));
+        Ok(Reloading { shared, ticket })
     }
 }
 
 /// Looks until there is a first version, or nothing more to wait for.
-fn first<T>(
-    taker: &mut Taker<T>,
-    watch: &mut Option<Watch>,
-    bell: &Bell,
-    patience: Duration,
-) -> Result<Version<T>, Problem> {
+fn first<T>(taker: &mut Taker<T>, ears: &Ears, patience: Duration) -> Result<Version<T>, Problem> {
     let began = Instant::now();
-    let mut force = false;
     let mut last = (Reason::Open { errno: libc::ENOENT }, None);
     loop {
-        if let Some(watch) = watch.as_mut() {
-            watch.renew(&taker.path);
-        }
-        let outcome = taker.look(force, &mut || watch.as_mut().is_some_and(|watch| watch.read().written));
-        let again = match outcome {
-            Outcome::Taken { value, seen, length } => {
-                return Ok(Version { value, number: 1, length, identity: seen, loaded: SystemTime::now() });
+        let watched = ears.renew(&taker.path).is_ok();
+        let force = taker.hear(ears, watched);
+        let again = match taker.look(force, &mut || ears.is_disturbed()) {
+            Outcome::Taken { value, seen, length, settled } => {
+                let loaded = SystemTime::now();
+                return Ok(Version { value, number: 1, length, identity: seen, loaded, settled });
             }
             Outcome::NotYet(reason, length, again) => {
                 last = (reason, length);
@@ -176,18 +178,15 @@ fn first<T>(
                 last = (reason, length);
                 taker.tick
             }
-            Outcome::Nothing | Outcome::Same => taker.tick,
+            Outcome::Nothing | Outcome::Waits(_) | Outcome::Same { .. } => taker.tick,
         };
         let patience = if last.0.is_passing() { patience.max(FIRST) } else { patience };
         let left = patience.saturating_sub(began.elapsed());
         if left.is_zero() {
             return Err(Problem::new(&taker.path, last.0, last.1, 0));
         }
-        bell.wait(None, REST.min(left));
-        bell.wait(watch.as_ref().map(std::os::fd::AsFd::as_fd), again.min(left));
-        let news = watch.as_mut().map(Watch::take).unwrap_or_default();
-        taker.told(news);
-        force = news.written;
+        std::thread::sleep(REST.min(left));
+        ears.wait(again.min(left));
     }
 }
 
@@ -195,9 +194,8 @@ impl<T> fmt::Debug for Options<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Options")
             .field("tick", &self.tick)
-            .field("settle", &self.settle)
             .field("wait_for_first", &self.first)
-            .field("accept_empty", &self.accept_empty)
+            .field("limits", &self.limits)
             .field("on_event", &self.callback.is_some())
             .finish()
     }

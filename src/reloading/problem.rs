@@ -45,10 +45,11 @@ pub enum Reason {
     /// The file is empty, which [`Options::accept_empty`](super::Options::accept_empty) would
     /// allow.
     Empty,
-    /// Somebody has the file open for writing: it is taken when they close it.
+    /// Somebody has the file open for writing, or has written to it and not closed it: it is taken
+    /// when they do, or after [`Options::wait_for_writer`](super::Options::wait_for_writer).
     Writing,
-    /// Nobody can say whether somebody is writing; the file is taken when it has not changed for a
-    /// while.
+    /// Nobody can say whether somebody is writing, or it has changed and no event told of that; it
+    /// is taken when it has not changed for [`Options::settle`](super::Options::settle).
     Settling,
     /// It was changed while it was copied: tried again at once.
     Changed,

@@ -1,11 +1,10 @@
 //! What readers and the watching thread have in common.
 
-use super::bell::Bell;
 use super::problem::{Problem, Reason};
 use super::version::Version;
 use arc_swap::ArcSwap;
+use std::ffi::c_int;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What has happened since the file was opened.
@@ -23,6 +22,13 @@ pub struct Status {
     /// Whether everything between the path and the file is watched. If not, changes are seen at the
     /// next tick.
     pub watching: bool,
+    /// Why not everything is watched, an errno: `EMFILE` (no descriptor, or
+    /// `fs.inotify.max_user_instances`), `ENOSPC` (`fs.inotify.max_user_watches`), `EACCES` (a
+    /// folder that may not be read), `EPERM` or `ENOSYS` (a filter of system calls), …
+    pub watch_error: Option<c_int>,
+    /// Whether the writer of the newest version has finished: [`Version::settled`], and true later
+    /// when the one who had the file open has closed it with these very bytes in it.
+    pub settled: bool,
     /// Why the newest look did not bring what the path names; `None` while the newest version is
     /// just that.
     pub problem: Option<Arc<Problem>>,
@@ -34,6 +40,9 @@ pub struct Status {
 pub enum Event<'a, T> {
     /// A new version is there: [`get`](super::Reloading::get) returns it already.
     Loaded(&'a Arc<Version<T>>),
+    /// The newest version, which was taken while somebody had the file open
+    /// ([`Version::settled`]), is what they meant to write: they have closed it.
+    Settled(&'a Arc<Version<T>>),
     /// What the path names was not taken. Told once for each new reason, not at each look.
     Kept(&'a Problem),
 }
@@ -44,8 +53,6 @@ pub(super) struct Shared<T> {
     pub(super) path: PathBuf,
     /// Readers take it without waiting, also in a child that was forked at whatever moment.
     pub(super) current: ArcSwap<Version<T>>,
-    pub(super) stopping: AtomicBool,
-    pub(super) bell: Bell,
     book: Mutex<Book>,
     pub(super) told: Condvar,
     callback: Option<Box<Callback<T>>>,
@@ -57,23 +64,14 @@ pub(super) struct Book {
     /// Looks that were asked for, and that are done.
     pub(super) asked: u64,
     pub(super) done: u64,
-    /// The thread is gone: nobody will be told anything any more.
-    pub(super) over: bool,
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(
-        path: PathBuf,
-        first: Version<T>,
-        bell: Bell,
-        callback: Option<Box<Callback<T>>>,
-    ) -> Self {
-        let status = Status { version: first.number, ..Status::default() };
+    pub(super) fn new(path: PathBuf, first: Version<T>, callback: Option<Box<Callback<T>>>) -> Self {
+        let status = Status { version: first.number, settled: first.settled, ..Status::default() };
         Self {
             path,
             current: ArcSwap::from_pointee(first),
-            stopping: AtomicBool::new(false),
-            bell,
             book: Mutex::new(Book { status, ..Book::default() }),
             told: Condvar::new(),
             callback,
@@ -86,13 +84,13 @@ impl<T> Shared<T> {
 
     /// From here on every reader gets this one.
     pub(super) fn publish(&self, version: Version<T>) {
-        let number = version.number;
+        let (number, settled) = (version.number, version.settled);
         let version = Arc::new(version);
         // Under the lock: who has the new version does not find the trouble of before in the
         // status.
         let mut book = self.book();
         self.current.store(version.clone());
-        book.status.version = number;
+        (book.status.version, book.status.settled) = (number, settled);
         book.status.problem = None;
         drop(book);
         self.told.notify_all();
@@ -100,10 +98,16 @@ impl<T> Shared<T> {
     }
 
     /// The path names the same bytes as before.
-    pub(super) fn same(&self) {
+    pub(super) fn same(&self, settled: bool) {
         let mut book = self.book();
         book.status.unchanged += 1;
         book.status.problem = None;
+        let newly = settled && !book.status.settled;
+        book.status.settled |= settled;
+        drop(book);
+        if newly {
+            self.call(Event::Settled(&self.current.load_full()));
+        }
     }
 
     pub(super) fn keep(&self, reason: Reason, length: Option<u64>) {

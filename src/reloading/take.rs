@@ -1,11 +1,12 @@
 //! From a path to its next version: is it another file than before, has its writer finished, is the
 //! copy whole, does the parser accept it?
 
+use super::hub::Ears;
 use super::problem::Reason;
 use super::version::Contents;
 use super::watch::News;
-use crate::file::has_writer;
-use crate::mapping::snapshot;
+use crate::file::{has_writer, memory_left};
+use crate::mapping::SnapshotOptions;
 use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::ffi::c_int;
@@ -46,12 +47,18 @@ pub(super) type Parse<T> =
 pub(super) enum Outcome<T> {
     /// As at the last look.
     Nothing,
+    /// The same, to be looked at again after this time: whoever had the file open when the version
+    /// was taken has it open still.
+    Waits(Duration),
     /// What is served is what the path names: the same bytes.
-    Same,
+    Same {
+        settled: bool,
+    },
     Taken {
         value: T,
         seen: (u64, u64),
         length: u64,
+        settled: bool,
     },
     /// To be looked at again after this time at the latest, if nothing tells of a change before.
     NotYet(Reason, Option<u64>, Duration),
@@ -62,35 +69,79 @@ pub(super) enum Outcome<T> {
 pub(super) struct Taker<T> {
     pub(super) path: PathBuf,
     pub(super) parse: Box<Parse<T>>,
-    pub(super) settle: Duration,
+    pub(super) limits: Limits,
     pub(super) tick: Duration,
-    pub(super) accept_empty: bool,
     /// What was there when the last look came to an end: nothing more is to be done while it stays.
-    pub(super) concluded: Option<Result<Seen, c_int>>,
+    concluded: Option<Result<Seen, c_int>>,
     /// Of the bytes that are served.
-    pub(super) digest: Option<u64>,
-    pub(super) hasher: RandomState,
+    digest: Option<u64>,
+    hasher: RandomState,
     /// Until the next look at a file that has a writer.
-    pub(super) pace: Duration,
+    pace: Duration,
     /// Where leases are refused: what is there, and since when.
-    pub(super) settling: Option<(Seen, Instant)>,
+    settling: Option<(Seen, Instant)>,
+    /// Since when the writer of the file is waited for.
+    waiting: Option<Instant>,
+    /// Events tell of a write, and not of its end.
+    writing: bool,
+    /// Something was told since the last look that came to an end. What changes untold has a writer
+    /// whom no lease knows either: another machine, the lower side of an overlay.
+    told: bool,
+    /// What is served was taken while somebody had it open for writing.
+    unsettled: bool,
 }
+
+/// What the user has to say about it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Limits {
+    pub(super) settle: Duration,
+    pub(super) accept_empty: bool,
+    /// How long a writer is waited for.
+    pub(super) writer: Option<Duration>,
+    /// Bytes.
+    pub(super) size: Option<u64>,
+}
+
+/// How long a write that only events tell of is waited for, unless the user says otherwise: there
+/// are writes that no close follows (truncate(2) of a path).
+const UNCLOSED: Duration = Duration::from_secs(30);
 
 /// The kernel tells that a writer has closed the file a moment before it counts one writer less. So
 /// after such an event a look that still meets a writer is soon followed by others, less and less
 /// often.
-pub(super) const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(5);
 
 /// Before a copy that met a writer is tried again.
 const SOON: Duration = Duration::from_millis(20);
 
 impl<T> Taker<T> {
+    pub(super) fn new(path: PathBuf, parse: Box<Parse<T>>, limits: Limits, tick: Duration) -> Self {
+        Self {
+            path,
+            parse,
+            limits,
+            tick,
+            concluded: None,
+            digest: None,
+            hasher: RandomState::new(),
+            pace: PACE,
+            settling: None,
+            waiting: None,
+            writing: false,
+            told: true,
+            unsettled: false,
+        }
+    }
+
     /// Looks at the path. `force`: also if nothing seems to have changed. `disturbed` is asked,
     /// after the copy, whether somebody was seen writing meanwhile.
     pub(super) fn look(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
         let outcome = self.attempt(force, disturbed);
-        if matches!(outcome, Outcome::NotYet(..)) {
-            self.concluded = None; // also if the file stays as it is: then the trouble is over
+        match outcome {
+            // Also if the file stays as it is: then the trouble is over.
+            Outcome::NotYet(..) => self.concluded = None,
+            Outcome::Waits(_) => {}
+            _ => self.told = false,
         }
         outcome
     }
@@ -98,7 +149,8 @@ impl<T> Taker<T> {
     fn attempt(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
         let found = std::fs::metadata(&self.path);
         let found = found.map(|status| Seen::of(&status)).map_err(|error| errno_of(&error));
-        if !force && self.concluded == Some(found) {
+        let known = self.concluded == Some(found);
+        if !force && known && !self.unsettled {
             return Outcome::Nothing;
         }
         let (file, seen) = match self.open() {
@@ -113,20 +165,33 @@ impl<T> Taker<T> {
                 return if again { Outcome::Nothing } else { Outcome::Kept(reason, length) };
             }
         };
-        if let Err((reason, again)) = self.is_finished(&file, seen) {
-            return Outcome::NotYet(reason, Some(seen.length), again);
+        match self.is_finished(&file, seen) {
+            // The wait for this one has ended before.
+            Err((Reason::Writing, again)) if known && self.unsettled => Outcome::Waits(again),
+            Ok(false) if known && self.unsettled => Outcome::Waits(self.pace),
+            Err((reason, again)) => Outcome::NotYet(reason, Some(seen.length), again),
+            Ok(settled) => self.copy(&file, seen, settled, disturbed),
         }
-        self.copy(&file, seen, disturbed)
     }
 
-    /// What happens to the file is told.
-    pub(super) fn told(&mut self, news: News) {
+    /// Takes what has happened to the file since the last look. Says whether it was written to:
+    /// then it is another one, whatever its times say.
+    pub(super) fn hear(&mut self, ears: &Ears, watched: bool) -> bool {
+        let news = ears.take();
+        self.told |= news != News::default() || !watched;
         if news.written {
             self.settling = None;
         }
         if news.concluded {
             self.pace = PACE;
         }
+        self.writing = news.writing.unwrap_or(self.writing);
+        news.written
+    }
+
+    /// Somebody who should know says that the file is worth a look.
+    pub(super) fn called(&mut self) {
+        self.told = true;
     }
 
     /// Opens a regular file without waiting for anybody: the other side of a pipe, or the holder of
@@ -151,16 +216,16 @@ impl<T> Taker<T> {
         Err((Reason::NotAFile { errno }, Ok(seen)))
     }
 
-    /// Whether nobody is in the midst of writing it; if not, why and when to look again.
-    fn is_finished(&mut self, file: &File, seen: Seen) -> Result<(), (Reason, Duration)> {
-        match has_writer(file.as_fd()) {
-            Some(true) => {
-                let again = self.pace;
-                self.pace = (self.pace * 2).min(self.tick);
-                return Err((Reason::Writing, again));
-            }
-            Some(false) => return Ok(()),
-            None => {}
+    /// Whether nobody is in the midst of writing it, or is, but was waited for long enough (false);
+    /// else why it is not taken and when to look again.
+    fn is_finished(&mut self, file: &File, seen: Seen) -> Result<bool, (Reason, Duration)> {
+        let known = has_writer(file.as_fd());
+        if known.unwrap_or(self.writing) {
+            return self.is_overdue(known.is_some()).map_or(Ok(false), |again| Err((Reason::Writing, again)));
+        }
+        self.waiting = None;
+        if known.is_some() && self.told {
+            return Ok(true);
         }
         let since = match self.settling {
             Some((before, since)) if before == seen => since,
@@ -170,51 +235,84 @@ impl<T> Taker<T> {
                 now
             }
         };
-        match self.settle.checked_sub(since.elapsed()) {
+        match self.limits.settle.checked_sub(since.elapsed()) {
             Some(left) if !left.is_zero() => Err((Reason::Settling, left)),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
-    fn copy(&mut self, file: &File, seen: Seen, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
+    /// When to look again for the end of the writer; nothing if the time is over.
+    fn is_overdue(&mut self, known: bool) -> Option<Duration> {
+        let again = self.pace;
+        self.pace = (self.pace * 2).min(self.tick);
+        let began = *self.waiting.get_or_insert_with(Instant::now);
+        let most = if known { self.limits.writer } else { Some(self.limits.writer.unwrap_or(UNCLOSED)) };
+        let left = most.map_or(Duration::MAX, |most| most.saturating_sub(began.elapsed()));
+        Some(again.min(left)).filter(|again| !again.is_zero())
+    }
+
+    fn copy(
+        &mut self,
+        file: &File,
+        seen: Seen,
+        settled: bool,
+        disturbed: &mut dyn FnMut() -> bool,
+    ) -> Outcome<T> {
         let length = Some(seen.length);
-        if seen.length == 0 && !self.accept_empty {
+        if seen.length == 0 && !self.limits.accept_empty {
             self.concluded = Some(Ok(seen));
             return Outcome::Kept(Reason::Empty, length);
         }
-        let contents = match freeze(file, &self.path) {
-            Ok(contents) if contents.len() as u64 == seen.length => contents,
+        let most = self.limits.size.unwrap_or_else(|| memory_left() / 2);
+        let contents = match freeze(file, &self.path, most) {
+            Ok(contents) if !settled || contents.len() as u64 == seen.length => contents,
             Ok(_) | Err(crate::mapping::Error::File(crate::file::Error::SourceChanged)) => {
+                // Whoever does not stop writing is not copied all the time.
+                let most = self.limits.writer.unwrap_or(UNCLOSED);
+                self.waiting = Instant::now().checked_sub(most.saturating_sub(self.tick));
                 return Outcome::NotYet(Reason::Changed, length, SOON);
+            }
+            // The user's limit stays, and so does what is larger.
+            Err(error @ crate::mapping::Error::File(crate::file::Error::TooLarge { .. }))
+                if self.limits.size.is_some() =>
+            {
+                self.concluded = Some(Ok(seen));
+                return Outcome::Kept(Reason::Copy(Arc::new(error)), length);
             }
             // No memory, no descriptor: may pass.
             Err(error) => return Outcome::NotYet(Reason::Copy(Arc::new(error)), length, self.tick),
         };
         let after = file.metadata().map(|status| Seen::of(&status)).ok();
-        if after != Some(seen) || has_writer(file.as_fd()) == Some(true) || disturbed() {
+        // Of a file that is being written the copy is of one moment, and more was not promised.
+        if settled && (after != Some(seen) || has_writer(file.as_fd()) == Some(true) || disturbed()) {
             return Outcome::NotYet(Reason::Changed, length, SOON);
         }
-        self.concluded = Some(Ok(seen));
+        self.concluded = Some(Ok(seen)).filter(|_| after == Some(seen));
+        // The next contents are waited for anew.
+        self.waiting = None;
+        let length = contents.len() as u64;
         let digest = self.hasher.hash_one(&contents[..]);
         if self.digest == Some(digest) {
-            return Outcome::Same;
+            self.unsettled &= !settled;
+            return Outcome::Same { settled };
         }
         let whole = contents.clone();
         let parsed = std::panic::catch_unwind(AssertUnwindSafe(|| (self.parse)(contents)));
         if let Err(error) = whole.snapshot().check() {
-            return Outcome::NotYet(Reason::Copy(Arc::new(error)), length, self.tick);
+            return Outcome::NotYet(Reason::Copy(Arc::new(error)), Some(length), self.tick);
         }
         match parsed {
             Ok(Ok(value)) => {
                 self.digest = Some(digest);
-                Outcome::Taken { value, seen: (seen.device, seen.inode), length: seen.length }
+                self.unsettled = !settled;
+                Outcome::Taken { value, seen: (seen.device, seen.inode), length, settled }
             }
-            Ok(Err(error)) => Outcome::Kept(Reason::Refused(Arc::from(error)), length),
+            Ok(Err(error)) => Outcome::Kept(Reason::Refused(Arc::from(error)), Some(length)),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of no text");
                 let error: Box<dyn Error + Send + Sync> = format!("it panicked: {text}").into();
-                Outcome::Kept(Reason::Refused(Arc::from(error)), length)
+                Outcome::Kept(Reason::Refused(Arc::from(error)), Some(length))
             }
         }
     }
@@ -222,9 +320,10 @@ impl<T> Taker<T> {
 
 /// A copy of the open file, whatever its path names by now. Without /proc that cannot be said, and
 /// it is the path's; the caller compares the lengths.
-fn freeze(file: &File, path: &Path) -> Result<Contents, crate::mapping::Error> {
+fn freeze(file: &File, path: &Path, most: u64) -> Result<Contents, crate::mapping::Error> {
+    let snapshot = |path: &Path| SnapshotOptions::new().limit(most).take(path);
     let magic = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let taken = match snapshot(magic) {
+    let taken = match snapshot(magic.as_ref()) {
         Err(error) if error.errno() == libc::ENOENT => snapshot(path),
         taken => taken,
     };

@@ -65,6 +65,12 @@ pub struct Version<T> {
     pub identity: (u64, u64),
     /// When it was taken.
     pub loaded: SystemTime,
+    /// False: it was taken though somebody had the file open for writing, or had written to it and
+    /// not closed it, because they took longer than
+    /// [`Options::wait_for_writer`](super::Options::wait_for_writer) allows. It is of one moment,
+    /// and may be half of what they mean to write; [`Status::settled`](super::Status::settled)
+    /// tells when they are done.
+    pub settled: bool,
 }
 
 impl<T> Deref for Version<T> {

@@ -1,4 +1,5 @@
-//! Being told of changes: inotify(7) on everything that lies between a path and its file.
+//! Being told of changes: one inotify(7) queue for the files of the whole process, watching
+//! everything that lies between each path and its file.
 //!
 //! | what is watched | for |
 //! |---|---|
@@ -6,32 +7,57 @@
 //! | each folder in which a name of the path is a link, or the file | another entry of that name: rename(2), creation, deletion |
 //! | the other folders on the way | being renamed or removed themselves |
 //!
-//! What cannot be watched (no right to read a folder, the user's limit of watches, another
-//! machine's changes to a network file system) is seen at the next tick.
+//! What cannot be watched (no right to read a folder, the user's limit of watches or queues, a
+//! seccomp filter, another machine's changes to a network file system, a mount over a folder) is
+//! seen at the next tick.
 
-use super::chain::{self, Chain};
-use std::collections::{BTreeSet, HashMap};
+use super::chain::Place;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What the events since the last question amount to.
+/// What the events since the last question amount to, for one path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// Something was written to the file; the writer may go on.
     pub(super) written: bool,
     /// A writer has closed the file, or the path leads elsewhere.
     pub(super) concluded: bool,
+    /// What came last: a write, or a writer's close (or another file). `None`: neither.
+    pub(super) writing: Option<bool>,
 }
 
+pub(super) use super::chain::{Chain, of as walk};
+
+/// The queue.
+pub(super) struct Queue(OwnedFd);
+
+/// Whose watches these are.
+pub(super) type Id = u64;
+
+#[derive(Default)]
 pub(super) struct Watch {
-    queue: OwnedFd,
+    spots: HashMap<c_int, Spot>,
+    ways: HashMap<Id, Way>,
+}
+
+/// What one watch is for: several paths may lead through it.
+#[derive(Default)]
+struct Spot {
+    users: BTreeSet<Id>,
+    names: HashMap<OsString, BTreeSet<Id>>,
+}
+
+/// The watched way to one file.
+#[derive(Default)]
+struct Way {
     chain: Chain,
-    names: HashMap<c_int, BTreeSet<OsString>>,
-    /// Every place has its watch.
-    complete: bool,
-    /// What was read and not yet taken.
+    spots: BTreeMap<c_int, BTreeSet<OsString>>,
+    file: Option<c_int>,
+    /// Whether every place has its watch, and if not, why.
+    watched: Option<Result<(), c_int>>,
     news: News,
 }
 
@@ -41,136 +67,198 @@ const FILE: u32 = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | libc::IN_ATTRIB;
 /// Also for the folder of a file that we may not read: then the folder tells of it.
 const BLIND: u32 = libc::IN_ATTRIB | libc::IN_CLOSE_WRITE;
 
-impl Watch {
-    /// Nothing where the limit of instances is reached: then there is the tick.
-    pub(super) fn new() -> Option<Self> {
+fn last_errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+impl Queue {
+    pub(super) fn open() -> Result<Self, c_int> {
         // SAFETY: no pointers.
         let queue = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
         if queue < 0 {
-            return None;
+            return Err(last_errno());
         }
         // SAFETY: a new descriptor that nobody else has.
-        let queue = unsafe { OwnedFd::from_raw_fd(queue) };
-        Some(Self {
-            queue,
-            chain: Chain::new(),
-            names: HashMap::new(),
-            complete: false,
-            news: News::default(),
-        })
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(queue) }))
     }
 
-    /// Watches the way to `path` as it is now. What changes after this call is told.
-    pub(super) fn renew(&mut self, path: &Path) {
-        // A way that changes while it is being watched is walked again; should it never rest, there
-        // is the tick.
-        for _ in 0..8 {
-            let chain = chain::of(path);
-            if chain == self.chain && self.complete {
-                return;
-            }
-            let moved = chain != self.chain;
-            self.put(chain);
-            if !moved {
-                return;
-            }
+    fn add(&self, at: &Path, mask: u32) -> Result<c_int, c_int> {
+        let at = CString::new(at.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)?;
+        // SAFETY: our own descriptor and a NUL-terminated path.
+        let number = unsafe { libc::inotify_add_watch(self.0.as_raw_fd(), at.as_ptr(), mask) };
+        if number < 0 { Err(last_errno()) } else { Ok(number) }
+    }
+
+    fn remove(&self, number: c_int) {
+        // SAFETY: numbers; one that is gone already is refused.
+        unsafe { libc::inotify_rm_watch(self.0.as_raw_fd(), number) };
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Watch {
+    /// Watches a way that looks like `chain`. Says whether it was another one before: then it has
+    /// to be walked again, as it may have changed before it was watched.
+    pub(super) fn put(&mut self, queue: &Queue, id: Id, chain: Chain) -> bool {
+        let way = self.ways.entry(id).or_default();
+        let moved = way.chain != chain;
+        if !moved && way.watched == Some(Ok(())) {
+            return false;
         }
-    }
-
-    /// Whether everything on the way is watched.
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    fn put(&mut self, chain: Chain) {
-        let mut names: HashMap<c_int, BTreeSet<OsString>> = HashMap::new();
-        let mut complete = true;
-        let mut blind = BTreeSet::new();
+        let mut spots: BTreeMap<c_int, BTreeSet<OsString>> = BTreeMap::new();
+        let mut watched = Ok(());
+        let (mut file, mut blind) = (None, None);
         for (at, _) in chain.iter().filter(|(_, place)| place.is_file) {
-            if let Some(number) = self.add(at, SELF | FILE) {
-                names.entry(number).or_default();
-            } else {
-                complete = false;
-                blind.extend(at.parent().map(Path::to_path_buf));
+            match queue.add(at, SELF | FILE) {
+                Ok(number) => {
+                    spots.entry(number).or_default();
+                    file = Some(number);
+                }
+                Err(errno) => (watched, blind) = (Err(errno), at.parent()),
             }
         }
         for (at, place) in chain.iter().filter(|(_, place)| !place.is_file) {
-            let entries = if place.names.is_empty() { 0 } else { ENTRIES };
-            let blind = if blind.contains(at) { BLIND } else { 0 };
-            // The same folder by two ways has one watch: IN_MASK_ADD keeps what the other way asked
-            // for.
-            let mask = SELF | entries | blind | libc::IN_ONLYDIR | libc::IN_MASK_ADD;
-            match self.add(at, mask) {
-                Some(number) => names.entry(number).or_default().extend(place.names.iter().cloned()),
-                None => complete = false,
+            match queue.add(at, folder_mask(place, blind == Some(at))) {
+                Ok(number) => spots.entry(number).or_default().extend(place.names.iter().cloned()),
+                Err(errno) => watched = Err(errno),
             }
         }
-        for number in self.names.keys().filter(|number| !names.contains_key(number)) {
-            // SAFETY: numbers; one that is gone already is refused.
-            unsafe { libc::inotify_rm_watch(self.queue.as_raw_fd(), *number) };
+        if file != way.file {
+            // Whoever wrote to the file before writes to another one.
+            way.news.writing = Some(false);
         }
-        (self.names, self.chain, self.complete) = (names, chain, complete);
+        let before = std::mem::replace(&mut way.spots, spots.clone());
+        (way.chain, way.file, way.watched) = (chain, file, Some(watched));
+        for (number, names) in &before {
+            self.detach(*number, id, names);
+        }
+        for (number, names) in spots {
+            let spot = self.spots.entry(number).or_default();
+            spot.users.insert(id);
+            for name in names {
+                spot.names.entry(name).or_default().insert(id);
+            }
+        }
+        self.sweep(queue, before.into_keys());
+        moved
     }
 
-    fn add(&self, at: &Path, mask: u32) -> Option<c_int> {
-        let at = CString::new(at.as_os_str().as_bytes()).ok()?;
-        // SAFETY: our own descriptor and a NUL-terminated path.
-        let number = unsafe { libc::inotify_add_watch(self.queue.as_raw_fd(), at.as_ptr(), mask) };
-        (number >= 0).then_some(number)
+    /// Whether everything on the way is watched, and if not, why.
+    pub(super) fn watched(&self, id: Id) -> Result<(), c_int> {
+        self.ways.get(&id).and_then(|way| way.watched).unwrap_or(Err(0))
     }
 
-    /// What has happened since the last [`take`](Self::take). Does not wait.
-    pub(super) fn read(&mut self) -> News {
-        let mut buffer = [0_u8; 4096];
-        loop {
-            // SAFETY: our own descriptor and room for as many bytes as are said.
-            let count =
-                unsafe { libc::read(self.queue.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-            let Ok(count @ 1..) = usize::try_from(count) else { return self.news };
-            self.judge(&buffer[..count]);
+    /// Watches for this one no more.
+    pub(super) fn leave(&mut self, queue: Option<&Queue>, id: Id) {
+        let Some(way) = self.ways.remove(&id) else { return };
+        for (number, names) in &way.spots {
+            self.detach(*number, id, names);
         }
+        if let Some(queue) = queue {
+            self.sweep(queue, way.spots.into_keys());
+        }
+    }
+
+    fn detach(&mut self, number: c_int, id: Id, names: &BTreeSet<OsString>) {
+        let Some(spot) = self.spots.get_mut(&number) else { return };
+        spot.users.remove(&id);
+        for name in names {
+            if let Some(users) = spot.names.get_mut(name) {
+                users.remove(&id);
+                if users.is_empty() {
+                    spot.names.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Gives those of these watches back that nobody uses.
+    fn sweep(&mut self, queue: &Queue, numbers: impl Iterator<Item = c_int>) {
+        for number in numbers {
+            if self.spots.get(&number).is_some_and(|spot| spot.users.is_empty()) {
+                self.spots.remove(&number);
+                queue.remove(number);
+            }
+        }
+    }
+
+    /// What has happened for this one and was not yet taken.
+    pub(super) fn news(&self, id: Id) -> News {
+        self.ways.get(&id).map(|way| way.news).unwrap_or_default()
     }
 
     /// The same, and is told once only.
-    pub(super) fn take(&mut self) -> News {
-        self.read();
-        std::mem::take(&mut self.news)
+    pub(super) fn take(&mut self, id: Id) -> News {
+        self.ways.get_mut(&id).map(|way| std::mem::take(&mut way.news)).unwrap_or_default()
+    }
+
+    /// Reads what the queue has, without waiting; `told` is called with each one that it concerns.
+    pub(super) fn read(&mut self, queue: &Queue, mut told: impl FnMut(Id)) {
+        let mut buffer = [0_u8; 16 << 10];
+        loop {
+            // SAFETY: our own descriptor and room for as many bytes as are said.
+            let count = unsafe { libc::read(queue.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+            let Ok(count @ 1..) = usize::try_from(count) else { return };
+            self.judge(&buffer[..count], &mut told);
+        }
     }
 
     /// The events of one read: number, mask, cookie, length of the name, name.
-    fn judge(&mut self, mut events: &[u8]) {
+    fn judge(&mut self, mut events: &[u8], told: &mut impl FnMut(Id)) {
         while let Some((header, rest)) = events.split_first_chunk::<16>() {
             let word =
                 |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
             let (name, next) = rest.split_at((word(12) as usize).min(rest.len()));
             events = next;
-            let (number, mask) = (word(0) as c_int, word(4));
-            if mask & libc::IN_Q_OVERFLOW != 0 {
-                self.news = News { written: true, concluded: true };
-                continue;
+            let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+            self.event(word(0) as c_int, word(4), OsStr::from_bytes(&name[..end]), told);
+        }
+    }
+
+    fn event(&mut self, number: c_int, mask: u32, name: &OsStr, told: &mut impl FnMut(Id)) {
+        if mask & libc::IN_Q_OVERFLOW != 0 {
+            for (id, way) in &mut self.ways {
+                // Its close may be among what was lost.
+                way.news = News { written: true, concluded: true, writing: Some(false) };
+                told(*id);
             }
-            let Some(names) = self.names.get(&number) else { continue };
-            if mask & libc::IN_IGNORED != 0 {
+            return;
+        }
+        let gone = mask & libc::IN_IGNORED != 0;
+        let taken = if gone { self.spots.remove(&number) } else { None };
+        let Some(spot) = taken.as_ref().or_else(|| self.spots.get(&number)) else { return };
+        let users = if gone || name.is_empty() { Some(&spot.users) } else { spot.names.get(name) };
+        for id in users.into_iter().flatten() {
+            let Some(way) = self.ways.get_mut(id) else { continue };
+            if gone {
                 // What it watched is gone, and something else may have got its number: everything
                 // is watched anew.
-                self.names.remove(&number);
-                self.chain.clear();
-                self.news.concluded = true;
-                continue;
+                way.chain.clear();
+                way.spots.remove(&number);
+                way.watched = None;
+                way.news.concluded = true;
+            } else if mask & libc::IN_MODIFY != 0 {
+                way.news.written = true;
+                way.news.writing = Some(true);
+            } else {
+                way.news.concluded = true;
+                if mask & libc::IN_CLOSE_WRITE != 0 {
+                    way.news.writing = Some(false);
+                }
             }
-            let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-            let name = OsStr::from_bytes(&name[..end]);
-            if mask & libc::IN_MODIFY != 0 {
-                self.news.written = true;
-            } else if name.is_empty() || names.contains(name) {
-                self.news.concluded = true;
-            }
+            told(*id);
         }
     }
 }
 
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.as_fd()
-    }
+/// The same folder by two ways has one watch: `IN_MASK_ADD` keeps what the other way asked for.
+fn folder_mask(place: &Place, is_blind: bool) -> u32 {
+    let entries = if place.names.is_empty() { 0 } else { ENTRIES };
+    let blind = if is_blind { BLIND } else { 0 };
+    SELF | entries | blind | libc::IN_ONLYDIR | libc::IN_MASK_ADD
 }

@@ -1,5 +1,6 @@
 //! Where there is no inotify(7): the tick alone.
 
+use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -7,34 +8,54 @@ use std::path::Path;
 pub(super) struct News {
     pub(super) written: bool,
     pub(super) concluded: bool,
+    pub(super) writing: Option<bool>,
 }
 
-pub(super) enum Watch {}
+pub(super) enum Queue {}
 
-impl Watch {
-    pub(super) fn new() -> Option<Self> {
-        None
-    }
+pub(super) type Id = u64;
 
-    pub(super) fn renew(&mut self, _path: &Path) {
-        match *self {}
-    }
+/// Of no place.
+pub(super) type Chain = ();
 
-    pub(super) fn is_complete(&self) -> bool {
-        match *self {}
-    }
+pub(super) fn walk(_path: &Path) -> Chain {}
 
-    pub(super) fn read(&mut self) -> News {
-        match *self {}
-    }
+#[derive(Default)]
+pub(super) struct Watch;
 
-    pub(super) fn take(&mut self) -> News {
-        match *self {}
+impl Queue {
+    pub(super) fn open() -> Result<Self, c_int> {
+        Err(libc::ENOSYS)
     }
 }
 
-impl AsFd for Watch {
+impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match *self {}
+    }
+}
+
+#[allow(clippy::unused_self, reason = "as on Linux")]
+impl Watch {
+    pub(super) fn put(&mut self, queue: &Queue, _id: Id, (): Chain) -> bool {
+        match *queue {}
+    }
+
+    pub(super) fn watched(&self, _id: Id) -> Result<(), c_int> {
+        Err(libc::ENOSYS)
+    }
+
+    pub(super) fn leave(&mut self, _queue: Option<&Queue>, _id: Id) {}
+
+    pub(super) fn news(&self, _id: Id) -> News {
+        News::default()
+    }
+
+    pub(super) fn take(&mut self, _id: Id) -> News {
+        News::default()
+    }
+
+    pub(super) fn read(&mut self, queue: &Queue, _told: impl FnMut(Id)) {
+        match *queue {}
     }
 }
