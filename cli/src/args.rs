@@ -22,6 +22,20 @@ pub struct Args {
 /// What the command does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Says from a core file what a program died of
+    ///
+    /// Which thread, which instruction, which mapped file at which offset, how long that file is
+    /// now and what is free on its disk, and which other threads were opening, cutting or replacing
+    /// files. The core's notes are read, not its memory, so a large core takes no longer.
+    ///
+    /// SIGPIPE leaves no core: `sigward watch` tells of it as it happens. Exits with 1 if the cause
+    /// is not in the core (Go with GOTRACEBACK=crash, Python's faulthandler).
+    Explain {
+        /// The core file
+        core: PathBuf,
+        /// The executable, if it is elsewhere than it was: for names of functions
+        program: Option<PathBuf>,
+    },
     /// Looks at logs made by sigward's `Log`
     #[command(subcommand)]
     Log(LogCommand),

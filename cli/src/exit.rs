@@ -23,6 +23,6 @@ impl From<Exit> for ExitCode {
 pub const TABLE: &str = "\
 Exit status:
   0    done, and nothing is wrong
-  1    done, and the answer is bad news (a log is damaged)
+  1    done, and the answer is bad news (a log is damaged), or there is none (explain)
   2    wrong command line
   3    could not be done; the reason, and what to do, is on stderr";

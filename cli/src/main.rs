@@ -7,7 +7,11 @@
 #[cfg(target_os = "linux")]
 mod args;
 #[cfg(target_os = "linux")]
+mod core;
+#[cfg(target_os = "linux")]
 mod exit;
+#[cfg(target_os = "linux")]
+mod explain;
 #[cfg(target_os = "linux")]
 mod failure;
 #[cfg(target_os = "linux")]
@@ -17,7 +21,15 @@ mod logs;
 #[cfg(target_os = "linux")]
 mod pages;
 #[cfg(target_os = "linux")]
+mod place;
+#[cfg(target_os = "linux")]
+mod registers;
+#[cfg(target_os = "linux")]
 mod report;
+#[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
+mod symbols;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -34,6 +46,7 @@ fn main() -> std::process::ExitCode {
         }
         Command::Replace(request) => files::replace(&request, output),
         Command::Reserve(request) => files::reserve(&request, output),
+        Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
         Command::Generate { folder } => pages::generate(&folder),
     };
     match done {

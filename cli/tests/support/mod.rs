@@ -68,3 +68,53 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// Builds `victims/NAME` once for all test programs, in the folder of their target.
+pub fn victim(name: &str) -> PathBuf {
+    use std::sync::Mutex;
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = root.join("tests/victims").join(name);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let program = folder.join(format!("{}-{}", name.replace('.', "-"), std::process::id()));
+    if program.exists() {
+        return program;
+    }
+    let mut build = match name.rsplit('.').next() {
+        Some("c") => {
+            let mut build = Command::new("cc");
+            build.args(["-O1", "-g0", "-w", "-pthread"]);
+            build
+        }
+        Some("go") => {
+            let mut build = Command::new("go");
+            build.arg("build");
+            build
+        }
+        _ => {
+            let mut build = Command::new("rustc");
+            build.args(["-O", "--edition=2024"]);
+            build
+        }
+    };
+    build.arg("-o").arg(&program).arg(&source).stdin(Stdio::null());
+    assert!(build.status().expect("a compiler").success(), "{name} compiles");
+    program
+}
+
+/// A tool that a test needs: without it the test is left out, or wrong where all are required.
+pub fn have(tool: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).exists()));
+    missing_unless(found, tool)
+}
+
+/// Says what is left out, and fails where all is required.
+pub fn missing_unless(found: bool, what: &str) -> bool {
+    assert!(found || std::env::var_os("SIGWARD_REQUIRE_ALL").is_none(), "missing: {what}");
+    if !found {
+        eprintln!("left out: no {what}");
+    }
+    found
+}

@@ -1,0 +1,248 @@
+//! `sigward explain CORE [PROGRAM]`: what a program has died of, from its core file.
+
+mod frame;
+mod runtime;
+
+use crate::core::Core;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::place::{Now, Place};
+use crate::registers::describe;
+use crate::report::Output;
+use crate::signals::{self, Info};
+use crate::symbols::Program;
+use object::read::{ReadCache, ReadCacheOps};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Everything that is said about a core.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    core: PathBuf,
+    program: String,
+    command: String,
+    pid: i32,
+    /// The signal that ended it.
+    signal: Option<String>,
+    code: Option<i32>,
+    /// What the code says.
+    meaning: &'static str,
+    /// The address of the fault.
+    address: Option<u64>,
+    /// The original signal was found on the stack, beneath the handler of a runtime.
+    recovered: bool,
+    thread: Option<Where>,
+    /// The mapped file that the fault was in.
+    place: Option<Place>,
+    /// Threads inside calls that open, cut, replace or remove files.
+    changing: Vec<Changing>,
+    /// How many threads were inside which other call.
+    calls: BTreeMap<String, usize>,
+    threads: usize,
+    runtime: Option<&'static str>,
+    /// Whether the cause is known.
+    explained: bool,
+    /// What cannot be told, and what to use instead.
+    notes: Vec<String>,
+}
+
+/// The thread and the instruction.
+#[derive(Debug, Serialize)]
+struct Where {
+    tid: i32,
+    pc: u64,
+    file: Option<PathBuf>,
+    offset: Option<u64>,
+    function: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Changing {
+    tid: i32,
+    call: String,
+}
+
+/// `sigward explain CORE [PROGRAM]`
+pub fn explain(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|error| Failure::of(path, &error))?;
+    if !file.metadata().is_ok_and(|file| file.is_file()) {
+        return Err(Failure::new(path.display(), "no regular file: name a core file"));
+    }
+    let data = ReadCache::new(file);
+    let core = Core::read(&data).map_err(|error| Failure::new(path.display(), error))?;
+    let found = Explanation::of(path, &core, program);
+    output.print(&found)?;
+    Ok(if found.explained { Exit::Good } else { Exit::BadNews })
+}
+
+impl Explanation {
+    pub(crate) fn of<R: ReadCacheOps>(path: &Path, core: &Core<'_, R>, program: Option<&Path>) -> Self {
+        let first = core.threads.first();
+        let pc = first.map(|thread| thread.registers.pc);
+        let runtime = runtime::of(core, program);
+        let raised = core.info.is_some_and(|info| !info.is_fault());
+        // A runtime's handler has raised another signal, or the same again: what it was called with
+        // may lie on the stack.
+        let beneath = first
+            .filter(|_| raised)
+            .and_then(|thread| frame::find(thread.registers, |at, count| core.memory(at, count)));
+        let recovered = beneath.is_some();
+        let info = beneath.map(|frame| frame.info).or(core.info);
+        let pc = beneath.map(|frame| frame.pc).or(pc);
+        let thread = first.zip(pc).map(|(thread, pc)| Where::of(thread.tid, pc, core, program));
+
+        let fault = info.filter(Info::is_fault);
+        let place = fault.and_then(|info| {
+            let mapping = core.file_at(info.address)?;
+            let code = (info.signal == libc::SIGBUS).then_some(info.code);
+            Place::of(mapping, info.address, code, Now::of(&mapping.path))
+        });
+        let mut found = Self {
+            core: path.to_owned(),
+            program: core.process.name.clone(),
+            command: core.process.arguments.clone(),
+            pid: core.process.pid,
+            signal: info.map(|info| signals::name(info.signal)),
+            code: info.map(|info| info.code),
+            meaning: info.map_or("", |info| info.meaning()),
+            address: fault.map(|info| info.address),
+            recovered,
+            thread,
+            place,
+            changing: changing(core),
+            calls: calls(core),
+            threads: core.threads.len(),
+            runtime,
+            explained: fault.is_some(),
+            notes: core.damage.clone(),
+        };
+        found.note(core.info, raised);
+        found
+    }
+
+    /// Says what a core cannot tell.
+    fn note(&mut self, original: Option<Info>, raised: bool) {
+        let mut note = |text: &str| self.notes.push(text.to_owned());
+        let Some(original) = original else {
+            note("there is no signal in it: a live process's (gcore), or one that is cut");
+            return;
+        };
+        if self.recovered {
+            note(
+                "as it seems: the runtime has ended the process with another signal, and this was found \
+                 in the frame of its handler",
+            );
+        } else if raised {
+            match self.runtime {
+                Some("Go") => note(
+                    "Go has caught the fault and aborted (GOTRACEBACK=crash): its siginfo is not in the \
+                     core. Go's own text on stderr has the address; `sigward watch -- PROGRAM` tells \
+                     file and cause",
+                ),
+                Some("CPython") if original.signal != libc::SIGABRT => note(
+                    "a handler has raised the signal again (Python's faulthandler does): its address is \
+                     lost. `sigward watch -- PROGRAM` tells file and cause",
+                ),
+                _ if original.signal == libc::SIGABRT => note(
+                    "the process has aborted by itself: a failed assertion, a panic, an exception that \
+                     nobody caught. What it has written to stderr says more",
+                ),
+                _ => note(
+                    "somebody has sent the signal, or a handler has raised it again. `sigward watch -- \
+                     PROGRAM` tells which",
+                ),
+            }
+        }
+        if let Some(place) = &self.place {
+            note(&format!(
+                "file and disk are as they are now; a core does not say whether {} is the same file still",
+                place.path.display()
+            ));
+        } else if self.explained && self.signal.as_deref() == Some("SIGBUS") {
+            note("the address is in no mapped file of the core: shared memory, or a mapping that is gone");
+        }
+    }
+}
+
+impl Where {
+    fn of<R: ReadCacheOps>(tid: i32, pc: u64, core: &Core<'_, R>, program: Option<&Path>) -> Self {
+        let mapping = core.file_at(pc);
+        let offset = mapping.and_then(|mapping| mapping.offset_of(pc));
+        // PROGRAM stands for the executable, which may be elsewhere now.
+        let stands_for = |mapping: &Path| {
+            program.filter(|program| program.file_name() == mapping.file_name()).unwrap_or(mapping).to_owned()
+        };
+        let function = mapping
+            .zip(offset)
+            .and_then(|(mapping, offset)| Program::open(&stands_for(&mapping.path))?.function(offset))
+            .map(|(name, inside)| format!("{name}+{inside:#x}"));
+        Self { tid, pc, file: mapping.map(|mapping| mapping.path.clone()), offset, function }
+    }
+}
+
+fn changing<R: ReadCacheOps>(core: &Core<'_, R>) -> Vec<Changing> {
+    let others = core.threads.iter().skip(1);
+    others
+        .filter_map(|thread| {
+            let call = describe(&thread.registers, |address| core.text(address))?;
+            Some(Changing { tid: thread.tid, call })
+        })
+        .collect()
+}
+
+fn calls<R: ReadCacheOps>(core: &Core<'_, R>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in core.threads.iter().skip(1).filter_map(|thread| thread.registers.call_name()) {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = self.signal.as_deref().unwrap_or("no signal");
+        let program = if self.program.is_empty() { "a program" } else { &self.program };
+        writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?;
+        let mut line = |name: &str, text: &str| writeln!(out, "  {name:<8} {text}");
+        if !self.command.is_empty() {
+            line("command", &self.command)?;
+        }
+        if let Some(place) = &self.place {
+            line("file", &place.to_string())?;
+        } else if let Some(address) = self.address {
+            line("address", &format!("{address:#x}"))?;
+        }
+        if let Some(so) = self.place.as_ref().and_then(Place::so) {
+            line("so", &so)?;
+        }
+        if let Some(thread) = &self.thread {
+            line("thread", &thread.to_string())?;
+        }
+        for other in &self.changing {
+            line("beside", &format!("thread {} was inside {}", other.tid, other.call))?;
+        }
+        if !self.calls.is_empty() {
+            let counts = self.calls.iter().map(|(name, count)| format!("{count} in {name}"));
+            line("others", &counts.collect::<Vec<_>>().join(", "))?;
+        }
+        self.notes.iter().try_for_each(|note| line("note", note))
+    }
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} at {:#x}", self.tid, self.pc)?;
+        if let Some((file, offset)) = self.file.as_ref().zip(self.offset) {
+            write!(out, ", {}+{offset:#x}", file.display())?;
+        }
+        self.function.as_ref().map_or(Ok(()), |name| write!(out, " ({name})"))
+    }
+}

@@ -1,0 +1,177 @@
+//! The place in a mapped file that a fault was at, what is known of the file now, and the cause.
+
+use crate::report::grouped;
+use serde::Serialize;
+use sigward::mapping::Cause;
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A mapping of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first address, and the one behind the last.
+    pub start: u64,
+    /// Behind the last address.
+    pub end: u64,
+    /// Offset of the first byte in the file.
+    pub offset: u64,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Mapping {
+    /// The offset in the file of an address, if it is in the mapping.
+    pub fn offset_of(&self, address: u64) -> Option<u64> {
+        let inside = (self.start..self.end).contains(&address);
+        inside.then(|| (address - self.start).saturating_add(self.offset))
+    }
+}
+
+/// A file and its disk at the moment of the question.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Now {
+    /// How long the file is.
+    pub length: Option<u64>,
+    /// How many bytes anybody can still have on its disk.
+    pub free: Option<u64>,
+    /// Whether it has holes: blocks for fewer bytes than it has.
+    pub sparse: bool,
+}
+
+impl Now {
+    /// Asks the kernel.
+    pub fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let file = std::fs::metadata(path).ok();
+        Self {
+            length: file.as_ref().map(std::fs::Metadata::len),
+            free: free(path).or_else(|| free(path.parent()?)),
+            sparse: file.is_some_and(|file| file.blocks() * 512 < file.len()),
+        }
+    }
+}
+
+fn free(path: &Path) -> Option<u64> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: a terminated path, and room for the answer.
+    let status = unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) };
+    // SAFETY: numbers, zero or filled.
+    let found = unsafe { found.assume_init() };
+    (status == 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// A fault in a mapped file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes from its start.
+    pub offset: u64,
+    /// How many bytes of the file are mapped there.
+    pub mapped: u64,
+    /// The file now.
+    pub now: Now,
+    /// `truncated`, `no-space`, `hardware`, `unknown`; none for another signal than SIGBUS.
+    pub cause: Option<&'static str>,
+}
+
+impl Place {
+    /// Of an address in a mapping; `code` is a SIGBUS's, none for another signal.
+    pub fn of(mapping: &Mapping, address: u64, code: Option<i32>, now: Now) -> Option<Self> {
+        let offset = mapping.offset_of(address)?;
+        let cause = code.map(|code| match cause(code, offset, page_size(), &now) {
+            Cause::Truncated { .. } => "truncated",
+            Cause::NoSpace => "no-space",
+            Cause::Hardware => "hardware",
+            _ => "unknown",
+        });
+        let path = mapping.path.clone();
+        Some(Self { path, offset, mapped: mapping.end - mapping.start, now, cause })
+    }
+
+    /// The cause in plain words, with what to do; none where it cannot be told.
+    pub fn so(&self) -> Option<String> {
+        Some(match self.cause? {
+            "truncated" => format!(
+                "the file was cut to {} bytes while it was mapped; whoever updates it should use \
+                 rename(2) (sigward replace), and `sigward cut {}` finds who does not",
+                grouped(self.now.length?),
+                self.path.display()
+            ),
+            "no-space" => format!(
+                "the disk is full, and {} has no block there; reserve blocks before bytes (sigward \
+                 reserve)",
+                self.path.display()
+            ),
+            "hardware" => "the memory itself is damaged: see the kernel's log".to_owned(),
+            _ if self.now.length.is_none() => {
+                "the file is not there any more: deleted, or replaced under another name".to_owned()
+            }
+            _ => "the file has that byte now and its disk has room: it was cut and written again, the \
+                  disk was full then, or a read failed (see the kernel's log)"
+                .to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [offset, mapped] = [self.offset, self.mapped].map(grouped);
+        write!(out, "offset {offset} of {} ({mapped} bytes mapped)", self.path.display())?;
+        match self.now.length {
+            Some(length) => write!(out, ", {} bytes long now", grouped(length))?,
+            None => out.write_str(", which is not there now")?,
+        }
+        if self.now.sparse {
+            out.write_str(" with holes")?;
+        }
+        self.now.free.map_or(Ok(()), |free| write!(out, ", {} bytes free on its disk", grouped(free)))
+    }
+}
+
+/// Why a page of a mapped file was not there, judged by what the file and its disk are now.
+fn cause(code: i32, offset: u64, page: u64, now: &Now) -> Cause {
+    const BUS_ADRERR: i32 = 2;
+    match (code, now.length, now.free) {
+        (4 | 5, _, _) => Cause::Hardware,
+        // The last page of a file is there as a whole.
+        (BUS_ADRERR, Some(length), _) if offset / page >= length.div_ceil(page) => {
+            Cause::Truncated { len_now: length }
+        }
+        (BUS_ADRERR, _, Some(free)) if free < page => Cause::NoSpace,
+        _ => Cause::Unknown,
+    }
+}
+
+fn page_size() -> u64 {
+    // SAFETY: asks for a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Now, cause};
+    use sigward::mapping::Cause;
+
+    #[test]
+    fn the_file_and_its_disk_tell_the_cause() {
+        let cut = |length| Cause::Truncated { len_now: length };
+        for (code, offset, length, free, found) in [
+            (2, 81_925, Some(0), Some(1 << 30), cut(0)),
+            (2, 8192, Some(8192), Some(1 << 30), cut(8192)),
+            (2, 8191, Some(4097), Some(1 << 30), Cause::Unknown),
+            (2, 8192, Some(8193), Some(0), Cause::NoSpace),
+            (2, 8192, Some(4096), Some(0), cut(4096)),
+            (2, 8192, None, Some(1 << 30), Cause::Unknown),
+            (4, 0, Some(0), Some(0), Cause::Hardware),
+            (1, 8192, Some(0), Some(0), Cause::Unknown),
+            (2, u64::MAX, Some(u64::MAX), Some(1), Cause::NoSpace),
+        ] {
+            let now = Now { length, free, sparse: false };
+            assert_eq!(cause(code, offset, 4096, &now), found, "{code} {offset} {now:?}");
+        }
+    }
+}

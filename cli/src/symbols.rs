@@ -1,0 +1,63 @@
+//! The name of the function that an instruction is in, from the file that it was mapped from.
+
+use object::Endianness;
+use object::elf::{self, FileHeader64};
+use object::read::ReadCache;
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
+use std::fs::File;
+use std::path::Path;
+
+/// An ELF file, read through a cache and never mapped.
+pub struct Program(ReadCache<File>);
+
+/// Larger tables of symbols are left alone.
+const LARGEST: u64 = 1 << 30;
+
+impl Program {
+    /// Opens a regular file.
+    pub fn open(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        file.metadata().ok()?.is_file().then(|| Self(ReadCache::new(file)))
+    }
+
+    /// The function, demangled, and how far behind its start the offset in the file is.
+    pub fn function(&self, offset: u64) -> Option<(String, u64)> {
+        let data = &self.0;
+        let header = FileHeader64::<Endianness>::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let segments = header.program_headers(endian, data).ok()?;
+        let address = segments.iter().find_map(|segment| {
+            let inside = offset.checked_sub(segment.p_offset(endian))?;
+            let fits = segment.p_type(endian) == elf::PT_LOAD && inside < segment.p_filesz(endian);
+            fits.then(|| segment.p_vaddr(endian).wrapping_add(inside))
+        })?;
+        let sections = header.sections(endian, data).ok()?;
+        [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().find_map(|kind| {
+            let too_large = sections
+                .iter()
+                .any(|section| section.sh_type(endian) == kind && section.sh_size(endian) > LARGEST);
+            let symbols = sections.symbols(endian, data, kind).ok().filter(|_| !too_large)?;
+            let best = symbols
+                .iter()
+                .filter(|symbol| symbol.st_type() == elf::STT_FUNC)
+                .filter_map(|symbol| Some((address.checked_sub(symbol.st_value(endian))?, symbol)))
+                .filter(|(inside, symbol)| *inside < symbol.st_size(endian).max(1))
+                .min_by_key(|(inside, _)| *inside)?;
+            let name = symbols.symbol_name(endian, best.1).ok()?;
+            let name = String::from_utf8_lossy(name);
+            Some((format!("{:#}", rustc_demangle::demangle(&name)), best.0))
+        })
+    }
+
+    /// Whether it has a section of this name.
+    pub fn has_section(&self, name: &str) -> bool {
+        let data = &self.0;
+        let find = || -> Option<bool> {
+            let header = FileHeader64::<Endianness>::parse(data).ok()?;
+            let endian = header.endian().ok()?;
+            let sections = header.sections(endian, data).ok()?;
+            Some(sections.section_by_name(endian, name.as_bytes()).is_some())
+        };
+        find().unwrap_or(false)
+    }
+}

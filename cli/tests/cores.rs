@@ -1,0 +1,125 @@
+//! `sigward explain` on cores that the kernel has written: C, Go, Rust, Python.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{Run, Scratch, finish, have, missing_unless, sigward, victim};
+
+/// The kernel writes cores into the process's folder; not where a program takes them (systemd).
+fn kernel_writes_cores() -> bool {
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    missing_unless(pattern.starts_with("core"), "core files in the process's folder (core_pattern)")
+}
+
+/// Runs a program that dies, and explains its core.
+fn die_and_explain(scratch: &Scratch, program: &Path, arguments: &[&str], json: bool) -> Run {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""]).arg(program).args(arguments);
+    shell.current_dir(scratch.path()).env("GOTRACEBACK", "crash").stdin(Stdio::null());
+    let died = finish(&mut shell);
+    assert!(died.code > 128, "{died:?}");
+    let core = std::fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("core"))
+        .unwrap_or_else(|| panic!("no core: {died:?}"));
+    let mut arguments = vec!["explain", core.to_str().unwrap()];
+    if json {
+        arguments.push("--json");
+    }
+    sigward(&arguments)
+}
+
+#[test]
+fn a_cut_file_in_c_is_named_with_offset_length_and_who_was_opening() {
+    if !kernel_writes_cores() {
+        return;
+    }
+    let (scratch, program) = (Scratch::new("core-c"), victim("victim.c"));
+    let data = scratch.join("data");
+    let run = die_and_explain(&scratch, &program, &["cut", &data], true);
+    let found = run.json();
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!((&found["signal"], &found["code"]), (&"SIGBUS".into(), &2.into()));
+    let place = &found["place"];
+    assert_eq!((&place["path"], &place["offset"]), (&data.as_str().into(), &81_925.into()));
+    assert_eq!((&place["now"]["length"], &place["cause"]), (&0.into(), &"truncated".into()));
+    assert!(found["thread"]["function"].as_str().unwrap().starts_with("cut+"), "{run:?}");
+    assert_ne!(found["thread"]["tid"], found["pid"]);
+    // The one thread waits for the other, and the third opens.
+    let opening = found["changing"][0]["call"].as_str().unwrap();
+    assert_eq!(opening, format!("openat({:?}, O_WRONLY)", format!("{data}.fifo")));
+    assert_eq!(found["calls"]["futex"], 1, "{run:?}");
+
+    // The file as it is now, not as it was.
+    std::fs::write(&data, vec![1; 1 << 20]).unwrap();
+    let core = found["core"].as_str().unwrap();
+    let later = sigward(&["explain", core]);
+    assert!(later.out.contains("it was cut and written again"), "{later:?}");
+    std::fs::remove_file(&data).unwrap();
+    let gone = sigward(&["explain", core]);
+    assert!(gone.out.contains("the file is not there any more"), "{gone:?}");
+
+    // Cut off behind its notes, and within them.
+    let bytes = std::fs::read(core).unwrap();
+    for (length, word) in
+        [(bytes.len() / 2, "it is cut"), (100, "no core that can be read"), (3, "too short")]
+    {
+        let part = scratch.file("part", &bytes[..length]);
+        let run = sigward(&["explain", &part]);
+        assert!(format!("{}{}", run.out, run.err).contains(word), "{word}: {run:?}");
+    }
+    let program = sigward(&["explain", program.to_str().unwrap()]);
+    assert!(program.code == 3 && program.err.contains("explain CORE PROGRAM"), "{program:?}");
+}
+
+#[test]
+fn go_that_has_aborted_is_said_to_have_lost_the_cause() {
+    if !kernel_writes_cores() || !have("go") {
+        return;
+    }
+    let scratch = Scratch::new("core-go");
+    let run = die_and_explain(&scratch, &victim("victim.go"), &["cut", &scratch.join("data")], true);
+    let found = run.json();
+    assert_eq!((run.code, &found["runtime"], &found["signal"]), (1, &"Go".into(), &"SIGABRT".into()));
+    assert!(found["notes"][0].as_str().unwrap().contains("GOTRACEBACK=crash"), "{run:?}");
+    assert!(found["threads"].as_u64().unwrap() > 1);
+}
+
+#[test]
+fn rust_names_are_demangled() {
+    if !kernel_writes_cores() {
+        return;
+    }
+    let scratch = Scratch::new("core-rust");
+    let data = scratch.join("data");
+    let run = die_and_explain(&scratch, &victim("victim.rs"), &["cut", &data], false);
+    assert_eq!(run.code, 0);
+    assert!(run.out.contains("(victim_rs") || run.out.contains("inner::look+"), "{run:?}");
+    assert!(run.out.contains(&format!("offset 81 925 of {data}")), "{run:?}");
+    assert!(run.out.contains("the file was cut to 0 bytes"), "{run:?}");
+}
+
+#[test]
+fn python_is_explained_unless_faulthandler_has_raised_the_signal_again() {
+    if !kernel_writes_cores() || !have("python3") {
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/victim.py");
+    let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+    let python = Path::new(python.out.trim());
+    let scratch = Scratch::new("core-python");
+    let data = scratch.join("data");
+    let run = die_and_explain(&scratch, python, &[script, "cut", &data], true);
+    let found = run.json();
+    assert_eq!((run.code, &found["runtime"]), (0, &"CPython".into()), "{run:?}");
+    assert_eq!((&found["place"]["path"], &found["place"]["offset"]), (&data.into(), &81_925.into()));
+
+    let scratch = Scratch::new("core-faulthandler");
+    let arguments = [script, "cut", &scratch.join("data"), "faulthandler"];
+    let run = die_and_explain(&scratch, python, &arguments, true);
+    let found = run.json();
+    assert_eq!((run.code, &found["place"]), (1, &serde_json::Value::Null), "{run:?}");
+    assert!(found["notes"][0].as_str().unwrap().contains("faulthandler"), "{run:?}");
+}

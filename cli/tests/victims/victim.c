@@ -1,0 +1,119 @@
+/* Ways to die. victim HOW [PATH] */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *path;
+static char large[1 << 20];
+
+static void is(const char *what) {
+    puts(what);
+    fflush(stdout);
+}
+
+/* Maps a MiB of the file and cuts it. */
+static void *cut(void *unused) {
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    if (ftruncate(fd, 1 << 20)) abort();
+    volatile char *map = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    map[0] = 1;
+    if (ftruncate(fd, 0)) abort();
+    map[81925];
+    return unused;
+}
+
+static void *open_fifo(void *name) {
+    open(name, O_WRONLY);
+    return 0;
+}
+
+static void *break_pipe(void *result) {
+    int ends[2];
+    if (pipe(ends)) abort();
+    int fd = dup2(ends[1], 17);
+    close(ends[0]);
+    close(ends[1]);
+    *(ssize_t *)result = write(fd, "x", 1);
+    return 0;
+}
+
+static void handler(int signal) { (void)signal; }
+
+int main(int count, char **argv) {
+    const char *how = argv[1];
+    pthread_t thread;
+    path = count > 2 ? argv[2] : 0;
+    setvbuf(stdout, 0, _IOLBF, 0);
+    signal(SIGPIPE, getenv("IGNORE") ? SIG_IGN : getenv("CATCH") ? handler : SIG_DFL);
+    if (getenv("WAIT")) getchar();
+    if (!strcmp(how, "cut")) {
+        /* Another thread is inside open(2) for as long as nobody reads the FIFO. */
+        char fifo[4096];
+        snprintf(fifo, sizeof fifo, "%s.fifo", path);
+        if (mkfifo(fifo, 0600)) abort();
+        pthread_create(&thread, 0, open_fifo, fifo);
+        usleep(100000);
+        pthread_create(&thread, 0, cut, 0);
+        pthread_join(thread, 0);
+    } else if (!strcmp(how, "full")) {
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        if (ftruncate(fd, 64 << 20)) abort();
+        char *map = mmap(0, 64 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        for (int at = 0; at < 64 << 20; at += 4096) map[at + 7] = 1;
+    } else if (!strcmp(how, "pipe")) {
+        ssize_t result = 0;
+        pthread_create(&thread, 0, break_pipe, &result);
+        pthread_join(thread, 0);
+        is(result < 0 ? "EPIPE" : "written");
+    } else if (!strcmp(how, "partial")) {
+        int ends[2];
+        if (pipe(ends)) abort();
+        if (!fork()) {
+            close(ends[1]);
+            usleep(200000);
+            _exit(0);
+        }
+        close(ends[0]);
+        write(ends[1], large, sizeof large);
+    } else if (!strcmp(how, "kill")) {
+        kill(getpid(), SIGPIPE);
+        pause();
+    } else if (!strcmp(how, "child")) {
+        pid_t child = fork();
+        int status = 0;
+        if (!child) {
+            ssize_t result;
+            break_pipe(&result);
+            _exit(0);
+        }
+        waitpid(child, &status, 0);
+        printf("child %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    } else if (!strcmp(how, "exec")) {
+        execl("/proc/self/exe", argv[0], "pipe", (char *)0);
+    } else if (!strcmp(how, "abort")) {
+        abort();
+    } else if (!strcmp(how, "xfsz")) {
+        struct rlimit limit = {1000, 1000};
+        setrlimit(RLIMIT_FSIZE, &limit);
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        while (write(fd, large, 600) > 0) {}
+    } else if (!strcmp(how, "exit")) {
+        return atoi(argv[2]);
+    } else if (!strcmp(how, "killed")) {
+        kill(getpid(), SIGKILL);
+    } else if (!strcmp(how, "sleep")) {
+        is("ready");
+        for (;;) pause();
+    }
+    return 0;
+}
