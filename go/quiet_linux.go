@@ -29,7 +29,7 @@ func (s signalSet) has(signal syscall.Signal) bool { return s[0]>>(uint(signal)-
 // write beyond RLIMIT_FSIZE, SIGPIPE for one into a broken pipe. Inside a C host (c-shared,
 // c-archive) Go installs no handler for SIGXFSZ, and the host may have reset SIGPIPE: the signal
 // would end the process. So it is blocked on this thread while the calls last, and taken back if
-// they raised it. src/file/linux/quiet.rs of the Rust crate does the same.
+// they raised it. src/sys/undisturbed.rs of the Rust crate does the same.
 //
 // A signal that was pending before stays, and so does one for the whole process.
 func quietly(signal syscall.Signal, calls func()) {

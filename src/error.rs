@@ -42,7 +42,7 @@ impl Error {
 
     /// The errno that the last failed libc call left behind.
     pub(crate) fn last() -> Self {
-        Self::System(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+        Self::System(crate::sys::call::errno())
     }
 }
 

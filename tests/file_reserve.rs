@@ -112,7 +112,7 @@ fn a_timer_does_not_keep_tmpfs_from_reserving() {
     assert!(TMPFS.is_here());
     let bare = run(&prepared("file_reserve", Link::Bare), &["signals"]);
     // Which of both depends on the kernel: 6.18 goes on. What is blocked meanwhile is tested in
-    // src/file/linux/quiet.rs.
+    // src/sys/undisturbed.rs.
     assert!(["Interrupted system call\n", "reserved\n"].contains(&bare.lived().out.as_str()), "{bare:?}");
     let warded = run(&prepared("file_reserve", Link::Archive), &["signals"]);
     assert_eq!(warded.lived().out, "reserved\n");

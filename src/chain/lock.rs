@@ -5,6 +5,7 @@
 //! ([`crate::sys::wiped`]), and no std lock. In a child it is free: each step under it leaves the seats whole.
 
 use crate::error::Error;
+use crate::sys::process::thread_id;
 use crate::sys::wiped;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,17 +40,4 @@ impl Drop for Lock {
         // In a child that was forked in between, the word is 0, or somebody else's by now.
         let _ = self.word.compare_exchange(self.me, 0, Ordering::Release, Ordering::Relaxed);
     }
-}
-
-#[cfg(target_os = "linux")]
-fn thread_id() -> u32 {
-    nix::unistd::gettid().as_raw() as u32
-}
-
-#[cfg(not(target_os = "linux"))]
-fn thread_id() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    let thread = unsafe { libc::pthread_self() } as usize;
-    // Thread structs are far more than 16 bytes apart.
-    (thread >> 4) as u32
 }

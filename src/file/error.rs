@@ -1,5 +1,6 @@
 //! What can go wrong with a reservation, a replacement, a snapshot or a lease, each with what to do next.
 
+use crate::sys::call::Failed;
 use std::ffi::c_int;
 use std::fmt;
 
@@ -164,6 +165,12 @@ fn advice(errno: c_int) -> &'static str {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Failed> for Error {
+    fn from(Failed { call, errno }: Failed) -> Self {
+        Self::System { call, errno }
+    }
+}
 
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {

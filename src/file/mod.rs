@@ -38,7 +38,6 @@ mod replace;
 mod reserve;
 pub(crate) mod snapshot;
 mod steady;
-mod sys;
 
 pub use error::Error;
 #[cfg(feature = "capi")]
@@ -49,4 +48,3 @@ pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub use reserve::{Promise, reserve, reserve_slowly};
 
 pub(crate) use snapshot::{Frozen, Request, freeze, memory_left};
-pub(crate) use sys::data_in;

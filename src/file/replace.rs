@@ -35,7 +35,7 @@ mod temporary;
 mod xattr;
 
 use super::error::Error;
-use super::sys::{self, status};
+use crate::sys::call::{Failed, status};
 use attributes::{Attributes, Care};
 use std::fs::File;
 use std::io;
@@ -215,7 +215,7 @@ impl Replacement {
             (None, None, Some(source)) => source.give_to_new(file)?,
             (None, None, None) => {}
         }
-        self.temporary.file.sync_all().map_err(|error| sys::error("fsync", &error))?;
+        self.temporary.file.sync_all().map_err(|error| Failed::of("fsync", &error))?;
         self.temporary.name_it(&self.target)?;
         self.target.sync(self.temporary.file.as_fd())
     }

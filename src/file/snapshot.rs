@@ -30,7 +30,7 @@ mod room;
 use super::error::Error;
 use super::replace::contents;
 use super::steady;
-use super::sys::status;
+use crate::sys::call::status;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -167,7 +167,7 @@ fn copy(source: &File, request: &mut Request<'_>, length: u64) -> Result<Frozen,
         let got = loop {
             match source.read_at(room, done as u64) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| super::sys::error("read", &error))?,
+                other => break other.map_err(|error| Failed::of("read", &error))?,
             }
         };
         bytes.truncate(done + got);

@@ -21,8 +21,8 @@ use super::error::Error;
 #[cfg(target_os = "linux")]
 use super::linux::extents;
 #[cfg(target_os = "linux")]
-use super::sys::again;
-use super::sys::status;
+use crate::sys::call::again;
+use crate::sys::call::status;
 use std::fs::File;
 use std::os::fd::AsFd;
 #[cfg(target_os = "linux")]

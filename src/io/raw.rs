@@ -3,6 +3,7 @@
 
 use super::rung::{Rung, rung};
 use crate::sigpipe::GuardState;
+use crate::sys::call::errno;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t};
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -18,10 +19,6 @@ pub(super) const IOV_MAX: c_int = 1024;
 /// A count or a negative errno as std says it.
 pub(crate) fn result(status: isize) -> io::Result<usize> {
     usize::try_from(status).map_err(|_| io::Error::from_raw_os_error(-status as c_int))
-}
-
-fn errno() -> c_int {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// What a libc call returned, with its errno in it.

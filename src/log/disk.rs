@@ -2,6 +2,7 @@
 //! written, what can be given back.
 
 use super::error::Error;
+use crate::sys::call::errno;
 use crate::sys::process::{self, Process};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
@@ -10,10 +11,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-
-fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-}
 
 /// Opens or makes the file. A FIFO is not waited for.
 ///

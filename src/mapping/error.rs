@@ -1,7 +1,7 @@
 //! What can go wrong with a guarded map, each with what to do next.
 
 use crate::sigbus::fault::{Cause, Fault};
-use crate::sigbus::identity;
+use crate::sys::call::Failed;
 use std::ffi::c_int;
 use std::fmt;
 
@@ -109,7 +109,7 @@ impl Error {
 
     /// The last failed system call's.
     pub(crate) fn system(call: &'static str) -> Self {
-        Self::System { call, errno: identity::errno() }
+        Self::System { call, errno: crate::sys::call::errno() }
     }
 }
 
@@ -172,6 +172,12 @@ impl std::error::Error for Error {
 impl From<crate::Error> for Error {
     fn from(error: crate::Error) -> Self {
         Self::Signal(error)
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(Failed { call, errno }: Failed) -> Self {
+        Self::System { call, errno }
     }
 }
 

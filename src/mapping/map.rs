@@ -85,8 +85,7 @@ impl Map {
         seat::guard()?;
         spare::fill();
         let length = length_of(&options, &identity)?;
-        let granule = pages::granule_of(file.as_raw_fd(), identity.block)
-            .map_err(|error| Error::of(&error, "fstatfs"))?;
+        let granule = pages::granule_of(file.as_raw_fd(), identity.block)?;
         let first = options.offset / granule as u64 * granule as u64;
         let before = (options.offset - first) as usize;
         let capacity = capacity_of(&options, length, granule)?;

@@ -1,7 +1,8 @@
 //! Opening a file to map it: regular files only, without waiting for anybody.
 
 use super::error::Error;
-use crate::sigbus::identity::{self, Identity, errno};
+use crate::sigbus::identity::{self, Identity};
+use crate::sys::call::errno;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 

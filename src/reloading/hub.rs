@@ -8,8 +8,8 @@
 //! A forked child has none of it: it knows by a page that the fork has wiped, touches no lock of
 //! its parent, and makes its own when it opens a file.
 
-use super::bell::Bell;
 use super::watch::{Id, News, Queue, Watch, walk};
+use crate::sys::event::Bell;
 use crate::sys::process::{self, Process};
 use std::collections::BTreeMap;
 use std::ffi::c_int;

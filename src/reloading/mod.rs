@@ -56,7 +56,6 @@
 //! | somebody whom this kernel does not see: another machine, the lower side of an overlay | the tick finds it changed though no event came: it must not have changed for [`Options::settle`] |
 //! | whoever never closes the file | not at all; after [`Options::wait_for_writer`] it is taken as it is, with [`Version::settled`] false |
 
-mod bell;
 #[cfg(target_os = "linux")]
 mod chain;
 mod hub;

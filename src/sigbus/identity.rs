@@ -8,6 +8,7 @@
 
 use crate::mapping::Error;
 use crate::observe::in_handler::status;
+use crate::sys::call::errno;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -84,10 +85,6 @@ pub(crate) fn mappable(status: &libc::stat) -> Result<Identity, Error> {
         libc::S_IFDIR => Err(Error::NotAFile { errno: libc::EISDIR }),
         _ => Err(Error::NotAFile { errno: libc::ENODEV }),
     }
-}
-
-pub(crate) fn errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// A path as the kernel takes it.

@@ -101,6 +101,23 @@ impl Mask {
     }
 }
 
+/// Calls `work` with the signals of this thread blocked: a thread that it starts is born so. Those
+/// that the C library keeps for itself stay let in, or its setuid(2) would wait for ever for a
+/// thread that lives on.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a filled set, and room for one.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = work();
+    // SAFETY: filled by the first call, which cannot fail; no old mask is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
 #[cfg(target_os = "linux")]
 fn full() -> Set {
     u64::MAX

@@ -2,6 +2,7 @@
 //! meanwhile, a word that only looks like an address. Everything here is signal-safe and takes no
 //! lock.
 
+use super::call::errno;
 use std::ffi::{c_int, c_long};
 
 /// A page is no smaller anywhere: what lies in one of these is readable as a whole or not at all.
@@ -67,13 +68,6 @@ unsafe fn copy(to: &[libc::iovec], from: &[libc::iovec]) -> c_long {
     let (to, from) = (to.as_ptr(), from.as_ptr());
     // SAFETY: by this function's contract.
     unsafe { libc::syscall(libc::SYS_process_vm_readv, process, to, rooms, from, count, flags) }
-}
-
-fn errno() -> c_int {
-    // SAFETY: takes no arguments.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's errno.
-    unsafe { place.read() }
 }
 
 /// A sandbox or an emulator has no such call.

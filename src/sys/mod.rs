@@ -2,7 +2,9 @@
 //!
 //! | module | what for |
 //! |---|---|
+//! | [`call`] | system calls that answer with a `Result`, and begin again after a signal |
 //! | [`cancel`] | no pthread_cancel(3) takes effect while the library holds something |
+//! | [`event`] | one thread wakes another that also waits for a descriptor |
 //! | [`memory`] | reads of memory that may not be there |
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
@@ -10,9 +12,12 @@
 //! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`process`] | which of its parents and children this process is |
+//! | [`undisturbed`] | calls that no signal disturbs, and that raise none |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
+pub(crate) mod call;
 pub(crate) mod cancel;
+pub(crate) mod event;
 pub(crate) mod mask;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
@@ -22,4 +27,6 @@ pub(crate) mod pages;
 pub(crate) mod pending;
 pub(crate) mod pin;
 pub(crate) mod process;
+#[cfg(target_os = "linux")]
+pub(crate) mod undisturbed;
 pub(crate) mod wiped;

@@ -1,7 +1,7 @@
 //! Pages: how large they are, and what of a file is mapped at once.
 
+use super::call::Failed;
 use std::ffi::c_int;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Memory that is promised without being kept ready, where that can be asked for.
@@ -26,14 +26,14 @@ pub(crate) fn page_size() -> usize {
 /// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what
 /// fstat(2) said: only a file with large blocks has to be asked.
 #[cfg(target_os = "linux")]
-pub(crate) fn granule_of(descriptor: c_int, block: u64) -> io::Result<usize> {
+pub(crate) fn granule_of(descriptor: c_int, block: u64) -> Result<usize, Failed> {
     if block <= page_size() as u64 {
         return Ok(page_size());
     }
     let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct.
     if unsafe { libc::fstatfs(descriptor, room.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
+        return Err(Failed::last("fstatfs"));
     }
     // SAFETY: the call returned 0, so it filled the struct.
     let room = unsafe { room.assume_init_ref() };
@@ -43,6 +43,6 @@ pub(crate) fn granule_of(descriptor: c_int, block: u64) -> io::Result<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn granule_of(_descriptor: c_int, _block: u64) -> io::Result<usize> {
+pub(crate) fn granule_of(_descriptor: c_int, _block: u64) -> Result<usize, Failed> {
     Ok(page_size())
 }

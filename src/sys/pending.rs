@@ -84,7 +84,7 @@ fn consume_one(signal: c_int) {
             break;
         }
         // A handler of another signal came first.
-        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+        if super::call::errno() != libc::EINTR {
             return;
         }
     }

@@ -11,6 +11,7 @@
 //! another level, which is where a host that goes ever deeper ends as well.
 
 use super::Delivery;
+use crate::sys::process::thread_id;
 use crate::sys::wiped::{self, Visits};
 use std::sync::atomic::Ordering;
 
@@ -124,15 +125,3 @@ fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
 pub(super) use libc::SI_TKILL;
 #[cfg(not(target_os = "linux"))]
 pub(super) const SI_TKILL: std::ffi::c_int = 0x1_0001;
-
-#[cfg(target_os = "linux")]
-fn thread_id() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn thread_id() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    (unsafe { libc::pthread_self() } as usize >> 4) as u32
-}

@@ -4,7 +4,8 @@ use super::Notice;
 use super::keeper::{Keeper, Noticed};
 use super::kernel;
 use crate::file::error::Error;
-use crate::file::sys::{open_again, open_at, status};
+use crate::sys::call::{Failed, open_again, open_at, status};
+use crate::sys::event;
 use std::ffi::{CString, c_int};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,7 @@ impl Held {
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::Invalid("a path with a NUL byte: name a file"))?;
         // Opening a pipe or a device does something to it, so it is looked at before.
-        let status = std::fs::metadata(path).map_err(|error| crate::file::sys::error("stat", &error))?;
+        let status = std::fs::metadata(path).map_err(|error| Failed::of("stat", &error))?;
         regular(std::os::unix::fs::MetadataExt::mode(&status))?;
         // It may have become one since: O_NONBLOCK waits for nobody.
         let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -41,7 +42,7 @@ impl Held {
     fn hold(file: OwnedFd) -> Result<Self, Error> {
         regular(status(file.as_fd())?.st_mode)?;
         let keeper = Keeper::current()?;
-        let event = kernel::event()?;
+        let event = event::new()?;
         let noticed = keeper.take(file.as_fd(), event.as_fd())?;
         Ok(Self { file, event, noticed, keeper, given_up: false })
     }
@@ -71,7 +72,7 @@ impl Held {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if kernel::wait_for(self.event(), left)? {
+            if event::wait_for(self.event(), left)? {
                 return Ok(Some(if self.is_held() { Notice::Wanted } else { Notice::Broken }));
             }
             if left.is_some_and(|left| left.is_zero()) {

@@ -5,7 +5,10 @@
 
 use super::kernel;
 use crate::file::error::Error;
-use crate::file::sys::last_errno;
+use crate::sys::call::Failed;
+use crate::sys::event;
+use crate::sys::mask::with_signals_blocked;
+use crate::sys::process::this_thread;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -86,7 +89,7 @@ impl Keeper {
             }
             // SAFETY: null, or zeroed memory that lives for ever.
             let ours = unsafe { crate::sys::wiped::array::<std::sync::atomic::AtomicU32>(1).as_ref() };
-            let ours = ours.ok_or_else(|| Error::system("mmap", last_errno()))?;
+            let ours = ours.ok_or_else(|| Failed::last("mmap"))?;
             ours.store(1, Ordering::Relaxed);
             let made = Box::into_raw(Box::new(Self { ours, inside: Mutex::default() }));
             // The parent's keeper stays where it is: its lock may be held, so it cannot be taken apart. One that lost the race, a page, is
@@ -151,13 +154,13 @@ impl Keeper {
         let work = {
             let stop = Arc::clone(&stop);
             move || {
-                let _ = says.send(kernel::this_thread());
+                let _ = says.send(this_thread());
                 self.watch(&stop);
             }
         };
         let thread = std::thread::Builder::new().name("sigward-leases".into()).stack_size(64 << 10);
-        let handle = kernel::with_signals_blocked(|| thread.spawn(work))
-            .map_err(|error| crate::file::sys::error("pthread_create", &error))?;
+        let handle = with_signals_blocked(|| thread.spawn(work))
+            .map_err(|error| Failed::of("pthread_create", &error))?;
         // It says so first of all.
         let id = hears.recv().map_err(|_| Error::system("pthread_create", libc::EAGAIN))?;
         Ok(Watcher { id, stop, handle })
@@ -192,7 +195,7 @@ impl Inside {
         for lease in found {
             let _ = lease.noticed.deadline.set(deadline);
             lease.noticed.wanted.store(true, Ordering::Release);
-            kernel::set(lease.event);
+            event::set(lease.event);
         }
     }
 }

@@ -10,10 +10,12 @@
 //! that is still there says that nobody has got through. Taking a lease sets it anew each time.
 
 use crate::file::error::Error;
-use crate::file::sys::{again, last_errno};
+use crate::sys::call::again;
+use crate::sys::event::timespec;
+use crate::sys::process::this_thread;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -122,48 +124,6 @@ pub(super) fn patience() -> Option<Duration> {
     Some(if seconds == 0 { Duration::MAX } else { Duration::from_secs(seconds) })
 }
 
-/// A descriptor that becomes readable.
-pub(super) fn event() -> Result<OwnedFd, Error> {
-    // SAFETY: no pointers.
-    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if event < 0 {
-        return Err(Error::system("eventfd", last_errno()));
-    }
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(event) })
-}
-
-/// Makes it readable.
-pub(super) fn set(event: RawFd) {
-    let one = 1u64;
-    // SAFETY: eight bytes. It cannot fail: the count is far from full.
-    unsafe { libc::write(event, (&raw const one).cast(), size_of::<u64>()) };
-}
-
-/// Waits until it is readable.
-pub(super) fn wait_for(event: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Error> {
-    let mut poll = libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let time = timeout.map(timespec);
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: one struct; a time or none; no mask.
-    match unsafe { libc::ppoll(&raw mut poll, 1, time, std::ptr::null()) } {
-        -1 => match last_errno() {
-            libc::EINTR => Ok(false),
-            errno => Err(Error::system("ppoll", errno)),
-        },
-        count => Ok(count > 0),
-    }
-}
-
-fn timespec(duration: Duration) -> libc::timespec {
-    // SAFETY: numbers (and on some systems padding), for which zero is a value.
-    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // Decades are enough; the types differ between systems.
-    time.tv_sec = duration.as_secs().min(i32::MAX as u64) as _;
-    time.tv_nsec = u64::from(duration.subsec_nanos()) as _;
-    time
-}
-
 /// Waits for the next notice to this thread, whose signals are all blocked; whether one came.
 pub(super) fn next(timeout: Duration) -> bool {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
@@ -174,26 +134,6 @@ pub(super) fn next(timeout: Duration) -> bool {
     let timeout = timespec(timeout);
     // SAFETY: a set and a time; nobody asks for the siginfo.
     unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const timeout) == SIGNAL }
-}
-
-/// Calls `work` with every signal of this thread blocked: what it starts is born so.
-pub(super) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
-    let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a filled set, and room for one.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-    let result = work();
-    // SAFETY: filled by the first call, which cannot fail; no old mask is asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
-    result
-}
-
-/// The kernel's number of this thread.
-pub(super) fn this_thread() -> libc::pid_t {
-    // SAFETY: a call without arguments that cannot fail.
-    unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
 /// Wakes [`next`] in a thread that was not joined.

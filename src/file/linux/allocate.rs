@@ -2,11 +2,11 @@
 
 use super::super::error::Error;
 use super::super::reserve::Promise;
-use super::super::sys::{again, status};
 use super::extents::extents;
 use super::promise::promise;
-use super::quiet::{Hold, quietly};
 use super::room::{FileSystem, ZFS};
+use crate::sys::call::{again, status};
+use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -82,7 +82,7 @@ impl<'a> Reservation<'a> {
 
     fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
         let (start, len) = (range.start as i64, (range.end - range.start) as i64);
-        quietly(Hold::All, || {
+        undisturbed(Hold::All, || {
             // SAFETY: no pointers.
             again(|| unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, start, len) }.into()).map(drop)
         })

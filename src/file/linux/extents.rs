@@ -3,7 +3,7 @@
 //! lseek(2) with SEEK_HOLE will not do: to it, blocks that were reserved and not yet written are a
 //! hole.
 
-use super::super::sys::again;
+use crate::sys::call::again;
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,8 +1,8 @@
 //! How much a reservation is worth on this file's file system.
 
 use super::super::reserve::Promise;
-use super::super::sys::{last_errno, open_again};
 use super::room::{FUSE, FileSystem};
+use crate::sys::call::{errno, open_again};
 use std::ffi::{c_int, c_long};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -50,7 +50,7 @@ fn clones(file: BorrowedFd<'_>) -> Result<(), c_int> {
     if unsafe { libc::ioctl(number, FICLONERANGE as _, &raw const range) } == 0 {
         return Ok(());
     }
-    match last_errno() {
+    match errno() {
         libc::EINVAL => Ok(()),
         errno => Err(errno),
     }

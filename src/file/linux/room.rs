@@ -6,9 +6,9 @@
 //! So a request that cannot be met is refused before a block is taken, and what a refusal leaves
 //! after that (others were quicker) stays with the file.
 
-use super::super::sys::again;
 use super::allocate::Reservation;
 use super::extents::{extents, gaps};
+use crate::sys::call::again;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 

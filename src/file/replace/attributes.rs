@@ -1,8 +1,8 @@
 //! Mode, owner and extended attributes, from one file to the next.
 
 use super::super::error::Error;
-use super::super::sys::{again, status};
 use super::target::Target;
+use crate::sys::call::{again, open_at, status};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 #[cfg(target_os = "linux")]
@@ -53,7 +53,7 @@ impl Attributes {
 
     fn of_opened(target: &Target, flags: libc::c_int) -> Result<Option<Self>, Error> {
         let flags = flags | libc::O_NOFOLLOW;
-        match super::sys::open_at(Some(target.folder.as_fd()), &target.name, flags, 0) {
+        match open_at(Some(target.folder.as_fd()), &target.name, flags, 0) {
             Ok(file) => Self::of_open(file.as_fd()).map(Some),
             Err(libc::ENOENT) => Ok(None),
             Err(errno) => Err(Error::system("open", errno)),

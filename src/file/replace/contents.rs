@@ -2,7 +2,7 @@
 
 use super::super::error::Error;
 use super::super::steady;
-use super::super::sys::{self, again, named, open_at, status};
+use crate::sys::call::{self, again, named, open_at, status};
 use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 #[cfg(target_os = "linux")]
-use super::super::linux::{Hold, quietly};
+use crate::sys::undisturbed::{Hold, undisturbed};
 
 /// A regular file, for reading. A FIFO is not waited for.
 pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
@@ -39,7 +39,7 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
         before = steady::settled(from, false)?;
         let length = before.st_size as u64;
         let mut at = 0;
-        while let Some(data) = sys::data_in(from.as_fd(), at..length) {
+        while let Some(data) = call::data_in(from.as_fd(), at..length) {
             at = copy_part(from.as_fd(), to.as_fd(), data.start, data.end)?;
             if at < data.end {
                 break;
@@ -69,7 +69,7 @@ pub(super) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
 
 #[cfg(target_os = "linux")]
 fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    quietly(Hold::SizeLimit, work)
+    undisturbed(Hold::SizeLimit, work)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -2,7 +2,7 @@
 //! the folder, so that moving it meanwhile does no harm.
 
 use super::super::error::Error;
-use super::super::sys::{again, named, open_at};
+use crate::sys::call::{again, named, open_at};
 use std::ffi::{CStr, CString, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

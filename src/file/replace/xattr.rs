@@ -2,8 +2,8 @@
 //! may be set.
 
 use super::super::error::Error;
-use super::super::sys::{again, magic_path};
 use super::attributes::Care;
+use crate::sys::call::{again, magic_path};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -1,7 +1,7 @@
 //! Blocks shared with the source, in a file that never has a name.
 
 use super::super::replace::contents;
-use super::super::sys::{magic_path, open_at};
+use crate::sys::call::{magic_path, open_at};
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

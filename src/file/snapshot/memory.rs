@@ -1,9 +1,10 @@
 //! A copy in a memfd, sealed: nobody can write to it, cut it or make it longer, we neither.
 
 use super::super::error::Error;
-use super::super::linux::{Hold, over_size_limit, quietly};
-use super::super::sys::{again, named};
+use super::super::linux::over_size_limit;
 use super::{CHUNK, Request, room};
+use crate::sys::call::{again, named};
+use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -62,7 +63,7 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
         // SAFETY: as many bytes, which are only read.
         let write = || again(|| unsafe { libc::pwrite64(to.as_raw_fd(), from, len, at as i64) } as i64);
         // RLIMIT_FSIZE is for memory files as well.
-        match quietly(Hold::SizeLimit, write) {
+        match undisturbed(Hold::SizeLimit, write) {
             Ok(0) => return Err(Error::system("write", libc::ENOSPC)),
             Ok(count) => {
                 rest = rest.get(count as usize..).unwrap_or_default();
@@ -77,5 +78,6 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
 fn seal(file: BorrowedFd<'_>) -> Result<(), Error> {
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     // SAFETY: no pointers.
-    named("fcntl", || unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into()).map(drop)
+    named("fcntl", || unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
+    Ok(())
 }

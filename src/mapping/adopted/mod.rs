@@ -1,9 +1,9 @@
 //! Guarding the mappings of others: every one of a file, or one of them by its address.
 //!
 //! What is noted is which file it is, not where it is mapped. At a fault the kernel is asked which
-//! file lies there, with which rights and from which offset (`sigbus/adopted/handler`). So a mapping that the
-//! library makes later, moves, splits, protects anew or opens again is guarded, and one that it has
-//! unmapped is nobody's.
+//! file lies there, with which rights and from which offset (`sigbus/adopted/handler`). So a
+//! mapping that the library makes later, moves, splits, protects anew or opens again is guarded,
+//! and one that it has unmapped is nobody's.
 
 mod heal;
 

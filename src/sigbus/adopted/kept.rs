@@ -6,7 +6,8 @@
 //! watches the file.
 
 use crate::mapping::Error;
-use crate::sigbus::identity::{self, Identity, errno};
+use crate::sigbus::identity::{self, Identity};
+use crate::sys::call::errno;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, Ordering};

@@ -97,7 +97,7 @@ impl Readable {
         let flags = access | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
         // SAFETY: a NUL-terminated path. A bare system call: no cancellation point.
         let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-        if fd < 0 { Err(crate::sigbus::handler::present::errno()) } else { Ok(Self(fd as c_int)) }
+        if fd < 0 { Err(crate::sys::call::errno()) } else { Ok(Self(fd as c_int)) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! no disposition.
 
 use crate::error::Error;
+use crate::sys::call::errno;
 use libc::iovec;
 
 /// Below what one call of the kernel's moves at most.
@@ -48,10 +49,10 @@ unsafe fn move_some(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, E
     let process = std::process::id() as libc::pid_t;
     // SAFETY: whatever is there may be read and written; for what is not there the kernel says so.
     let count = unsafe { libc::process_vm_readv(process, &raw const local, 1, &raw const remote, 1, 0) };
-    match std::io::Error::last_os_error().raw_os_error() {
+    match errno() {
         _ if count >= 0 => Ok(count as usize),
-        Some(libc::EFAULT) => Ok(0),
-        errno => Err(Error::System(errno.unwrap_or(libc::EIO))),
+        libc::EFAULT => Ok(0),
+        errno => Err(Error::System(errno)),
     }
 }
 
@@ -62,8 +63,8 @@ fn is_no_place(at: *mut u8, advice: libc::c_int) -> bool {
     let start = at.wrapping_sub(at as usize % page);
     // SAFETY: brings a page in, as reading or writing it would; nothing is lost.
     let status = unsafe { libc::madvise(start.cast(), page, advice) };
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    status != 0 && (errno == Some(libc::ENOMEM) || errno == Some(libc::EINVAL) && is_known(advice))
+    let errno = errno();
+    status != 0 && (errno == libc::ENOMEM || errno == libc::EINVAL && is_known(advice))
 }
 
 /// EINVAL is what old kernels say of the advice itself.

@@ -154,7 +154,7 @@ pub(crate) fn reserve_at(descriptor: c_int, offset: u64, count: u64) -> Result<(
     // SAFETY: numbers only.
     match unsafe { libc::syscall(libc::SYS_fallocate, descriptor, mode, offset, count) } {
         0 => Ok(()),
-        _ => Err(super::present::errno()),
+        _ => Err(crate::sys::call::errno()),
     }
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn read_byte_at(descriptor: c_int, offset: u64) -> Result<(), c_int> 
     if read >= 0 {
         return Ok(());
     }
-    match super::present::errno() {
+    match crate::sys::call::errno() {
         // The descriptor cannot read so (O_DIRECT, or for writing only): no news.
         libc::EINVAL | libc::EBADF | libc::EINTR | libc::EAGAIN => Ok(()),
         errno => Err(errno),

@@ -13,13 +13,13 @@ pub(crate) mod present;
 pub(crate) mod progress;
 pub(crate) mod zeros;
 
-use super::registry::lock::thread_id;
 use super::registry::pin::pin;
 use super::registry::{Slot, find};
 use super::{adopted, copy, spare};
 use crate::chain::{Delivery, Fault, Verdict};
 use crate::observe::counters;
 use crate::sys::mask::Mask;
+use crate::sys::process::thread_id;
 use progress::is_stuck;
 use std::ffi::c_int;
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! Whether a page can be had now: asked of the kernel, which answers instead of faulting.
 //! Signal-safe.
 
+#[cfg(target_os = "linux")]
+use crate::sys::call::errno;
 use std::ffi::c_int;
 use std::ops::Range;
 
@@ -57,13 +59,4 @@ fn can_be_read(address: usize) -> bool {
     // SAFETY: room for one byte.
     let read = unsafe { crate::observe::in_handler::read_own_memory(&local, &[remote]) };
     read == 1 || errno() != libc::EFAULT
-}
-
-/// The errno of the system call before. Signal-safe: the handler's entry saves and restores it.
-#[cfg(target_os = "linux")]
-pub(crate) fn errno() -> c_int {
-    // SAFETY: no arguments; the address is this thread's errno.
-    let location = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    unsafe { *location }
 }

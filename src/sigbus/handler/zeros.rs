@@ -36,10 +36,10 @@ pub(crate) unsafe fn put(
             share_huge_zeros(protection, pages);
             return true;
         }
-        match std::io::Error::last_os_error().raw_os_error() {
+        match crate::sys::call::errno() {
             // At the process's limit of areas, or beyond RLIMIT_DATA, which counts private writable
             // memory only.
-            Some(libc::ENOMEM) => {
+            libc::ENOMEM => {
                 let given = spare::give_one_in_handler();
                 let countable = protection & libc::PROT_WRITE != 0 && source.is_none();
                 if attempt > 0 && countable {
@@ -50,7 +50,7 @@ pub(crate) unsafe fn put(
             }
             // Future mappings are locked (mlockall), and the limit counts these pages twice
             // meanwhile.
-            Some(libc::EAGAIN) => {
+            libc::EAGAIN => {
                 // SAFETY: pages of the map; changes no bytes.
                 unsafe { libc::munlock(address, pages.len()) };
             }

@@ -12,6 +12,7 @@
 //! what they guard whole.
 
 use super::super::sync::{AtomicU32, Ordering};
+use crate::sys::process::thread_id;
 
 /// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22
 /// (proc(5), pid_max).
@@ -116,26 +117,11 @@ impl Lock {
     }
 }
 
-/// This thread's id, never 0. Signal-safe.
-#[cfg(target_os = "linux")]
-pub(crate) fn thread_id() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn thread_id() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    let thread = unsafe { libc::pthread_self() } as usize;
-    // Thread structs are far more than 16 bytes apart.
-    (thread >> 4) as u32 & !WAITED_FOR | 1
-}
-
 /// Bare system calls: signal-safe, and no cancellation points.
 #[cfg(target_os = "linux")]
 mod wait {
     use super::AtomicU32;
-    use crate::sigbus::handler::present::errno;
+    use crate::sys::call::errno;
 
     /// How long a sleeper sleeps before it asks whether the holder lives.
     static PATIENCE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };

@@ -239,7 +239,7 @@ fn has_shut_down(fd: c_int) -> bool {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
             // SAFETY: no bytes; send(2) is signal-safe.
             (unsafe { libc::send(fd, std::ptr::null(), 0, flags) }) == -1
-                && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPIPE)
+                && crate::sys::call::errno() == libc::EPIPE
         }
         _ => false,
     }

@@ -177,7 +177,7 @@ fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(A
     }
     // SAFETY: room for one struct and the name; a bare system call.
     if unsafe { libc::syscall(libc::SYS_ioctl, fd, PROCMAP_QUERY, &raw mut query) } != 0 {
-        return match crate::sigbus::handler::present::errno() {
+        return match crate::sys::call::errno() {
             libc::ENOENT => Ok(None),
             errno => Err(errno),
         };

@@ -1,8 +1,8 @@
 //! What patches of others' mappings are made of: private pages of /dev/zero. They are as anonymous
 //! memory, except that the kernel shows where they are and from which offset. The offset says whose
 //! patch it is and which bytes of the file were there, so nobody has to remember patches:
-//! [`heal`](crate::mapping::Adopted::heal) finds them, and none of anybody's anonymous memory passes
-//! for one.
+//! [`heal`](crate::mapping::Adopted::heal) finds them, and none of anybody's anonymous memory
+//! passes for one.
 //!
 //! Open while anything is adopted. Without it (no /dev, no descriptor left) patches are anonymous
 //! memory, and `heal` refuses.

@@ -6,14 +6,14 @@
 //! again for ever. So the thread's signals wait until the call is done, and a SIGXFSZ that it
 //! raised is taken back; whoever sent another one finds it delivered afterwards.
 
-use crate::sys::pending;
+use super::pending;
 use libc::SIGXFSZ;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
 /// What waits while the call lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::file) enum Hold {
+pub(crate) enum Hold {
     /// Every signal.
     All,
     /// SIGXFSZ only: for calls that may wait long for somebody else's computer.
@@ -21,7 +21,7 @@ pub(in crate::file) enum Hold {
 }
 
 /// Does `work` with these signals blocked in this thread.
-pub(in crate::file) fn quietly<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+pub(crate) fn undisturbed<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
     let held = if hold == Hold::All { every_signal() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_signal_that_the_call_raised_is_taken_back() {
         for hold in [Hold::All, Hold::SizeLimit] {
-            let result: Result<(), c_int> = quietly(hold, || {
+            let result: Result<(), c_int> = undisturbed(hold, || {
                 raise(libc::SI_USER); // would end this process
                 Err(libc::EFBIG)
             });
@@ -86,7 +86,7 @@ mod tests {
         blocked(libc::SIG_BLOCK);
         raise(libc::SI_TKILL);
         for meanwhile in [false, true] {
-            let result: Result<(), c_int> = quietly(Hold::All, || {
+            let result: Result<(), c_int> = undisturbed(Hold::All, || {
                 if meanwhile {
                     raise(libc::SI_TKILL);
                 }
@@ -95,7 +95,7 @@ mod tests {
             assert!(result.is_err() && pending::is_on_thread(SIGXFSZ));
             take();
         }
-        assert_eq!(quietly(Hold::All, || Ok(7)), Ok(7));
+        assert_eq!(undisturbed(Hold::All, || Ok(7)), Ok(7));
         blocked(libc::SIG_UNBLOCK);
     }
 
@@ -117,7 +117,7 @@ mod tests {
             // SAFETY: an initialised set and a valid number.
             unsafe { libc::sigismember(&raw const set, libc::SIGALRM) == 1 }
         };
-        assert_eq!((held(), quietly(Hold::All, || Ok(held())), held()), (false, Ok(true), false));
-        assert_eq!(quietly(Hold::SizeLimit, || Ok(held())), Ok(false));
+        assert_eq!((held(), undisturbed(Hold::All, || Ok(held())), held()), (false, Ok(true), false));
+        assert_eq!(undisturbed(Hold::SizeLimit, || Ok(held())), Ok(false));
     }
 }

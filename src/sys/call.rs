@@ -1,23 +1,43 @@
 //! System calls that answer with a `Result`, and begin again after a signal.
 
-use super::error::Error;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-pub(super) fn last_errno() -> c_int {
+/// A system call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Its name.
+    pub(crate) call: &'static str,
+    pub(crate) errno: c_int,
+}
+
+impl Failed {
+    /// The call just made on this thread.
+    pub(crate) fn last(call: &'static str) -> Self {
+        Self { call, errno: errno() }
+    }
+
+    /// What the standard library says a call has failed with.
+    pub(crate) fn of(call: &'static str, error: &std::io::Error) -> Self {
+        Self { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+}
+
+/// Why the system call just made on this thread has failed. Signal-safe.
+pub(crate) fn errno() -> c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// Calls until no signal has come in between. What is not -1 is the result.
-pub(super) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
+pub(crate) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
     loop {
         let result = call();
         if result != -1 {
             return Ok(result);
         }
-        match last_errno() {
+        match errno() {
             libc::EINTR => {}
             errno => return Err(errno),
         }
@@ -25,11 +45,11 @@ pub(super) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
 }
 
 /// As [`again`], with the call's name in the error.
-pub(super) fn named(call: &'static str, work: impl FnMut() -> i64) -> Result<i64, Error> {
-    again(work).map_err(|errno| Error::system(call, errno))
+pub(crate) fn named(call: &'static str, work: impl FnMut() -> i64) -> Result<i64, Failed> {
+    again(work).map_err(|errno| Failed { call, errno })
 }
 
-pub(super) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Error> {
+pub(crate) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Failed> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: room for one struct.
     named("fstat", || i64::from(unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) }))?;
@@ -38,7 +58,7 @@ pub(super) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Error> {
 }
 
 /// Opens `name` in `folder`, or relative to the working directory.
-pub(super) fn open_at(
+pub(crate) fn open_at(
     folder: Option<BorrowedFd<'_>>,
     name: &CStr,
     flags: c_int,
@@ -54,23 +74,19 @@ pub(super) fn open_at(
 
 /// Opens the file of a descriptor once more, with other flags.
 #[cfg(target_os = "linux")]
-pub(super) fn open_again(file: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd, c_int> {
+pub(crate) fn open_again(file: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd, c_int> {
     open_at(None, &magic_path(file), flags | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
 }
 
 /// The name that proc(5) has for whatever a descriptor is open on.
 #[cfg(target_os = "linux")]
-pub(super) fn magic_path(file: BorrowedFd<'_>) -> std::ffi::CString {
+pub(crate) fn magic_path(file: BorrowedFd<'_>) -> std::ffi::CString {
     let text = format!("/proc/self/fd/{}", file.as_raw_fd());
     std::ffi::CString::new(text).unwrap_or_default() // a number has no NUL
 }
 
-/// What the standard library says a call has failed with.
-pub(super) fn error(call: &'static str, error: &std::io::Error) -> Error {
-    Error::system(call, error.raw_os_error().unwrap_or(libc::EIO))
-}
-
-/// The first part of `range` that may hold data; none if there is nothing but holes. Moves the descriptor's position.
+/// The first part of `range` that may hold data; none if there is nothing but holes. Moves
+/// the descriptor's position.
 #[cfg(target_os = "linux")]
 pub(crate) fn data_in(file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u64>> {
     // SAFETY: no pointers.
