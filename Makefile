@@ -31,6 +31,11 @@ help:
 	@echo 'make bench     one table of ratios against peers measured in the same run'
 	@echo 'make install   headers, libraries, the command, manual pages, files for pkg-config and CMake under PREFIX'
 	@echo '               (now $(PREFIX)); also LIBDIR, INCLUDEDIR, BINDIR, MANDIR, DATADIR, DESTDIR; make uninstall'
+	@echo 'make dist      what a release consists of, in dist/; make dist-check builds it twice and compares'
+	@echo 'make dist-go-check'
+	@echo '               go get of it from an empty folder: every Go, build mode, compiler, processor'
+	@echo 'make release-check VERSION=0.1.0'
+	@echo '               what is not yet as that release wants it'
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
@@ -65,12 +70,10 @@ $(early)/release/libsigward.a: $(sources)
 
 .PHONY: archive
 archive: $(archive)
-$(archive): $(early)/release/libsigward.a scripts/isolate-archive packaging/libc.c
+$(archive): $(early)/release/libsigward.a scripts/isolate-archive scripts/archive-files \
+		packaging/libc.c
 	scripts/isolate-archive $< $@ 'sigward_*'
-	@echo '/* Beside libsigward.a: tells the Go package that the archive is here. */' > $(@D)/archive.h
-	@# Go does not look into archives: a Go file that changes with it makes programs be linked anew.
-	@printf 'package linux_$(arch)\n\n// Checksum is that of libsigward.a.\nconst Checksum = "%s"\n' \
-		"$$(cksum < $@)" > $(@D)/archive.go
+	@scripts/archive-files $@
 
 .PHONY: header
 header:
@@ -161,8 +164,9 @@ test-signals:
 	tests/signals/run
 
 .PHONY: test-install
-test-install:
+test-install: $(archive)
 	tests/install
+	tests/install-go
 	scripts/notice --check
 
 .PHONY: test-example
@@ -184,6 +188,24 @@ targets:
 arm64: $(plain)
 	scripts/setup aarch64
 	scripts/test-arm64-kernel
+
+# ---- releases ----------------------------------------------------------------------------------------
+
+.PHONY: dist dist-check release-check
+dist:
+	scripts/dist
+
+dist-check:
+	scripts/dist-check
+
+# Of what `make dist` has made: every Go, build mode, compiler and processor (minutes).
+.PHONY: dist-go-check
+dist-go-check:
+	SIGWARD_REQUIRE_ALL=1 tests/install-go --long dist/goproxy
+
+# VERSION=0.1.0: what is not yet as that release wants it.
+release-check:
+	scripts/release-check $(VERSION)
 
 .PHONY: go-targets
 go-targets:

@@ -1,0 +1,5 @@
+//go:build !library && !host
+
+package main
+
+func main() { run() }
