@@ -29,12 +29,21 @@ fn faults_are_told_by_the_registers_where_the_siginfo_is_missing() {
 /// Bare such a handler has nobody to hand on to.
 #[test]
 fn a_handler_above_that_drops_the_siginfo_turns_no_error_into_a_death() {
-    for scenario in ["drops", "drops_all", "drops_to_null"] {
+    for scenario in ["drops", "drops_all", "drops_to_null", "drops_from_anywhere"] {
         bare(scenario).lived();
         warded(scenario).lived();
     }
-    bare("drops_bus").died_of(libc::SIGBUS);
-    warded("drops_bus").lived();
+    for (scenario, signal) in [("drops_bus", libc::SIGBUS), ("drops_segv", libc::SIGSEGV)] {
+        bare(scenario).died_of(signal);
+        warded(scenario).lived();
+    }
+}
+
+#[test]
+fn what_was_sent_is_passed_on_where_the_siginfo_was_dropped() {
+    for run in [bare("drops_a_kill"), warded("drops_a_kill")] {
+        assert_eq!(run.died_of(SIGPIPE).out, "sent\n");
+    }
 }
 
 #[test]

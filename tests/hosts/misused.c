@@ -120,17 +120,29 @@ static void one_argument(int signal) {
     if (old != SIG_DFL && old != SIG_IGN) old(signal);
 }
 
-/* The same with nothing good left in the registers. */
-static void one_argument_only(int signal) {
-    calls++;
+/* A call with nothing good in the registers of the other two arguments. */
+__attribute__((noinline)) static void call_old(int signal) {
     if (old == SIG_DFL || old == SIG_IGN) return;
 #ifdef __x86_64__
     long where = signal;
-    __asm__ volatile("call *%1" : "+D"(where) : "b"(old), "S"(0x1234567L), "d"(8L) : "rax", "rcx", "r8", "r9", "r10", "r11", "memory");
+    __asm__ volatile("mov %%rsp, %%r12; sub $128, %%rsp; and $-16, %%rsp\n"
+                     "call *%1; mov %%r12, %%rsp"
+                     : "+D"(where)
+                     : "b"(old), "S"(0x1234567L), "d"(8L)
+                     : "rax", "rcx", "r8", "r9", "r10", "r11", "r12", "cc", "memory");
 #else
-    old(signal);
+    register long first __asm__("x0") = signal;
+    register long second __asm__("x1") = 0x1234567, third __asm__("x2") = 8;
+    register void (*whom)(int) __asm__("x19") = old;
+    __asm__ volatile("blr %3"
+                     : "+r"(first), "+r"(second), "+r"(third)
+                     : "r"(whom)
+                     : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                       "x15", "x16", "x17", "x30", "cc", "memory");
 #endif
 }
+
+static void one_argument_only(int signal) { calls++, call_old(signal); }
 
 static void dropping(void (*handler)(int)) {
     CHECK(ward() == 0);
@@ -152,6 +164,69 @@ static void drops_bus(void) {
     CHECK(((volatile char *)data)[5000] == 0 && calls == 1);
 #else
     raise(SIGBUS);
+#endif
+}
+
+/* From further down, with as much stack in use as handlers take, dirty and of this size. */
+__attribute__((noinline)) static void further_down(int signal, int levels, size_t room) {
+    volatile char *taken = __builtin_alloca(room + 16);
+    for (size_t i = 0; i < room; i += 8) taken[i] = (char)levels;
+    if (levels == 0) call_old(signal);
+    else further_down(signal, levels - 1, room);
+    taken[0]++;
+}
+static void from_deep_down(int signal) { calls++, further_down(signal, 20, 16); }
+static void from_a_large_frame(int signal) { calls++, further_down(signal, 1, 9000); }
+/* What it has in its frame is whatever earlier handlers have left there. */
+static void from_a_dirty_frame(int signal) {
+    volatile char room[9000];
+    calls++, room[signal] = (char)signal;
+    call_old(signal);
+    calls += room[signal] != signal;
+}
+#if defined __GNUC__ && !defined __clang__
+__attribute__((optimize("omit-frame-pointer")))
+#endif
+static void without_records(int signal) { calls++, call_old(signal), calls += 0; }
+
+static void drops_from_anywhere(void) {
+    void (*handlers[])(int) = {one_argument_only, from_deep_down, from_a_large_frame,
+                               from_a_dirty_frame, without_records};
+    static char stack[1 << 16];
+    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    CHECK(ward() == 0 && sigaltstack(&alternate, NULL) == 0);
+    CHECK((old = signal(SIGPIPE, SIG_IGN)) != SIG_ERR);
+    for (int how = 0; how < 10; how++) {
+        int flags = how % 2 ? SA_ONSTACK : 0;
+        struct sigaction action = {.sa_handler = handlers[how / 2], .sa_flags = flags};
+        CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+        calls = 0;
+        writes_fail(3);
+        CHECK(calls == 3);
+    }
+}
+
+/* Nothing was written: it is none of ours, though echoes lay at the same place before. */
+static void drops_a_kill(void) {
+    drops_from_anywhere();
+    signal(SIGPIPE, from_a_dirty_frame);
+    writes_fail(2);
+    SAY("sent\n");
+    kill(getpid(), SIGPIPE);
+#ifdef BARE
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+#endif
+}
+
+static void drops_segv(void) {
+#ifndef BARE
+    char here[16];
+    CHECK(sigward_try_copy_segv() == 0);
+    old = signal(SIGSEGV, from_deep_down);
+    CHECK(sigward_try_copy(here, (void *)16, sizeof here) == 0 && calls == 1);
+#else
+    raise(SIGSEGV);
 #endif
 }
 
@@ -233,5 +308,7 @@ static void jumps_in_turns(void) {
 
 SCENARIOS({"mended", mended}, {"flipped_bus", flipped_bus},
           {"flipped_segv", flipped_segv}, {"drops", drops}, {"drops_all", drops_all}, {"drops_bus", drops_bus},
-          {"drops_to_null", drops_to_null}, {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},
+          {"drops_to_null", drops_to_null}, {"drops_from_anywhere", drops_from_anywhere},
+          {"drops_a_kill", drops_a_kill}, {"drops_segv", drops_segv},
+          {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},
           {"jumps_in_turns", jumps_in_turns})

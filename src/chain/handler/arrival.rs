@@ -8,6 +8,8 @@
 //! on x86-64 the kernel's frame lies right there, whatever the flags (`x64_setup_rt_frame`,
 //! arch/x86/kernel/signal_64.c).
 
+#[cfg(target_os = "linux")]
+use super::frame;
 use crate::observe::without_events;
 use crate::sys::mask::Mask;
 #[cfg(target_os = "linux")]
@@ -38,7 +40,7 @@ impl Arrival {
     pub(super) fn of(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, stack: usize) -> Self {
         let by_kernel = context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
         let arrival = Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
-        if by_kernel { arrival } else { arrival.passed_on(stack) }
+        if by_kernel { arrival } else { arrival.passed_on(stack, 0) }
     }
 }
 
@@ -55,9 +57,10 @@ impl Arrival {
         Self { filled: false, ..self }
     }
 
-    /// What is left of arguments that a handler above has passed, or left in the registers.
+    /// What is left of arguments that a handler above has passed, or left in the registers. Its
+    /// line of frame records begins at `record`.
     #[cfg(target_os = "linux")]
-    pub(super) fn passed_on(mut self, stack: usize) -> Self {
+    pub(super) fn passed_on(mut self, stack: usize, record: usize) -> Self {
         let errno = super::Errno::save();
         if !is_readable(self.info.addr(), size_of::<libc::siginfo_t>(), stack)
             // SAFETY: it can be read.
@@ -75,7 +78,7 @@ impl Arrival {
         // Dropped by a handler that passes on the number alone: the kernel's frame lies under that
         // handler's own.
         if self.info.is_null()
-            && let Some((info, context)) = frame::search(stack, self.signal)
+            && let Some((info, context)) = frame::search(stack, record, self.signal)
         {
             (self.info, self.context) = (info, context);
             self.filled = !info.is_null();
@@ -85,11 +88,12 @@ impl Arrival {
     }
 }
 
-/// The delivery of a fault whose handler is at work on this stack. A handler without `SA_SIGINFO`
-/// has no siginfo in its frame: then the registers there have to do.
+/// The delivery of a fault whose handler is at work on this stack, on which the line of frame
+/// records begins at `record`. A handler without `SA_SIGINFO` has no siginfo in its frame: then the
+/// registers there have to do.
 #[cfg(target_os = "linux")]
-pub(super) fn fault_above(stack: usize, signal: c_int) -> Option<Arrival> {
-    let (info, context) = frame::search(stack, signal)?;
+pub(super) fn fault_above(stack: usize, record: usize, signal: c_int) -> Option<Arrival> {
+    let (info, context) = frame::search(stack, record, signal)?;
     // SAFETY: null, or a siginfo in a frame that can be read.
     let fault = unsafe { info.as_ref() }.is_some_and(|info| info.si_code > 0);
     let info = if fault { info } else { std::ptr::null_mut() };
@@ -97,68 +101,8 @@ pub(super) fn fault_above(stack: usize, signal: c_int) -> Option<Arrival> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn fault_above(_stack: usize, _signal: c_int) -> Option<Arrival> {
+pub(super) fn fault_above(_stack: usize, _record: usize, _signal: c_int) -> Option<Arrival> {
     None
-}
-
-/// `struct rt_sigframe` of x86-64, looked for where a handler above has dropped what it got.
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
-mod frame {
-    use super::{is_there, looks_like_context};
-    use crate::chain::disposition::in_kernel;
-    use std::ffi::{c_int, c_void};
-
-    /// A return address, then the ucontext, then the siginfo (arch/x86/include/asm/sigframe.h).
-    pub(super) const CONTEXT: usize = 8;
-    pub(super) const INFO: usize = CONTEXT + 304;
-    const END: usize = INFO + size_of::<libc::siginfo_t>();
-
-    /// How far up the stack it is looked for: handlers that drop the siginfo are small ones.
-    const REACH: usize = 32 << 10;
-    const PAGE: usize = 4096;
-
-    /// The innermost frame on the stack above `stack`, known by the trampoline that its handler
-    /// returns to: its siginfo, null if the kernel has filled none, and its context.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn search(stack: usize, signal: c_int) -> Option<(*mut libc::siginfo_t, *mut c_void)> {
-        let [_, flags, trampoline, _] = in_kernel(signal)?;
-        let first = stack.next_multiple_of(16) + 8;
-        // At a handler's entry the stack pointer is that of a function that was just called.
-        (first..first.checked_add(REACH)?).step_by(16).take_while(|place| reaches(*place)).find_map(|place| {
-            // SAFETY: aligned, and in a page that can be read.
-            let word = unsafe { (place as *const usize).read_volatile() };
-            let (info, context) = ((place + INFO) as *mut libc::siginfo_t, (place + CONTEXT) as *mut c_void);
-            // SAFETY: the whole frame can be read.
-            let found = word == trampoline
-                && trampoline != 0
-                && reaches_to(place + END)
-                && unsafe { looks_like_context(context) };
-            // SAFETY: as above; the number comes first.
-            let filled = found
-                && flags & libc::SA_SIGINFO as usize != 0
-                && unsafe { info.cast::<c_int>().read_volatile() } == signal;
-            found.then_some((if filled { info } else { std::ptr::null_mut() }, context))
-        })
-    }
-
-    /// Whether `place` can be read, if all places before it could: asked once for each page.
-    fn reaches(place: usize) -> bool {
-        place % PAGE >= 16 || is_there(place & !7)
-    }
-
-    fn reaches_to(end: usize) -> bool {
-        is_there(end - 8)
-    }
-}
-
-#[cfg(all(target_os = "linux", not(all(target_arch = "x86_64", target_pointer_width = "64"))))]
-mod frame {
-    use std::ffi::{c_int, c_void};
-
-    pub(super) fn search(_stack: usize, _signal: c_int) -> Option<(*mut libc::siginfo_t, *mut c_void)> {
-        None
-    }
 }
 
 /// Whether a thread's stack goes on for `length` bytes below `here`: each page of it is there, up
@@ -199,7 +143,7 @@ fn is_readable(address: usize, length: usize, stack: usize) -> bool {
 /// # Safety
 /// A ucontext can be read there.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-unsafe fn looks_like_context(context: *mut c_void) -> bool {
+pub(super) unsafe fn looks_like_context(context: *mut c_void) -> bool {
     /// The segment of 64-bit user code (`__USER_CS`, arch/x86/include/asm/segment.h).
     const USER_CODE: i64 = 0x33;
     // SAFETY: by this function's contract; its fields are numbers.

@@ -71,6 +71,13 @@ impl Delivery<'_> {
         Some(machine::stack_and_link(context).0).filter(|stack| *stack != 0)
     }
 
+    /// Where its line of frame records begins; 0 where it is not known to have one. Signal-safe.
+    pub(super) fn interrupted_record(&self) -> usize {
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { self.context.cast::<machine::Context>().as_ref() };
+        context.map_or(0, machine::record)
+    }
+
     /// The thread's alternate signal stack, as the kernel notes it with each delivery. Signal-safe.
     #[cfg(target_os = "linux")]
     pub(super) fn signal_stack(&self) -> Option<std::ops::Range<usize>> {
@@ -161,6 +168,11 @@ mod machine {
         (register(context, REG_RSP) as usize, 0)
     }
 
+    /// Compilers leave the records out.
+    pub(super) fn record(_context: &Context) -> usize {
+        0
+    }
+
     /// Where the last page fault of the thread was, if that was its last exception.
     pub(super) fn fault_address(context: &Context) -> Option<usize> {
         (register(context, REG_TRAPNO) == PAGE_FAULT).then(|| register(context, REG_CR2) as usize)
@@ -208,6 +220,10 @@ mod machine {
 
     pub(super) fn stack_and_link(context: &Context) -> (usize, usize) {
         (context.uc_mcontext.sp as usize, context.uc_mcontext.regs[30] as usize)
+    }
+
+    pub(super) fn record(context: &Context) -> usize {
+        context.uc_mcontext.regs[29] as usize
     }
 
     /// Exception class, bits 26 and up: `ESR_ELx_EC_DABT_LOW`.
@@ -288,6 +304,10 @@ mod machine {
 
     pub(super) fn stack_and_link(_context: &Context) -> (usize, usize) {
         (0, 0)
+    }
+
+    pub(super) fn record(_context: &Context) -> usize {
+        0
     }
 
     pub(super) fn write(_context: &Context) -> Option<bool> {

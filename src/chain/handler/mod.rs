@@ -10,7 +10,7 @@ mod default_action;
 mod fault;
 #[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
 mod first_argument;
-#[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
+#[cfg(target_os = "linux")]
 mod frame;
 mod nesting;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -131,7 +131,7 @@ impl<'a> Delivery<'a> {
         let raised = self.code() == Some(nesting::SI_TKILL)
             && self.sender().is_some_and(crate::sys::wiped::is_own_process);
         let stack = self.interrupted_stack().filter(|_| raised)?;
-        arrival::fault_above(stack, self.signal)
+        arrival::fault_above(stack, self.interrupted_record(), self.signal)
     }
 
     /// Tells copies of this library further down the line that the delivery may be swallowed. Signal-safe.
