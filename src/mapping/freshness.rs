@@ -1,5 +1,6 @@
 //! Whether a map still shows what its path names, and mapping it anew.
 
+use super::cache;
 use super::error::Error;
 use super::map::Map;
 use super::open;
@@ -126,14 +127,30 @@ impl Map {
     /// does nothing otherwise. Bytes that were lost are there again if the file has them. Addresses
     /// change.
     ///
+    /// After a flush that has failed the kernel's memory has bytes that the disk has not, and takes
+    /// them for written. So they are dropped, and the map shows what the disk has: what was stored
+    /// since the last flush that succeeded may be gone, and is to be stored again.
+    ///
     /// # Errors
-    /// As [`Map::open`]; then the map is what it was.
+    /// As [`Map::open`]; then the map is what it was. [`Error::System`] with the errno of the flush
+    /// that has failed: somebody else has the file mapped, so that its pages cannot be dropped; the
+    /// map shows what they show, and flushes go on failing.
     pub fn refresh(&mut self) -> Result<(), Error> {
-        if self.verify().is_err() {
-            self.map_anew()?;
+        let failed = *self.unwritten.get_mut();
+        if failed == 0 {
+            return if self.verify().is_err() { self.map_anew() } else { Ok(()) };
         }
+        // Nobody may touch a page before all are dropped.
+        let populate = std::mem::take(&mut self.options.populate);
+        let again = self.map_anew().and_then(|()| {
+            *self.unwritten.get_mut() = failed;
+            let dropped = cache::drop_pages(self.facts(), self.path())?;
+            if dropped { Ok(()) } else { Err(Error::System { call: "msync", errno: failed }) }
+        });
+        self.options.populate = populate;
+        again?;
         *self.unwritten.get_mut() = 0;
-        Ok(())
+        if populate { self.populate(0..self.len()) } else { Ok(()) }
     }
 
     fn map_anew(&mut self) -> Result<(), Error> {

@@ -106,7 +106,8 @@ impl MapMut {
         (fits && place.is_aligned()).then_some(place)
     }
 
-    /// Maps the file anew: see [`Map::refresh`]. What was written to lost pages is gone.
+    /// Maps the file anew: see [`Map::refresh`]. What was written to lost pages is gone, and what a
+    /// failed flush should have taken to the disk may be.
     ///
     /// # Errors
     /// As [`Map::refresh`].
@@ -120,7 +121,8 @@ impl MapMut {
     /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then.
     /// [`Error::System`] with msync's errno: some of what was written is not on the disk, and
     /// nobody knows which part. The kernel says that once and does not try again, so every later
-    /// flush of this map fails with the same errno, until [`MapMut::refresh`]. Of two flushes at
+    /// flush of this map fails with the same errno, until [`MapMut::refresh`], which shows what the
+    /// disk has, so that only what is stored again counts. Of two flushes at
     /// the same time one is told. [`Error::Changed`]: what was written is on the disk, but not
     /// where somebody finds it: the file was unlinked, or another has taken its place (one that has
     /// any name left is well); or it has fewer blocks than growing has given it, because somebody

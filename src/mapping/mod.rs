@@ -28,6 +28,7 @@
 
 #[cfg_attr(not(target_os = "linux"), path = "adopted/unsupported.rs")]
 mod adopted;
+mod cache;
 mod error;
 mod freshness;
 mod grow;

@@ -9,7 +9,10 @@
 #include <unistd.h>
 
 enum { ENTRY_WRITE = 1, ENTRY_FLUSH = 2 };
-enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2 };
+/* FAIL_MARKED: a write in which a sector begins with MARK, so contents and no notes of the file
+ * system's own. */
+enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2, FAIL_MARKED = 4 };
+#define MARK UINT64_C(0x6b72616d6b72616d)
 
 /* In the record, before the bytes of a write. */
 struct entry {

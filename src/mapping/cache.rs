@@ -1,0 +1,61 @@
+//! What the kernel keeps of a file in memory, dropped: the next to look reads from the disk.
+//!
+//! After a failed write the pages of the cache are taken for written, and a later fsync(2) finds
+//! nothing to do (ext4, xfs, btrfs). Only dropping them, or storing into them again, ends that.
+
+use super::error::Error;
+use super::open;
+use crate::sigbus::kept;
+use crate::sigbus::registry::Facts;
+use crate::sys::pages::page_size;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// How often it is tried: a reader may have a page in use just then.
+const TRIES: u32 = 5;
+/// Pages that are asked for at a time.
+const AT_ONCE: usize = 4096;
+
+/// Whether no page below a map that nobody has touched yet is in memory any more. What others have
+/// stored and is not on the disk is written first.
+pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>) -> Result<bool, Error> {
+    let file = match path {
+        Some(path) if facts.descriptor < 0 => open::open(path, true)?.0,
+        _ => kept::duplicate(facts)?.0,
+    };
+    for _ in 0..TRIES {
+        write_out(&file)?;
+        give_up(&file);
+        if !is_in_memory(facts) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn write_out(file: &OwnedFd) -> Result<(), Error> {
+    // SAFETY: no pointers.
+    if unsafe { libc::fsync(file.as_raw_fd()) } == 0 { Ok(()) } else { Err(Error::system("fsync")) }
+}
+
+#[cfg(target_os = "linux")]
+fn give_up(file: &OwnedFd) {
+    // SAFETY: no pointers. All of the file; what it did is looked at afterwards.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+/// There is no such call; then pages are in memory, and that is said.
+#[cfg(not(target_os = "linux"))]
+fn give_up(_file: &OwnedFd) {}
+
+/// Also if nobody can tell.
+fn is_in_memory(facts: &Facts) -> bool {
+    let mut there = [0; AT_ONCE];
+    let page = page_size();
+    facts.pages.clone().step_by(AT_ONCE * page).any(|start| {
+        let length = (facts.pages.end - start).min(AT_ONCE * page);
+        // SAFETY: pages of the map, and room for a byte of each.
+        let failed = unsafe { libc::mincore(start as *mut _, length, there.as_mut_ptr().cast()) } != 0;
+        failed || there.iter().take(length.div_ceil(page)).any(|byte| byte & 1 != 0)
+    })
+}

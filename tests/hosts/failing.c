@@ -1,0 +1,209 @@
+/* A disk that refuses writes for a while (device.c) and heals. "map" and "replace" work on it and
+ * print what they believe to be on the disk; "map_is" and "live_is" look at the same disk, mounted
+ * anew. Bare: as programs do that ask again after a failure. */
+#include "host.h"
+#include "device.h"
+#include "disk.h"
+#include <dirent.h>
+
+enum { PAGES = 64 };
+static struct control *control;
+
+static void fail(uint64_t what) {
+    __atomic_store_n(&control->failed, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&control->fails, what, __ATOMIC_SEQ_CST);
+}
+static uint64_t healed(void) {
+    __atomic_store_n(&control->fails, 0, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&control->failed, __ATOMIC_SEQ_CST);
+}
+
+/* A page begins with the mark, and its generation follows. */
+struct page {
+    uint64_t mark, generation;
+    char rest[4080];
+};
+
+static void put(struct page *pages, int from, int to, uint64_t generation) {
+    for (int i = from; i < to; i++) {
+        memset(pages[i].rest, (int)generation, sizeof pages[i].rest);
+        pages[i].generation = generation;
+    }
+}
+
+static bool is_whole(const struct page *page) {
+    for (size_t i = 0; i < sizeof page->rest; i++)
+        if (page->rest[i] != (char)page->generation) return false;
+    return page->mark == MARK;
+}
+
+static int new_file(const char *name) {
+    static struct page page = {.mark = MARK};
+    int fd = open(path_of(name), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    put(&page, 0, 1, 1);
+    CHECK(fd >= 0);
+    for (int i = 0; i < PAGES; i++)
+        CHECK(pwrite(fd, &page, PAGE, i * (off_t)PAGE) == (ssize_t)PAGE);
+    CHECK(fsync(fd) == 0 && syncfs(fd) == 0);
+    return fd;
+}
+
+/* What the map shows after a flush that said so is on the disk: this much of it. */
+static void believed(const struct page *pages) {
+    for (int i = 0; i < PAGES; i++) SAY("%d ", is_whole(&pages[i]) ? (int)pages[i].generation : -1);
+    SAY("\n");
+}
+
+#ifdef BARE
+static struct page *pages;
+static void open_map(void) {
+    int fd = open(path_of("mapped"), O_RDWR | O_CLOEXEC);
+    pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(pages != MAP_FAILED);
+}
+static int flush(void) { return msync(pages, PAGES * PAGE, MS_SYNC) == 0 ? 0 : -errno; }
+static int begin_anew(void) { return 0; }
+#else
+static sigward_map *map;
+static struct page *pages;
+static void open_map(void) {
+    sigward_map_options writable = {.size = sizeof writable, .writable = 1};
+    CHECK(sigward_map_open(path_of("mapped"), &writable, &map) == 0);
+    pages = (struct page *)sigward_map_data(map);
+}
+static int flush(void) { return sigward_map_flush(map); }
+static int begin_anew(void) {
+    CHECK(sigward_map_flush(map) == -EIO); /* as long as nobody has looked what is there */
+    int status = sigward_map_refresh(map);
+    pages = (struct page *)sigward_map_data(map);
+    return status;
+}
+#endif
+
+/* map FOLDER CONTROL: a flush fails, the disk heals, some pages are written again. */
+static void map_fails(void) {
+    CHECK((control = control_of(arguments[1])) != NULL);
+    close(new_file("mapped"));
+    open_map();
+    put(pages, 0, PAGES, 2);
+    fail(FAIL_MARKED);
+    CHECK(flush() == -EIO);
+    CHECK(healed() > 0);
+    CHECK(begin_anew() == 0);
+    put(pages, PAGES / 2, PAGES, 3);
+    CHECK(flush() == 0);
+    believed(pages);
+}
+
+#ifndef BARE
+/* As long as another process has the pages, too, nobody can look at the disk: nothing counts. */
+static void map_is_shared(void) {
+    int ready[2], end[2];
+    char byte = 0;
+    CHECK((control = control_of(arguments[1])) != NULL && pipe(ready) == 0 && pipe(end) == 0);
+    close(new_file("mapped"));
+    pid_t other = fork();
+    if (other == 0) {
+        int fd = open(path_of("mapped"), O_RDONLY);
+        const struct page *its = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+        CHECK(its != MAP_FAILED);
+        for (int i = 0; i < PAGES; i++) CHECK(is_whole(&its[i]));
+        CHECK(write(ready[1], &byte, 1) == 1 && read(end[0], &byte, 1) == 1);
+        _exit(0);
+    }
+    CHECK(read(ready[0], &byte, 1) == 1);
+    open_map();
+    put(pages, 0, PAGES, 2);
+    fail(FAIL_MARKED);
+    CHECK(flush() == -EIO && healed() > 0);
+    CHECK(begin_anew() == -EIO && flush() == -EIO);
+    CHECK(write(end[1], &byte, 1) == 1 && waitpid(other, NULL, 0) == other);
+    CHECK(begin_anew() == 0 && flush() == 0);
+    believed(pages);
+}
+#endif
+
+__attribute__((unused)) static unsigned hidden_names(void) {
+    unsigned count = 0;
+    DIR *folder = opendir(arguments[0]);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        count += strncmp(entry->d_name, ".sigward-", 9) == 0;
+    closedir(folder);
+    return count;
+}
+
+/* New contents of this generation; 0, or why not. */
+static int replace(uint64_t generation) {
+    static struct page all[PAGES];
+    for (int i = 0; i < PAGES; i++) all[i].mark = MARK;
+    put(all, 0, PAGES, generation);
+#ifdef BARE
+    int fd = open(path_of("new"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || write(fd, all, sizeof all) != sizeof all) return -errno;
+    fsync(fd); /* and who looks at what that says? */
+    close(fd);
+    return rename(path_of("new"), path_of("live")) == 0 ? 0 : -errno;
+#else
+    sigward_replacement *new;
+    int status = sigward_replacement_open(path_of("live"), NULL, &new);
+    if (status != 0) return status;
+    ssize_t written = sigward_replacement_write(new, all, sizeof all);
+    if (written != sizeof all) return sigward_replacement_abort(new), -EIO;
+    return sigward_replacement_commit(new);
+#endif
+}
+
+/* -1: there are two generations in it, or half of one. */
+static int generation_of_live(void) {
+    static struct page all[PAGES];
+    int fd = open(path_of("live"), O_RDONLY);
+    if (fd < 0 || read(fd, all, sizeof all) != sizeof all) return -1;
+    close(fd);
+    for (int i = 0; i < PAGES; i++)
+        if (!is_whole(&all[i]) || all[i].generation != all[0].generation) return -1;
+    return (int)all[0].generation;
+}
+
+/* replace FOLDER CONTROL: prints what may be there, the newest that was acknowledged first. */
+static void replace_fails(void) {
+    CHECK((control = control_of(arguments[1])) != NULL);
+    close(new_file("live"));
+    fail(FAIL_MARKED);
+    int status = replace(2);
+    CHECK(healed() > 0);
+#ifdef BARE
+    SAY("%d\n", status == 0 ? 2 : 1);
+#else
+    CHECK(status == -EIO && generation_of_live() == 1 && hidden_names() == 0);
+    CHECK(replace(3) == 0 && generation_of_live() == 3 && hidden_names() == 0);
+    SAY("3");
+    /* From here on the file system gives up. */
+    const uint64_t failures[] = {FAIL_FLUSHES, FAIL_WRITES, FAIL_WRITES | FAIL_FLUSHES};
+    for (uint64_t i = 0; i < 3; i++) {
+        fail(failures[i]);
+        status = replace(4 + i);
+        healed();
+        CHECK(status != 0);
+        if (status == -SIGWARD_EUNSYNCED) SAY(" %d", 4 + (int)i);
+    }
+    SAY("\n");
+#endif
+}
+
+/* live_is FOLDER */
+static void live_is(void) { SAY("%d\n", generation_of_live()); }
+
+/* map_is FOLDER: of each page. */
+static void map_is(void) {
+    int fd = open(path_of("mapped"), O_RDONLY);
+    const struct page *there = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(there != MAP_FAILED);
+    believed(there);
+}
+
+SCENARIOS({"map", map_fails}, {"map_is", map_is}, {"replace", replace_fails},
+          {"live_is", live_is},
+#ifndef BARE
+          {"map_shared", map_is_shared},
+#endif
+)
