@@ -7,8 +7,9 @@ import (
 )
 
 // Log is an append log on a map that grows. Appending is a copy into memory, without a system
-// call; blocks are reserved before, so a full disk is an error of one Append, and what was appended
-// is safe. Programs in Rust and C read and write the same files.
+// call; where another handler for SIGBUS stands above ours when it is opened, it is some system
+// calls. Blocks are reserved before, so a full disk is an error of one Append, and what was
+// appended is safe. Programs in Rust and C read and write the same files.
 //
 //	the process dies, kill -9 too   no record whose Append has returned is lost, none is there in part
 //	the machine stops               nothing is lost that was appended before a Flush that returned

@@ -194,10 +194,10 @@ typedef struct sigward_adopted sigward_adopted;
 // releasing it there only closes the child's descriptors.
 typedef struct sigward_lease sigward_lease;
 
-// An append log: records in a file that is mapped and grows, blocks first. Appending is a copy
-// into memory; a full disk is an error of one append; a record whose append has returned survives
-// the process, kill -9 included, and after sigward_log_flush the machine. Made by
-// sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
+// An append log: records in a file that grows, blocks first. Appending is a copy into memory
+// where SIGBUS is guarded; a full disk is an error of one append; a record whose append has
+// returned survives the process, kill -9 included, and after sigward_log_flush the machine. Made
+// by sigward_log_open, taken away by sigward_log_close. A record has 0 to 1073741823 bytes.
 typedef struct sigward_log sigward_log;
 
 // Reads a log, in any process, while it is written. Made by sigward_log_reader_open, taken away by
@@ -479,8 +479,11 @@ typedef struct sigward_log_recovery {
     // Bytes behind the last whole record that were being written when the process or the machine
     // died, and are zeros now; 0 after an orderly end.
     uint64_t torn;
+    // 1: an append is a copy into memory, because SIGBUS was guarded when the log was opened; 0:
+    // it is some system calls.
+    uint64_t mapped;
     // 0.
-    uint64_t reserved[3];
+    uint64_t reserved[2];
     // How many bytes of this struct the library knew and has filled.
     uint64_t size;
 } sigward_log_recovery;
@@ -1372,6 +1375,11 @@ int sigward_lease_release(struct sigward_lease *lease);
 // Opens the log at path, or makes it (rw-rw-rw- less umask); a symbolic link is followed. NULL
 // options: all zero. After a crash the end is found: all whole records stay, what is torn behind
 // them becomes zeros; recovery (may be NULL) tells. *out is the log, or NULL on failure.
+//
+// No signal's disposition is touched. Where SIGBUS is guarded already (sigward_init,
+// sigward_sigbus_guard, an open map) and no other handler has come above, the log goes through a
+// guarded map, and appending is a copy into memory; else through pread(2) and pwrite(2), and each
+// append takes some system calls: several times a write(2). So guard first for the fast way.
 //
 // Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close
 // is -EPERM; if the process dies before it has closed the log, such a child keeps the lock until

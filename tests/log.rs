@@ -1,10 +1,11 @@
 //! The append log: full disks, kill -9, torn tails, damage, several writers and readers. C hosts,
-//! and the crate beside them.
+//! and the crate beside them. All of it without a map; `log_mapped.rs` has the same with one.
 
 mod support;
 
 use libc::SIGBUS;
 use sigward::log::{self, Error, Log, LogOptions, Reader};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,8 +24,16 @@ fn warded(file_system: &FileSystem, scenario: &str) -> String {
     run.out
 }
 
+/// Whether SIGBUS is guarded here and in the hosts.
+fn is_guarded() -> bool {
+    std::env::var_os("SIGWARD_TEST_LOG_MAPPED").is_some()
+}
+
 #[track_caller]
 fn dies_bare(file_system: &FileSystem, scenario: &str) -> String {
+    if is_guarded() {
+        return warded(file_system, scenario); // its twin has died already
+    }
     let bare = file_system.host("log", scenario, Link::Bare);
     assert_eq!(bare.signal(), Some(SIGBUS), "{} {scenario}: {bare:#?}", file_system.name);
     warded(file_system, scenario)
@@ -78,6 +87,67 @@ fn a_cut_is_told_to_writer_and_reader() {
     each(|file_system| assert_eq!(dies_bare(file_system, "cut"), "told\n", "{}", file_system.name));
 }
 
+#[test]
+fn a_cut_while_something_is_appended_is_told() {
+    for file_system in [&TMPFS, &EXT4] {
+        if file_system.is_here() {
+            assert_eq!(dies_bare(file_system, "cut_meanwhile"), "told\n", "{}", file_system.name);
+        }
+    }
+}
+
+// ---- dispositions ----
+
+#[test]
+fn no_call_changes_a_disposition() {
+    let folder = scratch("log-untouched");
+    let said = run(&prepared("log", Link::Archive), &["untouched", folder.as_str()]).lived().out.clone();
+    assert_eq!(said, if is_guarded() { "mapped\n" } else { "plain\n" });
+}
+
+/// Handler, flags and mask of every signal.
+fn rows() -> Vec<Option<(usize, i32, Vec<bool>)>> {
+    let row = |signal| {
+        let mut row = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: room for a row; nothing is changed.
+        let status = unsafe { libc::sigaction(signal, std::ptr::null(), row.as_mut_ptr()) };
+        // SAFETY: zeroed, and filled if the call succeeded.
+        let row = unsafe { row.assume_init() };
+        // SAFETY: an initialised set and valid numbers.
+        let mask = (1..=64).map(|other| unsafe { libc::sigismember(&raw const row.sa_mask, other) == 1 });
+        (status == 0).then(|| (row.sa_sigaction, row.sa_flags, mask.collect()))
+    };
+    (1..=64).map(row).collect()
+}
+
+#[test]
+fn no_call_of_the_crate_changes_a_disposition() {
+    if is_guarded() {
+        return; // nobody guards in the other run
+    }
+    support::lives("no_call_of_the_crate_changes_a_disposition", |folder| {
+        let before = rows();
+        let (path, saved) = (folder.join("log"), folder.join("saved"));
+        let log = Log::open(&path).expect("opens");
+        assert_eq!(rows(), before);
+        log.append(b"a record").expect("there is room");
+        log.flush().expect("durable");
+        let mut reader = log.reader().expect("opens");
+        assert!(reader.next(&mut Vec::new()).expect("whole").is_some());
+        assert!(Reader::open(&path).is_ok());
+        assert_eq!(rows(), before);
+        log.close().expect("durable");
+        log::salvage(&path, &saved).expect("readable");
+        assert_eq!(rows(), before);
+    });
+}
+
+#[test]
+fn who_guards_has_a_map_and_who_does_not_has_none() {
+    let folder = scratch("log-way");
+    assert_eq!(Log::open(folder.path().join("log")).expect("opens").is_mapped(), is_guarded());
+}
+
 // ---- processes ----------------------------------------------------------------------------------
 
 fn host(scenario: &str, folder: &Scratch, more: &str) -> Command {
@@ -110,8 +180,15 @@ fn killed_again_and_again_no_acknowledged_record_is_lost() {
     let path = folder.path().join("victim");
     let shared = folder.path().join("acknowledged");
     std::fs::write(&shared, [0; 4096]).expect("writable");
-    let map = sigward::mapping::MapOptions::new().open_mut(&shared).expect("mappable");
-    let word = |at| map.atomic_u64(at).expect("within");
+    // Not by a map of ours, which would guard SIGBUS for all tests here.
+    let file = std::fs::File::options().read(true).write(true).open(&shared).expect("there");
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping of a page, which stays to the end of this process.
+    let page =
+        unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    // SAFETY: aligned numbers within the page, which all sides have as atomics.
+    let word = |at: usize| unsafe { &*page.cast::<AtomicU64>().wrapping_add(at / 8) };
     let mut torn = 0;
     for round in 0_u64..40 {
         if round % 4 == 0 {
@@ -222,6 +299,12 @@ fn opening_takes_no_file_away() {
 fn limits_are_errors_and_no_signals() {
     let folder = scratch("log-limits");
     run(&prepared("log", Link::Archive), &["limits", folder.as_str()]).lived();
+}
+
+#[test]
+fn a_limit_below_what_is_reserved_is_an_error_of_one_append() {
+    let folder = scratch("log-lower");
+    run(&prepared("log", Link::Archive), &["lower_limit", folder.as_str()]).lived();
 }
 
 #[test]

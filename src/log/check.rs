@@ -1,7 +1,8 @@
-//! What of a log is good, and copying that out. Both only read the log, and read past what is damaged.
+//! What of a log is good, and copying that out. Both only read the log, and read past what is
+//! damaged.
 //!
-//! They use pread(2) and no map: a page that the disk cannot read is lost to a map for good, here it
-//! is damage like any other.
+//! They use pread(2) and no map: a page that the disk cannot read is lost to a map for good, here
+//! it is damage like any other.
 
 use super::error::Error;
 use super::format::{self, FIRST, PREFIX};
@@ -61,9 +62,9 @@ impl Check {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if no copy of the header can be read;
-/// [`Error::Map`] (`ENODATA`) if nobody has begun a log there; [`Error::System`] with what open(2) says.
-/// Damage further behind is no error: it is told.
+/// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if no copy of the header can be
+/// read; [`Error::Map`] (`ENODATA`) if nobody has begun a log there; [`Error::System`] with what
+/// open(2) says. Damage further behind is no error: it is told.
 pub fn check(path: impl AsRef<Path>) -> Result<Check, Error> {
     walk(&Image::open(path.as_ref())?, |_, _| Ok(()))
 }
@@ -72,8 +73,8 @@ pub fn check(path: impl AsRef<Path>) -> Result<Check, Error> {
 /// what was found. `from` is only read; in `to` they have other positions.
 ///
 /// # Errors
-/// As [`check`] and [`Log::append`]; [`Error::System`] (`EEXIST`) if there is a file at `to`. On failure
-/// what was copied so far stays there.
+/// As [`check`] and [`Log::append`]; [`Error::System`] (`EEXIST`) if there is a file at `to`. On
+/// failure what was copied so far stays there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Check, Error> {
     let (image, to) = (Image::open(from.as_ref())?, to.as_ref());
     // Before a file is made: is it a log at all?

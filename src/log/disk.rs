@@ -4,6 +4,8 @@
 use super::error::Error;
 use crate::sys::call::errno;
 use crate::sys::process::{self, Process};
+#[cfg(target_os = "linux")]
+use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -95,10 +97,26 @@ pub(super) fn is_blank(file: &File, length: u64) -> Result<bool, Error> {
 /// Writes into the header pages, which have their blocks. Beyond the limit it is an error, no
 /// SIGXFSZ.
 pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    if limit() < offset + bytes.len() as u64 {
-        return Err(Error::System { call: "pwrite", errno: libc::EFBIG });
-    }
-    file.write_all_at(bytes, offset).map_err(|error| Error::of("pwrite", &error))
+    write(file, offset, bytes).map_err(|errno| Error::System { call: "pwrite", errno })
+}
+
+fn write(file: &File, offset: u64, bytes: &[u8]) -> Result<(), c_int> {
+    quietly(|| {
+        let written = file.write_all_at(bytes, offset);
+        written.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+    })
+}
+
+/// Writes so that a limit (`RLIMIT_FSIZE`) is an error (`EFBIG`) and no SIGXFSZ.
+#[cfg(target_os = "linux")]
+pub(super) fn quietly<T>(write: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    undisturbed(Hold::SizeLimit, write)
+}
+
+/// No log is made where blocks cannot be reserved.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn quietly<T>(write: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    write()
 }
 
 /// Whether a write into the header page would raise SIGXFSZ.
@@ -107,7 +125,7 @@ pub(super) fn is_limited() -> bool {
 }
 
 /// Where a write would raise SIGXFSZ.
-fn limit() -> u64 {
+pub(super) fn limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: room for one struct.
     unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
@@ -123,18 +141,17 @@ pub(super) fn write_past_cache(file: &File, offset: u64, bytes: &[u8]) -> Result
     let fd = file.as_raw_fd();
     // SAFETY: no pointers.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    let is_possible = flags >= 0 && limit() >= offset + bytes.len() as u64;
     // SAFETY: no pointers.
-    if !is_possible || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_DIRECT) } != 0 {
+    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_DIRECT) } != 0 {
         return Ok(false);
     }
-    let written = file.write_all_at(bytes, offset);
+    let written = write(file, offset, bytes);
     // SAFETY: no pointers.
     unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
     match written {
         Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
-        Err(error) => Err(Error::of("pwrite", &error)),
+        Err(libc::EINVAL | libc::EFBIG) => Ok(false),
+        Err(errno) => Err(Error::System { call: "pwrite", errno }),
     }
 }
 

@@ -1,10 +1,17 @@
-//! An append log on a growable map: a full disk is an error of one append, a dead process loses
-//! nothing, a torn tail is found.
+//! An append log: a full disk is an error of one append, a dead process loses nothing, a torn tail
+//! is found.
 //!
-//! Appending is a copy into memory, at the price of one: no system call but for growth, which
-//! happens a few dozen times in a log's life. Blocks are reserved before anything is written, so no
-//! store meets a hole. Each record has a sum; who opens the log after a crash gets exactly a prefix
-//! of what was appended, with everything in it that was flushed.
+//! No signal's disposition is touched. Where SIGBUS is guarded when the log is opened
+//! ([`crate::init`], [`crate::mapping::guard`], any guarded map; with no other handler above), it
+//! goes through a guarded map that grows, and appending is a copy into memory, at the price of
+//! one: no system call but for growth, which happens a few dozen times in a log's life. Else it
+//! goes through pread(2) and pwrite(2), and each append takes some system calls, several times as
+//! long as a write(2). So guard first for the fast way; [`Log::is_mapped`] says which one it is.
+//! Readers likewise; what they see is the same.
+//!
+//! Blocks are reserved before anything is written, so no store meets a hole. Each record has a
+//! sum; who opens the log after a crash gets exactly a prefix of what was appended, with
+//! everything in it that was flushed.
 //!
 //! | what happens | what is lost |
 //! |---|---|
@@ -55,6 +62,7 @@
 //! | ext2, some network and user-space file systems | cannot promise blocks: [`LogOptions::slow_zeros`] writes zeros instead |
 //! | other systems than Linux | have no such call: [`Error::Space`] |
 
+mod bytes;
 mod check;
 mod disk;
 mod error;

@@ -1,5 +1,6 @@
 //! Opening a log: made anew, or recovered.
 
+use super::bytes::Bytes;
 use super::disk::{self, Locked, Named};
 use super::error::Error;
 use super::format::{self, COPIES, FIRST, Header, NoHeader, SLOTS, UNIT};
@@ -7,7 +8,7 @@ use super::scan::{self, Patience, Source};
 use super::space::Growth;
 use super::writer::{Log, Opened};
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
-use crate::mapping::{self, Map, MapMut, MapOptions};
+use crate::mapping;
 use crate::sys::call::data_in;
 use crate::sys::pages::page_size;
 use std::fs::File;
@@ -21,26 +22,6 @@ const CAPACITY: u64 = if usize::BITS >= 64 { 64 << 30 } else { 256 << 20 };
 
 /// Where so many cannot be had (`RLIMIT_AS`), these many will do.
 pub(super) const LEAST: u64 = 1 << 20;
-
-/// Maps with as much room as can be had, between these two.
-pub(super) fn with_room<M>(
-    wanted: u64,
-    least: u64,
-    map: impl Fn(u64) -> Result<M, mapping::Error>,
-) -> Result<(M, u64), Error> {
-    let mut capacity = wanted;
-    loop {
-        match map(capacity) {
-            Ok(map) => return Ok((map, capacity)),
-            Err(mapping::Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN })
-                if capacity > least =>
-            {
-                capacity = (capacity / 4).max(least);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
 
 /// How a log is opened.
 ///
@@ -117,10 +98,11 @@ impl LogOptions {
         self
     }
 
-    /// What to do about a torn record above the durable watermark that whole ones follow: a machine
-    /// that stopped may have written the later ones first. Opening fails with [`Error::Damaged`] and
-    /// changes nothing ([`salvage`](super::salvage) copies out what is whole); with this the log ends
-    /// before the torn record, and those behind it, none of which was flushed, are overwritten.
+    /// What to do about a torn record above the durable watermark that whole ones follow: a
+    /// machine that stopped may have written the later ones first. Opening fails with
+    /// [`Error::Damaged`] and changes nothing ([`salvage`](super::salvage) copies out what is
+    /// whole); with this the log ends before the torn record, and those behind it, none of which
+    /// was flushed, are overwritten.
     #[must_use]
     pub fn discard_after_torn(mut self, discard: bool) -> Self {
         self.discard_after_torn = discard;
@@ -162,14 +144,13 @@ impl LogOptions {
             given => given.max(length).max(FIRST + format::PREFIX),
         };
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
-        let (map, capacity) =
-            with_room(wanted, least, |capacity| MapOptions::new().capacity(capacity).map_mut(&**file))?;
+        let (bytes, capacity) = Bytes::of(file, true, wanted, least)?;
         let named = Named::of(path, file).ok();
-        let header = match read_header(&map)? {
+        let header = match read_header(&bytes)? {
             Ok(header) => header,
             Err(NoHeader::Blank) => {
                 let salt = RandomState::new().build_hasher().finish() as u32;
-                begin(&map, file, salt)?;
+                begin(&bytes, file, salt)?;
                 disk::sync_folder(path)?;
                 Header { salt, watermark: Some(FIRST), slot: 1, good: [true; 2] }
             }
@@ -179,25 +160,26 @@ impl LogOptions {
         // An error that nobody was told yet is not about what is flushed from now on; and what it
         // is about is written again below.
         let _ = disk::sync(file);
-        let end = scan::find_end(&*map, header.salt, watermark)?;
+        let end = scan::find_end(&bytes, header.salt, watermark)?;
         if length < end.position {
             // The last record's padding was cut off.
             self.reserve(file, length, end.position - length)?;
-            map.follow()?;
+            bytes.follow()?;
         }
-        let torn = written(&map, file, end.position)?;
+        let torn = written(&bytes, file, end.position)?;
         if let Some(range) = torn.clone().filter(|_| !self.discard_after_torn) {
-            // Position and salt are in the sum: such a record is this log's, and nobody has given it up.
-            nothing_whole(&map, file, header.salt, end.position + UNIT..range.end)
+            // Position and salt are in the sum: such a record is this log's, and nobody has given
+            // it up.
+            nothing_whole(&bytes, file, header.salt, end.position + UNIT..range.end)
                 .map_err(|()| Error::Damaged { offset: end.position })?;
         }
-        let torn = torn.map(|range| scrub(&map, file, end.position, range)).transpose()?;
-        renew(&map, file, watermark..end.position)?;
+        let torn = torn.map(|range| scrub(&bytes, file, end.position, range)).transpose()?;
+        renew(&bytes, file, watermark..end.position)?;
         mend(file, &header, watermark)?;
         let witness = end.witness;
         let recovery = Recovery { records: end.records, end: end.position, durable: watermark, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
-        Ok(Opened { map, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
+        Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
 
     fn reserve(self, file: &File, offset: u64, count: u64) -> Result<(), Error> {
@@ -235,15 +217,15 @@ fn locked(path: &Path) -> Result<Locked, Error> {
     }
 }
 
-pub(super) fn read_header(map: &Map) -> Result<Result<Header, NoHeader>, Error> {
-    let mut page = vec![0; (map.len() as u64).min(FIRST) as usize];
-    map.read_exact_at(0, &mut page)?;
+pub(super) fn read_header(bytes: &Bytes) -> Result<Result<Header, NoHeader>, Error> {
+    let mut page = vec![0; bytes.len().min(FIRST) as usize];
+    bytes.read(0, &mut page)?;
     Ok(format::read_header(&page))
 }
 
 /// Makes a log of a file of zeros, which must be nothing but zeros.
-fn begin(map: &MapMut, file: &File, salt: u32) -> Result<(), Error> {
-    if map.len() < FIRST as usize || written(map, file, FIRST)?.is_some() {
+fn begin(bytes: &Bytes, file: &File, salt: u32) -> Result<(), Error> {
+    if bytes.len() < FIRST || written(bytes, file, FIRST)?.is_some() {
         return Err(Error::NotALog);
     }
     for copy in [1, 0] {
@@ -268,12 +250,12 @@ fn mend(file: &File, header: &Header, watermark: u64) -> Result<(), Error> {
 }
 
 /// Whether no record in the range counts.
-fn nothing_whole(map: &Map, file: &File, salt: u32, range: std::ops::Range<u64>) -> Result<(), ()> {
-    let mut patience = Patience::of(map);
+fn nothing_whole(bytes: &Bytes, file: &File, salt: u32, range: std::ops::Range<u64>) -> Result<(), ()> {
+    let mut patience = Patience::of(bytes);
     let mut at = range.start;
     while let Some(data) = data_in(file.as_fd(), at..range.end) {
         at = data.end;
-        match scan::find_record(map, salt, data, &mut patience) {
+        match scan::find_record(bytes, salt, data, &mut patience) {
             Ok(None) => {}
             _ => return Err(()),
         }
@@ -282,13 +264,13 @@ fn nothing_whole(map: &Map, file: &File, salt: u32, range: std::ops::Range<u64>)
 }
 
 /// From the first to behind the last byte after `start` that is not zero.
-fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<u64>>, Error> {
-    let length = map.len() as u64;
+fn written(bytes: &Bytes, file: &File, start: u64) -> Result<Option<std::ops::Range<u64>>, Error> {
+    let length = bytes.len();
     let mut found: Option<std::ops::Range<u64>> = None;
     let mut at = start;
     while let Some(data) = data_in(file.as_fd(), at..length) {
         at = data.end;
-        if let Some(part) = scan::not_zero(map, data)? {
+        if let Some(part) = scan::not_zero(bytes, data)? {
             found = Some(found.map_or(part.start, |found| found.start)..part.end);
         }
     }
@@ -297,13 +279,13 @@ fn written(map: &Map, file: &File, start: u64) -> Result<Option<std::ops::Range<
 
 /// Zeros behind the end: a torn record must not come to life again behind a shorter new one. They
 /// are on the disk before anything is appended.
-fn scrub(map: &MapMut, file: &File, end: u64, range: std::ops::Range<u64>) -> Result<Torn, Error> {
-    zero(map, end..range.end.min(page_end(end)))?;
+fn scrub(bytes: &Bytes, file: &File, end: u64, range: std::ops::Range<u64>) -> Result<Torn, Error> {
+    zero(bytes, end..range.end.min(page_end(end)))?;
     // Whole pages with what the kernel knows of them: see `renew`.
-    disk::give_back(file, page_end(end), map.len() as u64);
+    disk::give_back(file, page_end(end), bytes.len());
     let mut at = range.start.max(page_end(end));
     while let Some(data) = data_in(file.as_fd(), at..range.end) {
-        zero(map, data.clone())?;
+        zero(bytes, data.clone())?;
         at = data.end;
     }
     disk::sync(file).map_err(|errno| Error::System { call: "fdatasync", errno })?;
@@ -315,20 +297,17 @@ fn page_end(offset: u64) -> u64 {
 }
 
 /// Stores zeros where there are none.
-fn zero(map: &MapMut, range: std::ops::Range<u64>) -> Result<(), Error> {
+fn zero(bytes: &Bytes, range: std::ops::Range<u64>) -> Result<(), Error> {
     const CHUNK: usize = 1 << 16;
     let zeros = vec![0; CHUNK];
     let mut at = range.start;
     while at < range.end {
         let part = at..(at + CHUNK as u64).min(range.end);
-        if let Some(dirty) = scan::not_zero(&**map, part.clone())? {
+        if let Some(dirty) = scan::not_zero(bytes, part.clone())? {
             let count = (dirty.end - dirty.start) as usize;
-            // SAFETY: writable; this is the only writer, and nobody reads what is behind the log's
-            // end.
-            let written = unsafe { map.write_shared(dirty.start, &zeros[..count]) }?;
-            if written < count {
-                map.check(0..map.len())?;
-            }
+            // SAFETY: opened for writing; this is the only writer, and nobody reads what is behind
+            // the log's end.
+            unsafe { bytes.write(dirty.start, &zeros[..count]) }?;
         }
         at = part.end;
     }
@@ -342,7 +321,7 @@ fn zero(map: &MapMut, range: std::ops::Range<u64>) -> Result<(), Error> {
 /// flush would find nothing to do. To write the same bytes into the cache again is not enough: ext4
 /// then writes the blocks, and goes on believing that these were never written (seen on 6.18).
 /// Where nothing can be written past the cache there are mostly no disks, and stores have to do.
-fn renew(map: &MapMut, file: &File, range: std::ops::Range<u64>) -> Result<(), Error> {
+fn renew(bytes: &Bytes, file: &File, range: std::ops::Range<u64>) -> Result<(), Error> {
     const CHUNK: usize = 1 << 18;
     if range.is_empty() {
         return Ok(());
@@ -355,37 +334,15 @@ fn renew(map: &MapMut, file: &File, range: std::ops::Range<u64>) -> Result<(), E
     let mut at = range.start / page as u64 * page as u64;
     while at < end {
         let count = (end - at).min(CHUNK as u64) as usize;
-        let there = (map.len() as u64 - at).min(count as u64) as usize;
+        let there = (bytes.len() - at).min(count as u64) as usize;
         room[there..].fill(0);
-        map.read_exact_at(at, &mut room[..there])?;
+        bytes.read(at, &mut room[..there])?;
         if !disk::write_past_cache(file, at, &room[..count])? {
-            store(map, at, &room[..there])?;
+            // SAFETY: opened for writing; this is the only writer, and the bytes are those that are
+            // there.
+            unsafe { bytes.write(at, &room[..there]) }?;
         }
         at += count as u64;
     }
     Ok(())
-}
-
-fn store(map: &MapMut, mut at: u64, mut bytes: &[u8]) -> Result<(), Error> {
-    while !bytes.is_empty() {
-        // Page by page: see the writer. To the compiler, writing back what was read is nothing.
-        let (part, rest) = std::hint::black_box(bytes).split_at(bytes.len().min(4096));
-        // SAFETY: writable; this is the only writer, and the bytes are the same for who reads them.
-        let written = unsafe { map.write_shared(at, part) }?;
-        if written < part.len() {
-            map.check(0..map.len())?;
-        }
-        (at, bytes) = (at + part.len() as u64, rest);
-    }
-    Ok(())
-}
-
-impl Source for Map {
-    fn len(&self) -> u64 {
-        Self::len(self) as u64
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        self.read_exact_at(offset, buffer).map_err(Error::Map)
-    }
 }

@@ -6,15 +6,15 @@
 //! damage. The watermark can go up while a reader looks, so what was found counts as damage only if
 //! it is found again after the watermark was read.
 
+use super::bytes::Bytes;
 use super::error::Error;
 use super::format::{self, FIRST, PREFIX, Prefix, SLOTS, UNIT};
-use super::open::{LEAST, read_header, with_room};
-use super::scan;
-use crate::mapping::{self, Map, MapOptions};
+use super::open::{LEAST, read_header};
+use super::scan::{self, Source};
+use crate::mapping;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for a log to grow before the reader maps it anew.
 const AHEAD: u64 = if usize::BITS >= 64 { 64 << 30 } else { 64 << 20 };
@@ -43,15 +43,15 @@ const LONG: usize = 1 << 20;
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    map: Map,
+    bytes: Bytes,
     capacity: u64,
     file: File,
     salt: u32,
     position: u64,
 }
 
-fn mapped(file: &File, length: u64) -> Result<(Map, u64), Error> {
-    with_room(length + AHEAD, length + LEAST, |capacity| MapOptions::new().capacity(capacity).map(file))
+fn bytes_of(file: &File, length: u64) -> Result<(Bytes, u64), Error> {
+    Bytes::of(file, false, length + AHEAD, length + LEAST)
 }
 
 impl Reader {
@@ -76,13 +76,13 @@ impl Reader {
         if length == 0 {
             return Err(Error::Map(mapping::Error::Empty));
         }
-        let (map, capacity) = mapped(&file, length)?;
-        let header = read_header(&map)??;
+        let (bytes, capacity) = bytes_of(&file, length)?;
+        let header = read_header(&bytes)??;
         if header.watermark.is_none() {
             return Err(Error::Damaged { offset: SLOTS[0] });
         }
         let salt = header.salt;
-        Ok(Self { map, capacity, file, salt, position: FIRST })
+        Ok(Self { bytes, capacity, file, salt, position: FIRST })
     }
 
     /// Copies the next record into `record`, whose contents it replaces, and returns its position;
@@ -99,7 +99,7 @@ impl Reader {
             // Memory for a long one only if it is one.
             let mut room = vec![0; if length > LONG { LONG / 16 } else { 0 }];
             let (salt, position) = (reader.salt, reader.position);
-            if length > LONG && scan::record_at(&reader.map, salt, position, &mut room)?.is_none() {
+            if length > LONG && scan::record_at(&reader.bytes, salt, position, &mut room)?.is_none() {
                 return Ok(None);
             }
             record.resize(length, 0);
@@ -128,14 +128,14 @@ impl Reader {
 
     fn copy(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
         let position = self.position;
-        let number = self.number(position)?;
+        let number = self.bytes.number(position)?;
         if !matches!(format::read_prefix(number), Prefix::Record(length) if length as usize == record.len()) {
             return Ok(None);
         }
-        if self.number(position + UNIT)? != format::place(self.salt, position, record.len() as u32) {
+        if self.bytes.number(position + UNIT)? != format::place(self.salt, position, record.len() as u32) {
             return Ok(None);
         }
-        self.map.read_exact_at(position + PREFIX, record)?;
+        self.bytes.read(position + PREFIX, record)?;
         let mut sum = format::begin(self.salt);
         sum.update(record);
         if format::prefix(sum, position, record.len() as u32) != number {
@@ -169,44 +169,29 @@ impl Reader {
         if !self.reaches(self.position + PREFIX)? {
             return Ok(None);
         }
-        let Prefix::Record(length) = format::read_prefix(self.number(self.position)?) else {
+        let Prefix::Record(length) = format::read_prefix(self.bytes.number(self.position)?) else {
             return Ok(None);
         };
         // Whoever has made up a length gets no memory for it.
-        if self.number(self.position + UNIT)? != format::place(self.salt, self.position, length) {
+        if self.bytes.number(self.position + UNIT)? != format::place(self.salt, self.position, length) {
             return Ok(None);
         }
         let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;
         Ok(is_there.then_some(length as usize))
     }
 
-    /// Whether the map has bytes up to `end`, the file having grown perhaps.
+    /// Whether there are bytes up to `end`, the file having grown perhaps.
     fn reaches(&mut self, end: u64) -> Result<bool, Error> {
-        if end <= self.map.len() as u64 {
+        if end <= self.bytes.len() {
             return Ok(true);
         }
         let length = super::disk::length(&self.file)?;
         if length > self.capacity {
-            (self.map, self.capacity) = mapped(&self.file, length)?;
+            (self.bytes, self.capacity) = bytes_of(&self.file, length)?;
         } else {
-            self.map.follow()?;
+            self.bytes.follow()?;
         }
-        Ok(end <= self.map.len() as u64)
-    }
-
-    /// One of the two numbers before a record.
-    fn number(&self, position: u64) -> Result<u64, Error> {
-        let at = position as usize;
-        #[allow(
-            clippy::cast_ptr_alignment,
-            reason = "a map begins with a page, and positions are multiples of 8"
-        )]
-        let place = self.map.as_ptr().wrapping_add(at).cast::<AtomicU64>();
-        // SAFETY: within the map, as was looked before, and aligned; it is only loaded from, which
-        // read-only memory allows. Acquire pairs with the writer's Release: the payload is there.
-        let number = unsafe { &*place }.load(Ordering::Acquire);
-        self.map.check(at..at + UNIT as usize)?;
-        Ok(u64::from_le(number))
+        Ok(end <= self.bytes.len())
     }
 
     /// What is found; nothing only above the watermark.
@@ -224,7 +209,7 @@ impl Reader {
 
     fn watermark(&self) -> Result<u64, Error> {
         // Else it is being written.
-        Ok(read_header(&self.map)?.ok().and_then(|header| header.watermark).unwrap_or(FIRST))
+        Ok(read_header(&self.bytes)?.ok().and_then(|header| header.watermark).unwrap_or(FIRST))
     }
 
     /// Everything before this position is on the disk, and survives a power failure: bytes from the

@@ -128,8 +128,8 @@ fn length_in(salt: u32, position: u64, words: &[u8]) -> Option<u32> {
     (word(words, 8) == format::place(salt, position, length)).then_some(length)
 }
 
-/// How many bytes may be summed up in a search. An image can be made so that it has a long record at
-/// every place but for the sum.
+/// How many bytes may be summed up in a search. An image can be made so that it has a long record
+/// at every place but for the sum.
 pub(super) struct Patience(u64);
 
 impl Patience {

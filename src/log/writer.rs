@@ -20,23 +20,20 @@
 //! Before the watermark goes up, the sums of all records that it passes are looked at again, as
 //! they are after the write: it never passes bytes that were cut off or written over in between.
 
+use super::bytes::Bytes;
 use super::disk::{self, Locked, Named};
 use super::error::Error;
-use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS, UNIT};
+use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS};
 use super::open::{LogOptions, Recovery};
 use super::reader::Reader;
 use super::scan::{self, Witness};
 use super::space::Growth;
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
-use crate::mapping::{self, Cause, Fault, MapMut};
+use crate::mapping::{self, Cause, Fault};
 use crate::sys::cancel::Uncancelled;
-use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// The smallest page there is.
-const PAGE: usize = 4096;
 
 /// A log that is written to.
 ///
@@ -63,7 +60,7 @@ const PAGE: usize = 4096;
 /// ```
 #[derive(Debug)]
 pub struct Log {
-    map: MapMut,
+    bytes: Bytes,
     file: Locked,
     /// None where the file had no name that could be found out (/proc/self/fd).
     named: Option<Named>,
@@ -82,6 +79,8 @@ pub struct Log {
 struct Tail {
     end: u64,
     witness: Witness,
+    /// Of the record before.
+    before: Witness,
     /// Up to here there are blocks.
     reserved: u64,
     growth: Growth,
@@ -100,7 +99,7 @@ struct Durable {
 
 /// What opening has found out.
 pub(super) struct Opened {
-    pub(super) map: MapMut,
+    pub(super) bytes: Bytes,
     pub(super) header: format::Header,
     pub(super) recovery: Recovery,
     pub(super) witness: Witness,
@@ -120,17 +119,17 @@ impl Log {
     }
 
     pub(super) fn of(file: Locked, opened: Opened) -> Self {
-        let Opened { map, header, recovery, witness, named, slow_zeros, growth } = opened;
+        let Opened { bytes, header, recovery, witness, named, slow_zeros, growth } = opened;
         let end = recovery.end;
         Self {
-            map,
+            bytes,
             file,
             named,
             salt: header.salt,
             slow_zeros,
             recovery,
             // What lies behind the end may be a hole: nothing there is taken for granted.
-            tail: Mutex::new(Tail { end, witness, reserved: end, growth }),
+            tail: Mutex::new(Tail { end, witness, before: witness, reserved: end, growth }),
             durable: Mutex::new(Durable {
                 position: recovery.durable,
                 written: recovery.durable,
@@ -149,15 +148,18 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Space`] if no blocks can be had (`ENOSPC`, `EDQUOT`, `RLIMIT_FSIZE` without a
-    /// signal, no promise on this file system): the record is not there, all before is, and a later
-    /// append may find room. [`Error::Full`], [`Error::TooLong`], [`Error::Forked`]. [`Error::Map`]
-    /// if bytes of the file are lost, because somebody has cut it or (btrfs) a page found no room;
-    /// then, and after [`Error::Unsynced`], every later call fails, too: open the log anew.
+    /// signal, no promise on this file system): the record is not there, all before is, and a
+    /// later append may find room. [`Error::Full`], [`Error::TooLong`], [`Error::Forked`].
+    /// [`Error::Map`] if bytes of the file are lost, because somebody has cut it or (btrfs) a page
+    /// found no room; [`Error::System`] if pwrite(2) fails otherwise; then, and after
+    /// [`Error::Unsynced`], every later call fails, too: open the log anew.
     pub fn append(&self, record: &[u8]) -> Result<u64, Error> {
         if record.len() > MAX_RECORD {
             return Err(Error::TooLong { length: record.len() });
         }
         self.usable()?;
+        // Others wait for the tail, and pread(2) and pwrite(2) are cancellation points.
+        let _whole = (!self.bytes.is_mapped()).then(Uncancelled::enter);
         let size = format::size_of_record(record.len());
         let mut tail = hold(&self.tail);
         let position = tail.end;
@@ -166,59 +168,31 @@ impl Log {
         let needed = position + size + PREFIX;
         if needed > tail.reserved {
             self.grow(&mut tail, needed)?;
+            // A file that was cut meanwhile is long again now, and what is looked for next time is
+            // the record that is written here.
+            self.check_witness(&tail)?;
         }
-        tail.witness = self.write(position, record).map_err(|error| self.fail(error))?;
+        // SAFETY: opened for writing; nobody else writes here (the tail is held, and so is the
+        // file's lock), and nobody reads what is behind the log's end.
+        let witness =
+            unsafe { self.bytes.put(self.salt, position, record) }.map_err(|error| match error {
+                Error::Space(_) => error,
+                error => self.fail(error),
+            })?;
+        (tail.before, tail.witness) = (tail.witness, witness);
         tail.end = position + size;
         Ok(position)
-    }
-
-    /// The only place where bytes of a log are written. Returns its last word that is not zero.
-    fn write(&self, position: u64, record: &[u8]) -> Result<Witness, Error> {
-        let mut room = MaybeUninit::<[u8; PAGE]>::uninit();
-        let mut sum = format::begin(self.salt);
-        let mut witness = None;
-        let beyond = Error::Map(mapping::Error::Invalid("the map ends before"));
-        // Page by page: on a full btrfs each first store into a page has all others written out and
-        // protected again, and a store across a boundary never gets both pages at once (seen on
-        // 6.18: it is tried for ever).
-        let (mut rest, mut at) = (record, position + PREFIX);
-        while !rest.is_empty() {
-            let (part, later) = rest.split_at(rest.len().min(PAGE - at as usize % PAGE));
-            let part = read_once(part, &mut room);
-            sum.update(part);
-            witness = Witness::last(at, part).or(witness);
-            // SAFETY: writable; nobody else writes here (the tail is held, and so is the file's
-            // lock), and nobody reads what is behind the log's end.
-            let written = unsafe { self.map.write_shared(at, part) }?;
-            if written < part.len() {
-                let lost = self.map.status().map(|fault| Error::Map(mapping::Error::Lost(fault)));
-                return Err(lost.unwrap_or(beyond));
-            }
-            at += written as u64;
-            rest = later;
-        }
-        let prefix = format::prefix(sum, position, record.len() as u32);
-        let place = format::place(self.salt, position, record.len() as u32);
-        let at = position as usize;
-        self.map.atomic_u64(at + UNIT as usize).ok_or(beyond)?.store(place.to_le(), Ordering::Relaxed);
-        let number = self.map.atomic_u64(at).ok_or(beyond)?;
-        // Release: who sees it (Acquire, in `Reader`) sees the payload.
-        number.store(prefix.to_le(), Ordering::Release);
-        self.map.check_written(at..at + PREFIX as usize)?;
-        Ok(witness.unwrap_or(Witness { offset: position + UNIT, word: place }))
     }
 
     /// Whether the last word before the log's end is still there.
     #[inline]
     fn check_witness(&self, tail: &Tail) -> Result<(), Error> {
-        let Witness { offset, word } = tail.witness;
-        let now = self.map.atomic_u64(offset as usize).map(|place| place.load(Ordering::Relaxed));
-        if now == Some(word.to_le()) { Ok(()) } else { self.is_cut(tail) }
+        if self.bytes.holds(tail.witness, tail.before) { Ok(()) } else { self.is_cut(tail) }
     }
 
     #[cold]
     fn is_cut(&self, tail: &Tail) -> Result<(), Error> {
-        self.map.check(0..self.map.len()).map_err(|error| self.fail(error.into()))?;
+        self.bytes.check(tail.end).map_err(|error| self.fail(error))?;
         self.check_length(tail.end)?;
         let now = disk::length(&self.file)?;
         Err(self.cut_at(tail.witness.offset, now))
@@ -247,7 +221,7 @@ impl Log {
             };
             match reserved {
                 Ok(_) => {
-                    self.map.follow()?;
+                    self.bytes.follow()?;
                     tail.growth.learn(needed, end, refusal.is_none());
                     tail.reserved = end;
                     return Ok(());
@@ -294,8 +268,8 @@ impl Log {
         let unsynced = |errno| self.fail(Error::Unsynced { durable: durable.position, errno });
         disk::sync(&self.file).map_err(unsynced)?;
         self.check_length(end)?;
-        self.map.check(0..end as usize).map_err(|error| self.fail(error.into()))?;
-        scan::check(&*self.map, self.salt, durable.position..end).map_err(|error| self.fail(error))?;
+        self.bytes.check(end).map_err(|error| self.fail(error))?;
+        scan::check(&self.bytes, self.salt, durable.position..end).map_err(|error| self.fail(error))?;
         durable.position = end;
         // That the data is durable is true without it, too; what is missing then is the difference
         // between torn and damaged.
@@ -327,13 +301,21 @@ impl Log {
         if self.file.is_ours() { hold(&self.tail).end } else { self.recovery.end }
     }
 
+    /// Whether it goes through a guarded map, and an append is a copy into memory: SIGBUS was
+    /// guarded ([`crate::init`], [`mapping::guard`]) when it was opened. Else each append is some
+    /// system calls.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        self.bytes.is_mapped()
+    }
+
     /// What was found when it was opened.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         self.recovery
     }
 
-    /// A reader from the first record on, with a map of its own.
+    /// A reader from the first record on.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -413,19 +395,6 @@ impl Drop for Log {
     fn drop(&mut self) {
         let _ = self.finish();
     }
-}
-
-/// Copies a part, so that all who use it afterwards see the same bytes, whoever changes the
-/// original.
-#[inline]
-fn read_once<'a>(part: &[u8], room: &'a mut MaybeUninit<[u8; PAGE]>) -> &'a [u8] {
-    let to = room.as_mut_ptr().cast::<u8>();
-    // SAFETY: a part has a page at most.
-    unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len()) };
-    // The compiler must not read the original again in the copy's place.
-    let copy = std::hint::black_box(to);
-    // SAFETY: just written.
-    unsafe { std::slice::from_raw_parts(copy, part.len()) }
 }
 
 /// A thread that has panicked while it held it has left nothing half done.

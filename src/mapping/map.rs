@@ -82,7 +82,7 @@ impl Map {
         write: bool,
         path: Option<CString>,
     ) -> Result<Self, Error> {
-        seat::guard()?;
+        seat::guard_for(options.if_guarded)?;
         spare::fill();
         let length = length_of(&options, &identity)?;
         let granule = pages::granule_of(file.as_raw_fd(), identity.block)?;
@@ -131,7 +131,7 @@ impl Map {
     pub(super) fn register(facts: &Facts, options: MapOptions) -> Result<Self, Error> {
         let refused = match registry::register(facts.clone()) {
             Ok(slot) => {
-                if let Err(error) = seat::guard_registered() {
+                if let Err(error) = seat::guard_registered(options.if_guarded) {
                     if registry::withdraw(slot) {
                         give_back(facts);
                         registry::release(slot);

@@ -95,11 +95,6 @@ impl MapMut {
         Some(unsafe { &*place })
     }
 
-    /// As [`Map::check`], for who has just written.
-    pub(crate) fn check_written(&self, range: Range<usize>) -> Result<(), Error> {
-        self.0.judge(&range, self.0.slot().poison().after_writing())
-    }
-
     fn aligned<T>(&self, offset: usize) -> Option<*const T> {
         let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.0.len());
         let place = self.0.as_ptr().wrapping_add(offset).cast::<T>();
@@ -153,6 +148,11 @@ impl Map {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count) };
         let poison = slot.poison().after_writing();
         intact(offset, count, poison).ok_or_else(|| self.lost())
+    }
+
+    /// As [`Map::check`], for who has just written.
+    pub(crate) fn check_written(&self, range: Range<usize>) -> Result<(), Error> {
+        self.judge(&range, self.slot().poison().after_writing())
     }
 
     pub(crate) fn is_writable(&self) -> bool {

@@ -35,6 +35,8 @@ pub struct MapOptions {
     pub(super) reserve_slowly: bool,
     /// Of a copy that nobody can change; it may be empty.
     pub(super) frozen: bool,
+    /// Only where the seat for SIGBUS is ours already: it is not taken for this map.
+    pub(super) if_guarded: bool,
 }
 
 impl MapOptions {
@@ -113,6 +115,13 @@ impl MapOptions {
         if facts.grows {
             self.capacity = self.capacity.max(facts.capacity as u64);
         }
+        self
+    }
+
+    /// Takes no seat for it: where a fault would not come to us, making the map fails with
+    /// [`Error::Signal`].
+    pub(crate) fn if_guarded(mut self) -> Self {
+        self.if_guarded = true;
         self
     }
 

@@ -104,11 +104,24 @@ pub(crate) fn mend_seat() -> Result<(), crate::Error> {
     Ok(())
 }
 
+/// For a map that is going to be made; with `if_guarded` the seat is looked at and not taken.
+pub(crate) fn guard_for(if_guarded: bool) -> Result<(), crate::Error> {
+    if !if_guarded {
+        return guard();
+    }
+    let on_top = matches!(chain::standing(&WATCH), Ok(Standing::OnTop { .. })) && !chain::interposed(SIGBUS);
+    if is_guarding() && on_top { Ok(()) } else { Err(crate::Error::Unsupported) }
+}
+
 /// Takes the seat again if somebody has left it since the map that was just registered began to be
-/// made.
-pub(crate) fn guard_registered() -> Result<(), crate::Error> {
+/// made; with `if_guarded` that is an error.
+pub(crate) fn guard_registered(if_guarded: bool) -> Result<(), crate::Error> {
     fence(Ordering::SeqCst);
-    guard()
+    match if_guarded {
+        false => guard(),
+        true if is_guarding() => Ok(()),
+        true => Err(crate::Error::Unsupported),
+    }
 }
 
 /// Takes the seat on top again if it was asked for.

@@ -29,13 +29,16 @@ pub(crate) fn undisturbed<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>
     if status != 0 {
         return Err(status);
     }
-    let was_pending = pending::is_on_thread(SIGXFSZ);
+    // SAFETY: filled by the call.
+    let before = unsafe { before.assume_init() };
+    // One that was not blocked does not wait.
+    let was_pending = pending::holds(&before, SIGXFSZ) && pending::is_on_thread(SIGXFSZ);
     let result = work();
     if matches!(result, Err(libc::EFBIG)) && !was_pending {
         pending::take_a_calls(SIGXFSZ);
     }
-    // SAFETY: filled by the first call; no old mask is asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    // SAFETY: an initialised set; no old mask is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     result
 }
 

@@ -52,12 +52,21 @@ static int sigward_log_flush(sigward_log *log, uint64_t *durable) {
  * milliseconds. */
 static uint64_t step;
 
+/* Everything is tried twice: with SIGBUS guarded, through a map, and else without one. */
+static bool guarded(void) { return getenv("SIGWARD_TEST_LOG_MAPPED") != NULL; }
+
+__attribute__((constructor)) static void guard(void) {
+    if (guarded()) CHECK(sigward_sigbus_guard() == 0);
+}
+
 static sigward_log *open_log(const char *path, sigward_log_recovery *recovery) {
     sigward_log_options options = {.size = sizeof options, .step = step, .slow_zeros = 1};
+    sigward_log_recovery found;
     sigward_log *log;
-    int status = sigward_log_open(path, &options, recovery, &log);
+    int status = sigward_log_open(path, &options, &found, &log);
     if (status != 0) fprintf(stderr, "%s: %s\n", path, sigward_strerror(status));
-    CHECK(status == 0);
+    CHECK(status == 0 && found.mapped == guarded());
+    if (recovery) *recovery = found;
     return log;
 }
 
@@ -240,6 +249,138 @@ static void cut(void) {
 #endif
     SAY("%s\n", status == 0 ? "?" : "told");
 }
+
+/* Again and again somebody cuts it while something is appended. */
+static void cut_meanwhile(void) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", path_of("meanwhile"));
+    struct stat file;
+    for (int round = 0; round < 60; round++) {
+        unlink(path);
+        sigward_log *log = open_log(path, NULL);
+        CHECK(append(log, 0) == 0 && stat(path, &file) == 0);
+        pid_t child = fork();
+        if (child == 0) {
+            /* To nothing, to somewhere in the middle; and as long again. */
+            off_t to = round % 3 * 3000;
+            usleep(round % 7 * 200);
+            do CHECK(truncate(path, to) == 0);
+            while (round % 2 && truncate(path, file.st_size) == 0);
+            _exit(0);
+        }
+        int status = 0;
+        for (uint64_t number = 1; status == 0; number++) status = append(log, number % 50);
+        CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+#ifndef BARE
+        CHECK(status == -EFAULT && append(log, 1) == -EFAULT);
+        CHECK(sigward_log_flush(log, NULL) == -EFAULT);
+        CHECK(sigward_log_close(log) == 0);
+#endif
+    }
+    SAY("told\n");
+}
+
+#ifndef BARE
+struct rows {
+    struct sigaction row[65];
+};
+
+static struct rows rows(void) {
+    struct rows all;
+    memset(&all, 0, sizeof all);
+    for (int signal = 1; signal <= 64; signal++) sigaction(signal, NULL, &all.row[signal]);
+    return all;
+}
+
+static void as_before(const struct rows *before) {
+    for (int signal = 1; signal <= 64; signal++) {
+        struct sigaction now;
+        if (sigaction(signal, NULL, &now) != 0) continue;
+        int restorer = 0x04000000; /* which every sigaction(2) of the C library adds */
+        CHECK(now.sa_handler == before->row[signal].sa_handler);
+        CHECK((now.sa_flags & ~restorer) == (before->row[signal].sa_flags & ~restorer));
+        for (int other = 1; other <= 64; other++) {
+            int was = sigismember(&before->row[signal].sa_mask, other);
+            CHECK(sigismember(&now.sa_mask, other) == was);
+        }
+    }
+}
+
+static void ends(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    _exit(signal);
+}
+
+/* No call of a log's takes a seat. */
+static void untouched(void) {
+    struct rows before = rows();
+    sigward_log *log;
+    sigward_log_reader *reader;
+    sigward_log_recovery found;
+    unsigned char room[512];
+    char path[PATH_MAX], saved[PATH_MAX];
+    snprintf(path, sizeof path, "%s", path_of("untouched"));
+    snprintf(saved, sizeof saved, "%s", path_of("saved"));
+    CHECK(sigward_log_open(path, NULL, &found, &log) == 0);
+    as_before(&before);
+    CHECK(append(log, 0) == 0 && append(log, 1) == 0 && sigward_log_flush(log, NULL) == 0);
+    as_before(&before);
+    CHECK(sigward_log_reader_open(path, &reader) == 0);
+    as_before(&before);
+    CHECK(sigward_log_reader_next(reader, room, sizeof room, NULL) == (ssize_t)length_of(0));
+    CHECK(sigward_log_reader_close(reader) == 0 && sigward_log_close(log) == 0);
+    CHECK(sigward_log_check(path, NULL) == 0 && sigward_log_salvage(path, saved, NULL) == 0);
+    as_before(&before);
+    SAY("%s\n", found.mapped ? "mapped" : "plain");
+    /* Who guards before chooses the way; a log with a map keeps the seat as long as it lives. */
+    if (guarded()) return;
+    CHECK(sigward_log_open(path, NULL, &found, &log) == 0 && found.mapped == 0);
+    CHECK(sigward_sigbus_guard() == 0 && append(log, 2) == 0 && sigward_sigbus_restore() == 0);
+    CHECK(append(log, 3) == 0 && sigward_log_close(log) == 0);
+    as_before(&before);
+    CHECK(sigward_sigbus_guard() == 0 && sigward_log_open(path, NULL, &found, &log) == 0);
+    CHECK(found.mapped == 1);
+    CHECK(sigward_sigbus_restore() == -EBUSY && append(log, 4) == 0);
+    CHECK(sigward_log_close(log) == 0 && sigward_sigbus_restore() == 0 && count(path) == 5);
+    as_before(&before);
+    /* Somebody else's handler above ours may not hand a fault on. */
+    CHECK(sigward_sigbus_guard() == 0);
+    install(SIGBUS, ends, 0);
+    CHECK(sigward_log_open(path, NULL, &found, &log) == 0 && found.mapped == 0);
+    CHECK(append(log, 5) == 0 && truncate(path, 0) == 0 && append(log, 6) == -EFAULT);
+    CHECK(sigward_log_close(log) == 0);
+}
+
+/* The limit becomes less than what was reserved: an error of one append, and no signal. */
+static void lower_limit(void) {
+    const char *path = path_of("limit");
+    unsigned char large[3 * PAGE];
+    uint64_t position;
+    sigward_log *log = open_log(path, NULL);
+    memset(large, 5, sizeof large);
+    for (uint64_t number = 0; number < 10; number++) CHECK(append(log, number) == 0);
+    CHECK(sigward_log_append(log, large, 8, &position) == 0);
+    for (rlim_t more = 0; more < 3 * PAGE; more += 1000) {
+        struct rlimit limit = {position + 24 + more, RLIM_INFINITY};
+        CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        int status = sigward_log_append(log, large, sizeof large, NULL);
+        CHECK(status == (guarded() ? 0 : -EFBIG));
+        if (guarded()) break;
+    }
+    struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    sigset_t waiting;
+    CHECK(sigpending(&waiting) == 0 && !sigismember(&waiting, SIGXFSZ));
+    uint64_t records = guarded() ? 12 : 11;
+    /* Nothing is left of what was begun. */
+    sigward_log_report report;
+    CHECK(sigward_log_check(path, &report) == 0 && report.records == records && report.torn == 0);
+    CHECK(append(log, 11) == 0 && sigward_log_close(log) == 0);
+    sigward_log_recovery found;
+    log = open_log(path, &found);
+    CHECK(found.records == records + 1 && found.torn == 0 && sigward_log_close(log) == 0);
+}
+#endif
 
 #ifndef BARE
 /* Until somebody kills it; what was acknowledged is counted where the killer sees it. */
@@ -641,12 +782,15 @@ static void bad(void) {
     CHECK(entries("/proc/self/fd") == descriptors && entries(arguments[0]) == files);
     CHECK(lines("/proc/self/maps") <= maps + 2);
 }
-#define WARDED_ONLY                                                                                                                   \
-    , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim}, {"follow", follow}, {"open", try_open},            \
-        {"forked", forked}, {"limits", limits}, {"bad", bad}, {"namespaced", namespaced}, {"changing", changing},                      \
-        {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed}, {"counted", counted}
+#define WARDED_ONLY                                                                                \
+    , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim},                \
+        {"follow", follow}, {"open", try_open}, {"forked", forked}, {"limits", limits},            \
+        {"bad", bad}, {"namespaced", namespaced}, {"changing", changing},                          \
+        {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed},    \
+        {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit}
 #else
 #define WARDED_ONLY
 #endif
 
-SCENARIOS({"full", full}, {"copied", copied}, {"cut", cut} WARDED_ONLY)
+SCENARIOS({"full", full}, {"copied", copied}, {"cut", cut},
+          {"cut_meanwhile", cut_meanwhile} WARDED_ONLY)
