@@ -2,6 +2,7 @@
 
 use crate::exit;
 use clap::{Args as Group, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Explains deaths by SIGPIPE and SIGBUS, in programs of any language, and avoids them.
@@ -36,6 +37,17 @@ pub enum Command {
         /// The executable, if it is elsewhere than it was: for names of functions
         program: Option<PathBuf>,
     },
+    /// Follows running programs and explains each SIGPIPE, SIGBUS and death
+    ///
+    /// Works with any program, of any language, static or not: it is traced (ptrace), and stops
+    /// only where it gets a signal, for some ten microseconds. Every signal goes on unchanged.
+    /// Ctrl-C detaches, and nothing is lost even if the watcher is killed with kill -9.
+    ///
+    /// With a command it is started and watched, and its exit status is handed on (128 + N if
+    /// signal N ended it); what is told goes to stderr then.
+    #[command(after_help = "Examples:\n  sigward watch -- ./server --port 80\n  \
+        sudo sigward watch --children $(pidof nginx)")]
+    Watch(Watch),
     /// Looks at logs made by sigward's `Log`
     #[command(subcommand)]
     Log(LogCommand),
@@ -103,6 +115,27 @@ pub struct Replace {
     /// Say what was done
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `sigward watch`
+#[derive(Debug, Group)]
+pub struct Watch {
+    /// Processes to follow
+    #[arg(required_unless_present = "command", conflicts_with = "command",
+        value_parser = clap::value_parser!(i32).range(1..))]
+    pub pids: Vec<i32>,
+    /// A command to start and follow
+    #[arg(last = true)]
+    pub command: Vec<OsString>,
+    /// Follow children as well
+    #[arg(short = 'f', long)]
+    pub children: bool,
+    /// Signals to tell of, in place of PIPE,BUS,SEGV,ABRT,FPE,ILL,XFSZ,SYS,XCPU
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub signals: Option<Vec<String>>,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `sigward reserve`

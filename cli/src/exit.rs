@@ -23,6 +23,9 @@ impl From<Exit> for ExitCode {
 pub const TABLE: &str = "\
 Exit status:
   0    done, and nothing is wrong
-  1    done, and the answer is bad news (a log is damaged), or there is none (explain)
+  1    done, and the answer is bad news: a log is damaged, a watched process died of a signal;
+       or explain has found no cause in the core
   2    wrong command line
-  3    could not be done; the reason, and what to do, is on stderr";
+  3    could not be done; the reason, and what to do, is on stderr
+  watch -- COMMAND exits as COMMAND did, with 128 + N if signal N ended it, 127 if it was not found,
+  126 if it could not be started";

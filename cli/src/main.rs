@@ -23,6 +23,8 @@ mod pages;
 #[cfg(target_os = "linux")]
 mod place;
 #[cfg(target_os = "linux")]
+mod proc;
+#[cfg(target_os = "linux")]
 mod registers;
 #[cfg(target_os = "linux")]
 mod report;
@@ -30,6 +32,8 @@ mod report;
 mod signals;
 #[cfg(target_os = "linux")]
 mod symbols;
+#[cfg(target_os = "linux")]
+mod watch;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -47,6 +51,9 @@ fn main() -> std::process::ExitCode {
         Command::Replace(request) => files::replace(&request, output),
         Command::Reserve(request) => files::reserve(&request, output),
         Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
+        Command::Watch(request) => {
+            return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));
+        }
         Command::Generate { folder } => pages::generate(&folder),
     };
     match done {

@@ -88,7 +88,6 @@ pub fn name(signal: i32) -> String {
     known.map_or_else(|| format!("signal {signal}"), |name| (*name).to_owned())
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for watch"))]
 /// The number of `SIGBUS`, `bus` or `7`.
 pub fn number(text: &str) -> Option<i32> {
     let upper = text.to_ascii_uppercase();

@@ -26,6 +26,10 @@ mod stdio;
 
 pub(crate) use guard::GuardState;
 pub use guard::ThreadGuard;
+/// For the command `sigward`; no part of the library's contract.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use handler::outside;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;

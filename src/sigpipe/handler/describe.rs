@@ -13,7 +13,7 @@ pub(super) fn is_broken(fd: c_int) -> bool {
 }
 
 /// 1 pipe or FIFO, 2 socket, 3 other.
-fn kind(status: &libc::stat) -> c_int {
+pub(super) fn kind(status: &libc::stat) -> c_int {
     match status.st_mode & libc::S_IFMT {
         libc::S_IFIFO => PIPE,
         libc::S_IFSOCK => SOCKET,
@@ -189,7 +189,7 @@ pub(super) fn event(echo: &Echo) -> Event {
 
 /// The address of the other side, if there is one.
 #[cfg(target_os = "linux")]
-fn describe_peer(event: &mut Event) {
+pub(super) fn describe_peer(event: &mut Event) {
     if event.fd_kind != 2 {
         return;
     }

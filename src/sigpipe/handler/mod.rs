@@ -3,6 +3,8 @@
 mod calls;
 mod describe;
 mod echo;
+#[cfg(target_os = "linux")]
+pub mod outside;
 
 use super::{quiet, runtime, stdio};
 use crate::chain::{Delivery, Kind, Verdict};

@@ -1,0 +1,277 @@
+//! What /proc says of processes and threads. The parsers are pure and take any bytes.
+
+use crate::place::Mapping;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The lines of /proc/PID/status that are used here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The name of the thread.
+    pub name: String,
+    /// The process that the thread belongs to.
+    pub process: i32,
+    /// Who traces it; 0 for nobody.
+    pub tracer: i32,
+    /// Its number in its own namespace.
+    pub innermost: i32,
+    /// The real and the effective user.
+    pub users: [u32; 2],
+    /// Signals that wait for the thread, and for the process.
+    pub pending: u64,
+    /// Signals that the thread has blocked.
+    pub blocked: u64,
+    /// Signals that the process ignores.
+    pub ignored: u64,
+    /// Signals that the process has handlers for.
+    pub caught: u64,
+}
+
+impl Status {
+    /// Of a process or thread.
+    pub fn of(id: i32) -> Option<Self> {
+        Some(Self::parse(&std::fs::read(format!("/proc/{id}/status")).ok()?))
+    }
+
+    /// From the file's text; what is not there is zero.
+    pub fn parse(text: &[u8]) -> Self {
+        let mut status = Self::default();
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            let Some((name, value)) = line.split_once(":\t") else { continue };
+            let number = || value.trim().parse().unwrap_or(0);
+            let set = || u64::from_str_radix(value.trim(), 16).unwrap_or(0);
+            match name {
+                "Name" => value.clone_into(&mut status.name),
+                "Tgid" => status.process = number(),
+                "TracerPid" => status.tracer = number(),
+                "NSpid" => {
+                    let last = value.split_whitespace().next_back();
+                    status.innermost = last.and_then(|last| last.parse().ok()).unwrap_or(0);
+                }
+                "Uid" => {
+                    let mut users = value.split_whitespace().map(|user| user.parse().unwrap_or(0));
+                    status.users = [users.next().unwrap_or(0), users.next().unwrap_or(0)];
+                }
+                "SigPnd" | "ShdPnd" => status.pending |= set(),
+                "SigBlk" => status.blocked = set(),
+                "SigIgn" => status.ignored = set(),
+                "SigCgt" => status.caught = set(),
+                _ => {}
+            }
+        }
+        status
+    }
+
+    /// What the process does with a signal.
+    pub fn disposition(&self, signal: i32) -> Disposition {
+        if has(self.ignored, signal) {
+            Disposition::Ignored
+        } else if has(self.caught, signal) {
+            Disposition::Caught
+        } else if self.innermost == 1 {
+            Disposition::Init
+        } else {
+            Disposition::Default
+        }
+    }
+}
+
+/// Whether a set has a signal.
+pub fn has(set: u64, signal: i32) -> bool {
+    (1..=64).contains(&signal) && set >> (signal - 1) & 1 == 1
+}
+
+/// What a process does with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Disposition {
+    /// The default action.
+    Default,
+    /// Nothing.
+    Ignored,
+    /// A handler of the program's.
+    Caught,
+    /// The default of the first process of a namespace, which the kernel does not end.
+    Init,
+}
+
+/// A line of /proc/PID/maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Addresses, offset, path.
+    pub mapping: Mapping,
+    /// Whether it may be written.
+    pub writable: bool,
+    /// Whether what is written goes to the file.
+    pub shared: bool,
+    /// The file's inode; 0 for none.
+    pub inode: u64,
+    /// Whether the file has lost its name.
+    pub deleted: bool,
+}
+
+/// All mappings of a process.
+pub fn maps(id: i32) -> std::io::Result<Vec<Line>> {
+    Ok(parse_maps(&std::fs::read(format!("/proc/{id}/maps"))?))
+}
+
+/// From the file's text; lines that cannot be read are left out.
+pub fn parse_maps(text: &[u8]) -> Vec<Line> {
+    text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<Line> {
+    let mut rest = line;
+    let mut word = || {
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        rest = behind.get(1..).unwrap_or_default();
+        std::str::from_utf8(word).ok()
+    };
+    let (range, rights, offset) = (word()?, word()?.as_bytes(), word()?);
+    let (_device, inode) = (word()?, word()?);
+    let (start, end) = range.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let path = rest.trim_ascii_start();
+    let (path, deleted) = path.strip_suffix(b" (deleted)").map_or((path, false), |path| (path, true));
+    let mapping = Mapping {
+        start: number(start)?,
+        end: number(end)?,
+        offset: number(offset)?,
+        path: PathBuf::from(OsString::from_vec(unescaped(path))),
+    };
+    let [_, w, _, s] = *rights else { return None };
+    Some(Line { mapping, writable: w == b'w', shared: s == b's', inode: inode.parse().ok()?, deleted })
+}
+
+/// The kernel writes a newline in a path as `\012`.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, behind)) = rest.split_first() {
+        if let Some(behind) = rest.strip_prefix(b"\\012") {
+            text.push(b'\n');
+            rest = behind;
+        } else {
+            text.push(*first);
+            rest = behind;
+        }
+    }
+    text
+}
+
+/// The mapping of an address.
+pub fn at(lines: &[Line], address: u64) -> Option<&Line> {
+    lines.iter().find(|line| (line.mapping.start..line.mapping.end).contains(&address))
+}
+
+/// A name by which the file of a mapping can be looked at, also one that is deleted or in another
+/// mount namespace: `map_files` for the privileged, else the path beneath the process's root, if it
+/// is the same file.
+pub fn reachable(id: i32, line: &Line) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let Mapping { start, end, ref path, .. } = line.mapping;
+    let by_address = PathBuf::from(format!("/proc/{id}/map_files/{start:x}-{end:x}"));
+    if std::fs::metadata(&by_address).is_ok() {
+        return Some(by_address);
+    }
+    let beneath = PathBuf::from(format!("/proc/{id}/root")).join(path.strip_prefix("/").ok()?);
+    let found = std::fs::metadata(&beneath).ok()?;
+    (found.ino() == line.inode).then_some(beneath)
+}
+
+/// The name of a process or thread, also of one that has ended and was not waited for.
+pub fn name(id: i32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{id}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// The threads of a process.
+pub fn threads(process: i32) -> Vec<i32> {
+    numbers(&format!("/proc/{process}/task"))
+}
+
+/// The file that counts whom of a process's cgroup the kernel has ended for want of memory.
+pub fn memory_events(process: i32) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    groups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        match controllers {
+            "" => Some(format!("/sys/fs/cgroup{path}/memory.events").into()),
+            "memory" => Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control").into()),
+            _ => None,
+        }
+    })
+}
+
+/// The number in it.
+pub fn killed_for_memory(events: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(events).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// The entries of a folder that are numbers.
+fn numbers(folder: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disposition, Path, Status, parse_maps};
+
+    const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
+        7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
+        7fff0000-7fff1000 rw-p 00000000 00:00 0                          [stack]\n";
+    const STATUS: &[u8] = b"Name:\tvictim\nTgid:\t70\nTracerPid:\t4\nUid:\t1000\t0\t0\t0\n\
+        NSpid:\t70\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\n\
+        SigBlk:\t0000000000000040\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000400\n";
+
+    #[test]
+    fn lines_of_maps_are_read() {
+        let lines = parse_maps(MAPS);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].mapping.path, Path::new("/usr/bin/a b"));
+        let second = &lines[1];
+        assert!(second.deleted && second.shared && second.writable && second.inode == 99);
+        assert_eq!(second.mapping.path, Path::new("/data/x\ny"));
+        assert_eq!(second.mapping.offset_of(0x7f01), Some(0x2001));
+        assert_eq!(second.mapping.offset_of(0x7f80), None);
+    }
+
+    #[test]
+    fn masks_say_what_happens_to_a_signal() {
+        let status = Status::parse(STATUS);
+        assert_eq!((status.process, status.tracer, status.users), (70, 4, [1000, 0]));
+        assert_eq!((status.pending, status.blocked), (0x4000, 0x40));
+        assert_eq!(status.disposition(13), Disposition::Ignored);
+        assert_eq!(status.disposition(11), Disposition::Caught);
+        assert_eq!(status.disposition(7), Disposition::Init);
+        assert_eq!(Status { innermost: 70, ..status }.disposition(7), Disposition::Default);
+    }
+
+    #[test]
+    fn any_bytes_are_survived() {
+        let mut state = 1_u64;
+        for text in [MAPS, STATUS] {
+            for length in 0..text.len() {
+                parse_maps(&text[..length]);
+                Status::parse(&text[..length]);
+            }
+            for _ in 0..5000 {
+                let mut text = text.to_vec();
+                for _ in 0..4 {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let at = (state >> 33) as usize % text.len();
+                    text[at] = (state >> 25) as u8;
+                }
+                for line in parse_maps(&text) {
+                    line.mapping.offset_of(line.mapping.start);
+                }
+                Status::parse(&text).disposition(13);
+            }
+        }
+    }
+}

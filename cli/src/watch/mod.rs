@@ -1,0 +1,384 @@
+//! `sigward watch PID…` and `sigward watch -- CMD…`.
+//!
+//! | step | why so |
+//! |---|---|
+//! | `PTRACE_SEIZE`, all threads, until a pass over /proc/PID/task finds no new one | nothing stops; threads that are made meanwhile come along |
+//! | a signal stop is looked at and not reaped (`WNOWAIT`) | when the watcher is killed the kernel has the signal still |
+//! | uninteresting signals go on at once | Go's SIGURG and profilers' SIGPROF come hundreds of times a second |
+//! | text is made when the thread goes on | the stop takes some tens of microseconds |
+//! | a group stop is listened to (`PTRACE_LISTEN`) | Ctrl-Z and SIGCONT work as without us |
+//! | at the end each thread is interrupted, and detached where it stops, with its signal | nothing is lost there either |
+
+mod death;
+mod refused;
+mod start;
+mod story;
+mod teller;
+mod trace;
+
+use crate::args::Watch;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::proc::{self, Status};
+use crate::report::Output;
+use crate::signals;
+use death::Death;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use story::Story;
+use teller::Teller;
+use trace::Change;
+
+/// Told, with everything about them.
+const TOLD: [i32; 9] = [
+    libc::SIGPIPE,
+    libc::SIGBUS,
+    libc::SIGSEGV,
+    libc::SIGABRT,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGXFSZ,
+    libc::SIGSYS,
+    libc::SIGXCPU,
+];
+/// Kept for the case that they end the program: then the sender is told.
+const KEPT: [i32; 7] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+/// Threads that sleep in the kernel where no signal wakes them are left to themselves after that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `sigward watch`
+pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
+    let told = match &request.signals {
+        Some(list) => list
+            .iter()
+            .map(|name| signals::number(name).ok_or_else(|| Failure::new(name, "no signal's name")))
+            .collect::<Result<_, _>>()?,
+        None => TOLD.to_vec(),
+    };
+    let out: Box<dyn Write + Send> = match (&request.output, request.command.is_empty()) {
+        (Some(path), _) => Box::new(File::create(path).map_err(|error| Failure::of(path, &error))?),
+        (None, true) => Box::new(io::stdout()),
+        (None, false) => Box::new(io::stderr()),
+    };
+    let waiting = Waiting::new();
+    let mut watcher = Watcher {
+        threads: HashMap::new(),
+        processes: BTreeMap::new(),
+        told,
+        children: request.children,
+        leaving: None,
+        stuck: None,
+        teller: None,
+        output,
+        command: None,
+        status: None,
+    };
+    if let [name, ..] = request.command.as_slice() {
+        start::warn_of_privileges(name);
+        let started = start::start(&request.command, &waiting.inherited)?;
+        let pid = started.pid;
+        watcher.seize(pid)?;
+        watcher.command = Some(pid);
+        started.release();
+    }
+    for pid in &request.pids {
+        watcher.seize(*pid)?;
+    }
+    // After the fork, which wants a process with one thread.
+    watcher.teller = Some(Teller::new(out));
+    let bad_news = watcher.run(&waiting);
+    let status = watcher.status.map(|status| ExitCode::from(status as u8));
+    Ok(status.unwrap_or_else(|| if bad_news { Exit::BadNews } else { Exit::Good }.into()))
+}
+
+/// What is known of a process.
+#[derive(Default)]
+struct Process {
+    name: String,
+    last: Option<Story>,
+    /// Where its cgroup counts whom the kernel has ended for want of memory, and how many it had.
+    killed_for_memory: Option<(PathBuf, u64)>,
+    /// Whether a command that was started has become what it should be.
+    has_begun: bool,
+}
+
+struct Watcher {
+    /// Of each thread its process.
+    threads: HashMap<i32, i32>,
+    processes: BTreeMap<i32, Process>,
+    told: Vec<i32>,
+    children: bool,
+    /// Since when it detaches.
+    leaving: Option<Instant>,
+    /// A thread that could not be let go on the last time.
+    stuck: Option<i32>,
+    teller: Option<Teller>,
+    output: Output,
+    command: Option<i32>,
+    /// What the command has exited with.
+    status: Option<i32>,
+}
+
+impl Watcher {
+    /// Attaches to all threads of a process; nothing stops.
+    fn seize(&mut self, pid: i32) -> Result<(), Failure> {
+        let mut refused = None;
+        loop {
+            let mut new = 0;
+            for tid in proc::threads(pid) {
+                if self.threads.contains_key(&tid) {
+                    continue;
+                }
+                match trace::seize(tid, self.children) {
+                    Ok(()) => new += 1,
+                    Err(error) => {
+                        // It has ended meanwhile, or was made by a thread that is ours already.
+                        // SAFETY: asks for a number.
+                        let own = unsafe { libc::getpid() };
+                        if Status::of(tid).is_none_or(|status| status.tracer != own) {
+                            refused = Some(error);
+                            continue;
+                        }
+                    }
+                }
+                self.know(tid, pid);
+            }
+            if new == 0 {
+                break;
+            }
+        }
+        if self.processes.contains_key(&pid) {
+            return Ok(());
+        }
+        let none = io::Error::from_raw_os_error(libc::ESRCH);
+        Err(refused::failure(pid, &refused.unwrap_or(none)))
+    }
+
+    fn know(&mut self, tid: i32, pid: i32) {
+        self.threads.insert(tid, pid);
+        self.processes.entry(pid).or_insert_with(|| Process {
+            name: proc::name(pid).unwrap_or_default(),
+            killed_for_memory: proc::memory_events(pid)
+                .and_then(|events| Some((proc::killed_for_memory(&events)?, events)))
+                .map(|(before, events)| (events, before)),
+            ..Process::default()
+        });
+    }
+
+    /// Until nobody is left. Says whether somebody has died.
+    fn run(&mut self, waiting: &Waiting) -> bool {
+        let mut bad_news = false;
+        loop {
+            match trace::next() {
+                Ok(Some((tid, change))) => {
+                    bad_news |= self.change(tid, change);
+                    continue;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+                // Nobody is left.
+                Err(_) => return bad_news,
+                Ok(None) => {}
+            }
+            if self.teller.as_ref().is_some_and(Teller::is_deaf) && self.command.is_none() {
+                // Nobody reads what is told.
+                self.leave();
+            }
+            match waiting.wait(Duration::from_secs(1)) {
+                // The terminal has sent it to the program as well, and the program decides.
+                Some(libc::SIGINT | libc::SIGQUIT) if self.command.is_some() => {}
+                Some(signal @ (libc::SIGTERM | libc::SIGHUP)) if self.command.is_some() => {
+                    // SAFETY: numbers; a child of ours, which nobody else reaps.
+                    unsafe { libc::kill(self.command.unwrap_or(0), signal) };
+                }
+                Some(libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) => self.leave(),
+                _ => {}
+            }
+            if self.leaving.is_some_and(|since| since.elapsed() > PATIENCE) {
+                return bad_news;
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        if self.leaving.is_none() {
+            self.leaving = Some(Instant::now());
+            for tid in self.threads.keys() {
+                let _ = trace::interrupt(*tid);
+            }
+        }
+    }
+
+    /// One change of one thread; says whether somebody has died of a signal.
+    fn change(&mut self, tid: i32, change: Change) -> bool {
+        match change {
+            Change::Signal(signal) => self.signal(tid, signal),
+            Change::Event { event, signal } => self.event(tid, event, signal),
+            Change::Exited(status) => return self.gone(tid, Err(status)),
+            Change::Killed { signal, core } => return self.gone(tid, Ok((signal, core))),
+        }
+        false
+    }
+
+    fn signal(&mut self, tid: i32, signal: i32) {
+        let told = self.told.contains(&signal);
+        let story = (told || KEPT.contains(&signal)).then(|| Story::of(tid)).flatten();
+        self.let_go(tid, signal);
+        let Some(mut story) = story else { return };
+        story.complete();
+        let fatal = story.is_fatal();
+        if told {
+            self.tell("signal", &story);
+        }
+        let pid = story.pid;
+        self.know(tid, pid);
+        if let Some(process) = self.processes.get_mut(&pid).filter(|_| told || fatal) {
+            // What a runtime raises to end itself does not hide the fault that it has caught.
+            let hides = process.last.as_ref().is_some_and(Story::is_a_fault) && !story.is_a_fault();
+            if !hides || signal == libc::SIGPIPE {
+                process.last = Some(story);
+            }
+        }
+    }
+
+    /// Lets a thread go on, or go.
+    fn let_go(&mut self, tid: i32, signal: i32) {
+        let done = if self.leaving.is_some() {
+            self.threads.remove(&tid);
+            trace::detach(tid, signal)
+        } else {
+            trace::go_on(tid, signal)
+        };
+        if done.is_ok() {
+            self.stuck = None;
+        } else if self.stuck.replace(tid) == Some(tid) {
+            // It will not go on, and would be reported for ever.
+            trace::reap(tid);
+        }
+    }
+
+    fn event(&mut self, tid: i32, event: i32, signal: i32) {
+        match event {
+            libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
+                let new = trace::message(tid).map(|new| new as i32);
+                if let Some((new, status)) = new.and_then(|new| Some((new, Status::of(new)?))) {
+                    self.know(new, status.process);
+                    if self.leaving.is_some() {
+                        let _ = trace::interrupt(new);
+                    }
+                }
+            }
+            libc::PTRACE_EVENT_EXEC => {
+                // The thread that called it has the leader's number from now on.
+                if let Some(former) = trace::message(tid).map(|former| former as i32)
+                    && former != tid
+                {
+                    self.threads.remove(&former);
+                }
+                self.know(tid, tid);
+                if let Some(process) = self.processes.get_mut(&tid) {
+                    process.name = proc::name(tid).unwrap_or_default();
+                    (process.has_begun, process.last) = (true, None);
+                }
+            }
+            libc::PTRACE_EVENT_STOP => {
+                if !self.threads.contains_key(&tid)
+                    && let Some(status) = Status::of(tid)
+                {
+                    self.know(tid, status.process);
+                }
+                let group = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+                if group && self.leaving.is_none() {
+                    let _ = trace::listen(tid);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.let_go(tid, 0);
+    }
+
+    /// A thread is gone; with its leader the process.
+    fn gone(&mut self, tid: i32, how: Result<(i32, bool), i32>) -> bool {
+        self.threads.remove(&tid);
+        let Some(process) = self.processes.remove(&tid) else { return false };
+        let is_command = self.command == Some(tid);
+        if is_command {
+            self.status = Some(how.map_or_else(|status| status, |(signal, _)| 128 + signal));
+            if !process.has_begun {
+                // It could not be started, and has said so itself.
+                return false;
+            }
+        }
+        let mut death = Death::of(tid, process.name, how, process.last);
+        if death.signal.as_deref() == Some("SIGKILL") && death.of.is_none() {
+            death.out_of_memory = process.killed_for_memory.is_some_and(|(events, before)| {
+                proc::killed_for_memory(&events).is_some_and(|now| now > before)
+            });
+        }
+        if death.is_news() || !is_command || self.output.json {
+            self.tell("end", &death);
+        }
+        death.is_news()
+    }
+
+    /// Hands a line to whoever writes it.
+    fn tell(&mut self, event: &'static str, what: &(impl Serialize + std::fmt::Display)) {
+        #[derive(Serialize)]
+        struct Line<'a, T> {
+            event: &'static str,
+            #[serde(flatten)]
+            what: &'a T,
+        }
+        let text = if self.output.json {
+            serde_json::to_string(&Line { event, what }).unwrap_or_default()
+        } else {
+            format!("sigward: {what}")
+        };
+        if let Some(teller) = &mut self.teller {
+            teller.tell(text);
+        }
+    }
+}
+
+/// The signals that we wait for, blocked so that none comes between a look and a wait.
+struct Waiting {
+    set: libc::sigset_t,
+    /// What was blocked before.
+    inherited: libc::sigset_t,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let empty = || {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+            // SAFETY: room for a set.
+            unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+            // SAFETY: emptied.
+            unsafe { set.assume_init() }
+        };
+        let (mut set, mut inherited) = (empty(), empty());
+        for signal in [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: a set, and a signal's number.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        // SAFETY: ignored, SIGCHLD would take the status of children away.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        // SAFETY: two whole sets.
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut inherited) };
+        Self { set, inherited }
+    }
+
+    fn wait(&self, at_most: Duration) -> Option<i32> {
+        let time = libc::timespec { tv_sec: at_most.as_secs() as libc::time_t, tv_nsec: 0 };
+        // SAFETY: a set, no room for a siginfo wanted, a time.
+        let signal =
+            unsafe { libc::sigtimedwait(&raw const self.set, std::ptr::null_mut(), &raw const time) };
+        (signal > 0).then_some(signal)
+    }
+}

@@ -1,0 +1,111 @@
+//! Starting a program so that it is watched from its first instruction, with everything that it
+//! would have inherited from whoever started us.
+
+use crate::failure::Failure;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What SIGPIPE's disposition was before Rust's runtime ignored it.
+static INHERITED: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+
+#[used]
+// SAFETY: the loader calls what is listed there before `main`, with arguments that we ignore.
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = note_disposition;
+
+extern "C" fn note_disposition() {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set, and there is room for the answer.
+    unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), found.as_mut_ptr()) };
+    // SAFETY: zeroed is a valid value.
+    let found = unsafe { found.assume_init() };
+    INHERITED.store(found.sa_sigaction, Ordering::Relaxed);
+}
+
+/// A program that waits for leave to start.
+pub struct Started {
+    /// Its process.
+    pub pid: i32,
+    leave: OwnedFd,
+}
+
+impl Started {
+    /// Lets it start.
+    pub fn release(self) {
+        drop(self.leave);
+    }
+}
+
+/// Forks a child that waits, and then becomes `command`. `mask` is what it has blocked.
+pub fn start(command: &[OsString], mask: &libc::sigset_t) -> Result<Started, Failure> {
+    let failed = |what: &str| Failure::of(what.as_ref(), &std::io::Error::last_os_error());
+    let words: Vec<CString> = command
+        .iter()
+        .map(|word| CString::new(word.as_bytes()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::new("the command", error))?;
+    let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(failed("pipe"));
+    }
+    // SAFETY: new descriptors, which are ours alone.
+    let [wait, leave] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    // SAFETY: the command has one thread, so the child may call anything.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(failed("fork")),
+        0 => {
+            drop(leave);
+            become_it(&wait, &pointers, mask, &command[0])
+        }
+        pid => Ok(Started { pid, leave }),
+    }
+}
+
+fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], mask: &libc::sigset_t, name: &OsString) -> ! {
+    let mut byte = 0_u8;
+    // SAFETY: room for a byte. The end of the pipe is the leave to start.
+    unsafe { libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1) };
+    // SAFETY: the disposition that was there before `main`: default or ignored, as after any exec.
+    unsafe { libc::signal(libc::SIGPIPE, INHERITED.load(Ordering::Relaxed)) };
+    // SAFETY: a whole set.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+    // SAFETY: terminated strings, and a terminated list of them.
+    unsafe { libc::execvp(words[0], words.as_ptr()) };
+    let error = std::io::Error::last_os_error();
+    eprintln!("sigward: {}: {error}", name.display());
+    let code = if error.raw_os_error() == Some(libc::ENOENT) { 127 } else { 126 };
+    // SAFETY: ends the child without the parent's destructors.
+    unsafe { libc::_exit(code) }
+}
+
+/// Warns of a program whose privileges the kernel leaves out while we watch it.
+pub fn warn_of_privileges(command: &OsString) {
+    let Some(path) = find(command) else { return };
+    // SAFETY: asks for a number.
+    let root = unsafe { libc::geteuid() } == 0;
+    let Ok(file) = std::fs::metadata(&path) else { return };
+    let privileged = file.permissions().mode() & (libc::S_ISUID | libc::S_ISGID) != 0;
+    if privileged && !root && file.uid() == 0 {
+        eprintln!(
+            "sigward: {} is set-user-ID, and the kernel leaves its privileges out while an ordinary \
+             user watches it: start it by itself, then `sudo sigward watch PID`",
+            path.display()
+        );
+    }
+}
+
+fn find(command: &OsString) -> Option<PathBuf> {
+    if command.as_bytes().contains(&b'/') {
+        return Some(command.into());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(command)).find(|path| path.is_file())
+}

@@ -1,0 +1,262 @@
+//! What is told of one signal: gathered while its thread is stopped, written when it goes on.
+
+use super::trace;
+use crate::place::{Now, Place};
+use crate::proc::{self, Disposition, Status};
+use crate::registers::{Machine, Registers};
+use crate::report::grouped;
+use crate::signals::{self, Info};
+use crate::symbols::Program;
+use serde::Serialize;
+use sigward::sigpipe::outside::{Stopped, write_of};
+use std::fmt::{self, Write as _};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// One signal.
+#[derive(Debug, Clone, Serialize)]
+pub struct Story {
+    /// Nanoseconds since 1970.
+    pub time_ns: u64,
+    /// The process.
+    pub pid: i32,
+    /// Its name.
+    pub program: String,
+    /// The thread.
+    pub tid: i32,
+    /// Its name.
+    pub thread: String,
+    /// The signal's name.
+    pub signal: String,
+    /// Its number.
+    pub number: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// What the code says.
+    pub meaning: &'static str,
+    /// What the program does with it.
+    pub disposition: Disposition,
+    /// The write that has raised a SIGPIPE, or was too long for SIGXFSZ.
+    pub write: Option<Write>,
+    /// The mapped file that a fault was in.
+    pub place: Option<Place>,
+    /// The address of a fault.
+    pub address: Option<u64>,
+    /// The instruction: file and offset.
+    pub instruction: Option<(PathBuf, u64)>,
+    /// The function, if the file tells.
+    pub function: Option<String>,
+    /// Who has sent it, if somebody has: process and name.
+    pub sender: Option<(i32, Option<String>)>,
+}
+
+/// A system call that wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct Write {
+    /// Its name.
+    pub call: String,
+    /// The descriptor, if it is certain.
+    pub fd: Option<i32>,
+    /// What the descriptor is: `pipe:[…]`, `socket:[…]`, a path.
+    pub target: Option<String>,
+    /// The address of the other side.
+    pub peer: Option<String>,
+    /// What the call has returned: bytes, or a negative errno.
+    pub result: i64,
+}
+
+impl Story {
+    /// Gathers what can only be seen while the thread is stopped.
+    pub fn of(tid: i32) -> Option<Self> {
+        let info = Info::read(&trace::info(tid)?)?;
+        let mut status = Status::of(tid)?;
+        if status.process != tid {
+            // The process's number, which siginfo has, not the thread's.
+            status.innermost = Status::of(status.process)?.innermost;
+        }
+        let registers = trace::registers(tid);
+        let own = info.sender == status.innermost;
+        let write = match info.signal {
+            libc::SIGPIPE if info.code == 0 && own => registers.and_then(|it| broken(tid, &status, &it)),
+            libc::SIGXFSZ => registers.and_then(|it| too_long(tid, &it)),
+            _ => None,
+        };
+        let fault = info.is_fault();
+        let lines = if fault { proc::maps(tid).unwrap_or_default() } else { Vec::new() };
+        let place = fault.then(|| place(tid, &lines, &info)).flatten();
+        let instruction = registers.and_then(|it| {
+            let mapping = &proc::at(&lines, it.pc)?.mapping;
+            Some((mapping.path.clone(), mapping.offset_of(it.pc)?))
+        });
+        let sent = write.is_none() && matches!(info.code, 0 | -1 | -6);
+        Some(Self {
+            time_ns: now(),
+            pid: status.process,
+            program: String::new(),
+            tid,
+            thread: status.name.clone(),
+            signal: signals::name(info.signal),
+            number: info.signal,
+            code: info.code,
+            meaning: info.meaning(),
+            disposition: status.disposition(info.signal),
+            write,
+            place,
+            address: fault.then_some(info.address),
+            instruction,
+            function: None,
+            sender: sent.then(|| sender(&info, &status)),
+        })
+    }
+
+    /// Adds what can be had when the thread is on its way again.
+    pub fn complete(&mut self) {
+        self.program = proc::name(self.pid).unwrap_or_else(|| "?".to_owned());
+        self.function = self.instruction.as_ref().and_then(|(file, offset)| {
+            let (name, inside) = Program::open(file)?.function(*offset)?;
+            Some(format!("{name}+{inside:#x}"))
+        });
+    }
+
+    /// Whether the default action ends the process.
+    pub fn is_fatal(&self) -> bool {
+        self.disposition == Disposition::Default
+    }
+
+    /// Whether the processor has raised it, for what the thread did.
+    pub fn is_a_fault(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// What has happened, without who and when.
+    pub fn cause(&self) -> String {
+        let mut text = match (&self.write, &self.place, self.address, &self.sender) {
+            (Some(write), ..) => write.to_string(),
+            (_, Some(place), ..) => place.to_string(),
+            (_, _, Some(address), _) => format!("{} at address {address:#x}", self.meaning),
+            (.., Some((0, _))) => "sent by the kernel, or from outside of its namespace".to_owned(),
+            (.., Some((pid, _))) if *pid == self.pid => "sent by the process itself".to_owned(),
+            (.., Some((pid, name))) => {
+                format!("sent by pid {pid} ({})", name.as_deref().unwrap_or("gone"))
+            }
+            _ => self.meaning.to_owned(),
+        };
+        if let Some((file, offset)) = &self.instruction {
+            let function = self.function.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            let _ = write!(text, ", by {}+{offset:#x}{function}", file.display());
+        }
+        if let Some(so) = self.place.as_ref().and_then(Place::so) {
+            text.push_str(": ");
+            text.push_str(&so);
+        }
+        text
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, program, pid, tid, thread, .. } = self;
+        write!(out, "{signal} in {program} (pid {pid}, thread {tid} {thread:?}): {}", self.cause())?;
+        out.write_str(match self.disposition {
+            Disposition::Default => "; the default action ends the program",
+            Disposition::Ignored => "; ignored, the program goes on",
+            Disposition::Caught => "; the program's handler gets it",
+            Disposition::Init => "; the first process of a namespace goes on",
+        })
+    }
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} to ", self.call)?;
+        match self.fd {
+            Some(fd) => write!(out, "fd {fd}")?,
+            None => out.write_str("an unknown fd")?,
+        }
+        let what = [self.target.clone(), self.peer.as_ref().map(|peer| format!("peer {peer}"))];
+        let what: Vec<String> = what.into_iter().flatten().collect();
+        if !what.is_empty() {
+            write!(out, " ({})", what.join(", "))?;
+        }
+        if self.result == -i64::from(libc::EFBIG) {
+            return out.write_str(": the file would pass the limit (RLIMIT_FSIZE, ulimit -f)");
+        }
+        let gone = if self.target.as_ref().is_some_and(|target| target.starts_with("pipe:")) {
+            "its reader is gone"
+        } else {
+            "the peer is gone"
+        };
+        match u64::try_from(self.result) {
+            Ok(count) => write!(out, ": {gone} after {} bytes", grouped(count)),
+            Err(_) => write!(out, ": {gone} (EPIPE)"),
+        }
+    }
+}
+
+/// The library's own decision, on registers and descriptors of another process.
+fn broken(tid: i32, status: &Status, registers: &Registers) -> Option<Write> {
+    let stopped = Stopped {
+        number: registers.call?,
+        arguments: registers.arguments,
+        first_is_lost: registers.machine == Machine::Aarch64,
+        result: registers.result,
+        pc: registers.pc,
+    };
+    let process = open(status.process);
+    let event = write_of(&stopped, |fd| duplicate(process.as_ref()?, fd))?;
+    let call = event.operation_name().unwrap_or("a write").to_owned();
+    let fd = (event.fd >= 0).then_some(event.fd);
+    let peer = event.peer_address().map(|peer| peer.to_string());
+    let peer = peer.or_else(|| Some(event.peer_path()?.display().to_string()));
+    Some(Write { call, fd, target: fd.and_then(|fd| target(tid, fd)), peer, result: event.result })
+}
+
+fn too_long(tid: i32, registers: &Registers) -> Option<Write> {
+    let call = registers.call_name()?;
+    let fd = (registers.machine == Machine::X86_64).then(|| registers.arguments[0] as i32);
+    let target = fd.and_then(|fd| target(tid, fd));
+    Some(Write { call, fd, target, peer: None, result: -i64::from(libc::EFBIG) })
+}
+
+/// pidfd_open(2)
+fn open(process: i32) -> Option<OwnedFd> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })
+}
+
+/// pidfd_getfd(2)
+fn duplicate(process: &OwnedFd, fd: i32) -> Option<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
+}
+
+fn owned(fd: libc::c_long) -> Option<OwnedFd> {
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: a new descriptor, which is ours alone.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn target(tid: i32, fd: i32) -> Option<String> {
+    let link = std::fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?;
+    Some(link.display().to_string())
+}
+
+fn place(tid: i32, lines: &[proc::Line], info: &Info) -> Option<Place> {
+    let line = proc::at(lines, info.address).filter(|line| line.inode != 0)?;
+    let now = proc::reachable(tid, line).map_or_else(Now::default, |path| Now::of(&path));
+    let code = (info.signal == libc::SIGBUS).then_some(info.code);
+    Place::of(&line.mapping, info.address, code, now)
+}
+
+fn sender(info: &Info, status: &Status) -> (i32, Option<String>) {
+    if info.sender == status.innermost {
+        return (status.process, None);
+    }
+    (info.sender, proc::name(info.sender))
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}

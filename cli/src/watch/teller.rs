@@ -1,0 +1,122 @@
+//! Lines are written by a thread of their own: a reader that is slow, or does not read at all, must
+//! not hold the watched program, which would stop at its next signal until we come.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Lines that may wait.
+const ROOM: usize = 4096;
+/// How long the end waits for a reader.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The way to the writing thread.
+pub struct Teller {
+    lines: Option<SyncSender<String>>,
+    left_out: u64,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nobody reads any more.
+    deaf: AtomicBool,
+    done: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Teller {
+    /// Starts the thread.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        let (lines, waiting) = sync_channel(ROOM);
+        let state = Arc::new(State::default());
+        let of_thread = Arc::clone(&state);
+        std::thread::spawn(move || write_all(out, &waiting, &of_thread));
+        Self { lines: Some(lines), left_out: 0, state }
+    }
+
+    /// Hands a line over, or counts it where too many wait.
+    pub fn tell(&mut self, line: String) {
+        let Some(lines) = &self.lines else { return };
+        let line = match self.left_out {
+            0 => line,
+            count => format!("{line}\nsigward: {count} lines were left out before: nobody has read them"),
+        };
+        match lines.try_send(line) {
+            Ok(()) => self.left_out = 0,
+            Err(TrySendError::Full(_)) => self.left_out += 1,
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_deaf(&self) -> bool {
+        self.state.deaf.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until all is written, but not for ever.
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.lines = None;
+        let done = self.state.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.state.woken.wait_timeout_while(done, PATIENCE, |done| !*done);
+    }
+}
+
+fn write_all(mut out: Box<dyn Write + Send>, lines: &Receiver<String>, state: &State) {
+    while let Ok(line) = lines.recv() {
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            state.deaf.store(true, Ordering::Relaxed);
+            break;
+        }
+    }
+    *state.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    state.woken.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROOM, Teller};
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    /// A reader that takes a line when it is told to.
+    struct Slow(Receiver<()>, Sender<String>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            self.1.send(text).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody() {
+        let (read, may_read) = channel();
+        let (written, text) = channel();
+        let mut teller = Teller::new(Box::new(Slow(may_read, written)));
+        for line in 0..ROOM + 100 {
+            teller.tell(line.to_string());
+        }
+        assert!(teller.left_out >= 98, "{}", teller.left_out);
+        for _ in 0..2 * ROOM + 20 {
+            let _ = read.send(());
+        }
+        // One line at least has its place again.
+        let _ = text.recv();
+        while teller.left_out > 0 {
+            teller.tell("late".to_owned());
+        }
+        drop(teller);
+        let all: String = text.try_iter().collect();
+        assert!(all.contains("lines were left out before"), "{}", all.len());
+    }
+}

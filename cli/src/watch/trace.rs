@@ -1,0 +1,140 @@
+//! ptrace(2) and waitid(2), each call as a safe function.
+//!
+//! A *signal stop* is only looked at (`WNOWAIT`), never reaped: the kernel keeps the signal in what
+//! a wait would take away, so a tracer that is killed between wait and continue would have lost it.
+//! A stop for an event carries no signal, and has to be reaped.
+
+use crate::registers::{NATIVE, Registers};
+use std::io;
+use std::ptr::null_mut;
+
+/// What has become of a traced thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is about to get a signal.
+    Signal(i32),
+    /// It has stopped for an event of ptrace(2), with this signal.
+    Event { event: i32, signal: i32 },
+    /// It has ended with this status.
+    Exited(i32),
+    /// It was ended by this signal; whether there is a core.
+    Killed { signal: i32, core: bool },
+}
+
+/// Attaches without stopping. Never `PTRACE_O_EXITKILL`: when we die the program goes on.
+pub fn seize(tid: i32, children: bool) -> io::Result<()> {
+    let mut options = libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACEEXIT;
+    if children {
+        options |= libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK;
+    }
+    number(libc::PTRACE_SEIZE, tid, options as usize)
+}
+
+/// Lets a stopped thread go on, with a signal or none (0).
+pub fn go_on(tid: i32, signal: i32) -> io::Result<()> {
+    number(libc::PTRACE_CONT, tid, signal as usize)
+}
+
+/// Leaves a thread in the stop of its process, as if nobody traced it.
+pub fn listen(tid: i32) -> io::Result<()> {
+    number(libc::PTRACE_LISTEN, tid, 0)
+}
+
+/// Makes a thread stop for an event.
+pub fn interrupt(tid: i32) -> io::Result<()> {
+    number(libc::PTRACE_INTERRUPT, tid, 0)
+}
+
+/// Lets a stopped thread go on without us.
+pub fn detach(tid: i32, signal: i32) -> io::Result<()> {
+    number(libc::PTRACE_DETACH, tid, signal as usize)
+}
+
+/// The message of an event: the new thread, the former one, the status.
+pub fn message(tid: i32) -> Option<u64> {
+    let mut message: libc::c_ulong = 0;
+    let place = &raw mut message;
+    // SAFETY: room for one number.
+    let status = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, tid, null_mut::<u8>(), place) };
+    (status == 0).then_some(message)
+}
+
+/// The siginfo of a signal stop.
+pub fn info(tid: i32) -> Option<[u8; 128]> {
+    let mut info = [0_u64; 16];
+    let place = info.as_mut_ptr();
+    // SAFETY: 128 aligned bytes, as long as a siginfo.
+    let status = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, null_mut::<u8>(), place) };
+    let mut bytes = [0; 128];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(info) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    (status == 0).then_some(bytes)
+}
+
+/// The registers of a stopped thread; none of a 32-bit one.
+pub fn registers(tid: i32) -> Option<Registers> {
+    let machine = NATIVE?;
+    let mut bytes = [0; 40 * 8];
+    let length = set(tid, libc::NT_PRSTATUS, &mut bytes)?;
+    let mut call = [0; 4];
+    let call = match machine {
+        crate::registers::Machine::X86_64 => None,
+        crate::registers::Machine::Aarch64 => {
+            set(tid, 0x404, &mut call)?; // NT_ARM_SYSTEM_CALL
+            Some(i32::from_le_bytes(call))
+        }
+    };
+    (length == Registers::size(machine)).then(|| Registers::read(machine, &bytes, call))?
+}
+
+fn set(tid: i32, which: i32, bytes: &mut [u8]) -> Option<usize> {
+    let mut room = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: so much room as it says.
+    let status = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, which as usize, &raw mut room) };
+    (status == 0).then_some(room.iov_len)
+}
+
+fn number(request: libc::c_uint, tid: i32, data: usize) -> io::Result<()> {
+    // SAFETY: requests whose data is a number.
+    let status = unsafe { libc::ptrace(request as _, tid, null_mut::<u8>(), data) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The next change of any thread, without waiting; `Err` with `ECHILD` when there is none any more.
+pub fn next() -> io::Result<Option<(i32, Change)>> {
+    let Some((tid, change)) = wait(libc::P_ALL, 0, libc::WNOWAIT)? else { return Ok(None) };
+    if !matches!(change, Change::Signal(_)) {
+        reap(tid);
+    }
+    Ok(Some((tid, change)))
+}
+
+/// Takes a change away.
+pub fn reap(tid: i32) {
+    let _ = wait(libc::P_PID, tid as libc::id_t, 0);
+}
+
+fn wait(of: libc::idtype_t, id: libc::id_t, more: i32) -> io::Result<Option<(i32, Change)>> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOHANG | more;
+    // SAFETY: room for a siginfo.
+    if unsafe { libc::waitid(of, id, info.as_mut_ptr(), options) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed, and filled by the call.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: a field of a wait's siginfo, zero if there was nothing.
+    let tid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    let change = match info.si_code {
+        _ if tid == 0 => return Ok(None),
+        libc::CLD_EXITED => Change::Exited(status),
+        libc::CLD_KILLED => Change::Killed { signal: status, core: false },
+        libc::CLD_DUMPED => Change::Killed { signal: status, core: true },
+        _ if status >> 8 == 0 => Change::Signal(status),
+        _ => Change::Event { event: status >> 8, signal: status & 0x7f },
+    };
+    Ok(Some((tid, change)))
+}

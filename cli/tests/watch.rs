@@ -1,0 +1,265 @@
+//! `sigward watch` on programs that die, that go on, and that must not notice it.
+
+mod support;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Run, Scratch, command, finish, have, missing_unless, sigward, victim};
+
+/// Watches a program from its start; each line that is told, as JSON.
+fn watch(options: &[&str], program: &Path, arguments: &[&str], set: &[(&str, &str)]) -> (Run, Vec<Value>) {
+    let mut command = command();
+    command.args(["watch", "--json"]).args(options).arg("--").arg(program).args(arguments);
+    let run = finish(command.envs(set.iter().copied()));
+    let lines = run.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    (run, lines)
+}
+
+/// The lines about signals.
+fn signals(lines: &[Value]) -> Vec<&Value> {
+    lines.iter().filter(|line| line["event"] == "signal").collect()
+}
+
+#[test]
+fn a_broken_pipe_is_told_with_call_descriptor_and_result_and_the_death_with_it() {
+    let victim = victim("victim.c");
+    let (run, lines) = watch(&[], &victim, &["pipe"], &[]);
+    assert_eq!((run.code, lines.len()), (141, 2), "{run:?}");
+    let (signal, end) = (&lines[0], &lines[1]);
+    assert_eq!((&signal["signal"], &signal["disposition"]), (&"SIGPIPE".into(), &"default".into()));
+    let write = &signal["write"];
+    assert_eq!(
+        (&write["call"], &write["fd"], &write["result"]),
+        (&"write".into(), &17.into(), &(-32).into())
+    );
+    assert!(write["target"].as_str().unwrap().starts_with("pipe:["), "{run:?}");
+    assert_ne!(signal["tid"], signal["pid"]);
+    assert_eq!((&end["event"], &end["signal"]), (&"end".into(), &"SIGPIPE".into()));
+    assert_eq!(end["of"]["write"], *write);
+
+    // Cut short: the count is told.
+    let (run, lines) = watch(&[], &victim, &["partial"], &[]);
+    assert_eq!((run.code, &lines[0]["write"]["result"]), (141, &65536.into()), "{run:?}");
+}
+
+#[test]
+fn what_is_no_write_is_no_broken_pipe() {
+    let (run, lines) = watch(&[], &victim("victim.c"), &["kill"], &[]);
+    assert_eq!((run.code, &lines[0]["write"]), (141, &Value::Null), "{run:?}");
+    assert_eq!(lines[0]["sender"][0], lines[0]["pid"]);
+}
+
+#[test]
+fn a_signal_that_ends_nobody_is_told_so() {
+    let victim = victim("victim.c");
+    for (name, disposition) in [("IGNORE", "ignored"), ("CATCH", "caught")] {
+        let (run, lines) = watch(&[], &victim, &["pipe"], &[(name, "1")]);
+        assert_eq!((run.code, run.out.as_str()), (0, "EPIPE\n"), "{run:?}");
+        assert_eq!((&lines[0]["disposition"], &lines[0]["write"]["fd"]), (&disposition.into(), &17.into()));
+        assert_eq!((&lines[1]["status"], &lines[1]["of"]), (&0.into(), &Value::Null));
+    }
+}
+
+#[test]
+fn a_cut_file_is_named() {
+    let scratch = Scratch::new("watch-cut");
+    let data = scratch.join("data");
+    let (run, lines) = watch(&[], &victim("victim.c"), &["cut", &data], &[]);
+    assert_eq!(run.code, 128 + libc::SIGBUS, "{run:?}");
+    let place = &lines[0]["place"];
+    assert_eq!((&place["path"], &place["offset"]), (&data.into(), &81_925.into()), "{run:?}");
+    assert_eq!((&place["cause"], &place["now"]["length"]), (&"truncated".into(), &0.into()), "{run:?}");
+    assert!(lines[0]["function"].as_str().unwrap().starts_with("cut+"), "{run:?}");
+    assert_eq!(lines[1]["of"]["place"], *place);
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let scratch = Scratch::new("watch-full");
+    let folder = scratch.join("");
+    let mount = finish(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", &folder]));
+    if !missing_unless(mount.code == 0, "leave to mount a tmpfs") {
+        return;
+    }
+    let (run, lines) = watch(&[], &victim("victim.c"), &["full", &scratch.join("data")], &[]);
+    finish(Command::new("umount").arg(&folder));
+    let place = &lines[0]["place"];
+    assert_eq!((&place["cause"], &place["now"]["free"]), (&"no-space".into(), &0.into()), "{run:?}");
+    assert_eq!(place["now"]["sparse"], true, "{run:?}");
+}
+
+#[test]
+fn a_file_too_long_is_told() {
+    let scratch = Scratch::new("watch-limit");
+    let data = scratch.join("data");
+    let (run, lines) = watch(&[], &victim("victim.c"), &["xfsz", &data], &[]);
+    assert_eq!((run.code, &lines[0]["signal"]), (128 + libc::SIGXFSZ, &"SIGXFSZ".into()), "{run:?}");
+    assert_eq!(lines[0]["write"]["target"], data);
+}
+
+#[test]
+fn children_are_followed_by_choice_only() {
+    let victim = victim("victim.c");
+    let (run, lines) = watch(&[], &victim, &["child"], &[]);
+    assert_eq!((run.code, run.out.as_str(), signals(&lines).len()), (0, "child 13\n", 0), "{run:?}");
+    let (run, lines) = watch(&["--children"], &victim, &["child"], &[]);
+    assert_eq!((run.out.as_str(), signals(&lines).len()), ("child 13\n", 1), "{run:?}");
+}
+
+#[test]
+fn exit_statuses_are_handed_on() {
+    let victim = victim("victim.c");
+    assert_eq!(watch(&[], &victim, &["exit", "7"], &[]).0.code, 7);
+    assert_eq!(watch(&[], &victim, &["exec"], &[]).0.code, 141);
+    let (killed, lines) = watch(&[], &victim, &["killed"], &[]);
+    assert_eq!((killed.code, &lines[0]["signal"]), (137, &"SIGKILL".into()));
+    assert_eq!(sigward(&["watch", "--", "/nowhere/program"]).code, 127);
+    assert_eq!(sigward(&["watch", "--", "/etc/passwd"]).code, 126);
+    assert_eq!(sigward(&["watch"]).code, 2);
+    let none = sigward(&["watch", "999999999"]);
+    assert!(none.code == 3 && none.err.contains("there is none"), "{none:?}");
+    // A good end is not worth a line.
+    let quiet = finish(command().args(["watch", "--"]).arg(&victim).args(["exit", "0"]));
+    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""));
+}
+
+#[test]
+fn go_dies_of_its_stdout_and_of_nothing_else() {
+    if !have("go") {
+        return;
+    }
+    let (scratch, victim) = (Scratch::new("watch-go"), victim("victim.go"));
+    let (run, lines) = watch(&[], &victim, &["other"], &[]);
+    let told = signals(&lines);
+    assert_eq!((run.code, run.out.as_str(), told.len()), (0, "broken pipe\n", 1), "{run:?}");
+    assert_eq!(told[0]["disposition"], "caught");
+
+    let data = scratch.join("data");
+    let (run, lines) = watch(&[], &victim, &["cut", &data], &[]);
+    let end = lines.last().unwrap();
+    // Go makes an exit of it; the fault is told all the same, which Go's own text does not.
+    assert_eq!((run.code, &end["status"]), (2, &2.into()), "{run:?}");
+    assert_eq!((&end["of"]["signal"], &end["of"]["place"]["path"]), (&"SIGBUS".into(), &data.into()));
+
+    let mut shell = Command::new("sh");
+    let script = "\"$0\" watch --json -o \"$1\" -- \"$2\" stdout | true";
+    let file = scratch.join("lines");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_sigward"), &file]).arg(&victim);
+    finish(&mut shell);
+    // The writer may outlive the shell's pipe by a moment.
+    let text = wait_for(|| {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.contains("\"event\":\"end\"").then_some(text)
+    });
+    assert!(text.contains("\"fd\":1,"), "{text}");
+}
+
+/// Asks until there is an answer.
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A line of /proc/PID/status.
+fn status(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.unwrap_or_default().to_owned()
+}
+
+fn send(pid: u32, signal: i32) {
+    // SAFETY: a process that the test has started and not yet waited for.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+}
+
+/// Starts a program, and waits until it says that it is ready.
+fn ready(program: &Path, arguments: &[&str]) -> Child {
+    let mut start = Command::new(program);
+    start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = start.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+fn attach(pid: u32) -> Child {
+    let mut start = command();
+    let watcher = start.args(["watch", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    watcher.spawn().unwrap()
+}
+
+fn is_traced_by(pid: u32, tracer: u32) -> bool {
+    status(pid, "TracerPid") == tracer.to_string()
+}
+
+#[test]
+fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
+    let mut victim = ready(&victim("victim.c"), &["sleep"]);
+    let pid = victim.id();
+    for stopped in [false, true] {
+        let mut watcher = attach(pid);
+        wait_for(|| is_traced_by(pid, watcher.id()).then_some(()));
+        if stopped {
+            send(pid, libc::SIGSTOP);
+            // Stopped beneath a tracer that lets it be: `t`, and nobody lets it go on.
+            wait_for(|| status(pid, "State").starts_with('t').then_some(()));
+            send(pid, libc::SIGCONT);
+            wait_for(|| status(pid, "State").starts_with('S').then_some(()));
+            send(pid, libc::SIGSTOP);
+            wait_for(|| status(pid, "State").starts_with('t').then_some(()));
+        }
+        send(watcher.id(), libc::SIGINT);
+        assert_eq!(watcher.wait().unwrap().code(), Some(0));
+        assert_eq!(status(pid, "TracerPid"), "0");
+        let state = if stopped { 'T' } else { 'S' };
+        wait_for(|| status(pid, "State").starts_with(state).then_some(()));
+    }
+    // A second watcher is told who is the first.
+    send(pid, libc::SIGCONT);
+    let mut first = attach(pid);
+    wait_for(|| is_traced_by(pid, first.id()).then_some(()));
+    let second = sigward(&["watch", &pid.to_string()]);
+    assert_eq!(second.code, 3);
+    assert!(second.err.contains(&format!("is traced by pid {} (sigward)", first.id())), "{second:?}");
+    send(pid, libc::SIGTERM);
+    victim.wait().unwrap();
+    let end = first.wait().unwrap();
+    let mut text = String::new();
+    first.stdout.unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(end.code(), Some(1));
+    let own = std::process::id();
+    assert!(text.contains(&format!("died of SIGTERM: sent by pid {own}")), "{text}");
+}
+
+#[test]
+fn no_signal_is_lost_or_doubled_when_watchers_come_go_and_are_killed() {
+    let mut storm = ready(&victim("storm.c"), &[]);
+    let pid = storm.id();
+    for turn in 0..45 {
+        let mut watcher = attach(pid);
+        wait_for(|| is_traced_by(pid, watcher.id()).then_some(()));
+        // Among its signals, at no particular moment.
+        std::thread::sleep(Duration::from_micros(20_000 + 377 * turn));
+        let signal = if turn % 3 == 0 { libc::SIGINT } else { libc::SIGKILL };
+        send(watcher.id(), signal);
+        // What it tells is much; nobody reads it.
+        drop((watcher.stdout.take(), watcher.stderr.take()));
+        watcher.wait().unwrap();
+    }
+    storm.stdin.take().unwrap().write_all(b"x").unwrap();
+    let mut text = String::new();
+    storm.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(storm.wait().unwrap().success(), "{text}");
+    assert!(text.contains("lost 0 twice 0"), "{text}");
+    println!("{text}");
+}
