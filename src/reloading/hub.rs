@@ -130,12 +130,16 @@ impl Ticket {
         &self.ears
     }
 
-    /// From here on the thread gives it turns, the first one at once.
-    pub(super) fn start(&self, job: Arc<dyn Job>) {
-        if let Some(entry) = lock(&self.ears.engine.state).entries.get_mut(&self.ears.id) {
-            *entry = Entry { job: Some(job), due: Some(Instant::now()) };
+    /// From here on the thread gives it turns, the first one when there are news or after `tick`.
+    pub(super) fn start(&self, job: Arc<dyn Job>, tick: Duration) {
+        let Ears { engine, id } = &self.ears;
+        let mut state = lock(&engine.state);
+        let due = Some(engine.due(tick, &state, *id));
+        if let Some(entry) = state.entries.get_mut(id) {
+            *entry = Entry { job: Some(job), due };
         }
-        self.ears.engine.bell.ring();
+        drop(state);
+        engine.bell.ring();
     }
 
     /// Asks for a turn now.
@@ -330,9 +334,7 @@ impl Engine {
         let mut state = lock(&self.state);
         state.busy = None;
         self.turned.notify_all();
-        let due = self.due(wait.unwrap_or(Duration::from_secs(1)));
-        let soon = Instant::now() + REST;
-        let due = if state.watch.news(id) == News::default() { due } else { due.min(soon) };
+        let due = self.due(wait.unwrap_or(Duration::from_secs(1)), &state, id);
         if let Some(entry) = state.entries.get_mut(&id) {
             entry.due = Some(entry.due.map_or(due, |called| called.min(due)));
         }
@@ -342,9 +344,12 @@ impl Engine {
 
 impl Engine {
     /// When that time is over, a little later if that saves a wake-up: ticks of many files fall
-    /// together.
-    fn due(&self, wait: Duration) -> Instant {
+    /// together. Soon if there are news.
+    fn due(&self, wait: Duration, state: &State, id: Id) -> Instant {
         let now = Instant::now();
+        if state.watch.news(id) != News::default() {
+            return now + REST.min(wait);
+        }
         let exact = now.checked_add(wait).unwrap_or(now + YEAR);
         let grain = (wait.min(YEAR) / 8).as_nanos().max(1);
         let late = exact.duration_since(self.began).as_nanos() % grain;

@@ -8,6 +8,7 @@ use super::take::{Limits, Outcome, Taker, errno_of};
 use super::version::{Contents, Version};
 use super::watcher::Watcher;
 use std::error::Error;
+use std::ffi::c_int;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -151,24 +152,30 @@ impl<T: Send + Sync + 'static> Options<T> {
         let ticket = Ticket::take().map_err(|errno| failed(Reason::NoWatcher { errno }))?;
         let parse = Box::new(move |contents| parse(contents).map_err(Into::into));
         let mut taker = Taker::new(path.clone(), parse, self.limits, self.tick);
-        let first = first(&mut taker, ticket.ears(), self.first)?;
+        let (first, watched) = first(&mut taker, ticket.ears(), self.first)?;
         let shared = Arc::new(Shared::new(path, first, self.callback));
-        ticket.start(Arc::new(Watcher { shared: shared.clone(), taker: Mutex::new(taker) }));
+        shared.watched(watched);
+        ticket.start(Arc::new(Watcher { shared: shared.clone(), taker: Mutex::new(taker) }), self.tick);
         Ok(Reloading { shared, ticket })
     }
 }
 
-/// Looks until there is a first version, or nothing more to wait for.
-fn first<T>(taker: &mut Taker<T>, ears: &Ears, patience: Duration) -> Result<Version<T>, Problem> {
+/// Looks until there is a first version, or nothing more to wait for. With it comes whether all is
+/// watched.
+fn first<T>(
+    taker: &mut Taker<T>,
+    ears: &Ears,
+    patience: Duration,
+) -> Result<(Version<T>, Result<(), c_int>), Problem> {
     let began = Instant::now();
     let mut last = (Reason::Open { errno: libc::ENOENT }, None);
     loop {
-        let watched = ears.renew(&taker.path).is_ok();
-        let force = taker.hear(ears, watched);
+        let watched = ears.renew(&taker.path);
+        let force = taker.hear(ears, watched.is_ok());
         let again = match taker.look(force, &mut || ears.is_disturbed()) {
             Outcome::Taken { value, seen, length, settled } => {
                 let loaded = SystemTime::now();
-                return Ok(Version { value, number: 1, length, identity: seen, loaded, settled });
+                return Ok((Version { value, number: 1, length, identity: seen, loaded, settled }, watched));
             }
             Outcome::NotYet(reason, length, again) => {
                 last = (reason, length);

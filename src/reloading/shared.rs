@@ -82,6 +82,13 @@ impl<T> Shared<T> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether everything is watched, and if not, why.
+    pub(super) fn watched(&self, watched: Result<(), c_int>) {
+        let mut book = self.book();
+        book.status.watching = watched.is_ok();
+        book.status.watch_error = watched.err();
+    }
+
     /// From here on every reader gets this one.
     pub(super) fn publish(&self, version: Version<T>) {
         let (number, settled) = (version.number, version.settled);

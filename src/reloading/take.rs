@@ -263,13 +263,19 @@ impl<T> Taker<T> {
             self.concluded = Some(Ok(seen));
             return Outcome::Kept(Reason::Empty, length);
         }
-        let most = self.limits.size.unwrap_or_else(|| memory_left() / 2);
+        let most = self.limits.size.unwrap_or_else(|| default_limit(seen.length));
         let contents = match freeze(file, &self.path, most) {
             Ok(contents) if !settled || contents.len() as u64 == seen.length => contents,
             Ok(_) | Err(crate::mapping::Error::File(crate::file::Error::SourceChanged)) => {
                 // Whoever does not stop writing is not copied all the time.
                 let most = self.limits.writer.unwrap_or(UNCLOSED);
                 self.waiting = Instant::now().checked_sub(most.saturating_sub(self.tick));
+                return Outcome::NotYet(Reason::Changed, length, SOON);
+            }
+            // It has grown meanwhile.
+            Err(crate::mapping::Error::File(crate::file::Error::TooLarge { limit, .. }))
+                if seen.length <= limit =>
+            {
                 return Outcome::NotYet(Reason::Changed, length, SOON);
             }
             // The user's limit stays, and so does what is larger.
@@ -316,6 +322,12 @@ impl<T> Taker<T> {
             }
         }
     }
+}
+
+/// Half of what is left. Small files are not worth the question.
+fn default_limit(length: u64) -> u64 {
+    const SMALL: u64 = 1 << 20;
+    if length <= SMALL { SMALL } else { memory_left() / 2 }
 }
 
 /// A copy of the open file, whatever its path names by now. Without /proc that cannot be said, and

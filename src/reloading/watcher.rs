@@ -18,10 +18,9 @@ impl<T: Send + Sync + 'static> Job for Watcher<T> {
         let mut taker = self.taker.lock().unwrap_or_else(PoisonError::into_inner);
         let watched = ears.renew(&taker.path);
         let force = taker.hear(ears, watched.is_ok());
+        self.shared.watched(watched);
         let (asked, called) = {
-            let mut book = self.shared.book();
-            book.status.watching = watched.is_ok();
-            book.status.watch_error = watched.err();
+            let book = self.shared.book();
             (book.asked, book.asked > book.done)
         };
         if called {
