@@ -48,6 +48,16 @@ pub enum Command {
     #[command(after_help = "Examples:\n  sigward watch -- ./server --port 80\n  \
         sudo sigward watch --children $(pidof nginx)")]
     Watch(Watch),
+    /// Says who opens for writing, cuts or replaces a file, as it happens
+    ///
+    /// For the case that programs die of SIGBUS because somebody cuts a file that they have mapped:
+    /// shows process, command line, user and parent of whoever does it. A file that is replaced by
+    /// rename(2) is told as well; that harms nobody.
+    ///
+    /// Without CAP_SYS_ADMIN the kernel does not say who it was; then /proc is searched, and quick
+    /// updaters are seen but not named. Exits with 1 if the file was cut.
+    #[command(after_help = "Example:\n  sudo sigward cut /var/lib/GeoIP/city.mmdb")]
+    Cut(Cut),
     /// Looks at logs made by sigward's `Log`
     #[command(subcommand)]
     Log(LogCommand),
@@ -136,6 +146,21 @@ pub struct Watch {
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `sigward cut`
+#[derive(Debug, Group)]
+pub struct Cut {
+    /// The files; symbolic links are followed
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Ask before each open, so that every opener is named with its flags before it cuts; openers
+    /// wait for us, so do not stop the command (Ctrl-Z)
+    #[arg(long)]
+    pub exact: bool,
+    /// End when a file was cut
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `sigward reserve`

@@ -9,6 +9,8 @@ mod args;
 #[cfg(target_os = "linux")]
 mod core;
 #[cfg(target_os = "linux")]
+mod cut;
+#[cfg(target_os = "linux")]
 mod exit;
 #[cfg(target_os = "linux")]
 mod explain;
@@ -33,6 +35,8 @@ mod signals;
 #[cfg(target_os = "linux")]
 mod symbols;
 #[cfg(target_os = "linux")]
+mod waiting;
+#[cfg(target_os = "linux")]
 mod watch;
 
 #[cfg(target_os = "linux")]
@@ -50,6 +54,7 @@ fn main() -> std::process::ExitCode {
         }
         Command::Replace(request) => files::replace(&request, output),
         Command::Reserve(request) => files::reserve(&request, output),
+        Command::Cut(request) => cut::cut(&request, output),
         Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
         Command::Watch(request) => {
             return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));

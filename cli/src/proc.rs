@@ -12,6 +12,8 @@ pub struct Status {
     pub name: String,
     /// The process that the thread belongs to.
     pub process: i32,
+    /// The parent.
+    pub parent: i32,
     /// Who traces it; 0 for nobody.
     pub tracer: i32,
     /// Its number in its own namespace.
@@ -45,6 +47,7 @@ impl Status {
             match name {
                 "Name" => value.clone_into(&mut status.name),
                 "Tgid" => status.process = number(),
+                "PPid" => status.parent = number(),
                 "TracerPid" => status.tracer = number(),
                 "NSpid" => {
                     let last = value.split_whitespace().next_back();
@@ -186,6 +189,11 @@ pub fn reachable(id: i32, line: &Line) -> Option<PathBuf> {
 pub fn name(id: i32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{id}/comm")).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// All processes.
+pub fn processes() -> Vec<i32> {
+    numbers("/proc")
 }
 
 /// The threads of a process.

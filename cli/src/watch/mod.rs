@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::proc::{self, Status};
 use crate::report::Output;
 use crate::signals;
+use crate::waiting::Waiting;
 use death::Death;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -343,42 +344,5 @@ impl Watcher {
         if let Some(teller) = &mut self.teller {
             teller.tell(text);
         }
-    }
-}
-
-/// The signals that we wait for, blocked so that none comes between a look and a wait.
-struct Waiting {
-    set: libc::sigset_t,
-    /// What was blocked before.
-    inherited: libc::sigset_t,
-}
-
-impl Waiting {
-    fn new() -> Self {
-        let empty = || {
-            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-            // SAFETY: room for a set.
-            unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-            // SAFETY: emptied.
-            unsafe { set.assume_init() }
-        };
-        let (mut set, mut inherited) = (empty(), empty());
-        for signal in [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-            // SAFETY: a set, and a signal's number.
-            unsafe { libc::sigaddset(&raw mut set, signal) };
-        }
-        // SAFETY: ignored, SIGCHLD would take the status of children away.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        // SAFETY: two whole sets.
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut inherited) };
-        Self { set, inherited }
-    }
-
-    fn wait(&self, at_most: Duration) -> Option<i32> {
-        let time = libc::timespec { tv_sec: at_most.as_secs() as libc::time_t, tv_nsec: 0 };
-        // SAFETY: a set, no room for a siginfo wanted, a time.
-        let signal =
-            unsafe { libc::sigtimedwait(&raw const self.set, std::ptr::null_mut(), &raw const time) };
-        (signal > 0).then_some(signal)
     }
 }

@@ -1,0 +1,337 @@
+//! `sigward cut PATH…`: who opens for writing, cuts or replaces files, as it happens.
+
+mod fanotify;
+
+use crate::args::Cut;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::proc;
+use crate::registers::open_flags;
+use crate::report::{Output, grouped};
+use crate::waiting::Waiting;
+use fanotify::{Folder, Gate};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Found {
+    path: PathBuf,
+    /// `cut`, `written`, `opened`, `replaced`, `removed`, `made`, `closed`.
+    what: &'static str,
+    /// Its length before and now.
+    before: Option<u64>,
+    now: Option<u64>,
+    /// The flags of the open(2), with `--exact`.
+    flags: Option<String>,
+    by: Vec<Who>,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Who {
+    pid: i32,
+    command: String,
+    user: Option<u32>,
+    parent: Option<String>,
+}
+
+/// A file that is watched for.
+struct Target {
+    path: PathBuf,
+    length: Option<u64>,
+    /// Processes that have been told to write to it, and have not closed it yet.
+    writers: HashSet<i32>,
+    /// Processes that have been seen opening it with O_TRUNC (`--exact`).
+    cutters: HashSet<i32>,
+}
+
+/// The files of one folder.
+struct Watched {
+    folder: Folder,
+    gate: Option<Gate>,
+    targets: BTreeMap<OsString, Target>,
+}
+
+/// `sigward cut PATH…`
+pub fn cut(request: &Cut, output: Output) -> Result<Exit, Failure> {
+    let waiting = Waiting::new();
+    let mut all = Vec::new();
+    for (folder, targets) in by_folder(&request.paths)? {
+        let refused = |error: std::io::Error| refused(&folder, &error);
+        let gate = request.exact.then(|| Gate::watch(&folder)).transpose().map_err(refused)?;
+        all.push(Watched { folder: Folder::watch(&folder).map_err(refused)?, gate, targets });
+    }
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!(
+            "sigward: without CAP_SYS_ADMIN the kernel does not say who it was: /proc is searched, and \
+             a quick updater is seen and not named (sudo names it)"
+        );
+    }
+    eprintln!("sigward: watching; Ctrl-C ends");
+    let mut was_cut = false;
+    loop {
+        wait_for_any(&all);
+        for watched in &mut all {
+            for found in watched.look() {
+                was_cut |= found.what == "cut";
+                output.print(&found)?;
+            }
+        }
+        if waiting.is_interrupted() || request.once && was_cut {
+            return Ok(if was_cut { Exit::BadNews } else { Exit::Good });
+        }
+    }
+}
+
+fn by_folder(paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, BTreeMap<OsString, Target>>, Failure> {
+    let mut folders: BTreeMap<PathBuf, BTreeMap<OsString, Target>> = BTreeMap::new();
+    for path in paths {
+        // A symbolic link is another name: what counts is the file behind it.
+        let whole = path.canonicalize().map_err(|error| Failure::of(path, &error))?;
+        let (Some(folder), Some(name)) = (whole.parent(), whole.file_name()) else {
+            return Err(Failure::new(path.display(), "a folder: name a file"));
+        };
+        if whole.is_dir() {
+            return Err(Failure::new(path.display(), "a folder: name a file"));
+        }
+        let target = Target {
+            path: path.clone(),
+            length: length(&whole),
+            writers: HashSet::new(),
+            cutters: HashSet::new(),
+        };
+        folders.entry(folder.to_owned()).or_default().insert(name.to_owned(), target);
+    }
+    Ok(folders)
+}
+
+fn refused(folder: &Path, error: &std::io::Error) -> Failure {
+    let errno = error.raw_os_error().unwrap_or(0);
+    let message = match errno {
+        libc::EPERM => "the kernel tells nobody without CAP_SYS_ADMIN here: try sudo; in a container, on \
+                        its host"
+            .to_owned(),
+        libc::ENOSYS | libc::EINVAL => {
+            format!("fanotify(7): {error}: needs Linux 5.9, --exact CONFIG_FANOTIFY_ACCESS_PERMISSIONS")
+        }
+        libc::ENODEV | libc::EOPNOTSUPP | libc::EXDEV => {
+            format!("this file system has no names for fanotify(7) ({error})")
+        }
+        _ => format!("fanotify(7): {error}"),
+    };
+    Failure::new(folder.display(), message).with_errno(errno)
+}
+
+fn wait_for_any(all: &[Watched]) {
+    use std::os::fd::AsRawFd;
+    let one = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let folders = all.iter().map(|watched| one(watched.folder.as_fd().as_raw_fd()));
+    let gates = all.iter().filter_map(|watched| Some(one(watched.gate.as_ref()?.as_fd().as_raw_fd())));
+    let mut polls: Vec<libc::pollfd> = folders.chain(gates).collect();
+    let time = Duration::from_millis(250).as_millis() as i32;
+    // SAFETY: so many pollfds.
+    unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, time) };
+}
+
+fn length(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|file| file.len())
+}
+
+impl Watched {
+    fn look(&mut self) -> Vec<Found> {
+        // First those who wait for an answer.
+        let mut found = self.answer();
+        for event in self.folder.events() {
+            // Processes of ours are us.
+            if event.pid == std::process::id() as i32 {
+                continue;
+            }
+            if let Some(target) = self.targets.get_mut(&event.name) {
+                found.extend(target.event(event.mask, event.pid));
+            }
+        }
+        found
+    }
+
+    fn answer(&mut self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for question in self.gate.iter().flat_map(Gate::questions) {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", question.tid));
+            let who = Who::of(question.tid);
+            let file = question.file.try_clone().map(std::fs::File::from);
+            // The answer: it may go on.
+            drop(question);
+            let Some(flags) = call.ok().and_then(|call| flags_in(&call)) else { continue };
+            if flags & (libc::O_ACCMODE | libc::O_TRUNC) == 0 {
+                continue;
+            }
+            let Ok(file) = file.and_then(|file| file.metadata()) else { continue };
+            let named = self.targets.values_mut().find(|target| {
+                std::fs::metadata(&target.path)
+                    .is_ok_and(|named| (named.dev(), named.ino()) == (file.dev(), file.ino()))
+            });
+            if let Some(target) = named {
+                if flags & libc::O_TRUNC != 0 && file.len() > 0 {
+                    target.cutters.insert(who.pid);
+                }
+                found.push(Found {
+                    path: target.path.clone(),
+                    what: "opened",
+                    before: target.length,
+                    now: Some(file.len()),
+                    flags: Some(open_flags(flags)),
+                    by: vec![who],
+                });
+            }
+        }
+        found
+    }
+}
+
+/// The flags of an open(2) that a thread is inside, from /proc/PID/syscall: the number, then the
+/// arguments.
+fn flags_in(call: &str) -> Option<i32> {
+    let mut words = call.split_whitespace();
+    let number: libc::c_long = words.next()?.parse().ok()?;
+    let argument = match number {
+        libc::SYS_openat => 2,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => 1,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_creat => return Some(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC),
+        _ => return None,
+    };
+    let word = words.nth(argument)?.strip_prefix("0x")?;
+    u64::from_str_radix(word, 16).ok().map(|flags| flags as i32)
+}
+
+impl Target {
+    /// What one event, of which several may have been merged, says.
+    fn event(&mut self, mask: u64, pid: i32) -> Vec<Found> {
+        let (before, now) = (self.length, length(&self.path));
+        self.length = now;
+        let has = |flag: u64| mask & flag != 0;
+        let mut whats = Vec::new();
+        if has(libc::FAN_MOVED_TO) {
+            whats.push("replaced");
+        } else if has(libc::FAN_CREATE) {
+            whats.push("made");
+        }
+        if has(libc::FAN_DELETE | libc::FAN_MOVED_FROM) {
+            whats.push("removed");
+        }
+        // Opening with O_TRUNC is an open and a modification.
+        let shorter = now.zip(before).is_some_and(|(now, before)| now < before)
+            || has(libc::FAN_MODIFY) && self.cutters.remove(&pid);
+        let replaced = has(libc::FAN_MOVED_TO | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM);
+        if shorter && !replaced {
+            whats.push("cut");
+        }
+        if has(libc::FAN_MODIFY) && self.writers.insert(pid) && !shorter {
+            whats.push("written");
+        }
+        if has(libc::FAN_CLOSE_WRITE) {
+            self.writers.remove(&pid);
+            whats.push("closed");
+        }
+        if whats.is_empty() {
+            return Vec::new();
+        }
+        let by = if pid == 0 { writers(&self.path) } else { vec![Who::of(pid)] };
+        let found = |what| Found { path: self.path.clone(), what, before, now, flags: None, by: by.clone() };
+        whats.into_iter().map(found).collect()
+    }
+}
+
+/// Who has a file open for writing, as far as /proc may be read.
+fn writers(path: &Path) -> Vec<Who> {
+    let Ok(file) = std::fs::metadata(path) else { return Vec::new() };
+    let is_it = |link: &Path| {
+        std::fs::metadata(link).is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
+    };
+    let writes = |pid: i32, fd: &str| {
+        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
+        flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+    };
+    let own = std::process::id() as i32;
+    let others = proc::processes().into_iter().filter(|pid| *pid != own);
+    let found = others.filter(|pid| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| is_it(&entry.path()) && writes(*pid, entry.file_name().to_str().unwrap_or_default()))
+    });
+    found.map(Who::of).collect()
+}
+
+impl Who {
+    /// Of a process or thread, also of one that has just ended.
+    fn of(id: i32) -> Self {
+        let status = proc::Status::of(id).unwrap_or_default();
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
+        let command = if words.is_empty() { status.name.clone() } else { words.join(" ") };
+        let known = status.process != 0;
+        Self {
+            pid: if known { status.process } else { id },
+            command,
+            user: known.then_some(status.users[1]),
+            parent: proc::name(status.parent).map(|name| format!("{} ({name})", status.parent)),
+        }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: ", self.path.display())?;
+        let [before, now] = [self.before, self.now].map(|length| grouped(length.unwrap_or(0)));
+        match self.what {
+            "cut" => write!(out, "CUT ({before} bytes before, {now} now)")?,
+            "written" => write!(out, "written in place, or cut and written anew ({now} bytes now)")?,
+            "opened" => {
+                write!(out, "is being opened with {}", self.flags.as_deref().unwrap_or_default())?;
+            }
+            "replaced" => write!(out, "replaced by rename ({now} bytes now), which harms nobody")?,
+            "closed" => write!(out, "closed after writing ({now} bytes now)")?,
+            what => out.write_str(what)?,
+        }
+        if self.by.is_empty() {
+            return out.write_str(" by somebody who was gone before /proc was searched");
+        }
+        for who in &self.by {
+            write!(out, " by pid {} {:?}", who.pid, who.command)?;
+            if let Some(user) = who.user {
+                write!(out, ", user {user}")?;
+            }
+            if let Some(parent) = &who.parent {
+                write!(out, ", child of {parent}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flags_in;
+
+    #[test]
+    fn flags_are_read_from_the_call_that_a_thread_is_inside() {
+        let number = libc::SYS_openat;
+        let call = format!("{number} 0xffffffffffffff9c 0x7f00 0x241 0x1b6 0x0 0x0 0x7ffe 0x7f01");
+        assert_eq!(flags_in(&call), Some(0x241));
+        for other in ["running", "-1 0x7f 0x7f", "0 0x3 0x7f00 0x10", "", "257 zz"] {
+            assert_eq!(flags_in(other), None, "{other}");
+        }
+    }
+}
