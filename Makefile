@@ -167,6 +167,7 @@ test-signals:
 test-install: $(archive)
 	tests/install
 	tests/install-go
+	tests/install-rust
 	tests/install-debian
 	scripts/notice --check
 
