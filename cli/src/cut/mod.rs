@@ -11,7 +11,7 @@ use crate::report::{Output, grouped};
 use crate::waiting::Waiting;
 use fanotify::{Folder, Gate};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -30,6 +30,7 @@ struct Found {
     now: Option<u64>,
     /// The flags of the open(2), with `--exact`.
     flags: Option<String>,
+    /// One of these, where it is more than one.
     by: Vec<Who>,
 }
 
@@ -149,13 +150,28 @@ impl Watched {
     fn look(&mut self) -> Vec<Found> {
         // First those who wait for an answer.
         let mut found = self.answer();
-        for event in self.folder.events() {
-            // Processes of ours are us.
-            if event.pid == std::process::id() as i32 {
-                continue;
+        // Until none comes any more after the lengths were looked at: then whoever has made a file
+        // shorter is among them.
+        let mut events: BTreeMap<OsString, Vec<(u64, i32)>> = BTreeMap::new();
+        let mut lengths = BTreeMap::new();
+        loop {
+            let more = self.folder.events();
+            if more.is_empty() {
+                break;
             }
-            if let Some(target) = self.targets.get_mut(&event.name) {
-                found.extend(target.event(event.mask, event.pid));
+            for event in more {
+                // Our own looks.
+                if event.pid != std::process::id() as i32 {
+                    events.entry(event.name).or_default().push((event.mask, event.pid));
+                }
+            }
+            lengths =
+                self.targets.iter().map(|(name, target)| (name.clone(), length(&target.path))).collect();
+        }
+        for (name, events) in events {
+            if let Some(target) = self.targets.get_mut(&name) {
+                let now = lengths.get(&name).copied().flatten();
+                found.extend(target.judge(&events, now));
             }
         }
         found
@@ -214,45 +230,49 @@ fn flags_in(call: &str) -> Option<i32> {
 }
 
 impl Target {
-    /// What one event, of which several may have been merged, says.
-    fn event(&mut self, mask: u64, pid: i32) -> Vec<Found> {
-        let (before, now) = (self.length, length(&self.path));
-        self.length = now;
-        let has = |flag: u64| mask & flag != 0;
-        let mut whats = Vec::new();
-        if has(libc::FAN_MOVED_TO) {
-            whats.push("replaced");
-        } else if has(libc::FAN_CREATE) {
-            whats.push("made");
+    /// What events say, of which the kernel may have merged several. The length is that after all
+    /// of them: where more than one has written, any of them may have cut.
+    fn judge(&mut self, events: &[(u64, i32)], now: Option<u64>) -> Vec<Found> {
+        const NAMES: u64 = libc::FAN_MOVED_TO | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM;
+        let before = self.length;
+        let of = |flag: u64| {
+            let pids = events.iter().filter(move |(mask, _)| mask & flag != 0).map(|(_, pid)| *pid);
+            pids.collect::<BTreeSet<i32>>()
+        };
+        let writers = of(libc::FAN_MODIFY);
+        let is_another = events.iter().any(|(mask, _)| mask & NAMES != 0);
+        let has_cut = writers.iter().any(|pid| self.cutters.remove(pid));
+        let is_shorter = now.zip(before).is_some_and(|(now, before)| now < before);
+        let is_cut = !writers.is_empty() && !is_another && (is_shorter || has_cut);
+        if is_another || !writers.is_empty() {
+            self.length = now;
         }
-        if has(libc::FAN_DELETE | libc::FAN_MOVED_FROM) {
-            whats.push("removed");
+        let mut whats = vec![
+            ("replaced", of(libc::FAN_MOVED_TO)),
+            ("made", of(libc::FAN_CREATE)),
+            ("removed", of(libc::FAN_DELETE | libc::FAN_MOVED_FROM)),
+        ];
+        if is_cut {
+            whats.push(("cut", writers.clone()));
         }
-        // Opening with O_TRUNC is an open and a modification.
-        let shorter = now.zip(before).is_some_and(|(now, before)| now < before)
-            || has(libc::FAN_MODIFY) && self.cutters.remove(&pid);
-        let replaced = has(libc::FAN_MOVED_TO | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM);
-        if shorter && !replaced {
-            whats.push("cut");
-        }
-        if has(libc::FAN_MODIFY) && self.writers.insert(pid) && !shorter {
-            whats.push("written");
-        }
-        if has(libc::FAN_CLOSE_WRITE) {
-            self.writers.remove(&pid);
-            whats.push("closed");
-        }
-        if whats.is_empty() {
-            return Vec::new();
-        }
-        let by = if pid == 0 { writers(&self.path) } else { vec![Who::of(pid)] };
-        let found = |what| Found { path: self.path.clone(), what, before, now, flags: None, by: by.clone() };
-        whats.into_iter().map(found).collect()
+        let new = writers.into_iter().filter(|pid| self.writers.insert(*pid) && !is_cut).collect();
+        whats.push(("written", new));
+        let closed = of(libc::FAN_CLOSE_WRITE);
+        self.writers.retain(|pid| !closed.contains(pid));
+        whats.push(("closed", closed));
+        let path = &self.path;
+        let told = whats.into_iter().filter(|(_, pids)| !pids.is_empty());
+        told.map(|(what, pids)| {
+            let by =
+                if pids.contains(&0) { who_writes(path) } else { pids.into_iter().map(Who::of).collect() };
+            Found { path: path.clone(), what, before, now, flags: None, by }
+        })
+        .collect()
     }
 }
 
 /// Who has a file open for writing, as far as /proc may be read.
-fn writers(path: &Path) -> Vec<Who> {
+fn who_writes(path: &Path) -> Vec<Who> {
     let Ok(file) = std::fs::metadata(path) else { return Vec::new() };
     let is_it = |link: &Path| {
         std::fs::metadata(link).is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
@@ -308,7 +328,8 @@ impl fmt::Display for Found {
         if self.by.is_empty() {
             return out.write_str(" by somebody who was gone before /proc was searched");
         }
-        for who in &self.by {
+        for (at, who) in self.by.iter().enumerate() {
+            out.write_str(if at > 0 { ", or" } else { "" })?;
             write!(out, " by pid {} {:?}", who.pid, who.command)?;
             if let Some(user) = who.user {
                 write!(out, ", user {user}")?;
