@@ -20,7 +20,9 @@ fn frames_of_other_handlers_are_looked_through() {
 
 #[test]
 fn a_system_call_is_seen_wherever_in_its_page_it_is() {
-    dies_bare_and_lives("end_of_page");
+    for scenario in ["end_of_page", "end_of_page_in_a_sandbox"] {
+        dies_bare_and_lives(scenario);
+    }
 }
 
 /// Bare they pass it on to SIG_DFL, an address that nobody can jump to.

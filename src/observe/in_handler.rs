@@ -1,8 +1,6 @@
 //! What handlers ask the kernel to describe a delivery: signal-safe calls only, no allocation.
 
 use super::event::Event;
-#[cfg(target_os = "linux")]
-pub(crate) use crate::sys::memory::read_own_memory;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -60,30 +58,24 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };
     }
-    copy_what_is_mapped(stack, &mut words);
+    let size = size_of_val(&words);
+    // SAFETY: the bytes of these words, which any bytes may be.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size) };
+    copy_what_is_mapped(stack, bytes);
     words
 }
 
-/// Copies from `from` on as far as the memory is there: the kernel looks, and nothing faults.
+/// Copies from `from` on as far as the memory is there; how many bytes that are. Nothing faults.
 #[cfg(target_os = "linux")]
-fn copy_what_is_mapped(from: usize, words: &mut [u64; 16]) {
-    // SAFETY: the bytes of these words, which any bytes may be.
-    let bytes =
-        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words)) };
-    crate::sys::memory::read(from, bytes);
+pub(crate) fn copy_what_is_mapped(from: usize, bytes: &mut [u8]) -> usize {
+    crate::sys::memory::read(from, bytes)
 }
 
 /// Elsewhere nobody is asked.
-///
-/// # Safety
-/// None needed here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) unsafe fn read_own_memory(_to: &libc::iovec, _from: &[libc::iovec]) -> libc::c_long {
-    -1
+pub(crate) fn copy_what_is_mapped(_from: usize, _bytes: &mut [u8]) -> usize {
+    0
 }
-
-#[cfg(not(target_os = "linux"))]
-fn copy_what_is_mapped(_from: usize, _words: &mut [u64; 16]) {}
 
 fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

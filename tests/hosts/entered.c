@@ -1,7 +1,7 @@
 /* What a handler finds at its entry, and in the code that was interrupted: other handlers' frames,
  * system calls at the end of a page, handlers above that pass a signal on, descriptors of code by
  * hand. */
-#include "host.h"
+#include "refuse.h"
 #include <alloca.h>
 #include <stdint.h>
 
@@ -81,6 +81,12 @@ static void end_of_page(void) {
     int fd = broken_pipe();
     for (long where = 4096 - 2 * call_length; where <= 4096 + call_length; where += step) CHECK(placed(where)(fd, "x", 1) == -EPIPE);
     CHECK(placed(2048)(fd, "x", 1) == -EPIPE);
+}
+
+/* The same where the kernel copies nothing. */
+static void end_of_page_in_a_sandbox(void) {
+    refuse(SYS_process_vm_readv, EPERM);
+    end_of_page();
 }
 
 /* ---- a row that has lost its flags ---- */
@@ -267,7 +273,8 @@ static void by_hand_descriptors(void) {
 static void by_hand_descriptors(void) {}
 #endif
 
-SCENARIOS({"plain_storm", plain_storm}, {"full_storm", full_storm}, {"end_of_page", end_of_page}, {"above_jumping", above_jumping},
+SCENARIOS({"plain_storm", plain_storm}, {"full_storm", full_storm}, {"end_of_page", end_of_page},
+          {"end_of_page_in_a_sandbox", end_of_page_in_a_sandbox}, {"above_jumping", above_jumping},
           {"above_calling", above_calling}, {"above_far", above_far}, {"above_copying", above_copying},
           {"by_hand_descriptors", by_hand_descriptors}, {"stripped", stripped}, {"stripped_kill", stripped_kill},
           {"stripped_above_a_handler", stripped_above_a_handler}, {"stripped_bus", stripped_bus})

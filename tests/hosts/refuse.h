@@ -1,10 +1,10 @@
 /* A sandbox that answers one system call with an error. */
 #pragma once
+#include "host.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include "host.h"
 
 static inline void refuse(long number, int error) {
     struct sock_filter code[] = {

@@ -162,21 +162,22 @@ pub(super) fn place(svc: usize) -> Option<Place> {
     clear.then_some(place)
 }
 
-/// Whether nothing in this part of the memory, which may not be there, jumps in between; what cannot be read is not clear.
+/// Whether nothing in this part of the memory, which may not be there, jumps in between.
 #[cfg(target_arch = "aarch64")]
 fn is_clear(part: std::ops::Range<usize>, from: usize, svc: usize) -> bool {
     const PIECE: usize = 256;
     part.clone().step_by(PIECE).all(|start| {
         let length = PIECE.min(part.end - start);
-        let mut code = [0_u32; PIECE / 4];
-        let to = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: length };
-        let theirs = libc::iovec { iov_base: start as *mut _, iov_len: length };
-        // SAFETY: room for as many bytes.
-        let read = unsafe { crate::observe::in_handler::read_own_memory(&to, &[theirs]) };
-        match read {
-            // SAFETY: the address is this thread's errno.
-            -1 => (unsafe { *libc::__errno_location() }) == libc::EFAULT,
-            _ => !jumps_between(start, code.into_iter().take(length / 4), from, svc),
+        let mut code = [0_u8; PIECE];
+        let Some(code) = code.get_mut(..length) else { return false };
+        match crate::sys::memory::read(start, code) {
+            // Nothing is there.
+            0 => true,
+            read if read == length => {
+                let words = code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+                !jumps_between(start, words, from, svc)
+            }
+            _ => false,
         }
     })
 }

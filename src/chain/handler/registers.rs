@@ -8,7 +8,7 @@
 //! holds the context of the system call. [`Registers::of`] follows such frames down.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-use crate::observe::in_handler;
+use crate::sys::memory;
 use std::ffi::c_void;
 
 /// By which door the kernel was entered: system calls have other numbers behind each.
@@ -295,9 +295,5 @@ fn code_before<const N: usize>(pc: usize, least: usize, fell_through: bool) -> O
 #[cold]
 #[inline(never)]
 fn code_of_two_pages(pc: usize, code: &mut [u8]) -> bool {
-    let Some(from) = pc.checked_sub(code.len()) else { return false };
-    let local = libc::iovec { iov_base: code.as_mut_ptr().cast(), iov_len: code.len() };
-    let remote = [libc::iovec { iov_base: from as *mut _, iov_len: code.len() }];
-    // SAFETY: room for as many bytes in `code`.
-    (unsafe { in_handler::read_own_memory(&local, &remote) }) == code.len() as libc::c_long
+    pc.checked_sub(code.len()).is_some_and(|from| memory::read(from, code) == code.len())
 }

@@ -57,6 +57,6 @@ fn can_be_read(address: usize) -> bool {
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: address as *mut _, iov_len: 1 };
     // SAFETY: room for one byte.
-    let read = unsafe { crate::observe::in_handler::read_own_memory(&local, &[remote]) };
+    let read = unsafe { crate::sys::memory::read_own_memory(&local, &[remote]) };
     read == 1 || errno() != libc::EFAULT
 }

@@ -155,12 +155,10 @@ pub(super) fn is_ring(fd: c_int) -> bool {
 #[inline(never)]
 pub(super) fn is_aio_context(context: u64) -> bool {
     const MAGIC: u32 = 0xa10a_10a1;
-    let mut head = [0_u32; 5];
-    let to = libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: size_of_val(&head) };
-    let from = libc::iovec { iov_base: context as *mut _, iov_len: to.iov_len };
-    // SAFETY: room for as many bytes in `head`.
-    let copied = context.is_multiple_of(4096) && unsafe { in_handler::read_own_memory(&to, &[from]) } > 0;
-    copied && head[4] == MAGIC
+    let mut head = [0_u8; 20];
+    context.is_multiple_of(4096)
+        && in_handler::copy_what_is_mapped(context as usize, &mut head) == head.len()
+        && head.ends_with(&MAGIC.to_ne_bytes())
 }
 
 /// Everything that can be said of an echo while its thread still stands behind the write.
