@@ -13,8 +13,8 @@ const END: usize = INFO + size_of::<libc::siginfo_t>();
 /// The frame of the handler at work on the stack above `stack`: the innermost that is not left from
 /// an earlier handler, in a buffer that nobody has written to since.
 ///
-/// Below the stack pointer that a frame notes nothing was in use when it was made. So where there is
-/// another one, that one came later, and the first is left over.
+/// Below the stack pointer that a frame notes nothing was in use when it was made. So where there
+/// is another one, that one came later, and the first is left over.
 pub(super) fn innermost(stack: usize, trampoline: usize) -> Option<usize> {
     if trampoline == 0 {
         return None;
