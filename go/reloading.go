@@ -31,8 +31,10 @@ import (
 //
 // Changes are told by inotify(7): on the file, and on every folder and symbolic link that leads to
 // it, so that the exchange of a ConfigMap's ..data is noticed. Where nothing tells of them (another
-// machine's changes to a network file system; systems other than Linux), a look every second finds
-// them. It needs no cgo.
+// machine's changes to a network file system, or a mount over a folder; systems other than Linux),
+// a look every second finds them, and the file is taken when it has not changed for a while. All
+// files of a process share one inotify queue, and four of them at most are read at once. It needs
+// no cgo.
 //
 // Methods may be called from many goroutines at once.
 type Reloading[T any] struct {
@@ -50,6 +52,11 @@ type Version[T any] struct {
 	Number uint64
 	Size   int64     // of the file, in bytes
 	Loaded time.Time // when it was taken
+	// Settled is false if it was taken though somebody had the file open for writing, or had
+	// written to it and not closed it, because they took longer than WaitWriter. It is of one
+	// moment, and may be half of what they mean to write; ReloadStats.Settled tells when they are
+	// done.
+	Settled bool
 }
 
 // ReloadOptions are for OpenReloadingWith.
@@ -58,22 +65,38 @@ type ReloadOptions struct {
 	Tick time.Duration
 
 	// Settle: where nobody can say whether a writer exists (files of other users, file systems
-	// without leases, systems other than Linux), how long size and change time must stay before the
-	// file is taken. 0: 500 ms.
+	// without leases, changes that no event told of, systems other than Linux), how long size and
+	// change time must stay before the file is taken. 0: 500 ms.
 	Settle time.Duration
 
 	// WaitFirst: how long to wait for a first version when the file is missing or refused. A writer
 	// who is at work is waited for in any case, 10 s at least.
 	WaitFirst time.Duration
 
+	// WaitWriter: how long to wait for whoever has the file open for writing before it is taken all
+	// the same: a copy of one moment, of which Version.Settled says that it may be half of what
+	// they mean to write. The time counts from the look that met them, and anew for each version.
+	// 0: without an end where the kernel says that there is a writer (by a lease: for the owner of
+	// the file and processes with CAP_LEASE), and 30 s where only events tell of one, a write that
+	// no close follows.
+	WaitWriter time.Duration
+
+	// Limit: a file of more bytes is not taken, holes included (a *TooLargeError). 0: half of the
+	// memory that the machine has available or the control groups of this process have left when
+	// the file is looked at; the other half is for what the parser makes of it.
+	Limit int64
+
 	// AcceptEmpty: an empty file goes to the parser as well.
 	AcceptEmpty bool
 
 	// OnChange is called with the number of each new version but the first, OnProblem with each new
-	// reason for not taking one. They run on the goroutine that watches: what they do holds the
-	// next version up, and they must not call Refresh or Close.
+	// reason for not taking one, OnSettled with the number of one that was taken while somebody had
+	// the file open, when they have closed it with these very bytes in it. They run on the
+	// goroutine that watches: what they do holds the next version up, and they must not call
+	// Refresh or Close.
 	OnChange  func(number uint64)
 	OnProblem func(*ReloadError)
+	OnSettled func(number uint64)
 }
 
 // ReloadStats is what has happened since the file was opened.
@@ -83,8 +106,12 @@ type ReloadStats struct {
 	NotYet    uint64 // looks that found the file being written, missing, or otherwise not to be had
 	Unchanged uint64 // files that were written or replaced with the same bytes
 	// Watching: everything that leads to the file is watched; if not, changes are found at the next
-	// tick.
+	// tick, and WatchErr says why: EMFILE (no descriptor, or fs.inotify.max_user_instances), ENOSPC
+	// (fs.inotify.max_user_watches), EACCES (a folder that may not be read), …
 	Watching bool
+	WatchErr error
+	// Settled: the writer of the newest version has finished, when it was taken or since.
+	Settled bool
 }
 
 // OpenReloading reads and parses the file, and keeps the newest good version of it from then on,
@@ -111,7 +138,7 @@ func OpenReloading[T any](path string, parse func(data []byte) (T, error)) (*Rel
 // The parser may keep it; nobody has to close it.
 func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o ReloadOptions) (*Reloading[T], error) {
 	r := &Reloading[T]{changed: make(chan struct{})}
-	r.loop = newReloadLoop(path, o, func(f *Frozen) (publish func(), err error) {
+	r.loop = newReloadLoop(path, o, func(f *Frozen, settled bool) (publish func(), err error) {
 		defer func() {
 			if reason := recover(); reason != nil {
 				err = fmt.Errorf("it panicked: %v", reason)
@@ -119,7 +146,7 @@ func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o Rel
 		}()
 		value, err := parse(f)
 		size := int64(f.Len())
-		return func() { r.publish(value, size) }, err
+		return func() { r.publish(value, size, settled) }, err
 	})
 	if err := r.loop.start(); err != nil {
 		return nil, err
@@ -127,12 +154,12 @@ func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o Rel
 	return r, nil
 }
 
-func (r *Reloading[T]) publish(value T, size int64) {
+func (r *Reloading[T]) publish(value T, size int64, settled bool) {
 	number := uint64(1)
 	if before := r.current.Load(); before != nil {
 		number = before.Number + 1
 	}
-	r.current.Store(&Version[T]{value, number, size, time.Now()})
+	r.current.Store(&Version[T]{value, number, size, time.Now(), settled})
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	close(r.changed)

@@ -20,12 +20,19 @@ const reloadRest = 10 * time.Millisecond
 // ones after it less and less often.
 const reloadPace = 5 * time.Millisecond
 
+// reloadUnclosed is how long a write that only events tell of is waited for, unless the user says
+// otherwise: there are writes that no close follows (truncate(2) of a path).
+const reloadUnclosed = 30 * time.Second
+
+// reloadTurns are those who may read files at once: each of them holds a thread meanwhile.
+var reloadTurns = make(chan struct{}, 4)
+
 // reloadLoop looks, and looks again. It knows nothing of what the parser makes of the file.
 type reloadLoop struct {
 	path   string
 	o      ReloadOptions
-	accept func(*Frozen) (publish func(), err error) // parses
-	watch  *pathWatch                                // nil where there is none
+	accept func(f *Frozen, settled bool) (publish func(), err error) // parses
+	watch  *pathWatch
 
 	asks    chan chan<- struct{} // somebody wants a look, and be told when it is done
 	closing chan struct{}
@@ -38,6 +45,12 @@ type reloadLoop struct {
 	settling  *reloadSeen // where leases are refused: what is there, and since when
 	since     time.Time
 	pace      time.Duration
+	waiting   time.Time // since when the writer of the file is waited for; zero: there is none
+	writing   bool      // events tell of a write, and not of its end
+	// Something was told since the last look that came to an end. What changes untold has a writer
+	// whom no lease knows either: another machine, the lower side of an overlay.
+	heard     bool
+	unsettled bool // what is served was taken while somebody had it open for writing
 	seed      maphash.Seed
 	digest    uint64
 	version   uint64
@@ -69,7 +82,7 @@ func seenAt(path string) *reloadSeen {
 	return &reloadSeen{info: info, state: steadyOf(info)}
 }
 
-func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen) (func(), error)) *reloadLoop {
+func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen, bool) (func(), error)) *reloadLoop {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
@@ -77,7 +90,7 @@ func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen) (func(), e
 		o.Settle = 500 * time.Millisecond
 	}
 	o.Tick = max(o.Tick, reloadRest)
-	return &reloadLoop{path: path, o: o, accept: accept, pace: reloadPace, seed: maphash.MakeSeed(),
+	return &reloadLoop{path: path, o: o, accept: accept, pace: reloadPace, heard: true, seed: maphash.MakeSeed(),
 		asks: make(chan chan<- struct{}), closing: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -103,7 +116,8 @@ func (l *reloadLoop) start() error {
 func (l *reloadLoop) first() error {
 	began, force := time.Now(), false
 	for {
-		l.watch.renew(l.path)
+		l.renew()
+		force = l.hear() || force
 		again := l.look(force)
 		problem := l.problem()
 		if l.version > 0 {
@@ -127,10 +141,9 @@ func (l *reloadLoop) run() {
 	var waiting []chan<- struct{}
 	force := false
 	for {
-		watching := l.watch.renew(l.path)
-		l.lock.Lock()
-		l.told.Watching = watching
-		l.lock.Unlock()
+		l.renew()
+		force = l.hear() || force
+		l.heard = l.heard || len(waiting) > 0 // who asks should know
 		again := l.look(force || len(waiting) > 0)
 		for _, done := range waiting {
 			close(done)
@@ -155,12 +168,28 @@ func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (writ
 	if news := l.watch.read(); news.written && !news.concluded && !asked {
 		l.pause(reloadRest, nil, waiting)
 	}
+	return l.hear()
+}
+
+func (l *reloadLoop) renew() {
+	err := l.watch.renew(l.path)
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	l.told.Watching, l.told.WatchErr = err == nil, err
+}
+
+// hear takes what has happened to the file, and tells whether it was written to.
+func (l *reloadLoop) hear() (written bool) {
 	news := l.watch.take()
+	l.heard = l.heard || news != (fileNews{}) || !l.stats().Watching
 	if news.written {
 		l.settling = nil
 	}
 	if news.concluded {
 		l.pace = reloadPace
+	}
+	if news.began || news.ended {
+		l.writing = news.began
 	}
 	return news.written
 }
@@ -188,17 +217,34 @@ func (l *reloadLoop) pause(limit time.Duration, bell <-chan struct{}, waiting *[
 
 // look looks once, and returns how long to wait for news after that.
 func (l *reloadLoop) look(force bool) time.Duration {
+	reloadTurns <- struct{}{}
+	turn := true
+	defer func() {
+		if turn {
+			<-reloadTurns
+		}
+	}()
 	seen := seenAt(l.path)
-	if !force && seen.equal(l.concluded) {
+	known := seen.equal(l.concluded)
+	if !force && known && !l.unsettled {
+		l.heard = false
 		return l.o.Tick
 	}
-	size, again, err, refused := l.attempt(&seen)
+	size, again, err, refused := l.attempt(&seen, known, func() {
+		turn = false
+		<-reloadTurns
+	})
 	l.concluded = seen
 	switch {
+	case err == nil && again > 0: // whoever had it open has it open still
+		return min(again, l.o.Tick)
 	case err == nil:
+		l.heard = false
 		return l.o.Tick
 	case again > 0:
 		l.concluded = nil // to be looked at again, also if it stays as it is
+	default:
+		l.heard = false
 	}
 	problem := l.notTaken(size, err, refused)
 	l.lock.Lock()
@@ -207,7 +253,7 @@ func (l *reloadLoop) look(force bool) time.Duration {
 	} else {
 		l.told.NotYet++
 	}
-	known := problem.same(l.wrong)
+	known = problem.same(l.wrong)
 	if known {
 		problem.Since, problem.Count = l.wrong.Since, l.wrong.Count+1
 	}
@@ -223,8 +269,9 @@ func (l *reloadLoop) look(force bool) time.Duration {
 }
 
 // attempt takes what is there. again: it is to be tried after that time, though nothing may change
-// until then.
-func (l *reloadLoop) attempt(seen **reloadSeen) (size int64, again time.Duration, err error, refused bool) {
+// until then. done is called when it has read the file, before the parser.
+func (l *reloadLoop) attempt(seen **reloadSeen, known bool, done func()) (
+	size int64, again time.Duration, err error, refused bool) {
 	file, errno := openSource(l.path)
 	if errno != 0 {
 		size = -1
@@ -245,49 +292,104 @@ func (l *reloadLoop) attempt(seen **reloadSeen) (size int64, again time.Duration
 	}
 	now := &reloadSeen{info: info, state: steadyOf(info)}
 	*seen, size = now, now.state.size
-	if again, err := l.unfinished(file, now); err != nil {
+	settled, again, err := l.unfinished(file, now)
+	if known && l.unsettled && !settled && (err == nil || errors.Is(err, ErrBeingWritten)) {
+		return size, max(again, reloadPace), nil, false // the wait for this one has ended before
+	}
+	if err != nil {
 		return size, again, err, false
 	}
 	if size == 0 && !l.o.AcceptEmpty {
 		return size, 0, reloadReason(errEmpty, ErrEmpty), false
 	}
-	frozen, err := Snapshot(l.path)
+	frozen, again, err := l.copy(file, now, settled)
 	if err != nil {
-		if errors.Is(err, ErrSourceChanged) {
-			err = reloadReason(syscall.ESTALE, errChanged)
-		}
-		return size, l.o.Tick, err, false
+		return size, again, err, false
 	}
-	// What was copied is the file that was looked at, and nobody has written to it meanwhile.
-	after, errno := steadyLook(file)
-	writing, _ := isBeingWritten(file)
-	if errno != 0 || writing || !after.equal(now.state) || !seenAt(l.path).equal(now) || int64(frozen.Len()) != size || l.watch.read().written {
-		frozen.Close()
-		return size, reloadRest, reloadReason(syscall.ESTALE, errChanged), false
+	if after, errno := steadyLook(file); errno != 0 || !after.equal(now.state) {
+		*seen = nil // it is being written: to be looked at again
 	}
-	return l.parse(frozen, size)
+	l.waiting = time.Time{} // the next contents are waited for anew
+	return l.parse(frozen, settled, done)
 }
 
-func (l *reloadLoop) parse(frozen *Frozen, size int64) (int64, time.Duration, error, bool) {
+// copy takes the file that was looked at. Nobody has written to it meanwhile; of one that is being
+// written it is a copy of one moment, and more was not promised.
+func (l *reloadLoop) copy(file *os.File, now *reloadSeen, settled bool) (
+	*Frozen, time.Duration, error) {
+	size, most := now.state.size, l.o.Limit
+	if most == 0 {
+		// Half of what is left. Small files are not worth the question.
+		if most = 1 << 20; size > most {
+			most = max(memoryLeft()/2, 1)
+		}
+	}
+	changed := reloadReason(syscall.ESTALE, errChanged)
+	frozen, err := SnapshotWith(l.path, SnapshotOptions{Limit: most})
+	var large *TooLargeError
+	switch {
+	case errors.As(err, &large) && size <= most: // it has grown meanwhile
+		return nil, reloadRest, changed
+	case errors.As(err, &large) && l.o.Limit > 0:
+		// The user's limit stays, and so does what is larger.
+		return nil, 0, err
+	case errors.Is(err, ErrSourceChanged):
+		// Whoever does not stop writing is not copied all the time.
+		l.waiting = time.Now().Add(l.o.Tick - max(l.patience(), l.o.Tick))
+		return nil, l.o.Tick, changed
+	case err != nil:
+		return nil, l.o.Tick, err
+	}
+	here := seenAt(l.path)
+	good := here.errno == 0 && os.SameFile(here.info, now.info)
+	if settled {
+		after, errno := steadyLook(file)
+		writing, _ := isBeingWritten(file)
+		good = good && errno == 0 && !writing && after.equal(now.state) && here.equal(now) &&
+			int64(frozen.Len()) == size && !l.watch.read().written
+	}
+	if !good {
+		frozen.Close()
+		return nil, reloadRest, changed
+	}
+	return frozen, 0, nil
+}
+
+func (l *reloadLoop) parse(frozen *Frozen, settled bool, done func()) (
+	int64, time.Duration, error, bool) {
 	var hash maphash.Hash
 	hash.SetSeed(l.seed)
+	size := int64(frozen.Len())
 	if _, err := io.Copy(&hash, io.NewSectionReader(frozen, 0, size)); err != nil {
 		frozen.Close()
 		return size, l.o.Tick, err, false
 	}
+	done()
 	if l.version > 0 && hash.Sum64() == l.digest {
 		frozen.Close()
-		l.good(func() { l.told.Unchanged++ })
+		newly := settled && l.unsettled
+		l.unsettled = l.unsettled && !settled
+		l.good(func() {
+			l.told.Unchanged++
+			l.told.Settled = !l.unsettled
+		})
+		if newly && l.o.OnSettled != nil {
+			l.o.OnSettled(l.version)
+		}
 		return size, 0, nil, false
 	}
-	publish, err := l.accept(frozen)
+	publish, err := l.accept(frozen, settled)
 	if err != nil {
 		frozen.Close()
 		return size, 0, err, true
 	}
 	l.digest = hash.Sum64()
 	l.version++
-	l.good(publish) // at once: who has the new version does not find the trouble of before in Err
+	l.unsettled = !settled
+	l.good(func() { // at once: who has the new version does not find the trouble of before in Err
+		publish()
+		l.told.Settled = settled
+	})
 	if l.version > 1 && l.o.OnChange != nil {
 		l.o.OnChange(l.version)
 	}
@@ -302,23 +404,42 @@ func (l *reloadLoop) good(note func()) {
 	note()
 }
 
-// unfinished tells why the file may be in the midst of being written, and when to look again.
-func (l *reloadLoop) unfinished(file *os.File, now *reloadSeen) (time.Duration, error) {
-	switch writing, known := isBeingWritten(file); {
-	case writing:
-		again := l.pace
-		l.pace = min(2*l.pace, l.o.Tick)
-		return again, reloadReason(syscall.EBUSY, ErrBeingWritten)
-	case known:
-		return 0, nil
+// unfinished tells whether the file may be in the midst of being written: then why it is not taken,
+// and when to look again; nothing, and not settled, if its writer was waited for long enough.
+func (l *reloadLoop) unfinished(file *os.File, now *reloadSeen) (
+	settled bool, again time.Duration, err error) {
+	writing, known := isBeingWritten(file)
+	if writing || !known && l.writing {
+		again, l.pace = l.pace, min(2*l.pace, l.o.Tick)
+		if l.waiting.IsZero() {
+			l.waiting = time.Now()
+		}
+		if !known || l.o.WaitWriter > 0 {
+			again = min(again, l.patience()-time.Since(l.waiting))
+		}
+		if again <= 0 {
+			return false, 0, nil
+		}
+		return false, again, reloadReason(syscall.EBUSY, ErrBeingWritten)
+	}
+	l.waiting = time.Time{}
+	if known && l.heard {
+		return true, 0, nil
 	}
 	if !now.equal(l.settling) {
 		l.settling, l.since = now, time.Now()
 	}
 	if left := l.o.Settle - time.Since(l.since); left > 0 {
-		return left, reloadReason(syscall.EBUSY, errSettling)
+		return true, left, reloadReason(syscall.EBUSY, errSettling)
 	}
-	return 0, nil
+	return true, 0, nil
+}
+
+func (l *reloadLoop) patience() time.Duration {
+	if l.o.WaitWriter > 0 {
+		return l.o.WaitWriter
+	}
+	return reloadUnclosed
 }
 
 func (l *reloadLoop) notTaken(size int64, err error, refused bool) *ReloadError {

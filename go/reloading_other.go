@@ -2,17 +2,20 @@
 
 package sigward
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // Where nothing tells of changes, and nobody knows of writers: the tick looks, and files have to
 // settle.
 
-type fileNews struct{ written, concluded bool }
+type fileNews struct{ written, concluded, began, ended bool }
 
 type pathWatch struct{}
 
-func newPathWatch() *pathWatch           { return nil }
-func (w *pathWatch) renew(string) bool   { return false }
+func newPathWatch() *pathWatch           { return &pathWatch{} }
+func (w *pathWatch) renew(string) error  { return errors.ErrUnsupported }
 func (w *pathWatch) read() fileNews      { return fileNews{} }
 func (w *pathWatch) take() fileNews      { return fileNews{} }
 func (w *pathWatch) bell() chan struct{} { return nil }

@@ -612,7 +612,8 @@ fn a_thousand_files_have_one_thread_and_leave_nothing() {
             fs::write(path(number), "round 0").unwrap();
         }
         let open = || -> Vec<Reloading<Vec<u8>>> {
-            let parse = |contents: Contents| Ok::<_, String>(contents.to_vec()); // keeps no descriptor
+            // Keeps no descriptor.
+            let parse = |contents: Contents| Ok::<_, String>(contents.to_vec());
             (0..FILES).map(|number| Options::new().tick(HOUR).open(path(number), parse).unwrap()).collect()
         };
         let files = open();
