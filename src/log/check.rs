@@ -99,7 +99,7 @@ fn walk(image: &Image, mut whole: impl FnMut(u64, usize) -> Result<(), Error>) -
     let headers = header.good.iter().map(|good| u32::from(*good)).sum();
     let mut found =
         Check { headers, records: 0, end: FIRST, durable, damaged: 0, first_damage: 0, lost: 0, torn: 0 };
-    let mut patience = Patience::of(image);
+    let mut patience = Patience::of(super::disk::there(&image.file));
     let mut room = vec![0; 1 << 16];
     let mut position = FIRST;
     loop {
@@ -111,19 +111,15 @@ fn walk(image: &Image, mut whole: impl FnMut(u64, usize) -> Result<(), Error>) -
         }
         let next = image.next_record(salt, position + format::UNIT, &mut patience)?;
         // What was durable and is nothing now is damage as well.
-        let end = next.unwrap_or(durable.max(position));
+        let end = next.map_or(durable.max(position), |next| next.position);
         if end > position {
             if found.damaged == 0 {
                 found.first_damage = position;
             }
             (found.damaged, found.lost) = (found.damaged + 1, found.lost + (end - position));
         }
-        let is_record = match next {
-            Some(next) => scan::record_at(image, salt, next, &mut room)?.is_some(),
-            None => false,
-        };
         position = end;
-        if !is_record {
+        if !next.is_some_and(|next| next.is_sure) {
             break;
         }
     }
@@ -163,7 +159,12 @@ impl Image {
         }
     }
 
-    fn next_record(&self, salt: u32, start: u64, patience: &mut Patience) -> Result<Option<u64>, Error> {
+    fn next_record(
+        &self,
+        salt: u32,
+        start: u64,
+        patience: &mut Patience,
+    ) -> Result<Option<scan::Found>, Error> {
         let mut at = start;
         while let Some(data) = data_in(self.file.as_fd(), at..self.length) {
             at = data.end;

@@ -87,6 +87,13 @@ pub(super) fn length(file: &File) -> Result<u64, Error> {
     file.metadata().map(|status| status.len()).map_err(|error| Error::of("fstat", &error))
 }
 
+/// How many bytes of a file have blocks, for who wants to know how long to look. Some file systems
+/// do not say it: a little is always there.
+pub(super) fn there(file: &File) -> u64 {
+    const LEAST: u64 = 1 << 20;
+    file.metadata().map_or(LEAST, |status| status.len().min((status.blocks() * 512).max(LEAST)))
+}
+
 /// Whether a file of `length` bytes, fewer than a header, holds zeros only.
 pub(super) fn is_blank(file: &File, length: u64) -> Result<bool, Error> {
     let mut bytes = vec![0; length as usize];

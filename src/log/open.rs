@@ -174,10 +174,10 @@ impl LogOptions {
                 .map_err(|()| Error::Damaged { offset: end.position })?;
         }
         let torn = torn.map(|range| scrub(&bytes, file, end.position, range)).transpose()?;
-        renew(&bytes, file, watermark..end.position)?;
-        mend(file, &header, watermark)?;
+        renew(&bytes, file, end.durable..end.position)?;
+        mend(file, &header, end.durable)?;
         let witness = end.witness;
-        let recovery = Recovery { records: end.records, end: end.position, durable: watermark, torn };
+        let recovery = Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
@@ -251,7 +251,7 @@ fn mend(file: &File, header: &Header, watermark: u64) -> Result<(), Error> {
 
 /// Whether no record in the range counts.
 fn nothing_whole(bytes: &Bytes, file: &File, salt: u32, range: std::ops::Range<u64>) -> Result<(), ()> {
-    let mut patience = Patience::of(bytes);
+    let mut patience = Patience::of(disk::there(file));
     let mut at = range.start;
     while let Some(data) = data_in(file.as_fd(), at..range.end) {
         at = data.end;

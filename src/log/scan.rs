@@ -20,6 +20,8 @@ pub(super) trait Source {
 pub(super) struct End {
     pub(super) records: u64,
     pub(super) position: u64,
+    /// The last place before the watermark where a record ends. None of ours lies elsewhere.
+    pub(super) durable: u64,
     pub(super) witness: Witness,
 }
 
@@ -53,12 +55,15 @@ impl Witness {
 /// Goes from record to record.
 pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Result<End, Error> {
     let witness = Witness { offset: 0, word: 0 };
-    let mut end = End { records: 0, position: FIRST, witness };
+    let mut end = End { records: 0, position: FIRST, durable: FIRST, witness };
     let mut room = vec![0; 1 << 16];
     let mut last = None;
     while let Some(size) = record_at(source, salt, end.position, &mut room)? {
         last = Some(end.position..end.position + size);
         (end.records, end.position) = (end.records + 1, end.position + size);
+        if end.position <= watermark {
+            end.durable = end.position;
+        }
     }
     end.witness = match last {
         Some(record) => last_word(source, record)?,
@@ -133,9 +138,18 @@ fn length_in(salt: u32, position: u64, words: &[u8]) -> Option<u32> {
 pub(super) struct Patience(u64);
 
 impl Patience {
-    pub(super) fn of(source: &impl Source) -> Self {
-        Self(source.len().saturating_mul(4))
+    /// `there` bytes have blocks: a hole can be made as long as one likes.
+    pub(super) fn of(there: u64) -> Self {
+        Self(there.saturating_mul(4))
     }
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) position: u64,
+    /// It counts; else patience has ended, and one may be there.
+    pub(super) is_sure: bool,
 }
 
 /// The first record in the range that counts; also where one may be, if patience has ended.
@@ -144,7 +158,7 @@ pub(super) fn find_record(
     salt: u32,
     range: std::ops::Range<u64>,
     patience: &mut Patience,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<Found>, Error> {
     const CHUNK: u64 = 1 << 16;
     let mut room = vec![0; CHUNK as usize];
     let mut chunk = vec![0; (CHUNK + PREFIX) as usize];
@@ -161,11 +175,11 @@ pub(super) fn find_record(
             let position = at + offset;
             let Some(length) = length_in(salt, position, words) else { continue };
             let Some(left) = patience.0.checked_sub(u64::from(length)) else {
-                return Ok(Some(position));
+                return Ok(Some(Found { position, is_sure: false }));
             };
             patience.0 = left;
             if record_at(source, salt, position, &mut room)?.is_some() {
-                return Ok(Some(position));
+                return Ok(Some(Found { position, is_sure: true }));
             }
         }
         at += CHUNK;
@@ -322,7 +336,9 @@ pub(super) mod tests {
         let (bytes, ends) = image(&lengths, 24);
         let all = FIRST..bytes.len() as u64;
         let find = |bytes: &[u8], salt, start| {
-            find_record(&bytes, salt, start..all.end, &mut Patience::of(&bytes)).unwrap()
+            let mut patience = Patience::of(bytes.len() as u64);
+            let found = find_record(&bytes, salt, start..all.end, &mut patience).unwrap();
+            found.map(|found| (assert!(found.is_sure), found.position).1)
         };
         for start in all.clone().step_by(8).take(200).chain(*ends.last().unwrap() - 400..all.end) {
             let next = ends[..7].iter().find(|end| **end >= start).copied();
@@ -347,8 +363,8 @@ pub(super) mod tests {
             bytes[at + 8..at + 16].copy_from_slice(&format::place(SALT, position, length).to_le_bytes());
         }
         let source = bytes.as_slice();
-        let found = find_record(&source, SALT, FIRST..end, &mut Patience::of(&source)).unwrap();
-        assert!(found.is_some());
+        let found = find_record(&source, SALT, FIRST..end, &mut Patience::of(end)).unwrap();
+        assert!(found.is_some_and(|found| !found.is_sure));
     }
 
     #[test]
