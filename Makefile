@@ -41,7 +41,7 @@ help:
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file system (some minutes)'
 	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
-	@echo 'make lint      formatters and linters of all three languages, and the width of lines'
+	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
 
@@ -232,6 +232,7 @@ lint: $(archive)
 	$(CARGO) clippy -p sigward --lib -- -D warnings
 	test -z "$$(gofmt -l go go-example tests benches)"
 	scripts/check-width
+	scripts/check-directions
 
 .PHONY: bench
 bench: tools $(archive)

@@ -22,14 +22,14 @@ use sigward::ffi::{
     sigward_thread_guard, sigward_thread_guard_enter, sigward_thread_guard_leave, sigward_write,
     sigward_writev,
 };
-use sigward::io::{NoSigpipe, Rung, force};
+use sigward::io::{Method, NoSigpipe, force};
 use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-const RUNGS: [Rung; 3] = [Rung::Flag, Rung::Message, Rung::Guard];
+const METHODS: [Method; 3] = [Method::Flag, Method::Message, Method::Guard];
 const SCENARIOS: [(&str, fn()); 8] = [
     ("broken", broken),
     ("equal", equal),
@@ -50,7 +50,7 @@ fn child() {
     let rung = std::env::var("SIGWARD_RUNG").expect("set with the scenario");
     // SAFETY: nobody else looks at SIGPIPE in this process.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    force(RUNGS.into_iter().find(|one| format!("{one:?}") == rung));
+    force(METHODS.into_iter().find(|one| format!("{one:?}") == rung));
     let (_, run) = SCENARIOS.into_iter().find(|(name, _)| *name == scenario).expect("a scenario");
     run();
     assert!(!pending() && !blocked(), "nothing is left behind");
@@ -531,7 +531,7 @@ fn guards() {
     // Pending on this thread before: stays.
     let block = ThreadGuard::enter().unwrap();
     die_quietly(fd);
-    sigward::io::force(Some(Rung::Guard));
+    sigward::io::force(Some(Method::Guard));
     assert!(sigward::io::write(&pipe, b"x").is_err());
     assert!(pending(), "the thread's own stays");
     std::mem::forget(block);

@@ -1,24 +1,21 @@
-//! The bounded pool of entry points: functions whose addresses go into the kernel's table.
+//! The bounded pool of entry points: who watches at each, and who comes after
+//! (`handler/trampolines.rs` has the functions whose addresses go into the kernel's table).
 //!
 //! Each has an address of its own, because one address both beneath and above another handler is a
 //! circle, and each has a predecessor that stays as it was recorded. They are never given back: some
 //! handler may hold the address for ever. They are used again only over the same predecessor.
 
 use super::disposition::Disposition;
-use super::handler::{Delivery, Verdict};
-use super::seat::Watch;
+use super::handler::delivery::{Delivery, Verdict};
+use super::handler::trampolines::ENTRY_POINTS;
+use super::watch::Watch;
 use std::cell::UnsafeCell;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-/// How many different predecessors one process can have, all signals together.
-pub const ENTRY_POINTS: usize = 16;
-
 /// First record, and as many lost races as one entry point can repair in its life.
 const RECORDS: usize = 4;
-
-type Function = unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// One entry point: who watches there, and who comes after.
 pub(crate) struct Entry {
@@ -122,67 +119,6 @@ impl Entry {
 
 static ENTRIES: [Entry; ENTRY_POINTS] = [const { Entry::free() }; ENTRY_POINTS];
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-macro_rules! functions {
-    ($($index:literal)*) => {
-        [$({
-            unsafe extern "C" fn entry(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-                // SAFETY: the kernel, or a handler that stands above and passes on what it got, calls
-                // with the arguments of an SA_SIGINFO handler.
-                unsafe { super::handler::arrive(signal, info, context, $index) }
-            }
-            entry as Function
-        }),*]
-    };
-}
-
-/// The second and the third argument are compared with the stack pointer before they are believed, and what is left of the
-/// stack is looked at before any of it is used.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-macro_rules! functions {
-    ($($index:literal)*) => {
-        [$({
-            #[unsafe(naked)]
-            unsafe extern "C" fn entry(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
-                std::arch::naked_asm!(
-                    "endbr64",
-                    "mov rcx, rsp",
-                    "mov r8d, {index}",
-                    "jmp {arrive}",
-                    index = const $index,
-                    arrive = sym super::handler::arrive,
-                )
-            }
-            entry as Function
-        }),*]
-    };
-}
-
-/// Where the second and the third argument are not to be believed before SP, x29 and x30 have been looked at.
-#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-macro_rules! functions {
-    ($($index:literal)*) => {
-        [$({
-            #[unsafe(naked)]
-            unsafe extern "C" fn entry(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
-                std::arch::naked_asm!(
-                    "hint #34", // bti c
-                    "mov x3, sp",
-                    "mov x4, x30",
-                    "mov x5, x29",
-                    "mov x6, #{index}",
-                    "b {arrive}",
-                    index = const $index,
-                    arrive = sym super::handler::arrive,
-                )
-            }
-            entry as Function
-        }),*]
-    };
-}
-
-static FUNCTIONS: [Function; ENTRY_POINTS] = functions!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-
 /// The entry with this number. Signal-safe.
 pub(super) fn entry(index: usize) -> Option<&'static Entry> {
     ENTRIES.get(index)
@@ -194,16 +130,6 @@ pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'stati
         .iter()
         .enumerate()
         .filter(move |(_, entry)| entry.watch().is_some_and(|watch| watch.signal == signal))
-}
-
-/// The address that goes into the kernel's table.
-pub(super) fn address_of(index: usize) -> usize {
-    FUNCTIONS.get(index).map_or(0, |function| *function as usize)
-}
-
-/// Which entry has this address. Signal-safe.
-pub(super) fn index_of(address: usize) -> Option<usize> {
-    FUNCTIONS.iter().position(|function| *function as usize == address)
 }
 
 /// Takes a free entry for `watch`. Only under the lock; the caller publishes a predecessor next.

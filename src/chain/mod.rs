@@ -30,17 +30,21 @@ mod entry;
 pub(crate) mod handler;
 mod lock;
 mod repair;
+mod row;
 mod rows;
 mod seat;
+mod watch;
 
 pub(crate) use disposition::{Disposition, Kind};
-pub(crate) use entry::ENTRY_POINTS;
+pub(crate) use handler::trampolines::ENTRY_POINTS;
 pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
 #[cfg(feature = "capi")]
 pub(crate) use rows::SIGNALS;
-pub(crate) use seat::{Standing, Watch};
+pub use seat::Seat;
+pub(crate) use seat::Standing;
+pub(crate) use watch::Watch;
 
 pub(crate) use disposition::interposed;
 pub(crate) use handler::General;

@@ -5,7 +5,8 @@
 //! stack. signal-hook, tokio::signal and ctrlc install theirs so.
 
 use super::disposition::{Disposition, Kind};
-use super::entry::{Entry, entry, index_of};
+use super::entry::{Entry, entry};
+use super::handler::trampolines::index_of;
 use super::lock;
 use super::seat::{mend, put};
 use crate::error::Error;

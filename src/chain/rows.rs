@@ -5,7 +5,8 @@
 //! back afterwards. Our own seats are exempt: one that was taken meanwhile is kept.
 
 use super::disposition::{Disposition, same_set};
-use super::entry::{Entry, entry, index_of};
+use super::entry::{Entry, entry};
+use super::handler::trampolines::index_of;
 use super::lock;
 use super::seat::put;
 use crate::error::Error;

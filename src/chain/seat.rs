@@ -6,40 +6,27 @@
 //! the older predecessor; nothing is lost for longer.
 
 use super::disposition::{Disposition, Kind, same_set};
-use super::entry::{Entry, address_of, claim, entries_for, entry, index_of};
-use super::handler::{Delivery, Verdict};
+use super::entry::{Entry, claim, entries_for, entry};
+use super::handler::trampolines::index_of;
 use super::lock::Lock;
+use super::row::disposition_of;
+use super::watch::Watch;
 use crate::error::Error;
 use crate::observe::counters;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Who owns seats for one signal, and what it says of each delivery.
-pub struct Watch {
-    /// The signal.
-    pub signal: c_int,
-    /// Looks at one delivery. Runs inside the handler: everything in [`super::handler`]'s discipline.
-    pub decide: fn(&Delivery<'_>) -> Verdict,
-    /// Whether the seat on top is kept when a predecessor answers a delivery by writing SIG_DFL and returning, as Rust's
-    /// std and crash reporters do for the instruction to fault again: then what comes next is the default action.
-    pub stays: bool,
-    /// The row that was counted last as one that somebody else has written; 0 once it is ours.
-    noticed: AtomicUsize,
-}
-
-impl Watch {
-    pub(crate) const fn new(signal: c_int, decide: fn(&Delivery<'_>) -> Verdict, stays: bool) -> Self {
-        Self { signal, decide, stays, noticed: AtomicUsize::new(0) }
-    }
-
-    /// Counts that somebody else has written our row, once until it is ours again, whoever sees it
-    /// first. Relaxed: nothing else is read because of it.
-    fn count(&self, row: &Disposition) {
-        let key = row.handler.wrapping_add(2);
-        if self.noticed.swap(key, Ordering::Relaxed) != key {
-            counters::OVERWRITTEN.add();
-        }
-    }
+/// Where our seat is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Seat {
+    /// Nowhere.
+    None,
+    /// First in line.
+    OnTop,
+    /// Beneath a runtime that forwards what is not its own.
+    Beneath,
+    /// Beneath a handler that may or may not pass signals on: see [`crate::ensure_on_top`].
+    Covered,
 }
 
 /// Counts it if the kernel's table shows somebody else on top of our seats, or our row altered.
@@ -47,7 +34,7 @@ impl Watch {
 pub(crate) fn notice(watch: &'static Watch, top: &Disposition) {
     match standing_below(watch, top) {
         Standing::Covered { .. } => watch.count(top),
-        Standing::OnTop { .. } | Standing::Absent => watch.noticed.store(0, Ordering::Relaxed),
+        Standing::OnTop { .. } | Standing::Absent => watch.is_ours_again(),
     }
 }
 
@@ -69,54 +56,8 @@ pub enum Standing {
     },
 }
 
-/// Flags of a predecessor that change what the kernel does before and after the handler, and so are
-/// ours as well. `SA_RESETHAND` is not: it would remove us; the handler does it for the predecessor.
-const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
-
 /// How often a race with other writers is run again before giving up.
 pub(super) const ATTEMPTS: usize = 8;
-
-/// What goes into the kernel's table for entry `index` above `predecessor`.
-pub(super) fn disposition_of(signal: c_int, index: usize, predecessor: &Disposition) -> Disposition {
-    let flags = match predecessor.kind() {
-        // With the default action nothing would have been interrupted and then gone on.
-        Kind::Default | Kind::Ignore => libc::SA_RESTART,
-        Kind::Handler { .. } => predecessor.flags & KEPT,
-    };
-    // SA_SIGINFO: who sent it decides. SA_ONSTACK: a goroutine's stack has no room for a handler, and Go
-    // ends the process over a handler without it; harmless for threads that have no alternate stack.
-    Disposition {
-        handler: address_of(index),
-        flags: flags | libc::SA_SIGINFO | libc::SA_ONSTACK,
-        mask: marked(mask_of(signal, predecessor), signal, flags),
-    }
-}
-
-/// What is blocked while our handler runs. For faults it is everything: the handler of some other signal that
-/// interrupted ours and met a fault of its own would be killed, as its signal is blocked then. (A predecessor runs with its
-/// own mask all the same.)
-fn mask_of(signal: c_int, predecessor: &Disposition) -> libc::sigset_t {
-    let mut mask = predecessor.mask;
-    if matches!(signal, libc::SIGBUS | libc::SIGSEGV) {
-        // SAFETY: room for a set.
-        unsafe { libc::sigfillset(&raw mut mask) };
-    }
-    mask
-}
-
-/// Makes our row in the kernel's table one that nobody else writes: whether the signal itself is in the mask means
-/// nothing, as the kernel blocks it anyway without `SA_NODEFER`. So a SIG_IGN with our flags and our mask can only be
-/// from somebody who copied our row and changed the handler.
-fn marked(mut mask: libc::sigset_t, signal: c_int, flags: c_int) -> libc::sigset_t {
-    if flags & libc::SA_NODEFER == 0 {
-        // SAFETY: an initialised set and a valid number.
-        let held = unsafe { libc::sigismember(&raw const mask, signal) } == 1;
-        let change = if held { libc::sigdelset } else { libc::sigaddset };
-        // SAFETY: as above.
-        unsafe { change(&raw mut mask, signal) };
-    }
-    mask
-}
 
 /// The active seat whose row somebody copied to write SIG_IGN in its place: libcurl does around its calls
 /// (lib/sigpipe.h), and two threads of it can leave that behind for ever.
@@ -185,7 +126,7 @@ pub(super) fn mend(
     }
     let mended = put(signal, row, &ours)?;
     if let Some(watch) = watch.filter(|_| mended) {
-        watch.noticed.store(0, Ordering::Relaxed);
+        watch.is_ours_again();
     }
     Ok(mended)
 }
@@ -220,7 +161,7 @@ pub(crate) fn take_in_place_of(
         }
     };
     if before.same(&top) || before.handler == ours.handler {
-        watch.noticed.store(0, Ordering::Relaxed);
+        watch.is_ours_again();
         return Ok(predecessor);
     }
     // Somebody installed `before` since we looked: it is the one that comes after us.

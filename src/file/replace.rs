@@ -29,6 +29,7 @@
 
 mod attributes;
 pub(super) mod contents;
+mod fidelity;
 mod target;
 mod temporary;
 #[cfg(target_os = "linux")]
@@ -36,7 +37,8 @@ mod xattr;
 
 use super::error::Error;
 use crate::sys::call::{Failed, status};
-use attributes::{Attributes, Care};
+use attributes::Attributes;
+use fidelity::Fidelity;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -151,10 +153,10 @@ impl ReplaceOptions {
     }
 
     /// What the new file has to take over from the one that is there now.
-    fn existing(self, target: &Target) -> Result<Option<(Attributes, Care)>, Error> {
-        let care = if self.any_owner { Care::BestEffort } else { Care::Strict };
+    fn existing(self, target: &Target) -> Result<Option<(Attributes, Fidelity)>, Error> {
+        let fidelity = if self.any_owner { Fidelity::BestEffort } else { Fidelity::Strict };
         match target.look()? {
-            Existing::File => Ok(Attributes::of_named(target)?.map(|attributes| (attributes, care))),
+            Existing::File => Ok(Attributes::of_named(target)?.map(|attributes| (attributes, fidelity))),
             Existing::Nothing | Existing::Link => Ok(None),
         }
     }
@@ -177,7 +179,7 @@ impl ReplaceOptions {
 pub struct Replacement {
     temporary: Temporary,
     target: Target,
-    attributes: Option<(Attributes, Care)>,
+    attributes: Option<(Attributes, Fidelity)>,
     /// Of the file that is copied, where there is none to replace.
     source: Option<Attributes>,
     options: ReplaceOptions,
@@ -210,7 +212,9 @@ impl Replacement {
         }
         let file = self.temporary.file.as_fd();
         match (&self.attributes, self.options.mode, &self.source) {
-            (Some((attributes, care)), ..) => attributes.give(file, *care, self.options.privileges)?,
+            (Some((attributes, fidelity)), ..) => {
+                attributes.give(file, *fidelity, self.options.privileges)?
+            }
             (None, Some(mode), _) => attributes::set_mode(file, mode as libc::mode_t)?,
             (None, None, Some(source)) => source.give_to_new(file)?,
             (None, None, None) => {}

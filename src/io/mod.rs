@@ -18,8 +18,8 @@
 //! [`ThreadGuard`]: crate::sigpipe::ThreadGuard
 
 mod adaptor;
+mod method;
 pub(crate) mod raw;
-mod rung;
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -27,9 +27,8 @@ mod tokio;
 pub use self::tokio::Readiness;
 pub use adaptor::NoSigpipe;
 #[cfg(target_os = "linux")]
-pub(crate) use rung::RWF_NOSIGNAL;
 #[doc(hidden)]
-pub use rung::{Rung, force};
+pub use method::{Method, force};
 
 use std::ffi::c_int;
 use std::io::{self, IoSlice};

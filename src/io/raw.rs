@@ -1,17 +1,11 @@
 //! The calls themselves, on numbers and pointers as C has them. Each returns a count or a negative
 //! errno.
 
-use super::rung::{Rung, rung};
+use super::method::{MSG_NOSIGNAL, Method, method, pwritev2, status};
 use crate::sigpipe::GuardState;
-use crate::sys::call::errno;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t};
 use std::ffi::{c_int, c_void};
 use std::io;
-
-#[cfg(target_vendor = "apple")]
-pub(super) const MSG_NOSIGNAL: c_int = 0;
-#[cfg(not(target_vendor = "apple"))]
-pub(super) use libc::MSG_NOSIGNAL;
 
 /// `UIO_MAXIOV` of include/uapi/linux/uio.h, `IOV_MAX` elsewhere: 1,024 everywhere.
 pub(super) const IOV_MAX: c_int = 1024;
@@ -21,14 +15,8 @@ pub(crate) fn result(status: isize) -> io::Result<usize> {
     usize::try_from(status).map_err(|_| io::Error::from_raw_os_error(-status as c_int))
 }
 
-/// What a libc call returned, with its errno in it.
-#[inline]
-fn status(returned: isize) -> isize {
-    if returned < 0 { -(errno() as isize) } else { returned }
-}
-
 /// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp)
-/// it is the plain call: the last rung.
+/// it is the plain call: the last method.
 fn guarded(call: impl FnOnce() -> isize) -> isize {
     let guard = GuardState::enter();
     let status = status(call());
@@ -53,31 +41,6 @@ const NOT_A_SOCKET: isize = -(libc::ENOTSOCK as isize);
 #[cfg(not(target_os = "linux"))]
 const NO_SUCH_FLAG: isize = -(libc::EOPNOTSUPP as isize);
 
-/// pwritev2(2) at the file's own position, without SIGPIPE. A cancellation point, as write(2) is.
-///
-/// # Safety
-/// `count` structs at `parts`, each with its bytes.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[inline]
-pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> isize {
-    // SAFETY: by this function's contract.
-    status(unsafe { libc::pwritev2(fd, parts, count, -1, super::rung::RWF_NOSIGNAL) })
-}
-
-/// The same where the C library has no such function. No cancellation point.
-///
-/// # Safety
-/// `count` structs at `parts`, each with its bytes.
-#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
-#[inline]
-pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> isize {
-    let here = -1_i64;
-    let flags = super::rung::RWF_NOSIGNAL;
-    let count = count as libc::c_ulong;
-    // SAFETY: by this function's contract.
-    status(unsafe { libc::syscall(libc::SYS_pwritev2, fd, parts, count, here, here, flags) } as isize)
-}
-
 #[cfg(not(target_os = "linux"))]
 #[inline]
 unsafe fn pwritev2(_fd: c_int, _parts: *const iovec, _count: c_int) -> isize {
@@ -95,16 +58,16 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
         // plain call has the right errno.
         return status(plain());
     }
-    let tried = match rung() {
+    let tried = match method() {
         // pwritev2(2) of nothing does nothing, but write(2) of nothing is an empty datagram.
-        Rung::Flag if length > 0 => {
+        Method::Flag if length > 0 => {
             let part = iovec { iov_base: data.cast_mut(), iov_len: length };
             // SAFETY: one whole iovec with its bytes.
             unsafe { pwritev2(fd, &raw const part, 1) }
         }
         // SAFETY: by this function's contract.
-        Rung::Flag | Rung::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
-        Rung::Guard => NOT_A_SOCKET,
+        Method::Flag | Method::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
+        Method::Guard => NOT_A_SOCKET,
     };
     match tried {
         refused if is_refused(refused) => guarded(plain),
@@ -121,10 +84,10 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
     if !(1..=IOV_MAX).contains(&count) || parts.is_null() {
         return status(plain());
     }
-    let tried = match rung() {
+    let tried = match method() {
         // SAFETY: by this function's contract.
-        Rung::Flag => unsafe { pwritev2(fd, parts, count) },
-        Rung::Message => match socket_type(fd) {
+        Method::Flag => unsafe { pwritev2(fd, parts, count) },
+        Method::Message => match socket_type(fd) {
             STREAM => {
                 let message = message_of(parts, count);
                 // SAFETY: a message of nothing but the caller's parts.
@@ -139,7 +102,7 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
             0.. => NOT_A_SOCKET,
             error => error,
         },
-        Rung::Guard => NOT_A_SOCKET,
+        Method::Guard => NOT_A_SOCKET,
     };
     match tried {
         refused if is_refused(refused) => guarded(plain),
@@ -171,7 +134,7 @@ fn message_of(parts: *const iovec, count: c_int) -> msghdr {
 /// Runs a call that takes `MSG_*` flags.
 #[inline]
 fn quiet(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
-    if MSG_NOSIGNAL == 0 || rung() == Rung::Guard {
+    if MSG_NOSIGNAL == 0 || method() == Method::Guard {
         guarded(|| call(flags))
     } else {
         status(call(flags | MSG_NOSIGNAL))

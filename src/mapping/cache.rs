@@ -4,8 +4,8 @@
 //! nothing to do (ext4, xfs, btrfs). Only dropping them, or storing into them again, ends that.
 
 use super::error::Error;
+use super::kept;
 use super::open;
-use crate::sigbus::kept;
 use crate::sigbus::registry::Facts;
 use crate::sys::pages::page_size;
 use std::ffi::CStr;

@@ -1,6 +1,8 @@
 //! What can go wrong with a guarded map, each with what to do next.
 
 use crate::sigbus::fault::{Cause, Fault};
+use crate::sigbus::identity::Unmappable;
+use crate::sigbus::registry::Refused;
 use crate::sys::call::Failed;
 use std::ffi::c_int;
 use std::fmt;
@@ -172,6 +174,26 @@ impl std::error::Error for Error {
 impl From<crate::Error> for Error {
     fn from(error: crate::Error) -> Self {
         Self::Signal(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoMemory => Self::System { call: "mmap", errno: libc::ENOMEM },
+            Refused::OutOfReach => Self::System { call: "mmap", errno: libc::ENOTSUP },
+            Refused::Reentered => Self::Signal(crate::Error::Reentered),
+            Refused::Busy => Self::Signal(crate::Error::Contended),
+        }
+    }
+}
+
+impl From<Unmappable> for Error {
+    fn from(why: Unmappable) -> Self {
+        match why {
+            Unmappable::NotAFile { errno } => Self::NotAFile { errno },
+            Unmappable::Failed(failed) => failed.into(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cache;
 use super::error::Error;
+use super::kept;
 use super::map::Map;
 use super::open;
 use crate::observe::Event;
@@ -9,7 +10,6 @@ use crate::observe::in_handler::describe_moment;
 use crate::sigbus::fault::{Cause, Fault};
 use crate::sigbus::handler::quietly;
 use crate::sigbus::identity::{self, Identity};
-use crate::sigbus::kept;
 use std::ffi::CStr;
 
 impl Map {
@@ -106,7 +106,7 @@ impl Map {
     /// As `check_length`, of the file as it is now.
     pub(super) fn check_length_now(&self) -> Result<(), Error> {
         let end = self.end_wanted();
-        kept::look(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
+        crate::sigbus::kept::look(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
     }
 
     /// Makes a loss that nobody has met yet known to all who read.

@@ -23,13 +23,13 @@
 //! away, also not after a refusal.
 
 use super::error::Error;
+use super::kept;
 use super::map::Map;
 #[cfg(feature = "capi")]
 use super::map::held;
 use super::map_mut::MapMut;
 use crate::file;
 use crate::sigbus::identity::Identity;
-use crate::sigbus::kept;
 use crate::sigbus::registry::Slot;
 use crate::sigbus::registry::wiped::GrowLock;
 use std::ffi::CStr;

@@ -32,6 +32,7 @@ mod cache;
 mod error;
 mod freshness;
 mod grow;
+mod kept;
 mod map;
 mod map_mut;
 mod open;
@@ -43,7 +44,7 @@ pub use crate::file::snapshot::SnapshotKind;
 pub use crate::sigbus::copy::{try_copy, try_copy_segv};
 pub use crate::sigbus::fault::{Cause, Fault};
 pub use crate::sigbus::is_guarded;
-pub use crate::sigbus::seat::{Unprotected, guard, restore, thread_check};
+pub use crate::sigbus::seat::{Unprotected, guard, thread_check};
 pub use adopted::{Adopted, adopt_file, adopt_range};
 pub use error::Error;
 pub use map::Map;
@@ -52,13 +53,24 @@ pub use options::MapOptions;
 pub use snapshot::{Snapshot, SnapshotOptions, snapshot};
 pub use view::View;
 
-pub(crate) use crate::sigbus::seat::{ensure_on_top, is_guarding, mend_seat, seat};
+pub(crate) use crate::sigbus::guarding::is_guarding;
+pub(crate) use crate::sigbus::seat::{ensure_on_top, mend_seat, seat};
 #[cfg(feature = "capi")]
 pub(crate) use adopted::adopt_path;
 #[cfg(feature = "capi")]
 pub(crate) use error::NO_DATA;
 
+/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked
+/// child, not for signal handlers.
+///
+/// # Errors
+/// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].
+pub fn restore() -> Result<(), Error> {
+    if crate::sigbus::seat::leave()? { Ok(()) } else { Err(Error::Busy) }
+}
+
 /// Whether a file can be mapped at all, for who wants to know before.
 pub(crate) fn check_mappable(file: &std::fs::File) -> Result<(), Error> {
-    crate::sigbus::identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file)).map(drop)
+    crate::sigbus::identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file))?;
+    Ok(())
 }

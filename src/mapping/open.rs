@@ -3,8 +3,9 @@
 use super::error::Error;
 use crate::sigbus::identity::{self, Identity};
 use crate::sys::call::errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 /// Opens the file at `path`. A FIFO would wait for a writer, so what it is is looked at first, and
 /// O_NONBLOCK is for the case that it has become one since. (O_NONBLOCK also means not to wait for
@@ -39,4 +40,10 @@ fn attempt(path: &CStr, flags: libc::c_int) -> Result<OwnedFd, libc::c_int> {
             errno => return Err(errno),
         }
     }
+}
+
+/// A path as the kernel takes it.
+pub(super) fn c_path(path: &Path) -> Result<CString, Error> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))
 }

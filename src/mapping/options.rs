@@ -3,8 +3,8 @@
 use super::error::Error;
 use super::map::Map;
 use super::map_mut::MapMut;
-use super::open;
-use crate::sigbus::identity::{self, Identity, c_path};
+use super::open::{self, c_path};
+use crate::sigbus::identity::{self, Identity};
 use crate::sigbus::registry::Facts;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -9,6 +9,7 @@ pub(crate) mod in_handler;
 pub(crate) use library::object_at;
 pub(crate) mod last_words;
 mod library;
+mod line;
 pub(crate) mod log;
 pub(crate) mod ring;
 #[cfg(target_os = "linux")]

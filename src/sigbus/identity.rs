@@ -6,12 +6,10 @@
 //! 6.13 a change within the same clock tick as the mapping (some milliseconds) leaves the time as
 //! it was.
 
-use crate::mapping::Error;
 use crate::observe::in_handler::status;
-use crate::sys::call::errno;
+use crate::sys::call::{Failed, errno};
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
-use std::path::Path;
 
 /// What fstat(2) tells of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +57,22 @@ impl Identity {
 }
 
 /// Somebody has closed our descriptor, and its number is another file's.
-pub(crate) const NOT_OURS: Error = Error::System { call: "fstat", errno: libc::EBADF };
+pub(crate) const NOT_OURS: Failed = Failed { call: "fstat", errno: libc::EBADF };
+
+/// Why something is not to be mapped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unmappable {
+    /// A folder (`EISDIR`), or no regular file (`ENODEV`).
+    NotAFile { errno: c_int },
+    /// The kernel does not tell what it is.
+    Failed(Failed),
+}
+
+impl From<Failed> for Unmappable {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
 
 /// What a path names now.
 pub(crate) fn of_path(path: &CStr) -> Result<Identity, c_int> {
@@ -73,22 +86,16 @@ pub(crate) fn of_path(path: &CStr) -> Result<Identity, c_int> {
 }
 
 /// What a descriptor names, if it is something that can be mapped.
-pub(crate) fn of_mappable(descriptor: c_int) -> Result<Identity, Error> {
+pub(crate) fn of_mappable(descriptor: c_int) -> Result<Identity, Unmappable> {
     // (The system call itself is three times as quick as what glibc makes of it.)
-    mappable(&status(descriptor).ok_or_else(|| Error::system("fstat"))?)
+    mappable(&status(descriptor).ok_or_else(|| Failed::last("fstat"))?)
 }
 
 /// Whether it is something that can be mapped.
-pub(crate) fn mappable(status: &libc::stat) -> Result<Identity, Error> {
+pub(crate) fn mappable(status: &libc::stat) -> Result<Identity, Unmappable> {
     match status.st_mode & libc::S_IFMT {
         libc::S_IFREG => Ok(Identity::of(status)),
-        libc::S_IFDIR => Err(Error::NotAFile { errno: libc::EISDIR }),
-        _ => Err(Error::NotAFile { errno: libc::ENODEV }),
+        libc::S_IFDIR => Err(Unmappable::NotAFile { errno: libc::EISDIR }),
+        _ => Err(Unmappable::NotAFile { errno: libc::ENODEV }),
     }
-}
-
-/// A path as the kernel takes it.
-pub(crate) fn c_path(path: &Path) -> Result<std::ffi::CString, Error> {
-    use std::os::unix::ffi::OsStrExt;
-    std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))
 }

@@ -6,6 +6,7 @@ pub(crate) mod adopted;
 pub(crate) mod copy;
 pub(crate) mod fault;
 pub(crate) mod fetch;
+pub(crate) mod guarding;
 pub(crate) mod handler;
 pub(crate) mod identity;
 pub(crate) mod kept;

@@ -4,23 +4,20 @@
 //! Go never hands a SIGBUS in its own code to a handler beneath it, so there is no seat beneath for
 //! this signal.
 
+use super::guarding::{GUARDING, is_guarding};
 use super::{handler, registry};
-use crate::chain::{self, Disposition, Standing, Watch};
-use crate::mapping::Error;
-use crate::sigpipe::Seat;
+use crate::chain::{self, Disposition, Seat, Standing, Watch};
 use libc::SIGBUS;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 
 static WATCH: Watch = Watch::new(SIGBUS, handler::decide, true);
-
-/// The seat was asked for and not left.
-static GUARDING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get
 /// every fault and signal that is not ours. [`crate::init`] and the first map do it by themselves.
 /// Once taken this does nothing, also where another handler has come above it:
-/// [`crate::ensure_on_top`] takes the top again. Idempotent; [`restore`] takes it back.
+/// [`crate::ensure_on_top`] takes the top again. Idempotent; [`crate::mapping::restore`] takes it
+/// back.
 ///
 /// Thread-safe, works in a forked child, not for signal handlers. Children start with SIG_DFL, also
 /// where SIGBUS was ignored before (a fault ends a process that ignores it).
@@ -51,36 +48,24 @@ pub fn guard() -> Result<(), crate::Error> {
     Ok(())
 }
 
-/// Whether the seat was asked for and not left.
-pub(crate) fn is_guarding() -> bool {
-    GUARDING.load(Ordering::Acquire)
-}
-
-/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked
-/// child, not for signal handlers.
-///
-/// # Errors
-/// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].
-pub fn restore() -> Result<(), Error> {
+/// Leaves the seat, unless maps are open or files adopted; whether it is left.
+pub(crate) fn leave() -> Result<bool, crate::Error> {
     if registry::registered() != 0 {
-        return Err(Error::Busy);
+        return Ok(false);
     }
     let held = chain::lock()?;
     let guarding = GUARDING.swap(false, Ordering::SeqCst);
     // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that
     // nobody guards.
     fence(Ordering::SeqCst);
-    let left = if registry::registered() == 0 {
-        chain::leave(&held, &WATCH).map_err(Error::from)
+    let left =
+        if registry::registered() == 0 { chain::leave(&held, &WATCH).map(|()| true) } else { Ok(false) };
+    if left == Ok(true) {
+        super::copy::seat_was_left();
     } else {
-        Err(Error::Busy)
-    };
-    if let Err(error) = left {
         GUARDING.store(guarding, Ordering::SeqCst);
-        return Err(error);
     }
-    super::copy::seat_was_left();
-    Ok(())
+    left
 }
 
 /// Where the seat is. Signal-safe.

@@ -24,6 +24,7 @@ pub(crate) mod quiet;
 pub(crate) mod runtime;
 mod stdio;
 
+pub use crate::chain::Seat;
 pub(crate) use guard::GuardState;
 pub use guard::ThreadGuard;
 /// For the command `sigward`; no part of the library's contract.
@@ -39,9 +40,7 @@ pub(crate) use policy::is_asked;
 pub(crate) use policy::leave;
 #[cfg(all(feature = "early", target_os = "linux"))]
 pub(crate) use policy::step_aside;
-pub use policy::{
-    Outcome, Previous, Seat, Status, filter, filter_instead_of_ignore, ignore, restore, status,
-};
+pub use policy::{Outcome, Previous, Status, filter, filter_instead_of_ignore, ignore, restore, status};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use quiet::QuietThread;

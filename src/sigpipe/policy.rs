@@ -1,7 +1,7 @@
 //! Setting the policy, asking for it, taking it back. Nothing here runs in a handler.
 
 use super::{handler, runtime};
-use crate::chain::{self, Disposition, Kind, Lock, Standing, Watch};
+use crate::chain::{self, Disposition, Kind, Lock, Seat, Standing, Watch};
 use crate::error::Error;
 use libc::SIGPIPE;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -41,20 +41,6 @@ pub enum Previous {
     Ignored,
     /// A handler at this address.
     Handler(usize),
-}
-
-/// Where our seat is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Seat {
-    /// Nowhere.
-    None,
-    /// First in line.
-    OnTop,
-    /// Beneath a runtime that forwards what is not its own.
-    Beneath,
-    /// Beneath a handler that may or may not pass signals on: see [`crate::ensure_on_top`].
-    Covered,
 }
 
 /// How things stand now: what was done, and whether it still holds.

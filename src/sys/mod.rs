@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`call`] | system calls that answer with a `Result`, and begin again after a signal |
 //! | [`cancel`] | no pthread_cancel(3) takes effect while the library holds something |
+//! | [`constants`] | numbers of the kernel that no crate has, each with its source |
 //! | [`event`] | one thread wakes another that also waits for a descriptor |
 //! | [`memory`] | reads of memory that may not be there |
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
@@ -17,6 +18,8 @@
 
 pub(crate) mod call;
 pub(crate) mod cancel;
+#[cfg(target_os = "linux")]
+pub(crate) mod constants;
 pub(crate) mod event;
 pub(crate) mod mask;
 #[cfg(target_os = "linux")]

@@ -92,7 +92,7 @@ fn consume_one(signal: c_int) {
     let info = unsafe { info.assume_init() };
     // SAFETY: the field is a number at a fixed place; the code says whether it means anything.
     let sender = unsafe { info.si_pid() };
-    let kernels = info.si_code == 0 && sender == std::process::id() as libc::pid_t;
+    let kernels = info.si_code == 0 && super::wiped::is_own_process(sender);
     if !kernels {
         give_back(signal, &info);
     }

@@ -10,7 +10,7 @@
 //! of visits does. But a circle never ends by itself: it is cut where the stack would not hold
 //! another level, which is where a host that goes ever deeper ends as well.
 
-use super::Delivery;
+use super::delivery::{Delivery, SI_TKILL};
 use crate::sys::process::thread_id;
 use crate::sys::wiped::{self, Visits};
 use std::sync::atomic::Ordering;
@@ -120,8 +120,3 @@ fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
     place.count.store(0, Ordering::Relaxed);
     place
 }
-
-#[cfg(target_os = "linux")]
-pub(super) use libc::SI_TKILL;
-#[cfg(not(target_os = "linux"))]
-pub(super) const SI_TKILL: std::ffi::c_int = 0x1_0001;

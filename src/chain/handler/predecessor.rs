@@ -4,7 +4,7 @@ use super::Delivery;
 use super::default_action::default_action;
 use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
-use crate::chain::seat::disposition_of;
+use crate::chain::row::disposition_of;
 use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;

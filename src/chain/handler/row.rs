@@ -5,8 +5,8 @@
 
 use super::arrival::Arrival;
 use super::trace;
+use super::trampolines::address_of;
 use crate::chain::disposition::Disposition;
-use crate::chain::entry::address_of;
 use crate::chain::seat::mend;
 use std::ffi::c_int;
 

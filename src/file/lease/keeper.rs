@@ -8,10 +8,11 @@ use crate::file::error::Error;
 use crate::sys::call::Failed;
 use crate::sys::event;
 use crate::sys::mask::with_signals_blocked;
-use crate::sys::process::this_thread;
+use crate::sys::process::{self, Process, this_thread};
+use crate::sys::wiped;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -57,8 +58,8 @@ impl Watched {
 
 #[derive(Debug)]
 pub(super) struct Keeper {
-    /// 1 in the process that made it, 0 in a forked child.
-    ours: &'static AtomicU32,
+    /// The process that made it. A forked child has none of its threads.
+    process: Process,
     inside: Mutex<Inside>,
 }
 
@@ -87,11 +88,9 @@ impl Keeper {
             if let Some(keeper) = unsafe { found.as_ref() }.filter(|keeper| keeper.is_ours()) {
                 return Ok(keeper);
             }
-            // SAFETY: null, or zeroed memory that lives for ever.
-            let ours = unsafe { crate::sys::wiped::array::<std::sync::atomic::AtomicU32>(1).as_ref() };
-            let ours = ours.ok_or_else(|| Failed::last("mmap"))?;
-            ours.store(1, Ordering::Relaxed);
-            let made = Box::into_raw(Box::new(Self { ours, inside: Mutex::default() }));
+            wiped::words().ok_or_else(|| Failed::last("mmap"))?;
+            let process = process::announce();
+            let made = Box::into_raw(Box::new(Self { process, inside: Mutex::default() }));
             // The parent's keeper stays where it is: its lock may be held, so it cannot be taken apart. One that lost the race, a page, is
             // left, too.
             let _ = CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
@@ -99,7 +98,7 @@ impl Keeper {
     }
 
     pub(super) fn is_ours(&self) -> bool {
-        self.ours.load(Ordering::Relaxed) == 1
+        self.process == process::this()
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {

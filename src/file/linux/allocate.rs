@@ -2,14 +2,17 @@
 
 use super::super::error::Error;
 use super::super::reserve::Promise;
-use super::extents::extents;
+use super::extents::{extents, gaps};
 use super::promise::promise;
-use super::room::{FileSystem, ZFS};
+use super::room::{BTRFS, FileSystem, ZFS};
 use crate::sys::call::{again, status};
 use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Blocks of ext4 may come in clusters (bigalloc): one at either end of a gap may be there already.
+const CLUSTERS: u64 = 128 << 10;
 
 /// A range to be reserved.
 pub(in crate::file) struct Reservation<'a> {
@@ -129,4 +132,20 @@ fn size_limit() -> u64 {
     // SAFETY: room for one struct; where the call fails it stays as it is.
     unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &raw mut limit) };
     limit.rlim_cur
+}
+
+impl Reservation<'_> {
+    /// Whether `system`, which was asked before, may have blocks for all that the range has none
+    /// for. What others take meanwhile counts as there: a refusal is never wrong.
+    fn may_fit(&self, system: &FileSystem) -> bool {
+        // btrfs takes all or nothing, and is vague about what is free.
+        if system.kind == BTRFS || system.has(self.range.end - self.range.start) {
+            return true;
+        }
+        // tmpfs and others without a list give back what they have taken.
+        let Ok(taken) = extents(self.file, &self.range, false) else { return true };
+        let gaps = gaps(&self.range, &taken);
+        let needed = gaps.iter().map(|gap| (gap.end - gap.start).saturating_sub(CLUSTERS));
+        system.has(needed.fold(0, u64::saturating_add))
+    }
 }

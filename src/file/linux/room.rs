@@ -6,8 +6,6 @@
 //! So a request that cannot be met is refused before a block is taken, and what a refusal leaves
 //! after that (others were quicker) stays with the file.
 
-use super::allocate::Reservation;
-use super::extents::{extents, gaps};
 use crate::sys::call::again;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,9 +14,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(super) const BTRFS: u64 = 0x9123_683e;
 pub(super) const ZFS: u64 = 0x2fc1_2fc1;
 pub(super) const FUSE: u64 = 0x6573_5546;
-
-/// Blocks of ext4 may come in clusters (bigalloc): one at either end of a gap may be there already.
-const CLUSTERS: u64 = 128 << 10;
 
 /// What statfs(2) says.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +41,7 @@ impl FileSystem {
     }
 
     /// Whether there may be so many free bytes.
-    fn has(&self, bytes: u64) -> bool {
+    pub(super) fn has(&self, bytes: u64) -> bool {
         self.free.is_none_or(|free| bytes <= free)
     }
 
@@ -55,21 +50,5 @@ impl FileSystem {
     pub(super) fn has_for_zeros(&self, bytes: u64) -> bool {
         let lists = bytes / (self.block / 4).max(1);
         bytes == 0 || self.has(bytes.saturating_add(lists))
-    }
-}
-
-impl Reservation<'_> {
-    /// Whether `system`, which was asked before, may have blocks for all that the range has none
-    /// for. What others take meanwhile counts as there: a refusal is never wrong.
-    pub(super) fn may_fit(&self, system: &FileSystem) -> bool {
-        // btrfs takes all or nothing, and is vague about what is free.
-        if system.kind == BTRFS || system.has(self.range.end - self.range.start) {
-            return true;
-        }
-        // tmpfs and others without a list give back what they have taken.
-        let Ok(taken) = extents(self.file, &self.range, false) else { return true };
-        let gaps = gaps(&self.range, &taken);
-        let needed = gaps.iter().map(|gap| (gap.end - gap.start).saturating_sub(CLUSTERS));
-        system.has(needed.fold(0, u64::saturating_add))
     }
 }

@@ -1,21 +1,13 @@
 //! Mode, owner and extended attributes, from one file to the next.
 
 use super::super::error::Error;
+use super::fidelity::Fidelity;
 use super::target::Target;
 use crate::sys::call::{again, open_at, status};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 #[cfg(target_os = "linux")]
 use super::xattr;
-
-/// How faithful the new file has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
-    /// It is the same file to everybody: what cannot be kept is an error.
-    Strict,
-    /// As `cp -p`: what may be given.
-    BestEffort,
-}
 
 #[derive(Debug)]
 pub(super) struct Attributes {
@@ -64,23 +56,28 @@ impl Attributes {
     /// access control list has the group's bits in it. Privileges (set-user-ID, set-group-ID, file
     /// capabilities) only with `privileged`, and never another user's: somebody else's program
     /// would run with our rights.
-    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care, privileged: bool) -> Result<(), Error> {
-        let privileged = self.give_owner(file, care)? && privileged;
+    pub(super) fn give(
+        &self,
+        file: BorrowedFd<'_>,
+        fidelity: Fidelity,
+        privileged: bool,
+    ) -> Result<(), Error> {
+        let privileged = self.give_owner(file, fidelity)? && privileged;
         #[cfg(target_os = "linux")]
-        self.extended.give(file, care, privileged)?;
+        self.extended.give(file, fidelity, privileged)?;
         set_mode(file, if privileged { self.mode } else { self.mode & 0o1777 })
     }
 
     /// Gives a file that was not there what is not permissions: those have been made with it, less
     /// the umask.
     pub(super) fn give_to_new(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
-        self.give_owner(file, Care::BestEffort)?;
+        self.give_owner(file, Fidelity::BestEffort)?;
         #[cfg(target_os = "linux")]
         self.extended.give_to_new(file);
         Ok(())
     }
 
-    fn give_owner(&self, file: BorrowedFd<'_>, care: Care) -> Result<bool, Error> {
+    fn give_owner(&self, file: BorrowedFd<'_>, fidelity: Fidelity) -> Result<bool, Error> {
         let now = status(file)?;
         if (now.st_uid, now.st_gid) == (self.user, self.group) {
             return Ok(true);
@@ -90,7 +87,7 @@ impl Attributes {
         match chown(self.user, self.group) {
             Ok(_) => Ok(true),
             // EINVAL: the owner has no number in this user namespace.
-            Err(libc::EPERM | libc::EINVAL) if care == Care::Strict => {
+            Err(libc::EPERM | libc::EINVAL) if fidelity == Fidelity::Strict => {
                 Err(Error::Owner { user: self.user, group: self.group })
             }
             Err(libc::EPERM | libc::EINVAL) => {

@@ -2,7 +2,7 @@
 //! may be set.
 
 use super::super::error::Error;
-use super::attributes::Care;
+use super::fidelity::Fidelity;
 use crate::sys::call::{again, magic_path};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -50,7 +50,12 @@ impl Extended {
 
     /// The new file has these, and of the essential ones no others: a folder's default access list
     /// gave it some.
-    pub(super) fn give(&self, file: BorrowedFd<'_>, care: Care, privileged: bool) -> Result<(), Error> {
+    pub(super) fn give(
+        &self,
+        file: BorrowedFd<'_>,
+        fidelity: Fidelity,
+        privileged: bool,
+    ) -> Result<(), Error> {
         let place = Place::Open(file);
         let number = file.as_raw_fd();
         for name in place.list().map_err(failed)? {
@@ -71,7 +76,7 @@ impl Extended {
             let set = again(|| unsafe { libc::fsetxattr(number, name.as_ptr(), bytes, len, 0) }.into());
             match set {
                 Err(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::EINVAL)
-                    if !is_essential(name) || care == Care::BestEffort => {}
+                    if !is_essential(name) || fidelity == Fidelity::BestEffort => {}
                 other => drop(other.map_err(failed)?),
             }
         }

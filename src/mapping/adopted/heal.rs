@@ -58,7 +58,7 @@ pub(super) fn heal(entry: &Entry) -> Result<(), Error> {
     // it.
     let now = match entry.kept.look(&entry.identity) {
         Ok(now) => now,
-        Err(Silent::NotOurs) => return Err(identity::NOT_OURS),
+        Err(Silent::NotOurs) => return Err(identity::NOT_OURS.into()),
         Err(Silent::Errno(errno)) => return Err(Error::System { call: "fstat", errno }),
         Err(Silent::None) if entry.range.is_some() => return Err(NO_DESCRIPTOR),
         Err(Silent::None) => kept::of_path(entry.path.as_deref().ok_or(NO_DESCRIPTOR)?)?,
@@ -99,6 +99,6 @@ fn readable(entry: &Entry, access: c_int) -> Result<Readable, c_int> {
         return Readable::with(entry.kept.number(), access);
     }
     let file = Readable::at(entry.path.as_deref().ok_or(libc::EBADF)?, access)?;
-    let now = identity::of_mappable(file.0).map_err(|error| error.errno())?;
+    let now = identity::of_mappable(file.0).map_err(|why| Error::from(why).errno())?;
     if now.is_same_file(&entry.identity) { Ok(file) } else { Err(libc::ESTALE) }
 }

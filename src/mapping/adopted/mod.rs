@@ -6,12 +6,14 @@
 //! and one that it has unmapped is nobody's.
 
 mod heal;
+mod range;
 
 use super::error::Error;
+use super::open::c_path;
 use crate::sigbus::adopted::entry::{Entry, Range};
 use crate::sigbus::adopted::kept::{self, Kept, Silent};
 use crate::sigbus::adopted::list::{self, Held};
-use crate::sigbus::adopted::{name, range};
+use crate::sigbus::adopted::name;
 use crate::sigbus::fault::{Cause, Fault};
 use crate::sigbus::identity::{self, Identity};
 use crate::sigbus::{seat, spare};
@@ -75,7 +77,7 @@ impl std::fmt::Debug for Adopted {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn adopt_file(path: impl AsRef<Path>) -> Result<Adopted, Error> {
-    adopt_path(&identity::c_path(path.as_ref())?)
+    adopt_path(&c_path(path.as_ref())?)
 }
 
 pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
@@ -211,7 +213,7 @@ impl Adopted {
         }
         let now = match (entry.kept.look(&entry.identity), entry.shown.as_deref()) {
             (Ok(now), _) => now,
-            (Err(Silent::NotOurs), _) => return Err(identity::NOT_OURS),
+            (Err(Silent::NotOurs), _) => return Err(identity::NOT_OURS.into()),
             (Err(Silent::Errno(errno)), _) => return Err(Error::System { call: "fstat", errno }),
             (Err(Silent::None), Some(path)) => kept::of_path(path).map_err(|_| REPLACED)?,
             (Err(Silent::None), None) => {

@@ -5,8 +5,8 @@
 //! leases of others, one that can write makes exec(2) and leases fail and is an event to whoever
 //! watches the file.
 
-use crate::mapping::Error;
-use crate::sigbus::identity::{self, Identity};
+use crate::sigbus::identity::{self, Identity, Unmappable};
+use crate::sys::call::Failed;
 use crate::sys::call::errno;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
@@ -33,11 +33,11 @@ impl Kept {
 
     /// Opens the file at `path`. None is kept if that would take more than half of the descriptors
     /// that the process may have; they are the host's.
-    pub(crate) fn open(path: &CStr) -> Result<(Self, Identity), Error> {
+    pub(crate) fn open(path: &CStr) -> Result<(Self, Identity), Unmappable> {
         let fd = match open_path(path) {
             Ok(fd) => fd,
             Err(libc::EMFILE | libc::ENFILE) => return Ok((Self::none(), of_path(path)?)),
-            Err(errno) => return Err(Error::System { call: "open", errno }),
+            Err(errno) => return Err(Failed { call: "open", errno }.into()),
         };
         let kept = Self(AtomicI32::new(fd));
         let identity = identity::of_mappable(fd).inspect_err(|_| close(fd))?;
@@ -90,11 +90,11 @@ impl Kept {
 }
 
 /// What stat(2) says of a path, if it can be mapped.
-pub(crate) fn of_path(path: &CStr) -> Result<Identity, Error> {
+pub(crate) fn of_path(path: &CStr) -> Result<Identity, Unmappable> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: a NUL-terminated path and room for one struct.
     if unsafe { libc::stat(path.as_ptr(), status.as_mut_ptr()) } != 0 {
-        return Err(Error::System { call: "stat", errno: errno() });
+        return Err(Failed::last("stat").into());
     }
     // SAFETY: the call returned 0, so it filled the struct.
     identity::mappable(unsafe { status.assume_init_ref() })

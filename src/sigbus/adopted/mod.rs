@@ -6,6 +6,5 @@ pub(crate) mod handler;
 pub(crate) mod kept;
 pub(crate) mod list;
 pub(crate) mod name;
-pub(crate) mod range;
 
 pub(super) use handler::{is_any, is_guarded, settle};

@@ -7,8 +7,8 @@
 //! first.
 
 use super::handler::area::{Scratch, area_at};
-use crate::mapping::Error;
 use crate::sigbus::identity::Identity;
+use crate::sys::call::Failed;
 use crate::sys::pages::page_size;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ pub(crate) fn of(
     fd: c_int,
     identity: &Identity,
     scratch: &mut Scratch,
-) -> Result<((u64, u64), usize), Error> {
+) -> Result<((u64, u64), usize), Failed> {
     let system = file_system(fd)?;
     let granule = if system.huge { system.block } else { page_size() };
     let plain = (in_maps(identity.device), identity.inode);
@@ -53,20 +53,20 @@ pub(crate) fn in_maps(device: u64) -> u64 {
 }
 
 /// Maps a page of the file and asks the kernel what it is.
-fn look(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64, u64), Error> {
-    let readable = Readable::open(fd).map_err(|errno| Error::System { call: "open", errno })?;
+fn look(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64, u64), Failed> {
+    let readable = Readable::open(fd).map_err(|errno| Failed { call: "open", errno })?;
     // As low as anybody may map (`vm.mmap_min_addr`).
     let low = std::ptr::without_provenance_mut(1 << 16);
     let (access, kind) = (libc::PROT_READ, libc::MAP_PRIVATE);
     // SAFETY: a new mapping that is only looked at from outside.
     let place = unsafe { libc::mmap(low, granule, access, kind, readable.0, 0) };
     if place == libc::MAP_FAILED {
-        return Err(Error::system("mmap"));
+        return Err(Failed::last("mmap"));
     }
     let area = area_at(place.addr(), scratch);
     // SAFETY: the mapping just made.
     unsafe { libc::munmap(place, granule) };
-    area.map(|area| area.file).ok_or(Error::System { call: "/proc/self/maps", errno: libc::ENOENT })
+    area.map(|area| area.file).ok_or(Failed { call: "/proc/self/maps", errno: libc::ENOENT })
 }
 
 /// A descriptor that can be mapped and read, of a file that another one names.
@@ -114,11 +114,11 @@ struct FileSystem {
     huge: bool,
 }
 
-fn file_system(fd: c_int) -> Result<FileSystem, Error> {
+fn file_system(fd: c_int) -> Result<FileSystem, Failed> {
     let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct.
     if unsafe { libc::fstatfs(fd, room.as_mut_ptr()) } != 0 {
-        return Err(Error::system("fstatfs"));
+        return Err(Failed::last("fstatfs"));
     }
     // SAFETY: the call returned 0, so it filled the struct.
     let room = unsafe { room.assume_init_ref() };

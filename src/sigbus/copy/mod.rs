@@ -124,7 +124,7 @@ unsafe fn first_or_without_seat(dst: *mut u8, src: *const u8, len: usize) -> Res
     }
     // SAFETY: by the caller's contract.
     let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
-    if crate::mapping::is_guarding() {
+    if crate::sigbus::guarding::is_guarding() {
         WAY.store(way, Ordering::Relaxed);
         return Ok(copy(dst, src, len));
     }

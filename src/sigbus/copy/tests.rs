@@ -169,7 +169,7 @@ fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_sour
 }
 
 fn look_at_every_way() -> Result<(), String> {
-    crate::mapping::guard().map_err(|error| error.to_string())?;
+    crate::sigbus::seat::guard().map_err(|error| error.to_string())?;
     let (from, to) = (cut_page(), cut_page());
     let long = [301, 511, 512, 513, 1023, 2049, 4097, 20_000];
     for way in ways() {

@@ -13,7 +13,6 @@ pub(crate) mod wiped;
 pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
-use crate::mapping::Error;
 use crate::observe::counters::{LEAKED, MAPS};
 use lock::{Lock, Locked, NotHad};
 use std::ops::Range;
@@ -36,17 +35,6 @@ pub(crate) enum Refused {
     Reentered,
     /// Another thread is in the middle of one and does not go on.
     Busy,
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::NoMemory => Self::System { call: "mmap", errno: libc::ENOMEM },
-            Refused::OutOfReach => Self::System { call: "mmap", errno: libc::ENOTSUP },
-            Refused::Reentered => Self::Signal(crate::Error::Reentered),
-            Refused::Busy => Self::Signal(crate::Error::Contended),
-        }
-    }
 }
 
 /// How long anybody waits for others here.

@@ -24,7 +24,7 @@ pub(super) fn call(gate: Gate, number: u64, first: Option<u64>, rest: &[u64; 5])
 #[cfg(target_os = "linux")]
 const QUIET_MESSAGE: u64 = libc::MSG_NOSIGNAL as u64;
 #[cfg(target_os = "linux")]
-const QUIET_WRITE: u64 = crate::io::RWF_NOSIGNAL as u64;
+const QUIET_WRITE: u64 = crate::sys::constants::RWF_NOSIGNAL as u64;
 
 #[cfg(target_os = "linux")]
 fn native(number: u64, rest: &[u64; 5]) -> Option<Call> {

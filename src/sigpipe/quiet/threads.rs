@@ -75,8 +75,7 @@ pub(super) fn is_quiet() -> bool {
 #[cold]
 fn is_main_thread() -> bool {
     #[cfg(target_os = "linux")]
-    // SAFETY: no arguments, cannot fail.
-    let thread = unsafe { libc::syscall(libc::SYS_gettid) } as u32;
+    let thread = crate::sys::process::thread_id();
     #[cfg(not(target_os = "linux"))]
     let thread = std::process::id();
     thread == std::process::id()

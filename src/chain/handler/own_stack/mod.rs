@@ -172,6 +172,6 @@ unsafe extern "C" fn carry_on(
     let Some(predecessor) = seat.predecessor() else { return };
     let arrival = Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
     let errno = super::Errno::save();
-    pass_on(index, &Delivery::new(index, seat, predecessor, &arrival));
+    pass_on(index, &Delivery::new(index, seat.is_active(), predecessor, &arrival));
     errno.restore();
 }

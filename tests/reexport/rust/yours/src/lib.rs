@@ -29,7 +29,7 @@ pub extern "C" fn yours_guarded() -> c_int {
     let Ok(guard) = sigward::sigpipe::ThreadGuard::enter() else { return -1 };
     let first = writer.write_all(b"x").is_err();
     drop(guard);
-    sigward::io::force(Some(sigward::io::Rung::Guard));
+    sigward::io::force(Some(sigward::io::Method::Guard));
     let second = sigward::io::write(&writer, b"x").is_err();
     c_int::from(first) + c_int::from(second)
 }

@@ -1,10 +1,10 @@
 //! Whether a range can be adopted: it is wholly mapped, from one file, and nobody guards it yet.
 
-use super::entry::Range;
-use super::handler::area::{Area, area_at};
-use super::list::Held;
-use super::name;
 use crate::mapping::Error;
+use crate::sigbus::adopted::entry::Range;
+use crate::sigbus::adopted::handler::area::{self, Area, area_at};
+use crate::sigbus::adopted::list::Held;
+use crate::sigbus::adopted::name;
 use crate::sigbus::identity::Identity;
 use crate::sigbus::registry;
 use crate::sys::pages::page_size;
@@ -13,7 +13,7 @@ use std::ffi::c_int;
 const NOT_MAPPED: Error = Error::Invalid("the range is not wholly mapped from a file");
 
 /// How the kernel names the file, and bytes of a page.
-pub(crate) fn check(
+pub(super) fn check(
     held: &mut Held<'static>,
     range: &Range,
     file: Option<(c_int, &Identity)>,
@@ -73,7 +73,7 @@ fn kernel_page(address: usize) -> Result<usize, Error> {
     let smaps = std::fs::read("/proc/self/smaps").map_err(|error| Error::of(&error, "/proc/self/smaps"))?;
     let mut inside = false;
     for line in smaps.split(|byte| *byte == b'\n') {
-        if let Some((area, _)) = super::handler::area::parse(line) {
+        if let Some((area, _)) = area::parse(line) {
             inside = (area.start..area.end).contains(&address);
         } else if let Some(rest) = line.strip_prefix(b"KernelPageSize:").filter(|_| inside) {
             let digits = rest.iter().filter(|byte| byte.is_ascii_digit());
