@@ -213,7 +213,7 @@ impl Replacement {
         let file = self.temporary.file.as_fd();
         match (&self.attributes, self.options.mode, &self.source) {
             (Some((attributes, fidelity)), ..) => {
-                attributes.give(file, *fidelity, self.options.privileges)?
+                attributes.give(file, *fidelity, self.options.privileges)?;
             }
             (None, Some(mode), _) => attributes::set_mode(file, mode as libc::mode_t)?,
             (None, None, Some(source)) => source.give_to_new(file)?,
