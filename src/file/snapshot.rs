@@ -167,7 +167,7 @@ fn copy(source: &File, request: &mut Request<'_>, length: u64) -> Result<Frozen,
         let got = loop {
             match source.read_at(room, done as u64) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| Failed::of("read", &error))?,
+                other => break other.map_err(|error| crate::sys::call::Failed::of("read", &error))?,
             }
         };
         bytes.truncate(done + got);

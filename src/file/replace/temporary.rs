@@ -6,7 +6,7 @@
 
 use super::super::error::Error;
 use super::target::Target;
-use crate::sys::call::{Failed, again, magic_path, open_at, status};
+use crate::sys::call::{Failed, again, open_at, status};
 use std::ffi::{CStr, CString, c_int};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -116,7 +116,7 @@ impl Hidden {
 fn nameless(folder: BorrowedFd<'_>, mode: u32) -> Result<Option<OwnedFd>, Error> {
     match open_at(Some(folder), c".", libc::O_TMPFILE | libc::O_RDWR, mode) {
         Ok(file) => {
-            let path = magic_path(file.as_fd());
+            let path = crate::sys::call::magic_path(file.as_fd());
             // SAFETY: a NUL-terminated path.
             let there = again(|| unsafe { libc::access(path.as_ptr(), libc::F_OK) }.into());
             Ok(there.is_ok().then_some(file)) // without /proc it could not be named
@@ -134,7 +134,7 @@ fn nameless(_folder: BorrowedFd<'_>, _mode: u32) -> Result<Option<OwnedFd>, Erro
 
 #[cfg(target_os = "linux")]
 fn link(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), c_int> {
-    let from = magic_path(file);
+    let from = crate::sys::call::magic_path(file);
     let (to, follow) = (folder.as_raw_fd(), libc::AT_SYMLINK_FOLLOW);
     again(|| {
         // SAFETY: two NUL-terminated names.
