@@ -48,16 +48,56 @@ pub(crate) fn from_environment() {
     };
 }
 
+unsafe extern "C" {
+    /// What `main` is given, up to a null pointer.
+    static mut environ: *mut *mut c_char;
+}
+
+/// The entries of the environment, where they lie.
+///
+/// Not by getenv(3) and unsetenv(3): a program may define them itself and have an environment of
+/// its own behind them (bash does), so that what `main` is given stays as it was.
+fn environment() -> impl Iterator<Item = *mut *mut c_char> {
+    // SAFETY: the C library's pointer; there are no other threads of the program yet.
+    let first = unsafe { environ };
+    let entries = (0..).map(move |number| first.wrapping_add(number));
+    // SAFETY: no further than the null pointer.
+    entries.take_while(move |entry| !first.is_null() && !unsafe { entry.read() }.is_null())
+}
+
+/// The value, if this entry is `name=value`.
+fn value_of(entry: *mut *mut c_char, name: &CStr) -> Option<*mut c_char> {
+    // SAFETY: an entry of the environment, that is not null.
+    let text = unsafe { entry.read() };
+    // SAFETY: a terminated string.
+    let rest = unsafe { CStr::from_ptr(text) }.to_bytes().strip_prefix(name.to_bytes())?;
+    rest.starts_with(b"=").then(|| text.wrapping_add(name.to_bytes().len() + 1))
+}
+
 fn variable(name: &CStr) -> Option<*mut c_char> {
-    // SAFETY: a terminated name.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    (!value.is_null()).then_some(value)
+    environment().find_map(|entry| value_of(entry, name))
+}
+
+/// Moves the entries behind this variable's one forward, over it.
+fn take_out(name: &CStr) {
+    while let Some(found) = environment().find(|entry| value_of(*entry, name).is_some()) {
+        let mut entry = found;
+        loop {
+            // SAFETY: an entry before the null pointer: there is one behind it.
+            let next = unsafe { entry.add(1).read() };
+            // SAFETY: as above; the environment is writable.
+            unsafe { entry.write(next) };
+            if next.is_null() {
+                break;
+            }
+            entry = entry.wrapping_add(1);
+        }
+    }
 }
 
 /// Takes `SIGWARD` and our entry of `LD_PRELOAD` out of the environment.
 fn hide() {
-    // SAFETY: a terminated name; there are no other threads of the program yet.
-    unsafe { libc::unsetenv(c"SIGWARD".as_ptr()) };
+    take_out(c"SIGWARD");
     let (Some(own), Some(value)) = (crate::sys::pin::own_name(), variable(c"LD_PRELOAD")) else { return };
     // SAFETY: a terminated string.
     let length = unsafe { CStr::from_ptr(value) }.to_bytes().len();
@@ -66,8 +106,7 @@ fn hide() {
     let list = unsafe { std::slice::from_raw_parts_mut(value.cast::<u8>(), length) };
     let kept = without(list, |entry| is_same(entry, own));
     if kept == 0 {
-        // SAFETY: as above.
-        unsafe { libc::unsetenv(c"LD_PRELOAD".as_ptr()) };
+        take_out(c"LD_PRELOAD");
     } else if kept < length {
         // SAFETY: within the string.
         let end = unsafe { value.add(kept) };

@@ -154,8 +154,8 @@ fn a_preloaded_program_ends_in_a_pipeline_as_bare() {
 }
 
 /// What a shell's child has in its environment, and whether it is armed.
-fn child_of_preloaded(sigward: &str, preload: &str) -> String {
-    let mut shell = Command::new("sh");
+fn child_of_preloaded(shell: &str, sigward: &str, preload: &str) -> String {
+    let mut shell = Command::new(shell);
     shell.args(["-c", "echo \"$SIGWARD-$LD_PRELOAD\"; env | grep -E '^(SIGWARD|LD_PRELOAD)=' || echo none; grep SigCgt /proc/self/status"]);
     shell.env("SIGWARD", sigward).env("LD_PRELOAD", preload);
     run_command(shell).lived().out.clone()
@@ -169,16 +169,21 @@ fn children_inherit_nothing_unless_asked_for() {
         let set = said.lines().last().and_then(|line| line.rsplit('\t').next()).expect("a set");
         u64::from_str_radix(set, 16).expect("hexadecimal") >> (SIGPIPE - 1) & 1 == 1
     };
-    let alone = child_of_preloaded("filter", path);
-    assert!(alone.starts_with("-\nnone\n") && !caught(&alone), "{alone}");
-    let libm = "libm.so.6";
-    let beside = child_of_preloaded("filter", &format!("{libm}:{path}"));
-    assert!(beside.starts_with(&format!("-{libm}\nLD_PRELOAD={libm}\n")), "{beside}");
-    let kept = child_of_preloaded("inherit,filter", path);
-    assert!(kept.starts_with(&format!("inherit,filter-{path}\n")) && caught(&kept), "{kept}");
-    // Words that mean nothing, or none at all: nothing is done, and nothing is hidden.
-    let nothing = child_of_preloaded("no", path);
-    assert!(nothing.starts_with(&format!("no-{path}\n")) && !caught(&nothing), "{nothing}");
+    // bash keeps an environment of its own, made of what its main is given, behind a getenv(3) and
+    // an unsetenv(3) of its own.
+    for shell in ["dash", "bash"] {
+        let alone = child_of_preloaded(shell, "filter", path);
+        assert!(alone.starts_with("-\nnone\n") && !caught(&alone), "{shell}: {alone}");
+        let libm = "libm.so.6";
+        let beside = child_of_preloaded(shell, "filter", &format!("{libm}:{path}"));
+        assert!(beside.starts_with(&format!("-{libm}\nLD_PRELOAD={libm}\n")), "{shell}: {beside}");
+        let kept = child_of_preloaded(shell, "inherit,filter", path);
+        let all = format!("inherit,filter-{path}\n");
+        assert!(kept.starts_with(&all) && caught(&kept), "{shell}: {kept}");
+        // Words that mean nothing, or none at all: nothing is done, and nothing is hidden.
+        let nothing = child_of_preloaded(shell, "no", path);
+        assert!(nothing.starts_with(&format!("no-{path}\n")) && !caught(&nothing), "{shell}: {nothing}");
+    }
 }
 
 // ---- never unmapped ----

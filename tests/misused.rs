@@ -26,6 +26,17 @@ fn faults_are_told_by_the_registers_where_the_siginfo_is_missing() {
     }
 }
 
+/// Neither is a row taken for the one that the kernel has called by, nor is the other's handler put
+/// back over what it has put back itself.
+#[test]
+fn faults_in_the_middle_of_flips_are_no_death_and_leave_no_handler_of_the_flips() {
+    for (name, signal) in [("flipped_bus", libc::SIGBUS), ("flipped_segv", libc::SIGSEGV)] {
+        let scenario = format!("{name}_meanwhile");
+        bare(&scenario).died_of(signal);
+        warded(&scenario).lived();
+    }
+}
+
 /// Bare such a handler has nobody to hand on to.
 #[test]
 fn a_handler_above_that_drops_the_siginfo_turns_no_error_into_a_death() {

@@ -236,6 +236,9 @@ pub(crate) fn put(signal: c_int, expected: &Disposition, new: &Disposition) -> R
     for _ in 0..ATTEMPTS {
         counters::RACES_REPAIRED.add();
         let theirs = before;
+        if is_soon_over(signal, &written)? {
+            return Ok(false);
+        }
         before = theirs.write(signal)?;
         if before.same(&written) {
             return Ok(false);
@@ -244,4 +247,21 @@ pub(crate) fn put(signal: c_int, expected: &Disposition, new: &Disposition) -> R
         written = theirs;
     }
     Err(Error::Contended)
+}
+
+/// Whether somebody soon writes over `written`, which has taken the place of a row of theirs.
+///
+/// Who flips a signal (`old = signal(S, h); …; signal(S, old)`) writes over it by themselves. If theirs
+/// were put back at once, they might find it there when they flip again, take it for what stood
+/// before, and leave it for ever.
+fn is_soon_over(signal: c_int, written: &Disposition) -> Result<bool, Error> {
+    /// About a millisecond, of which a signal handler may spend some.
+    const LOOKS: usize = 4096;
+    for _ in 0..LOOKS {
+        if !Disposition::read(signal)?.same(written) {
+            return Ok(true);
+        }
+        std::hint::spin_loop();
+    }
+    Ok(false)
 }

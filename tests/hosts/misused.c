@@ -2,6 +2,7 @@
  * handlers armed anew. */
 #include "host.h"
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <ucontext.h>
 
 static volatile int calls;
@@ -105,10 +106,65 @@ static void flipped_segv(void) {
     flip(SIGSEGV);
     CHECK(sigward_ensure_on_top() == 0 && is_whole(SIGSEGV));
 }
+
+/* A library that flips a signal all the time, with a handler that does nothing: the faults that it
+ * gets meanwhile are raised again. */
+static atomic_int flipping;
+
+static void idle(int signal) { (void)signal; }
+
+static void *flips(void *signal_number) {
+    int number = *(int *)signal_number;
+    while (flipping) {
+        void (*saved)(int) = signal(number, idle);
+        signal(number, saved);
+    }
+    return NULL;
+}
+
+static void flipped_meanwhile(int number, void (*work)(void)) {
+    pthread_t thread;
+    struct sigaction last;
+    flipping = 1;
+    CHECK(pthread_create(&thread, NULL, flips, &number) == 0);
+    work();
+    flipping = 0;
+    pthread_join(thread, NULL);
+    CHECK(sigaction(number, NULL, &last) == 0 && last.sa_handler != idle);
+}
+
+static void lose_pages(void) {
+    for (int round = 0; round < 1500; round++) {
+        int fd;
+        sigward_map *map;
+        volatile char *data = two_pages(&fd, &map);
+        CHECK(ftruncate(fd, 4096) == 0);
+        for (int page = 1; page < 4; page++) CHECK(data[page * 4096] == 0);
+        CHECK(*sigward_map_poison_word(map) == 4096);
+        CHECK(sigward_map_close(map) == 0 && close(fd) == 0);
+    }
+}
+
+static void copy_from_nowhere(void) {
+    char here[16];
+    for (int i = 0; i < 10000; i++) CHECK(sigward_try_copy(here, (void *)16, sizeof here) == 0);
+}
+
+static void flipped_bus_meanwhile(void) {
+    CHECK(sigward_sigbus_guard() == 0);
+    flipped_meanwhile(SIGBUS, lose_pages);
+}
+
+static void flipped_segv_meanwhile(void) {
+    CHECK(sigward_try_copy_segv() == 0);
+    flipped_meanwhile(SIGSEGV, copy_from_nowhere);
+}
 #else
 static void mended(void) {}
 static void flipped_bus(void) { raise(SIGBUS); }
 static void flipped_segv(void) { raise(SIGSEGV); }
+static void flipped_bus_meanwhile(void) { raise(SIGBUS); }
+static void flipped_segv_meanwhile(void) { raise(SIGSEGV); }
 #endif
 
 /* ---- handlers above that hand on less than they got ---- */
@@ -307,7 +363,9 @@ static void jumps_in_turns(void) {
 }
 
 SCENARIOS({"mended", mended}, {"flipped_bus", flipped_bus},
-          {"flipped_segv", flipped_segv}, {"drops", drops}, {"drops_all", drops_all}, {"drops_bus", drops_bus},
+          {"flipped_segv", flipped_segv},
+          {"flipped_bus_meanwhile", flipped_bus_meanwhile},
+          {"flipped_segv_meanwhile", flipped_segv_meanwhile}, {"drops", drops}, {"drops_all", drops_all}, {"drops_bus", drops_bus},
           {"drops_to_null", drops_to_null}, {"drops_from_anywhere", drops_from_anywhere},
           {"drops_a_kill", drops_a_kill}, {"drops_segv", drops_segv},
           {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},

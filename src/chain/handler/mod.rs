@@ -60,7 +60,7 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
         let suspect = arrival.by_kernel && row::is_suspect(&arrival);
         if suspect {
-            row::look(index, predecessor, &mut arrival);
+            row::look(index, predecessor, &mut arrival, true);
         }
         let mut delivery = Delivery::new(index, seat.is_active(), predecessor, &arrival);
         if seat.decide(&delivery) == Verdict::PassOn {
@@ -89,7 +89,7 @@ fn swallows_after_look(
     delivery: &mut Delivery<'_>,
     arrival: &mut Arrival,
 ) -> bool {
-    row::look(index, delivery.predecessor, arrival);
+    row::look(index, delivery.predecessor, arrival, false);
     delivery.filled = arrival.filled;
     !arrival.filled && seat.decide(delivery) == Verdict::Swallow
 }

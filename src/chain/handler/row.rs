@@ -22,17 +22,17 @@ pub(super) fn is_suspect(arrival: &Arrival) -> bool {
 }
 
 /// Looks at the row of entry `index`, which the kernel has just called, and writes it anew if it is no more what we
-/// had written. If it had no `SA_SIGINFO`, the siginfo is not believed.
+/// had written. If it had no `SA_SIGINFO`, or the siginfo is `suspect`, that is not believed: the row may be another
+/// one by now than it was when the kernel looked.
 #[cold]
 #[inline(never)]
-pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arrival) {
-    let Ok(row) = Disposition::read(arrival.signal) else { return };
-    if row.handler != address_of(index) {
-        return;
+pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arrival, suspect: bool) {
+    let row = Disposition::read(arrival.signal).ok().filter(|row| row.handler == address_of(index));
+    if let Some(row) = &row {
+        // Refused or overtaken: then the next delivery comes here as well.
+        let _ = mend(arrival.signal, index, predecessor, row);
     }
-    // Refused or overtaken: then the next delivery comes here as well.
-    let _ = mend(arrival.signal, index, predecessor, &row);
-    if row.flags & libc::SA_SIGINFO == 0 {
+    if suspect || row.is_some_and(|row| row.flags & libc::SA_SIGINFO == 0) {
         *arrival = arrival.unfilled();
     }
 }
