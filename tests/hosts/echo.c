@@ -345,6 +345,25 @@ static void kill_in_int80_read(void) {
     killed_in(int80_reads, NULL);
 }
 static void kill_at_start_of_page(void) { killed_in(at_start_of_page, NULL); }
+
+/* Writes all that it has, each time, to somebody who takes everything. */
+static void *writes_all(void *call) {
+    struct iovec parts[] = {{big, 100}, {big + 100, 200}};
+    struct sockaddr_in nobody = {.sin_family = AF_INET, .sin_port = htons(9)};
+    nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct msghdr message = {&nobody, sizeof nobody, parts, 2, NULL, 0, 0};
+    struct mmsghdr messages[] = {{message, 0}, {message, 0}};
+    int sink = open("/dev/null", O_WRONLY), away = socket(AF_INET, SOCK_DGRAM, 0);
+    CHECK(sink >= 0 && away >= 0);
+    for (;;) {
+        if (!strcmp(call, "writev")) CHECK(writev(sink, parts, 2) == 300);
+        else if (!strcmp(call, "sendmsg")) CHECK(sendmsg(away, &message, 0) == 300);
+        else CHECK(sendmmsg(away, messages, 2, 0) == 2);
+    }
+}
+static void kill_in_writev(void) { killed_in(writes_all, "writev"); }
+static void kill_in_sendmsg(void) { killed_in(writes_all, "sendmsg"); }
+static void kill_in_sendmmsg(void) { killed_in(writes_all, "sendmmsg"); }
 #endif
 
 /* ---- a line on stderr, which was closed meanwhile ---- */
@@ -434,6 +453,8 @@ SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed}, {"shut
           {"int80", int80}, {"end_of_page", end_of_page},
           {"int80_socketcall", int80_socketcall}, {"end_of_stack", end_of_stack},
           {"kill_in_int80_read", kill_in_int80_read}, {"kill_at_start_of_page", kill_at_start_of_page},
+          {"kill_in_writev", kill_in_writev}, {"kill_in_sendmsg", kill_in_sendmsg},
+          {"kill_in_sendmmsg", kill_in_sendmmsg},
 #endif
 #ifndef BARE
           {"reused_stderr", reused_stderr},

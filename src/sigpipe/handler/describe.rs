@@ -3,6 +3,8 @@
 use super::echo::{Echo, Written};
 use crate::observe::Event;
 use crate::observe::in_handler::{self, status};
+#[cfg(target_os = "linux")]
+use crate::sys::memory;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -159,6 +161,57 @@ pub(super) fn is_aio_context(context: u64) -> bool {
     context.is_multiple_of(4096)
         && in_handler::copy_what_is_mapped(context as usize, &mut head) == head.len()
         && head.ends_with(&MAGIC.to_ne_bytes())
+}
+
+/// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot be read, or has more
+/// pieces than any call takes.
+#[cfg(target_os = "linux")]
+#[cold]
+#[inline(never)]
+pub(super) fn length_of(vector: u64, pieces: u64) -> Option<u64> {
+    /// `UIO_MAXIOV`, include/uapi/linux/uio.h.
+    const MOST: u64 = 1024;
+    const AT_ONCE: usize = 16;
+    const PIECE: usize = size_of::<libc::iovec>();
+    const LENGTH: usize = PIECE / 2;
+    if pieces > MOST {
+        return None;
+    }
+    let (mut left, mut at, mut sum) = (pieces as usize, vector as usize, 0_u64);
+    while left > 0 {
+        let mut room = [0_u8; AT_ONCE * PIECE];
+        let room = room.get_mut(..left.min(AT_ONCE) * PIECE)?;
+        if memory::read(at, room) < room.len() {
+            return None;
+        }
+        for piece in room.chunks_exact(PIECE) {
+            let length = piece.last_chunk::<LENGTH>()?;
+            sum = sum.checked_add(usize::from_ne_bytes(*length) as u64)?;
+        }
+        left -= room.len() / PIECE;
+        at = at.checked_add(room.len())?;
+    }
+    Some(sum)
+}
+
+/// The vector of a `struct msghdr`, and how many pieces it has.
+#[cfg(target_os = "linux")]
+#[cold]
+#[inline(never)]
+pub(super) fn vector_of(message: u64) -> Option<[u64; 2]> {
+    let word = |place: usize| memory::word((message as usize).checked_add(place)?);
+    let vector = word(std::mem::offset_of!(libc::msghdr, msg_iov))?;
+    Some([vector as u64, word(std::mem::offset_of!(libc::msghdr, msg_iovlen))? as u64])
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn length_of(_vector: u64, _pieces: u64) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn vector_of(_message: u64) -> Option<[u64; 2]> {
+    None
 }
 
 /// Everything that can be said of an echo while its thread still stands behind the write.

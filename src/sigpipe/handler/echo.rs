@@ -68,6 +68,10 @@ pub(super) trait Look {
     fn is_ring(&self, fd: c_int) -> bool;
     /// Whether it is a context of io_setup(2).
     fn is_aio_context(&self, context: u64) -> bool;
+    /// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot be read.
+    fn length_of(&self, vector: u64, pieces: u64) -> Option<u64>;
+    /// The vector of a `struct msghdr`, and how many pieces it has.
+    fn vector_of(&self, message: u64) -> Option<[u64; 2]>;
 }
 
 /// Finds out whether a system call that left these registers raised the signal.
@@ -79,7 +83,7 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
         Some(number) => match call(registers.gate, number, first, &registers.rest)? {
             Call::Writer(place) if failed || result > 0 => {
                 let written = argument(registers, place);
-                if result > 0 && is_whole(registers, number) && is_sound(&written, look) {
+                if result > 0 && is_whole(registers, number, look) && is_sound(&written, look) {
                     return None;
                 }
                 written
@@ -94,21 +98,30 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     Some(Echo { written, operation, result, pc, stack, link })
 }
 
-/// Whether a call has written all that it was to write. The length is an argument of calls without a vector.
+/// Whether a call has written all that it was to write. Of calls with a vector that is looked up in memory: if it lies
+/// no more where it was, the call may have been cut short.
 #[cfg(target_os = "linux")]
-fn is_whole(registers: &Registers, number: u64) -> bool {
-    let [_, third, fourth, fifth, _] = registers.rest;
+fn is_whole(registers: &Registers, number: u64, look: &impl Look) -> bool {
+    let [second, third, fourth, fifth, _] = registers.rest;
+    if registers.gate != Gate::Native {
+        return false;
+    }
     let wanted = match libc::c_long::try_from(number) {
-        Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee) => third,
-        Ok(libc::SYS_sendfile) => fourth,
-        Ok(libc::SYS_splice) => fifth,
-        _ => return false,
+        // Of sendmmsg(2): messages.
+        Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee | libc::SYS_sendmmsg) => Some(third),
+        Ok(libc::SYS_sendfile) => Some(fourth),
+        Ok(libc::SYS_splice) => Some(fifth),
+        Ok(libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice) => look.length_of(second, third),
+        Ok(libc::SYS_sendmsg) => {
+            look.vector_of(second).and_then(|[vector, pieces]| look.length_of(vector, pieces))
+        }
+        _ => None,
     };
-    registers.gate == Gate::Native && registers.result as u64 == wanted
+    wanted == Some(registers.result as u64)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_whole(_registers: &Registers, _number: u64) -> bool {
+fn is_whole(_registers: &Registers, _number: u64, _look: &impl Look) -> bool {
     false
 }
 
@@ -204,6 +217,14 @@ mod tests {
         fn is_aio_context(&self, context: u64) -> bool {
             context == POINTER
         }
+        fn length_of(&self, vector: u64, pieces: u64) -> Option<u64> {
+            self.1.set(true);
+            (vector == POINTER).then_some(4096 * pieces)
+        }
+        fn vector_of(&self, message: u64) -> Option<[u64; 2]> {
+            self.1.set(true);
+            (message == POINTER + 8).then_some([POINTER, 2])
+        }
     }
 
     fn x86(result: i64, arguments: [u64; 3]) -> Registers {
@@ -240,13 +261,20 @@ mod tests {
         find(registers, &Kernel(broken, Cell::new(false))).map(|echo| echo.written)
     }
 
+    /// What is found if nothing is broken.
+    fn sound(registers: &Registers) -> Option<Written> {
+        asked(registers, &[])
+    }
+
     #[test]
     fn a_known_writer_that_failed_or_was_cut_short_is_an_echo_without_asking() {
         for result in [EPIPE, 4096] {
             for number in [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendfile] {
                 let registers = call(number, result, [7, POINTER, 8192]);
-                assert_eq!(unasked(&registers), Some(Written::To(7)));
-                assert_eq!(unasked(&aarch64(result, number)), Some(Written::ToFirst));
+                // How much a vector holds lies in memory.
+                let look = if number == libc::SYS_writev && result > 0 { sound } else { unasked };
+                assert_eq!(look(&registers), Some(Written::To(7)));
+                assert_eq!(look(&aarch64(result, number)), Some(Written::ToFirst));
             }
             let splice = Registers { arguments: None, ..call(libc::SYS_splice, result, [3, 0, 9]) };
             assert_eq!(unasked(&splice), Some(Written::To(9)));
@@ -271,8 +299,17 @@ mod tests {
         assert_eq!(unasked(&rest([3, 0, 8192, 0, 0])), Some(Written::To(7)));
         let splice = Registers { rest: [0, 9, 0, 4096, 0], ..call(libc::SYS_splice, 4096, [3, 0, 9]) };
         assert_eq!(asked(&splice, &[]), None);
-        // How long a vector is the registers do not tell.
-        assert_eq!(unasked(&call(libc::SYS_writev, 4096, [7, POINTER, 1])), Some(Written::To(7)));
+        for number in [libc::SYS_writev, libc::SYS_pwritev2, libc::SYS_vmsplice] {
+            assert_eq!(sound(&call(number, 8192, [7, POINTER, 2])), None);
+            assert_eq!(sound(&call(number, 4096, [7, POINTER, 2])), Some(Written::To(7)));
+            assert_eq!(sound(&call(number, 8192, [7, 0, 2])), Some(Written::To(7)), "not readable");
+            assert_eq!(asked(&call(number, 8192, [7, POINTER, 2]), &[7]), Some(Written::To(7)));
+        }
+        assert_eq!(sound(&call(libc::SYS_sendmsg, 8192, [7, POINTER + 8, 0])), None);
+        assert_eq!(sound(&call(libc::SYS_sendmsg, 8191, [7, POINTER + 8, 0])), Some(Written::To(7)));
+        assert_eq!(sound(&call(libc::SYS_sendmsg, 8192, [7, POINTER, 0])), Some(Written::To(7)));
+        assert_eq!(sound(&call(libc::SYS_sendmmsg, 2, [7, POINTER, 2])), None, "messages");
+        assert_eq!(sound(&call(libc::SYS_sendmmsg, 1, [7, POINTER, 2])), Some(Written::To(7)));
     }
 
     #[test]

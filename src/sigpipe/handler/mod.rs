@@ -99,6 +99,14 @@ impl Look for Kernel {
     fn is_aio_context(&self, context: u64) -> bool {
         without_events::is_on() || describe::is_aio_context(context)
     }
+
+    fn length_of(&self, vector: u64, pieces: u64) -> Option<u64> {
+        (!without_events::is_on()).then(|| describe::length_of(vector, pieces)).flatten()
+    }
+
+    fn vector_of(&self, message: u64) -> Option<[u64; 2]> {
+        (!without_events::is_on()).then(|| describe::vector_of(message)).flatten()
+    }
 }
 
 /// Whether the predecessor would have dealt with this echo itself, and well.
