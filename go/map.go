@@ -325,8 +325,9 @@ func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 // Flush waits until what was written is in the file on its device (msync). It fails if any of it
 // was lost: then what the file holds from that offset on is older. Where the writing itself fails,
 // the errno is msync's, and nobody knows which part is missing; the kernel says so once and does
-// not try again, so every later Flush fails, too, until Refresh. On FUSE and network file systems a
-// full disk is first met here.
+// not try again, so every later Flush fails, too, until Refresh. The map may go on showing what is
+// not on the device: write again, after Refresh, all that was written since the last Flush that
+// succeeded. On FUSE and network file systems a full disk is first met here.
 //
 // ErrStale says that what was written is on the device, but not where somebody finds it: the file
 // was unlinked, or another has taken its place (a file that has a name left, also another, is

@@ -111,6 +111,16 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // The snapshot is in memory that nobody can write to.
 #define SIGWARD_SNAPSHOT_MEMORY 2
 
+// The snapshot has all or nothing of every write(2): its file system keeps writers away from a
+// clone, or tells of each of them by the file's times. Of stores through a shared map the times
+// tell only now and then.
+#define SIGWARD_MOMENT_PROVEN 1
+
+// Nobody knows what the file system's times are worth (FUSE, network file systems, any that the
+// library does not know): asked past the kernel's memory they had not moved, and reading the file
+// a second time gave the same bytes. A file of /proc is read once.
+#define SIGWARD_MOMENT_UNPROVEN 2
+
 // Why bytes of a map are lost.
 typedef enum sigward_cause {
     // Nothing is lost.
@@ -536,7 +546,7 @@ typedef struct sigward_snapshot_options {
     void *context;
 } sigward_snapshot_options;
 
-// What a snapshot costs.
+// What a snapshot costs, and is worth.
 typedef struct sigward_snapshot_report {
     // Bytes of memory that it holds until it is closed: its length in whole pages, or 0 for a
     // clone.
@@ -545,6 +555,10 @@ typedef struct sigward_snapshot_report {
     uint32_t kind;
     // How many bytes of this struct the library knew and has filled.
     uint32_t size;
+    // SIGWARD_MOMENT_PROVEN or SIGWARD_MOMENT_UNPROVEN.
+    uint32_t moment;
+    // 0.
+    uint32_t reserved;
 } sigward_snapshot_report;
 
 #ifdef __cplusplus
@@ -1526,8 +1540,9 @@ int sigward_log_reader_close(struct sigward_log_reader *reader);
 // loss reads the clone again.
 //
 // A clone has all of a write(2) or none of it. A copy is taken again when the file's length or
-// times have moved meanwhile; stores through a shared map move them only now and then. inotify(7)
-// on the folder tells of a clone, under the name "#" and its inode number.
+// times have moved meanwhile; stores through a shared map move them only now and then. What that
+// is worth the report's field moment says. inotify(7) on the folder tells of a clone, under the
+// name "#" and its inode number.
 //
 // Thread-safe; works in a forked child; not for signal handlers.
 //

@@ -20,10 +20,12 @@ import (
 //
 // Methods may be called from many goroutines at once.
 type Frozen struct {
-	path  string
-	kind  SnapshotKind
-	size  int
-	clone *os.File // nil for SnapshotMemory
+	path string
+	kind SnapshotKind
+	size int
+
+	moment Moment
+	clone  *os.File // nil for SnapshotMemory
 
 	whole   atomic.Pointer[[]byte]
 	closed  atomic.Bool
@@ -51,6 +53,30 @@ func (k SnapshotKind) String() string {
 		return "memory"
 	}
 	return fmt.Sprintf("kind %d", int(k))
+}
+
+// Moment is what a snapshot is worth when somebody writes to the file by write(2) meanwhile. Of
+// stores through a shared map the file's times tell only now and then, whatever it says.
+type Moment int
+
+const (
+	// MomentProven: all or nothing of every write is in it. The file system keeps writers away from
+	// a clone, or the file's times tell of each of them.
+	MomentProven Moment = 1
+	// MomentUnproven: what the file system says of times is worth something that nobody here knows
+	// (FUSE, network file systems, others). They had not moved, and the file was the same when it
+	// was read a second time, past the kernel's memory. A file of /proc is read once.
+	MomentUnproven Moment = 2
+)
+
+func (m Moment) String() string {
+	switch m {
+	case MomentProven:
+		return "proven"
+	case MomentUnproven:
+		return "unproven"
+	}
+	return fmt.Sprintf("moment %d", int(m))
 }
 
 // SnapshotOptions are for SnapshotWith. The zero value takes a file of whatever size.
@@ -98,7 +124,7 @@ const snapshotChunk = 1 << 18
 //
 // A clone has all of a write(2) or none of it. A copy is taken again when the file's length or
 // times have moved meanwhile. Stores through a shared map move them only now and then: a file that
-// is written so has to hold still.
+// is written so has to hold still. Frozen.Moment says what that is worth.
 //
 // It fails with an *os.PathError. errors.Is sees ErrSourceChanged (the file was written to during
 // each of ten attempts) and the errno: EISDIR and ENODEV for a directory, pipe, socket or device,
@@ -160,15 +186,26 @@ func (t *taking) once() (*Frozen, error) {
 		return nil, err
 	}
 	if frozen.kind == SnapshotClone && clonesAtOneMoment(frozen.clone) {
+		frozen.moment = MomentProven
 		return frozen, nil
 	}
-	after, errno := steadyLook(t.source)
-	if errno != 0 || !after.equal(before) {
-		frozen.Close()
+	frozen.moment = momentOf(t.source)
+	same := true
+	// A file of /proc has other contents each time, and no length.
+	if frozen.moment != MomentProven && before.size != 0 {
+		same, err = sameAgain(t.source, frozen)
+	}
+	if same && err == nil {
+		waitForWriters(t.source)
+		after, errno := steadyLook(t.source)
 		if errno != 0 {
-			return nil, errno
+			err = errno
 		}
-		return nil, nil
+		same = after.equal(before)
+	}
+	if err != nil || !same {
+		frozen.Close()
+		return nil, err
 	}
 	return frozen, nil
 }
@@ -279,6 +316,9 @@ func (f *Frozen) Len() int { return f.size }
 
 // Kind is where the snapshot was taken to.
 func (f *Frozen) Kind() SnapshotKind { return f.kind }
+
+// Moment is what it rests on that the bytes are of one moment.
+func (f *Frozen) Moment() Moment { return f.moment }
 
 // Memory is how many bytes of memory it holds: its length, or 0 for a clone before the first Bytes,
 // and after Close.

@@ -10,6 +10,7 @@ import (
 
 // steadyLook asks for the change time, which nobody can set.
 func steadyLook(f *os.File) (steady, syscall.Errno) {
+	askServer(f)
 	info, err := f.Stat()
 	if err != nil {
 		return steady{}, errnoIn(err)

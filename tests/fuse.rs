@@ -182,6 +182,21 @@ fn snapshots() {
     }
 }
 
+/// The kernel has pages and times in memory that are others on the far side of the daemon, as of
+/// any file on a server: it is asked past that, and twice.
+#[test]
+fn snapshots_of_a_file_that_is_written_behind_the_kernels_back() {
+    if BINDFS.is_here() {
+        let script = r#"exec "$1" generations "$M" "$S/below""#;
+        assert_eq!(BINDFS.shell(script, &prepared("snapshot", Link::Bare)).lived().out, "torn\n");
+        let run = BINDFS.shell(script, &prepared("snapshot", Link::Archive));
+        let run = run.lived();
+        let counts: Vec<u32> = run.out.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let [clones, copies, changed, unproven] = counts[..] else { panic!("{run:#?}") };
+        assert_eq!((clones, copies + changed, copies), (0, 25, unproven), "{run:#?}");
+    }
+}
+
 /// Where the process that is to be killed says who its daemon and its host are.
 const HELD: &str = "SIGWARD_TEST_HELD";
 

@@ -3,7 +3,7 @@
 use super::handle::open_handle;
 use super::mapping::sigward_map;
 use super::sized::{self, Filled};
-use crate::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions};
+use crate::mapping::{Error, Moment, Snapshot, SnapshotKind, SnapshotOptions};
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::ops::ControlFlow;
@@ -15,6 +15,15 @@ use std::path::Path;
 pub const SIGWARD_SNAPSHOT_CLONE: u32 = 1;
 /// The snapshot is in memory that nobody can write to.
 pub const SIGWARD_SNAPSHOT_MEMORY: u32 = 2;
+
+/// The snapshot has all or nothing of every write(2): its file system keeps writers away from a
+/// clone, or tells of each of them by the file's times. Of stores through a shared map the times
+/// tell only now and then.
+pub const SIGWARD_MOMENT_PROVEN: u32 = 1;
+/// Nobody knows what the file system's times are worth (FUSE, network file systems, any that the
+/// library does not know): asked past the kernel's memory they had not moved, and reading the file
+/// a second time gave the same bytes. A file of /proc is read once.
+pub const SIGWARD_MOMENT_UNPROVEN: u32 = 2;
 
 /// Is told the bytes done and the bytes in all; anything but 0 ends the copy.
 pub type sigward_progress =
@@ -45,7 +54,7 @@ pub struct sigward_snapshot_options {
 // SAFETY: begins with its size; the rest is numbers, a pointer, and a function that may be NULL.
 unsafe impl sized::Options for sigward_snapshot_options {}
 
-/// What a snapshot costs.
+/// What a snapshot costs, and is worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct sigward_snapshot_report {
@@ -56,6 +65,10 @@ pub struct sigward_snapshot_report {
     pub kind: u32,
     /// How many bytes of this struct the library knew and has filled.
     pub size: u32,
+    /// SIGWARD_MOMENT_PROVEN or SIGWARD_MOMENT_UNPROVEN.
+    pub moment: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: numbers, without padding.
@@ -79,8 +92,9 @@ unsafe impl Filled for sigward_snapshot_report {
 /// loss reads the clone again.
 ///
 /// A clone has all of a write(2) or none of it. A copy is taken again when the file's length or
-/// times have moved meanwhile; stores through a shared map move them only now and then. inotify(7)
-/// on the folder tells of a clone, under the name "#" and its inode number.
+/// times have moved meanwhile; stores through a shared map move them only now and then. What that
+/// is worth the report's field moment says. inotify(7) on the folder tells of a clone, under the
+/// name "#" and its inode number.
 ///
 /// Thread-safe; works in a forked child; not for signal handlers.
 ///
@@ -172,7 +186,11 @@ fn cost(snapshot: &Snapshot) -> sigward_snapshot_report {
         SnapshotKind::Clone => SIGWARD_SNAPSHOT_CLONE,
         SnapshotKind::Memory => SIGWARD_SNAPSHOT_MEMORY,
     };
-    sigward_snapshot_report { memory: snapshot.memory(), kind, size: 0 }
+    let moment = match snapshot.moment() {
+        Moment::Proven => SIGWARD_MOMENT_PROVEN,
+        Moment::Unproven => SIGWARD_MOMENT_UNPROVEN,
+    };
+    sigward_snapshot_report { memory: snapshot.memory(), kind, size: 0, moment, reserved: 0 }
 }
 
 /// # Safety

@@ -8,12 +8,15 @@
 //! Neither can be changed, cut or named by anybody: a memfd because it is sealed, a clone because nobody has it open. What a clone's
 //! disk does with its blocks is the disk's affair: reading them may fail.
 //!
-//! xfs and btrfs clone at one moment: they keep writers and faults of shared maps away meanwhile, so that a snapshot has all of a write(2)
-//! or none of it, also of a file that is written all the time. Elsewhere, and whenever a copy is made, the file's length and times are
-//! compared before and after, and it is done again if they differ. Stores through a shared map move the times only when a clean page
-//! is first written (on tmpfs never): a file that is written so has to be cloned, or to hold still. What belongs together in several
-//! writes nobody but the writer knows: a snapshot between two of them is one of a half-written file, and so [`super::replace_file`]
-//! is the habit for writers.
+//! xfs and btrfs clone at one moment: they keep writers and faults of shared maps away meanwhile, so
+//! that a snapshot has all of a write(2) or none of it, also of a file that is written all the time.
+//! Elsewhere, and whenever a copy is made, the file's length and times are compared before and
+//! after, and it is done again if they differ; what that is worth, and what is done where it is
+//! worth nothing, is in the table of `snapshot/moment.rs`. Stores through a shared map move the times
+//! only when a clean page is first written (on tmpfs never): a file that is written so has to be
+//! cloned, or to hold still. What belongs together in several writes nobody but the writer knows: a
+//! snapshot between two of them is one of a half-written file, and so [`super::replace_file`] is the
+//! habit for writers.
 //!
 //! What has to be copied and is longer than the memory that the machine and the process's control
 //! groups have left is refused (`ENOMEM`), holes included: reading a hole of a memfd takes memory.
@@ -24,9 +27,11 @@
 mod clone;
 #[cfg(target_os = "linux")]
 mod memory;
+pub(crate) mod moment;
 #[cfg(target_os = "linux")]
 mod room;
 
+use self::moment::Moment;
 use super::error::Error;
 use super::replace::contents;
 use super::steady;
@@ -82,6 +87,7 @@ pub(crate) struct Frozen {
     pub(crate) kind: SnapshotKind,
     /// Bytes of memory that it holds.
     pub(crate) memory: u64,
+    pub(crate) moment: Moment,
 }
 
 /// How many bytes of memory the machine and the control groups of this process have left.
@@ -95,21 +101,25 @@ pub(crate) fn memory_left() -> u64 {
 /// Takes the copy.
 pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, Error> {
     let source = contents::open(path)?;
+    let moment = moment::of(source.as_fd());
     let mut tries = steady::Tries::new();
     loop {
-        let before = status(source.as_fd())?;
+        let mut before = steady::look(&source)?;
         request.allow(before.st_size as u64)?;
-        if let Some(frozen) = clone(&source, request, before.st_size as u64)? {
-            if clones_at_one_moment(&source) || steady::held_still(&source, &before)? {
+        let frozen = if let Some(frozen) = clone(&source, request, before.st_size as u64)? {
+            if clones_at_one_moment(&source) {
                 return Ok(frozen);
             }
+            frozen
         } else {
-            let before = steady::settled(&source, true)?;
+            before = steady::settled(&source, true)?;
             request.allow(before.st_size as u64)?;
-            let frozen = copy(&source, request, before.st_size as u64)?;
-            if steady::held_still(&source, &before)? {
-                return Ok(frozen);
-            }
+            copy(&source, request, before.st_size as u64)?
+        };
+        // A file of /proc has other contents each time, and no length.
+        let once = moment == Moment::Proven || before.st_size == 0;
+        if (once || moment::is_same_again(&source, &frozen)?) && steady::held_still(&source, &before)? {
+            return Ok(Frozen { moment, ..frozen });
         }
         tries.again()?;
     }
@@ -135,7 +145,7 @@ fn clone(source: &File, request: &mut Request<'_>, length: u64) -> Result<Option
     let length = status(file.as_fd())?.st_size as u64;
     request.allow(length)?;
     request.tell(length, length)?;
-    Ok(Some(Frozen { file, kind: SnapshotKind::Clone, memory: 0 }))
+    Ok(Some(Frozen { file, kind: SnapshotKind::Clone, memory: 0, moment: Moment::Proven }))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -149,7 +159,7 @@ fn copy(source: &File, request: &mut Request<'_>, length: u64) -> Result<Frozen,
     let file = memory::copy(source.as_fd(), request, length)?;
     // Pages that it has, not the length.
     let memory = status(file.as_fd())?.st_blocks as u64 * 512;
-    Ok(Frozen { file, kind: SnapshotKind::Memory, memory })
+    Ok(Frozen { file, kind: SnapshotKind::Memory, memory, moment: Moment::Unproven })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -174,7 +184,7 @@ fn copy(source: &File, request: &mut Request<'_>, length: u64) -> Result<Frozen,
         if got == 0 {
             bytes.shrink_to_fit();
             let memory = bytes.capacity() as u64;
-            return Ok(Frozen { bytes, kind: SnapshotKind::Memory, memory });
+            return Ok(Frozen { bytes, kind: SnapshotKind::Memory, memory, moment: Moment::Unproven });
         }
         request.allow(bytes.len() as u64)?;
         request.tell(bytes.len() as u64, length.max(bytes.len() as u64))?;

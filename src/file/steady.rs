@@ -54,9 +54,28 @@ impl Tries {
 /// Whether the file is still what it was `before` the copy.
 pub(super) fn held_still(file: &File, before: &libc::stat) -> Result<bool, Error> {
     wait_for_writers(file);
-    let after = status(file.as_fd())?;
+    let after = look(file)?;
     let look = |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
     Ok(look(before) == look(&after))
+}
+
+/// What the file is, asked of a server (or a daemon) anew: the kernel may have an answer in memory
+/// from before somebody else's change.
+pub(super) fn look(file: &File) -> Result<libc::stat, Error> {
+    #[cfg(target_os = "linux")]
+    ask_the_server(file);
+    Ok(status(file.as_fd())?)
+}
+
+#[cfg(target_os = "linux")]
+fn ask_the_server(file: &File) {
+    const AT_STATX_FORCE_SYNC: libc::c_int = 0x2000;
+    const STATX_BASIC_STATS: libc::c_uint = 0x7ff;
+    let mut room = [0_u64; 32]; // struct statx has 256 bytes
+    let (fd, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH | AT_STATX_FORCE_SYNC);
+    let (name, room) = (c"".as_ptr(), room.as_mut_ptr());
+    // What it answers, fstat(2) says as well. SAFETY: a terminated name, and room for the answer.
+    unsafe { libc::syscall(libc::SYS_statx, fd, name, flags, STATX_BASIC_STATS, room) };
 }
 
 #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
@@ -67,7 +86,7 @@ fn changed(status: &libc::stat) -> (i64, i64) {
 /// What the file is, in a later tick than the one of its last change.
 /// Where times are whole seconds it waits for those only if told to: up to two of them.
 pub(super) fn settled(file: &File, wait_for_seconds: bool) -> Result<libc::stat, Error> {
-    let mut now = status(file.as_fd())?;
+    let mut now = look(file)?;
     // A server's clock may be ahead of ours for ever.
     let (pause, most) = if wait_for_seconds && is_coarse(&now) { (50, 42) } else { (1, 20) };
     for _ in 0..most {
@@ -75,7 +94,7 @@ pub(super) fn settled(file: &File, wait_for_seconds: bool) -> Result<libc::stat,
             break;
         }
         sleep(Duration::from_millis(pause));
-        now = status(file.as_fd())?;
+        now = look(file)?;
     }
     wait_for_writers(file);
     Ok(now)

@@ -41,6 +41,7 @@ mod snapshot;
 mod view;
 
 pub use crate::file::snapshot::SnapshotKind;
+pub use crate::file::snapshot::moment::Moment;
 pub use crate::sigbus::copy::{try_copy, try_copy_segv};
 pub use crate::sigbus::fault::{Cause, Fault};
 pub use crate::sigbus::is_guarded;

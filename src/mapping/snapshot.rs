@@ -18,6 +18,7 @@ use super::map::Map;
 #[cfg(target_os = "linux")]
 use super::options::MapOptions;
 use crate::file::snapshot::SnapshotKind;
+use crate::file::snapshot::moment::Moment;
 use crate::file::{Frozen, Request, freeze};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -159,26 +160,27 @@ pub struct Snapshot {
     bytes: Vec<u8>,
     kind: SnapshotKind,
     memory: u64,
+    moment: Moment,
 }
 
 impl Snapshot {
     #[cfg(target_os = "linux")]
     fn of(frozen: Frozen, populate: bool) -> Result<Self, Error> {
         use std::os::fd::AsRawFd;
-        let Frozen { file, kind, memory } = frozen;
+        let Frozen { file, kind, memory, moment } = frozen;
         let identity = crate::sigbus::identity::of_mappable(file.as_raw_fd())?;
         // Before Linux 6.7 a file that is sealed against writing cannot be mapped shared through a
         // descriptor that may write.
         let options = MapOptions { frozen: true, ..MapOptions::new() }.copy_on_write(true).populate(populate);
         let map = options.finish(file, identity, false, None)?;
-        Ok(Self { map, kind, memory })
+        Ok(Self { map, kind, memory, moment })
     }
 
     #[cfg(not(target_os = "linux"))]
     #[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
     fn of(frozen: Frozen, _populate: bool) -> Result<Self, Error> {
-        let Frozen { bytes, kind, memory } = frozen;
-        Ok(Self { bytes, kind, memory })
+        let Frozen { bytes, kind, memory, moment } = frozen;
+        Ok(Self { bytes, kind, memory, moment })
     }
 
     /// All bytes. The same as dereferencing.
@@ -204,6 +206,12 @@ impl Snapshot {
     #[must_use]
     pub fn memory(&self) -> u64 {
         self.memory
+    }
+
+    /// What it rests on that the bytes are of one moment: [`Moment`] has a table.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.moment
     }
 
     /// Whether all bytes that were read before were the file's. No system call.
@@ -243,6 +251,7 @@ impl std::fmt::Debug for Snapshot {
             .field("length", &self.len())
             .field("kind", &self.kind)
             .field("memory", &self.memory)
+            .field("moment", &self.moment)
             .finish_non_exhaustive()
     }
 }

@@ -125,6 +125,43 @@ static void concurrent(void) {
     CHECK(whole(path_of("live"), 64 * PAGE) > 'a' && leftovers() == 0);
 }
 
+/* Several processes replace one file, again and again, and are killed at any moment: one of the
+ * files is there, whole, at each look, and what the killed ones have left goes. */
+static void killed_together(void) {
+    enum { PROCESSES = 4, KILLS = 120, LENGTH = 3 * PAGE };
+    const char *const new[PROCESSES] = {"new-0", "new-1", "new-2", "new-3"};
+    pid_t replacers[PROCESSES] = {0};
+    put("live", 'o', LENGTH);
+    for (int i = 0; i < PROCESSES; i++) put(new[i], (char)('0' + i), LENGTH);
+    int looked = 0;
+    bool torn = false;
+    for (unsigned kills = 0, next = 1; kills < KILLS && !torn; kills++) {
+        for (int i = 0; i < PROCESSES; i++) {
+            if (replacers[i] > 0) continue;
+            CHECK((replacers[i] = fork()) >= 0);
+            if (replacers[i] > 0) continue;
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;) CHECK(sigward_replace_file(path_of(new[i]), path_of("live")) == 0);
+        }
+        next = next * 1103515245 + 12345;
+        usleep(next / 65536 % 3000);
+        for (int look = 0; look < 5 && !torn; look++, looked++)
+            torn = whole(path_of("live"), LENGTH) == 0;
+        int victim = (int)(next / 65536 % PROCESSES);
+        CHECK(kill(replacers[victim], SIGKILL) == 0);
+        CHECK(waitpid(replacers[victim], NULL, 0) == replacers[victim]);
+        replacers[victim] = 0;
+    }
+    for (int i = 0; i < PROCESSES; i++)
+        if (replacers[i] > 0)
+            CHECK(kill(replacers[i], SIGKILL) == 0 && waitpid(replacers[i], NULL, 0) > 0);
+    int left = leftovers();
+    CHECK(sigward_replace_file(path_of("new-0"), path_of("live")) == 0);
+    CHECK(whole(path_of("live"), LENGTH) == '0' && leftovers() == 0);
+    SAY("%s\n", torn ? "torn" : "whole");
+    fprintf(stderr, "%d looks, %d left\n", looked, left);
+}
+
 #ifndef BARE
 static void refuses(int expected, const char *source, const char *destination) {
     int status = sigward_replace_file(source, destination);
@@ -509,4 +546,5 @@ static void unsynced(void) {
 #endif
 
 SCENARIOS({"mapped", mapped}, {"no_space", no_space}, {"crash_make", crash_make}, {"crash", crash},
-          {"crash_check", crash_check}, {"concurrent", concurrent} WARDED_ONLY)
+          {"crash_check", crash_check}, {"concurrent", concurrent},
+          {"killed_together", killed_together} WARDED_ONLY)

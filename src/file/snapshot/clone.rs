@@ -25,12 +25,17 @@ pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
 /// Whether a clone has all of a write or none of it: xfs and btrfs lock both files, and their maps, for as long as it takes
 /// (`xfs_reflink_remap_prep`, `btrfs_remap_file_range` in the kernel's fs).
 pub(super) fn is_at_one_moment(file: BorrowedFd<'_>) -> bool {
+    matches!(kind_of(file), Some(XFS | BTRFS))
+}
+
+/// The number of the file system's kind.
+pub(super) fn kind_of(file: BorrowedFd<'_>) -> Option<u64> {
     let mut system = MaybeUninit::<libc::statfs64>::zeroed();
     // SAFETY: room for one struct.
     let done = unsafe { libc::fstatfs64(file.as_raw_fd(), system.as_mut_ptr()) } == 0;
     // SAFETY: zeroed, and filled if the call succeeded.
     let kind = unsafe { system.assume_init_ref() }.f_type as u64 & 0xffff_ffff;
-    done && (kind == XFS || kind == BTRFS)
+    done.then_some(kind)
 }
 
 /// The folder of the file itself, which may not be that of the link that was named.
