@@ -23,6 +23,14 @@ pub struct Args {
 /// What the command does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Says what may go wrong with signals in a process, in all, or in a binary
+    ///
+    /// From /proc alone, without stopping anybody: what is ignored, caught and blocked, runtimes,
+    /// mapped files that were cut, are sparse on a full disk, deleted, or open for writing
+    /// elsewhere. Exits with 1 if there is a warning.
+    #[command(after_help = "Examples:\n  sudo sigward audit $(pidof server)\n  \
+        sudo sigward audit --all --prometheus /var/lib/node_exporter/sigward.prom")]
+    Audit(Audit),
     /// Says from a core file what a program died of
     ///
     /// Which thread, which instruction, which mapped file at which offset, how long that file is
@@ -146,6 +154,20 @@ pub struct Watch {
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `sigward audit`
+#[derive(Debug, Group)]
+pub struct Audit {
+    /// Numbers of processes, or executables and libraries
+    #[arg(required_unless_present = "all", value_name = "PID|BINARY")]
+    pub what: Vec<PathBuf>,
+    /// Every process, as a table
+    #[arg(long, conflicts_with = "what")]
+    pub all: bool,
+    /// Write metrics for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", requires = "all")]
+    pub prometheus: Option<PathBuf>,
 }
 
 /// `sigward cut`

@@ -7,6 +7,8 @@
 #[cfg(target_os = "linux")]
 mod args;
 #[cfg(target_os = "linux")]
+mod audit;
+#[cfg(target_os = "linux")]
 mod core;
 #[cfg(target_os = "linux")]
 mod cut;
@@ -54,6 +56,7 @@ fn main() -> std::process::ExitCode {
         }
         Command::Replace(request) => files::replace(&request, output),
         Command::Reserve(request) => files::reserve(&request, output),
+        Command::Audit(request) => audit::audit(&request, output),
         Command::Cut(request) => cut::cut(&request, output),
         Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
         Command::Watch(request) => {

@@ -102,11 +102,14 @@ pub enum Disposition {
 
 /// A line of /proc/PID/maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's letters")]
 pub struct Line {
     /// Addresses, offset, path.
     pub mapping: Mapping,
     /// Whether it may be written.
     pub writable: bool,
+    /// Whether it is code.
+    pub executable: bool,
     /// Whether what is written goes to the file.
     pub shared: bool,
     /// The file's inode; 0 for none.
@@ -145,8 +148,15 @@ fn parse_line(line: &[u8]) -> Option<Line> {
         offset: number(offset)?,
         path: PathBuf::from(OsString::from_vec(unescaped(path))),
     };
-    let [_, w, _, s] = *rights else { return None };
-    Some(Line { mapping, writable: w == b'w', shared: s == b's', inode: inode.parse().ok()?, deleted })
+    let [_, w, x, s] = *rights else { return None };
+    Some(Line {
+        mapping,
+        writable: w == b'w',
+        executable: x == b'x',
+        shared: s == b's',
+        inode: inode.parse().ok()?,
+        deleted,
+    })
 }
 
 /// The kernel writes a newline in a path as `\012`.
@@ -194,6 +204,12 @@ pub fn name(id: i32) -> Option<String> {
 /// All processes.
 pub fn processes() -> Vec<i32> {
     numbers("/proc")
+}
+
+/// Whether it is a process, and no thread of the kernel's.
+pub fn has_memory(process: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
+    text.split_whitespace().next().is_some_and(|pages| pages != "0")
 }
 
 /// The threads of a process.

@@ -49,14 +49,44 @@ impl Program {
         })
     }
 
+    /// Whether it is one at all.
+    pub fn is_elf(&self) -> bool {
+        FileHeader64::<Endianness>::parse(&self.0).is_ok()
+    }
+
     /// Whether it has a section of this name.
     pub fn has_section(&self, name: &str) -> bool {
+        self.size_of(name).is_some()
+    }
+
+    /// How long a section is; 0 if there is none.
+    pub fn section_size(&self, name: &str) -> u64 {
+        self.size_of(name).unwrap_or(0)
+    }
+
+    fn size_of(&self, name: &str) -> Option<u64> {
+        let data = &self.0;
+        let header = FileHeader64::<Endianness>::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        let (_, section) = sections.section_by_name(endian, name.as_bytes())?;
+        Some(section.sh_size(endian))
+    }
+
+    /// Whether it defines or wants a symbol of this name.
+    pub fn has_symbol(&self, name: &str) -> bool {
         let data = &self.0;
         let find = || -> Option<bool> {
             let header = FileHeader64::<Endianness>::parse(data).ok()?;
             let endian = header.endian().ok()?;
             let sections = header.sections(endian, data).ok()?;
-            Some(sections.section_by_name(endian, name.as_bytes()).is_some())
+            Some([elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().any(|kind| {
+                sections.symbols(endian, data, kind).is_ok_and(|symbols| {
+                    symbols.iter().any(|symbol| {
+                        symbols.symbol_name(endian, symbol).is_ok_and(|found| found == name.as_bytes())
+                    })
+                })
+            }))
         };
         find().unwrap_or(false)
     }

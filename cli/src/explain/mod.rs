@@ -1,7 +1,7 @@
 //! `sigward explain CORE [PROGRAM]`: what a program has died of, from its core file.
 
 mod frame;
-mod runtime;
+pub mod runtime;
 
 use crate::core::Core;
 use crate::exit::Exit;

@@ -77,10 +77,13 @@ pub fn victim(name: &str) -> PathBuf {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = root.join("tests/victims").join(name);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let program = folder.join(format!("{}-{}", name.replace('.', "-"), std::process::id()));
-    if program.exists() {
+    let program = folder.join(name.replace('.', "-"));
+    let age = |path: &std::path::Path| path.metadata().and_then(|file| file.modified()).ok();
+    if age(&program) > age(&source) {
         return program;
     }
+    // Another test program may build it as well.
+    let fresh = folder.join(format!("{name}-{}", std::process::id()));
     let mut build = match name.rsplit('.').next() {
         Some("c") => {
             let mut build = Command::new("cc");
@@ -98,8 +101,9 @@ pub fn victim(name: &str) -> PathBuf {
             build
         }
     };
-    build.arg("-o").arg(&program).arg(&source).stdin(Stdio::null());
+    build.arg("-o").arg(&fresh).arg(&source).stdin(Stdio::null());
     assert!(build.status().expect("a compiler").success(), "{name} compiles");
+    std::fs::rename(&fresh, &program).expect("it is there");
     program
 }
 

@@ -111,6 +111,22 @@ int main(int count, char **argv) {
         return atoi(argv[2]);
     } else if (!strcmp(how, "killed")) {
         kill(getpid(), SIGKILL);
+    } else if (!strcmp(how, "audited")) {
+        /* A map of a file that is cut, a blocked signal, a socket. */
+        sigset_t bus;
+        sigemptyset(&bus);
+        sigaddset(&bus, SIGBUS);
+        sigprocmask(SIG_BLOCK, &bus, 0);
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        if (ftruncate(fd, 1 << 20)) abort();
+        mmap(0, 1 << 20, PROT_READ, MAP_SHARED, fd, 0);
+        if (ftruncate(fd, 4096) || socket(AF_UNIX, SOCK_STREAM, 0) < 0) abort();
+        is("ready");
+        for (;;) pause();
+    } else if (!strcmp(how, "reads")) {
+        mmap(0, 5000, PROT_READ, MAP_PRIVATE, open(path, O_RDONLY), 0);
+        is("ready");
+        for (;;) pause();
     } else if (!strcmp(how, "sleep")) {
         is("ready");
         for (;;) pause();

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -25,6 +26,9 @@ func main() {
 			panic(err)
 		}
 		fmt.Println(data[81925])
+	case "sleep":
+		fmt.Println("ready")
+		time.Sleep(10 * time.Minute)
 	case "stdout":
 		// The reader of stdout is gone: Go lets SIGPIPE end the program there.
 		for {

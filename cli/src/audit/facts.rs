@@ -1,0 +1,229 @@
+//! What is known of a process from outside, without stopping it: /proc and its executable.
+
+use crate::explain::runtime::by_name;
+use crate::place::Now;
+use crate::proc::{self, Line, Status};
+use crate::symbols::Program;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// Everything that the findings are made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The process.
+    pub pid: i32,
+    /// Its leader's status: what is ignored and caught holds for the whole process.
+    pub status: Status,
+    /// How many threads there are.
+    pub threads: usize,
+    /// Of each signal that matters the threads that have it blocked.
+    pub blocked: BTreeMap<i32, Vec<i32>>,
+    /// Go, JVM, CPython, Node.
+    pub runtimes: Vec<&'static str>,
+    /// Whether our library is in it.
+    pub has_library: bool,
+    /// Libraries beside the C library's own.
+    pub libraries: usize,
+    /// Whether it has sockets; none if that may not be looked at.
+    pub sockets: Option<usize>,
+    /// Mapped files that could be looked at, but for code.
+    pub files: Vec<MappedFile>,
+    /// Children that ignore SIGPIPE, and have no runtime that does so itself.
+    pub ignoring_children: Vec<i32>,
+    /// Whether its maps and descriptors may be looked at.
+    pub is_open: bool,
+}
+
+/// A mapped file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MappedFile {
+    /// Its name.
+    pub path: PathBuf,
+    /// The highest offset that is mapped.
+    pub mapped_to: u64,
+    /// Shared, and may be written.
+    pub shared_writable: bool,
+    /// Whether it has lost its name.
+    pub deleted: bool,
+    /// Its length and its disk.
+    pub now: Now,
+    /// How many bytes of it have no block.
+    pub holes: u64,
+    /// Others that have it open for writing.
+    pub writers: Vec<i32>,
+}
+
+/// What is blocked in a thread and kills it there, or is told to nobody.
+pub const MATTERING: [i32; 3] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGPIPE];
+
+/// Device and inode: files that processes have open for writing, and who.
+pub type Writers = HashMap<(u64, u64), HashSet<i32>>;
+
+/// What is known of executables, which many processes share.
+#[derive(Default)]
+pub struct Executables(HashMap<(u64, u64), Executable>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Executable {
+    go: bool,
+    has_library: bool,
+}
+
+impl Executables {
+    fn of(&mut self, pid: i32) -> Executable {
+        let path = PathBuf::from(format!("/proc/{pid}/exe"));
+        let Ok(file) = std::fs::metadata(&path) else { return Executable::default() };
+        *self.0.entry((file.dev(), file.ino())).or_insert_with(|| {
+            let program = Program::open(&path);
+            let has = |look: &dyn Fn(&Program) -> bool| program.as_ref().is_some_and(look);
+            Executable {
+                go: has(&|program| program.has_section(".go.buildinfo")),
+                has_library: has(&|program| program.has_symbol("sigward_init")),
+            }
+        })
+    }
+}
+
+impl Facts {
+    /// Of a process; none if there is none. `writers` is empty where nobody was looked for.
+    pub fn of(pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
+        let status = Status::of(pid)?;
+        let tids = proc::threads(pid);
+        let mut blocked: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for tid in &tids {
+            let Some(thread) = Status::of(*tid) else { continue };
+            for signal in MATTERING.into_iter().filter(|signal| proc::has(thread.blocked, *signal)) {
+                blocked.entry(signal).or_default().push(*tid);
+            }
+        }
+        let maps = proc::maps(pid);
+        let is_open = maps.is_ok();
+        let lines = maps.unwrap_or_default();
+        let executable = executables.of(pid);
+        let (mut runtimes, libraries) = runtimes(&lines);
+        if executable.go {
+            runtimes.push("Go");
+        }
+        let loaded = lines.iter().any(|line| name_of(line).starts_with("libsigward.so"));
+        Some(Self {
+            pid,
+            threads: tids.len(),
+            blocked,
+            has_library: loaded || executable.has_library,
+            runtimes,
+            libraries,
+            sockets: sockets(pid),
+            files: files(pid, &lines, writers),
+            ignoring_children: Vec::new(),
+            status,
+            is_open,
+        })
+    }
+
+    /// Looks for children among all processes.
+    pub fn add_children(&mut self, all: &[i32]) {
+        let ignores = |pid: &i32| {
+            Status::of(*pid)
+                .is_some_and(|status| status.parent == self.pid && proc::has(status.ignored, libc::SIGPIPE))
+                && runtimes(&proc::maps(*pid).unwrap_or_default()).0.is_empty()
+        };
+        self.ignoring_children = all.iter().copied().filter(ignores).collect();
+    }
+}
+
+fn name_of(line: &Line) -> &str {
+    line.mapping.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// Runtimes, and how many libraries there are beside the C library's own.
+fn runtimes(lines: &[Line]) -> (Vec<&'static str>, usize) {
+    const OWN: [&str; 9] = [
+        "libc.so",
+        "ld-linux",
+        "ld-musl",
+        "libpthread",
+        "libresolv",
+        "libdl.so",
+        "libm.so",
+        "librt.so",
+        "libnss",
+    ];
+    let mut found = Vec::new();
+    let mut libraries = HashSet::new();
+    for line in lines.iter().filter(|line| line.inode != 0) {
+        let name = name_of(line);
+        if let Some(runtime) = by_name(name).filter(|runtime| !found.contains(runtime)) {
+            found.push(runtime);
+        }
+        if name.contains(".so") && !OWN.iter().any(|own| name.starts_with(own)) {
+            libraries.insert(line.inode);
+        }
+    }
+    (found, libraries.len())
+}
+
+fn sockets(pid: i32) -> Option<usize> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let links = entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    Some(links.filter(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:")).count())
+}
+
+fn files(pid: i32, lines: &[Line], writers: &Writers) -> Vec<MappedFile> {
+    let mut found: BTreeMap<(u64, PathBuf), (MappedFile, Line)> = BTreeMap::new();
+    // Libraries and executables have a mapping that is code.
+    let code: HashSet<u64> = lines.iter().filter(|line| line.executable).map(|line| line.inode).collect();
+    for line in lines.iter().filter(|line| line.inode != 0 && !code.contains(&line.inode)) {
+        let mapping = &line.mapping;
+        let end = mapping.offset.saturating_add(mapping.end.saturating_sub(mapping.start));
+        let key = (line.inode, mapping.path.clone());
+        let entry = found.entry(key).or_insert_with(|| {
+            let file = MappedFile {
+                path: mapping.path.clone(),
+                mapped_to: 0,
+                shared_writable: false,
+                deleted: line.deleted,
+                now: Now::default(),
+                holes: 0,
+                writers: Vec::new(),
+            };
+            (file, line.clone())
+        });
+        entry.0.mapped_to = entry.0.mapped_to.max(end);
+        entry.0.shared_writable |= line.shared && line.writable;
+    }
+    let known = found.into_values().filter_map(|(mut file, line)| {
+        let path = proc::reachable(pid, &line)?;
+        let status = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+        file.now = Now::of(&path);
+        file.holes = status.len().saturating_sub(status.blocks() * 512);
+        let others = writers.get(&(status.dev(), status.ino())).into_iter().flatten();
+        file.writers = others.copied().filter(|other| *other != pid).collect();
+        file.writers.sort_unstable();
+        Some(file)
+    });
+    known.collect()
+}
+
+/// Looks at the descriptors of all processes that may be looked at.
+pub fn writers(all: &[i32]) -> Writers {
+    let mut found = Writers::new();
+    for pid in all {
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
+            let flags =
+                info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
+            if flags.is_none_or(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY) {
+                continue;
+            }
+            if let Ok(file) = std::fs::metadata(entry.path())
+                && file.is_file()
+            {
+                found.entry((file.dev(), file.ino())).or_default().insert(*pid);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,185 @@
+//! What may go wrong in a process, each with its evidence and what to do. Pure.
+
+use super::facts::Facts;
+use crate::proc::{Disposition, has};
+use crate::report::grouped;
+use crate::signals;
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// The next cut, full disk or broken peer ends the process.
+    Warning,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A name that stays.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was seen.
+    pub evidence: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// Pages of the kernel's that a map may go beyond its file within.
+const PAGE: u64 = 4096;
+
+/// All findings on a process.
+pub fn of(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |id, severity, evidence, remedy| {
+        found.push(Finding { id, severity, evidence, remedy });
+    };
+    let sigpipe = facts.status.disposition(libc::SIGPIPE);
+    let is_go = facts.runtimes.contains(&"Go");
+    if is_go && facts.libraries > 0 && !facts.has_library && sigpipe == Disposition::Caught {
+        add(
+            "sigpipe-foreign-threads",
+            Severity::Info,
+            format!("a Go program with {} libraries in it, and nothing beneath Go", facts.libraries),
+            "a broken peer of theirs on a thread that Go did not make ends the program: import sigward",
+        );
+    }
+    if let Some(sockets) = facts.sockets.filter(|count| *count > 0 && sigpipe == Disposition::Default) {
+        add(
+            "sigpipe-fatal",
+            Severity::Info,
+            format!("SIGPIPE has its default action, and there are {sockets} sockets"),
+            "a write without MSG_NOSIGNAL to a peer that is gone ends it: sigward_init, or \
+             SIGWARD=filter with LD_PRELOAD",
+        );
+    }
+    for (signal, threads) in &facts.blocked {
+        let name = signals::name(*signal);
+        let evidence = format!("{name} is blocked in {} threads, the first is {}", threads.len(), threads[0]);
+        let remedy = if *signal == libc::SIGPIPE {
+            "a broken peer raises it when somebody unblocks it: unblock it, and use sigward_init"
+        } else {
+            "a fault there ends the process, and no handler is asked: unblock it in that thread"
+        };
+        // A guard waits for them in vain.
+        let is_awaited = *signal != libc::SIGPIPE && has(facts.status.caught, *signal);
+        add("signal-blocked", if is_awaited { Severity::Warning } else { Severity::Info }, evidence, remedy);
+    }
+    if let [first, ..] = facts.ignoring_children.as_slice() {
+        let count = facts.ignoring_children.len();
+        add(
+            "ignored-inherited",
+            Severity::Info,
+            format!("{count} children ignore SIGPIPE, the first is {first}"),
+            "`prog | head` does not end in them: give children SIG_DFL, or use the filter in place of \
+             SIG_IGN",
+        );
+    }
+    for file in &facts.files {
+        let path = file.path.display();
+        let end = file.now.length.map_or(0, |length| length.div_ceil(PAGE).saturating_mul(PAGE));
+        if file.mapped_to > end && file.now.length.is_some() {
+            let [mapped, length] = [file.mapped_to, file.now.length.unwrap_or(0)].map(grouped);
+            add(
+                "map-beyond-file",
+                Severity::Warning,
+                format!("{path} is mapped up to byte {mapped} and has {length} bytes"),
+                "an access behind its end is SIGBUS: was it cut (sigward cut PATH), or is it mapped with \
+                 room to grow? guard the map",
+            );
+        }
+        let free = file.now.free.unwrap_or(u64::MAX);
+        if file.shared_writable && !file.deleted && file.holes > free {
+            let [holes, free] = [file.holes, free].map(grouped);
+            add(
+                "sparse-on-full-disk",
+                Severity::Warning,
+                format!("{path} has {holes} bytes of holes and its disk {free} bytes free"),
+                "a store into a hole is SIGBUS when the disk is full: sigward reserve, or room",
+            );
+        }
+        if let [first, ..] = file.writers.as_slice()
+            && !file.shared_writable
+        {
+            add(
+                "map-being-written",
+                Severity::Info,
+                format!("{path} is open for writing in pid {first}"),
+                "if it is cut the readers die of SIGBUS: replace it by rename(2) (sigward replace)",
+            );
+        }
+        let is_memory = ["/memfd:", "/dev/", "/SYSV", "/i915"]
+            .iter()
+            .any(|start| file.path.as_os_str().as_encoded_bytes().starts_with(start.as_bytes()));
+        if file.deleted && !is_memory {
+            add(
+                "map-deleted",
+                Severity::Info,
+                format!("{path} is mapped and has no name any more"),
+                "it reads an old version, and its blocks are not free: map it anew",
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::{Facts, MappedFile};
+    use super::{Severity, of};
+    use crate::place::Now;
+    use crate::proc::Status;
+
+    fn ids(facts: &Facts) -> Vec<&'static str> {
+        of(facts).into_iter().map(|finding| finding.id).collect()
+    }
+
+    fn set(signal: i32) -> u64 {
+        1 << (signal - 1)
+    }
+
+    #[test]
+    fn each_finding_has_facts_that_make_it_and_facts_that_do_not() {
+        let quiet = Facts { pid: 7, threads: 1, sockets: Some(0), ..Facts::default() };
+        assert_eq!(ids(&quiet), [""; 0]);
+        let sockets = Facts { sockets: Some(2), ..quiet.clone() };
+        assert_eq!(ids(&sockets), ["sigpipe-fatal"]);
+        let ignored = Status { ignored: set(libc::SIGPIPE), ..Status::default() };
+        assert_eq!(ids(&Facts { status: ignored, ..sockets }), [""; 0]);
+
+        let caught = Status { caught: set(libc::SIGPIPE) | set(libc::SIGBUS), ..Status::default() };
+        let go = Facts { status: caught, runtimes: vec!["Go"], libraries: 1, ..quiet.clone() };
+        assert_eq!(ids(&go), ["sigpipe-foreign-threads"]);
+        assert_eq!(ids(&Facts { has_library: true, ..go.clone() }), [""; 0]);
+        assert_eq!(ids(&Facts { libraries: 0, ..go.clone() }), [""; 0]);
+
+        let blocked = Facts { blocked: [(libc::SIGBUS, vec![8, 9])].into(), ..quiet.clone() };
+        assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
+        let awaited = Facts { blocked: blocked.blocked.clone(), libraries: 0, ..go };
+        assert_eq!(of(&awaited)[0].severity, Severity::Warning);
+
+        let good = MappedFile {
+            path: "/data/x".into(),
+            mapped_to: 8192,
+            shared_writable: true,
+            deleted: false,
+            now: Now { length: Some(4097), free: Some(1 << 30), sparse: true },
+            holes: 4096,
+            writers: Vec::new(),
+        };
+        let with = |file: MappedFile| ids(&Facts { files: vec![file], ..quiet.clone() });
+        assert_eq!(with(good.clone()), [""; 0]);
+        let cut = Now { length: Some(4096), ..good.now };
+        assert_eq!(with(MappedFile { now: cut, ..good.clone() }), ["map-beyond-file"]);
+        let full = Now { free: Some(4095), ..good.now };
+        assert_eq!(with(MappedFile { now: full, ..good.clone() }), ["sparse-on-full-disk"]);
+        let read = MappedFile { shared_writable: false, writers: vec![3], ..good.clone() };
+        assert_eq!(with(read), ["map-being-written"]);
+        assert_eq!(with(MappedFile { deleted: true, ..good.clone() }), ["map-deleted"]);
+        assert_eq!(with(MappedFile { deleted: true, path: "/memfd:x".into(), ..good }), [""; 0]);
+    }
+}

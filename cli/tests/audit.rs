@@ -1,0 +1,117 @@
+//! `sigward audit`: each finding on a process that has it, none on healthy ones.
+
+mod support;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use support::{Scratch, finish, have, sigward, victim};
+
+/// A process that lives as long as the test, and is ready.
+struct Alive(Child);
+
+impl Alive {
+    fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut start = Command::new(program);
+        start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = start.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self(child)
+    }
+
+    fn audit(&self) -> (i32, Value) {
+        let run = sigward(&["audit", "--json", &self.0.id().to_string()]);
+        (run.code, run.json())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ids(account: &Value) -> Vec<&str> {
+    account["findings"].as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_map_of_a_cut_file_and_a_blocked_signal_are_found() {
+    let (scratch, victim) = (Scratch::new("audit"), victim("victim.c"));
+    let data = scratch.join("data");
+    let bad = Alive::start(&victim, &["audited", &data]);
+    let (code, account) = bad.audit();
+    assert_eq!((code, &account["sigpipe"]), (1, &"default".into()), "{account}");
+    let found = ids(&account);
+    for id in ["map-beyond-file", "signal-blocked", "sigpipe-fatal"] {
+        assert!(found.contains(&id), "{id}: {account}");
+    }
+    // Whoever writes to the file is somebody else.
+    let writer = std::fs::File::options().write(true).open(scratch.file("read", &[1; 5000])).unwrap();
+    let reader = Alive::start(&victim, &["reads", &scratch.join("read")]);
+    assert_eq!(ids(&reader.audit().1), ["map-being-written"]);
+    drop(writer);
+    assert_eq!(reader.audit().0, 0);
+    assert_eq!(ids(&reader.audit().1), [""; 0]);
+    std::fs::remove_file(scratch.join("read")).unwrap();
+    assert_eq!(ids(&reader.audit().1), ["map-deleted"]);
+}
+
+#[test]
+fn healthy_processes_have_no_warning_and_the_runtime_is_named() {
+    let mut healthy = vec![(victim("victim.c"), vec!["sleep"], None)];
+    if have("go") {
+        healthy.push((victim("victim.go"), vec!["sleep"], Some("Go")));
+    }
+    let script = "print('ready', flush=True); import time; time.sleep(600)";
+    if have("python3") {
+        let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+        healthy.push((python.out.trim().into(), vec!["-c", script], Some("CPython")));
+    }
+    for (program, arguments, runtime) in healthy {
+        let (code, account) = Alive::start(&program, &arguments).audit();
+        assert_eq!((code, ids(&account).len()), (0, 0), "{account}");
+        let named: Vec<&str> =
+            account["runtimes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        assert_eq!(named, runtime.into_iter().collect::<Vec<_>>(), "{account}");
+    }
+}
+
+#[test]
+fn all_processes_are_a_table_and_metrics() {
+    let scratch = Scratch::new("audit-all");
+    let alive = Alive::start(&victim("victim.c"), &["audited", &scratch.join("data")]);
+    let pid = alive.0.id().to_string();
+    let table = sigward(&["audit", "--all"]);
+    assert!(table.out.starts_with("PID "), "{table:?}");
+    let row = table.out.lines().find(|line| line.split(' ').next() == Some(&pid)).unwrap();
+    assert!(row.contains("default") && row.contains("map-beyond-file"), "{row}");
+    assert_eq!(table.code, 1);
+
+    let metrics = scratch.join("sigward.prom");
+    assert_eq!(sigward(&["audit", "--all", "--prometheus", &metrics]).code, 1);
+    let text = std::fs::read_to_string(metrics).unwrap();
+    let line = text.lines().find(|line| {
+        line.starts_with(&format!("sigward_findings{{pid=\"{pid}\"")) && line.contains("map-beyond-file")
+    });
+    assert!(line.is_some_and(|line| line.ends_with(" 1")), "{text}");
+    assert_eq!(sigward(&["audit", "999999999"]).code, 3);
+}
+
+#[test]
+fn a_binary_is_looked_into() {
+    let c = sigward(&["audit", "--json", victim("victim.c").to_str().unwrap()]).json();
+    assert_eq!((&c["go"], &c["rust"], &c["dynamic"]), (&false.into(), &false.into(), &true.into()));
+    let rust = sigward(&["audit", "--json", victim("victim.rs").to_str().unwrap()]).json();
+    assert_eq!((&rust["go"], &rust["rust"]), (&false.into(), &true.into()));
+    if have("go") {
+        let go = sigward(&["audit", "--json", victim("victim.go").to_str().unwrap()]).json();
+        assert_eq!((&go["go"], &go["dynamic"]), (&true.into(), &false.into()));
+    }
+    let text = sigward(&["audit", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    assert!(text.code == 3 && text.err.contains("no 64-bit ELF file"), "{text:?}");
+}
