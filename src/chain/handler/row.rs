@@ -21,9 +21,9 @@ pub(super) fn is_suspect(arrival: &Arrival) -> bool {
     signal != arrival.signal || trace::is_done(arrival.info)
 }
 
-/// Looks at the row of entry `index`, which the kernel has just called, and writes it anew if it is no more what we
-/// had written. If it had no `SA_SIGINFO`, or the siginfo is `suspect`, that is not believed: the row may be another
-/// one by now than it was when the kernel looked.
+/// Looks at the row of entry `index`, which the kernel has just called, and writes it anew if it is
+/// no more what we had written. If it had no `SA_SIGINFO`, or the siginfo is `suspect`, that is not
+/// believed: the row may be another one by now than it was when the kernel looked.
 #[cold]
 #[inline(never)]
 pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arrival, suspect: bool) {

@@ -163,8 +163,8 @@ pub(super) fn is_aio_context(context: u64) -> bool {
         && head.ends_with(&MAGIC.to_ne_bytes())
 }
 
-/// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot be read, or has more
-/// pieces than any call takes.
+/// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot be
+/// read, or has more pieces than any call takes.
 #[cfg(target_os = "linux")]
 #[cold]
 #[inline(never)]

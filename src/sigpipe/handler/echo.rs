@@ -68,7 +68,8 @@ pub(super) trait Look {
     fn is_ring(&self, fd: c_int) -> bool;
     /// Whether it is a context of io_setup(2).
     fn is_aio_context(&self, context: u64) -> bool;
-    /// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot be read.
+    /// How many bytes a vector of so many pieces (`struct iovec`) holds together; none if it cannot
+    /// be read.
     fn length_of(&self, vector: u64, pieces: u64) -> Option<u64>;
     /// The vector of a `struct msghdr`, and how many pieces it has.
     fn vector_of(&self, message: u64) -> Option<[u64; 2]>;
@@ -98,8 +99,8 @@ pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     Some(Echo { written, operation, result, pc, stack, link })
 }
 
-/// Whether a call has written all that it was to write. Of calls with a vector that is looked up in memory: if it lies
-/// no more where it was, the call may have been cut short.
+/// Whether a call has written all that it was to write. Of calls with a vector that is looked up in
+/// memory: if it lies no more where it was, the call may have been cut short.
 #[cfg(target_os = "linux")]
 fn is_whole(registers: &Registers, number: u64, look: &impl Look) -> bool {
     let [second, third, fourth, fifth, _] = registers.rest;
