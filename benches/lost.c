@@ -143,6 +143,54 @@ static uint64_t adopt_close(unsigned count) {
     return took;
 }
 
+// Files that nobody has adopted yet, or all but the last ones of them.
+enum { FILES = 10000, LAST = 50 };
+
+static const char *name_of(unsigned number) {
+    static char name[sizeof path + 16];
+    snprintf(name, sizeof name, "%s.%u", path, number);
+    return name;
+}
+
+static void make_files(void) {
+    for (unsigned i = 0; i < FILES; i++) {
+        int made = open(name_of(i), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        check(made >= 0 && ftruncate(made, PAGE) == 0 && close(made) == 0, "a file to adopt");
+    }
+}
+
+static void remove_files(void) {
+    for (unsigned i = 0; i < FILES; i++) check(unlink(name_of(i)) == 0, "unlink");
+}
+
+static void adopt(unsigned number, sigward_adopted **adopted) {
+    check(sigward_adopt_file(name_of(number), adopted) == 0, "sigward_adopt_file");
+}
+
+static void first_adopted(void) {
+    sigward_adopted *stays;
+    adopt(0, &stays);
+}
+
+static void most_adopted(void) {
+    sigward_adopted *stays;
+    for (unsigned i = 0; i < FILES - LAST; i++) adopt(i, &stays);
+}
+
+static uint64_t adopt_last(unsigned count) {
+    static sigward_adopted *adopted[LAST];
+    check(count <= LAST, "too many at once");
+    uint64_t start = now_ns();
+    for (unsigned i = 0; i < count; i++) adopt(FILES - LAST + i, &adopted[i]);
+    uint64_t took = now_ns() - start;
+    for (unsigned i = 0; i < count; i++) check(sigward_adopted_close(adopted[i]) == 0, "close");
+    return took;
+}
+
+static void nothing(void) {}
+
+static uint64_t ten_microseconds(unsigned count) { return count * UINT64_C(10000); }
+
 static uint64_t mmap_munmap(unsigned count) {
     uint64_t start = now_ns();
     for (unsigned i = 0; i < count; i++) {
@@ -190,13 +238,19 @@ int main(int argc, char **argv) {
     check(argc == 2, "usage: lost FOLDER");
     prepare(argv);
     make_file(argv[1]);
+    make_files();
     const struct row rows[] = {
         {"lost tail of 8 MiB: guarded / by page", {guard, guarded_tail}, {patch_by_page, patched_tail}, 1, 10, 10, "0.1"},
         {"adopt_file + close / by hand", {one_plain_beside_another, adopt_close}, {one_plain, plain_open_close}, 200, 20, 20, "-"},
+        {"adopt_file, the 10,000th / the 1st", {most_adopted, adopt_last},
+         {first_adopted, adopt_last}, LAST, 40, 4, "1.2"},
+        {"adopt_file, the 10,000th / 10 us", {most_adopted, adopt_last},
+         {nothing, ten_microseconds}, LAST, 40, 4, "1"},
         {"map_open + close / by hand", {one_plain, open_close}, {one_plain, plain_open_close}, 200, 20, 20, "-"},
         {"what that adds / mmap + munmap", {one_plain, added}, {one_plain, mmap_munmap}, 400, 20, 20, "0.1"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
+    remove_files();
     check(unlink(path) == 0, "unlink");
     return 0;
 }
