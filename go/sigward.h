@@ -83,7 +83,7 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // (aarch64) they end in our handler.
 #define SIGWARD_SWALLOW_STDIO 4
 
-// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call on x86-64. A
+// Flag, for sandboxes (seccomp): the handler for SIGPIPE makes no system call (x86-64, aarch64). A
 // swallowed signal is counted (swallowed, unattributed), but there is no event and no line. What
 // would take a system call is decided without: a write to a pipe at descriptor 1 or 2 ends in our
 // handler as well, a quiet descriptor is known by its number alone. A signal that is no echo goes

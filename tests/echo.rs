@@ -60,7 +60,6 @@ fn a_kill_that_meets_any_other_system_call_is_none() {
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn without_events_the_handler_makes_no_system_call() {
     is_an_echo(&["sandbox"]);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) static ON: AtomicBool = AtomicBool::new(false);
 
 /// For sandboxes (seccomp(2), also in strict mode): a swallowed SIGPIPE is counted, and nothing
-/// else is said of it. The handler makes no system call on x86-64.
+/// else is said of it. The handler makes no system call on x86-64 and aarch64.
 ///
 /// What would take one is decided without: a write to a pipe at descriptor 1 or 2 ends here as
 /// well, a quiet descriptor is known by its number, and a write that was cut short is one also

@@ -122,7 +122,8 @@ static void *in_a_thread(void *unused) { return circle_of_raises(), unused; }
 static void circle_in_a_thread(void) {
     pthread_attr_t attributes;
     pthread_t thread;
-    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, 96 << 10) == 0);
+    size_t least = (size_t)PTHREAD_STACK_MIN, size = least > 96 << 10 ? least : 96 << 10;
+    CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, size) == 0);
     CHECK(pthread_create(&thread, &attributes, in_a_thread, NULL) == 0);
     pthread_join(thread, NULL);
 }
