@@ -31,6 +31,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  sudo sigward audit $(pidof server)\n  \
         sudo sigward audit --all --prometheus /var/lib/node_exporter/sigward.prom")]
     Audit(Audit),
+    /// Starts a program with the library in it, so that broken peers are errors, and watches it
+    ///
+    /// Preloads libsigward.so with SIGWARD=filter, without changing the program; its children get
+    /// neither. Where that cannot work (a static or set-user-ID program) it is said, and the
+    /// program is watched as by `sigward watch`. Exits as the program does.
+    Run(Run),
     /// Says from a core file what a program died of
     ///
     /// Which thread, which instruction, which mapped file at which offset, how long that file is
@@ -168,6 +174,30 @@ pub struct Audit {
     /// Write metrics for node_exporter's textfile collector
     #[arg(long, value_name = "FILE", requires = "all")]
     pub prometheus: Option<PathBuf>,
+}
+
+/// `sigward run`
+#[derive(Debug, Group)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Run {
+    /// A line on stderr for each signal that was swallowed
+    #[arg(long)]
+    pub explain: bool,
+    /// Ignore SIGPIPE in place of the filter
+    #[arg(long)]
+    pub ignore: bool,
+    /// Swallow SIGPIPE also where stdout or stderr is a pipe (`prog | head` goes on then)
+    #[arg(long)]
+    pub stdio: bool,
+    /// The library, if it is not beside the command
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+    /// Follow children as well
+    #[arg(short = 'f', long)]
+    pub children: bool,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
 }
 
 /// `sigward cut`

@@ -33,6 +33,8 @@ mod registers;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
 mod signals;
 #[cfg(target_os = "linux")]
 mod symbols;
@@ -61,6 +63,9 @@ fn main() -> std::process::ExitCode {
         Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
         Command::Watch(request) => {
             return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));
+        }
+        Command::Run(request) => {
+            return run::run(request, output).unwrap_or_else(|failure| failure.tell(output));
         }
         Command::Generate { folder } => pages::generate(&folder),
     };

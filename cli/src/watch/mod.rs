@@ -11,7 +11,7 @@
 
 mod death;
 mod refused;
-mod start;
+pub mod start;
 mod story;
 mod teller;
 mod trace;

@@ -102,7 +102,8 @@ pub fn warn_of_privileges(command: &OsString) {
     }
 }
 
-fn find(command: &OsString) -> Option<PathBuf> {
+/// The file that execvp(3) takes.
+pub fn find(command: &OsString) -> Option<PathBuf> {
     if command.as_bytes().contains(&b'/') {
         return Some(command.into());
     }

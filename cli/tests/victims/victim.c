@@ -54,7 +54,8 @@ int main(int count, char **argv) {
     pthread_t thread;
     path = count > 2 ? argv[2] : 0;
     setvbuf(stdout, 0, _IOLBF, 0);
-    signal(SIGPIPE, getenv("IGNORE") ? SIG_IGN : getenv("CATCH") ? handler : SIG_DFL);
+    if (getenv("IGNORE")) signal(SIGPIPE, SIG_IGN);
+    if (getenv("CATCH")) signal(SIGPIPE, handler);
     if (getenv("WAIT")) getchar();
     if (!strcmp(how, "cut")) {
         /* Another thread is inside open(2) for as long as nobody reads the FIFO. */

@@ -1,0 +1,84 @@
+//! `sigward run -- CMD…`: the library preloaded, armed and watched.
+
+use crate::args::{Run, Watch};
+use crate::failure::Failure;
+use crate::report::Output;
+use crate::symbols::Program;
+use crate::watch::{self, start};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What the loader looks for, and where `make install` puts it.
+const LIBRARY: &str = "libsigward.so.0";
+
+/// `sigward run`
+pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
+    match obstacle(&request.command[0]) {
+        Some(obstacle) => {
+            let name = request.command[0].display();
+            eprintln!("sigward: {name} is {obstacle}, so nothing can be preloaded: it is only watched");
+        }
+        None => preload(&request)?,
+    }
+    let watch = Watch {
+        pids: Vec::new(),
+        command: request.command,
+        children: request.children,
+        signals: None,
+        output: None,
+    };
+    watch::watch(&watch, output)
+}
+
+/// Why the loader would not load a library into a program.
+fn obstacle(command: &OsString) -> Option<&'static str> {
+    let path = start::find(command)?;
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+    if mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
+        return Some("set-user-ID or set-group-ID");
+    }
+    // A script has an interpreter, which is a program like any other.
+    let program = Program::open(&path).filter(Program::is_elf)?;
+    (!program.has_section(".interp")).then_some("static")
+}
+
+/// Puts the library into the environment that the program gets.
+fn preload(request: &Run) -> Result<(), Failure> {
+    let library = match &request.library {
+        Some(path) => path.canonicalize().map_err(|error| Failure::of(path, &error))?,
+        None => installed().ok_or_else(|| {
+            Failure::new(LIBRARY, "is not beside the command: make install, or name it with --library")
+        })?,
+    };
+    let mut list = library.into_os_string();
+    if list.as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b' ')) {
+        return Err(Failure::new(list.display(), "LD_PRELOAD takes no path with a colon or a space"));
+    }
+    // First: whoever is preloaded as well has had its reason, and stays.
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        list.push(":");
+        list.push(others);
+    }
+    let mut words = vec![if request.ignore { "ignore" } else { "filter" }];
+    words.extend(request.explain.then_some("explain"));
+    words.extend(request.stdio.then_some("stdio"));
+    set("LD_PRELOAD", &list);
+    set("SIGWARD", words.join(",").as_ref());
+    Ok(())
+}
+
+fn set(name: &str, value: &OsStr) {
+    // SAFETY: the command has one thread still.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Beside the command: bin/sigward and lib/libsigward.so.0, or where the loader looks.
+fn installed() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let prefix = own.parent()?.parent()?;
+    let machine = format!("lib/{}-linux-gnu", std::env::consts::ARCH);
+    let folders = [prefix.join("lib"), prefix.join("lib64"), prefix.join(machine)];
+    folders.iter().map(|folder| folder.join(LIBRARY)).find(|path| Path::is_file(path))
+}
