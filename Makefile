@@ -168,6 +168,7 @@ test-install: $(archive)
 	tests/install
 	tests/install-go
 	tests/install-rust
+	tests/install-containers
 	tests/install-debian
 	scripts/notice --check
 
@@ -230,9 +231,10 @@ lint: $(archive)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy -p sigward --lib -- -D warnings
-	test -z "$$(gofmt -l go go-example tests benches)"
+	test -z "$$(gofmt -l go go-example tests benches examples)"
 	scripts/check-width
 	scripts/check-directions
+	scripts/check-links
 
 .PHONY: bench
 bench: tools $(archive)
