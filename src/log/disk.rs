@@ -3,12 +3,14 @@
 
 use super::error::Error;
 use crate::sys::call::errno;
+use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 #[cfg(target_os = "linux")]
 use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -112,6 +114,44 @@ fn write(file: &File, offset: u64, bytes: &[u8]) -> Result<(), c_int> {
         let written = file.write_all_at(bytes, offset);
         written.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     })
+}
+
+/// Zeros where there are zeros and blocks: see [`super::space::Ahead`]. What is refused is left to
+/// the stores.
+#[cold]
+pub(super) fn write_zeros(file: &File, range: Range<u64>) {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = range.start.next_multiple_of(page_size() as u64);
+    while at < range.end {
+        let count = (range.end - at).min(ZEROS.len() as u64);
+        if write(file, at, &ZEROS[..count as usize]).is_err() {
+            return;
+        }
+        at += count;
+    }
+}
+
+/// Whether a block that was written can be written again whatever else happens, and a large write
+/// is worth more than its bytes: so on ext4 and xfs. btrfs may copy on write, tmpfs gains nothing.
+#[cfg(target_os = "linux")]
+pub(super) fn keeps_what_it_gave(file: &File) -> bool {
+    let mut room = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: room for one struct.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), room.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call has filled it.
+    let room = unsafe { room.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between C libraries")]
+    let kind = room.f_type as u32;
+    const EXT4: u32 = libc::EXT4_SUPER_MAGIC as u32;
+    const XFS: u32 = libc::XFS_SUPER_MAGIC as u32;
+    matches!(kind, EXT4 | XFS)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn keeps_what_it_gave(_file: &File) -> bool {
+    false
 }
 
 /// Writes so that a limit (`RLIMIT_FSIZE`) is an error (`EFBIG`) and no SIGXFSZ.

@@ -27,7 +27,7 @@ use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS};
 use super::open::{LogOptions, Recovery};
 use super::reader::Reader;
 use super::scan::{self, Witness};
-use super::space::Growth;
+use super::space::{Ahead, Growth};
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
 use crate::mapping::{self, Cause, Fault};
 use crate::sys::cancel::Uncancelled;
@@ -83,6 +83,7 @@ struct Tail {
     before: Witness,
     /// Up to here there are blocks.
     reserved: u64,
+    ahead: Ahead,
     growth: Growth,
 }
 
@@ -119,6 +120,7 @@ impl Log {
     }
 
     pub(super) fn of(file: Locked, opened: Opened) -> Self {
+        let is_worth_it = opened.bytes.is_mapped() && disk::keeps_what_it_gave(&file);
         let Opened { bytes, header, recovery, witness, named, slow_zeros, growth } = opened;
         let end = recovery.end;
         Self {
@@ -129,7 +131,14 @@ impl Log {
             slow_zeros,
             recovery,
             // What lies behind the end may be a hole: nothing there is taken for granted.
-            tail: Mutex::new(Tail { end, witness, before: witness, reserved: end, growth }),
+            tail: Mutex::new(Tail {
+                end,
+                witness,
+                before: witness,
+                reserved: end,
+                ahead: Ahead::new(end, is_worth_it),
+                growth,
+            }),
             durable: Mutex::new(Durable {
                 position: recovery.durable,
                 written: recovery.durable,
@@ -166,8 +175,13 @@ impl Log {
         self.check_witness(&tail)?;
         // The zeros that end the log have their block as well: readers look there.
         let needed = position + size + PREFIX;
-        if needed > tail.reserved {
-            self.grow(&mut tail, needed)?;
+        if needed > tail.reserved || needed > tail.ahead.ready {
+            if needed > tail.reserved {
+                self.grow(&mut tail, needed)?;
+            }
+            let _whole = Uncancelled::enter(); // pwrite(2) is a cancellation point
+            let reserved = tail.reserved;
+            disk::write_zeros(&self.file, tail.ahead.next(needed, reserved));
             // A file that was cut meanwhile is long again now, and what is looked for next time is
             // the record that is written here.
             self.check_witness(&tail)?;
@@ -290,8 +304,10 @@ impl Log {
 
     /// Where the next record will be, all before it being there.
     fn whole_end(&self) -> Result<u64, Error> {
-        let tail = hold(&self.tail);
+        let mut tail = hold(&self.tail);
         self.check_witness(&tail)?;
+        let end = tail.end;
+        tail.ahead.flushed(end);
         Ok(tail.end)
     }
 
