@@ -222,7 +222,8 @@ static void small_thread(long unused) {
     (void)unused;
     cut();
     pthread_attr_init(&attributes);
-    CHECK(pthread_attr_setstacksize(&attributes, 32 * 1024) == 0);
+    size_t least = (size_t)PTHREAD_STACK_MIN;
+    CHECK(pthread_attr_setstacksize(&attributes, least > 32 << 10 ? least : 32 << 10) == 0);
     CHECK(pthread_create(&thread, &attributes, read_on_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
 }
 
