@@ -84,7 +84,7 @@ fn take_out(name: &CStr) {
         let mut entry = found;
         loop {
             // SAFETY: an entry before the null pointer: there is one behind it.
-            let next = unsafe { entry.add(1).read() };
+            let next = unsafe { entry.wrapping_add(1).read() };
             // SAFETY: as above; the environment is writable.
             unsafe { entry.write(next) };
             if next.is_null() {

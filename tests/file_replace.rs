@@ -30,8 +30,8 @@ fn who_has_the_old_file_mapped_keeps_it() {
     });
 }
 
-/// Not on bindfs and fuse2fs: there rename(2) is not at once, and an open(2) meanwhile finds nothing
-/// (bindfs: 14,409 of 60,000, with two processes that only rename).
+/// Not on bindfs and fuse2fs: there rename(2) is not at once, and an open(2) meanwhile finds
+/// nothing (bindfs: 14,409 of 60,000, with two processes that only rename).
 #[test]
 fn replacers_that_are_killed_beside_replacers() {
     each(|file_system| {

@@ -7,7 +7,7 @@ use libc::{SIGBUS, SIGXFSZ};
 use sigward::file;
 use sigward::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions, snapshot};
 use std::ops::ControlFlow;
-use support::file_systems::{ALL, BTRFS, FileSystem, OVERLAY, TMPFS, XFS};
+use support::file_systems::{ALL, BTRFS, FileSystem, TMPFS, XFS};
 use support::{Link, Scratch, prepared};
 
 fn warded(file_system: &FileSystem, scenario: &str) -> String {
