@@ -73,3 +73,84 @@ fn handlers_make_no_system_call_that_is_not_listed() {
     assert_eq!(allowed("listed").every_row("exit 0"), 9);
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }
+
+// ---- what handlers are made of ----
+
+/// What allocates, locks, unwinds, waits for others or asks the C library for more than it may.
+const FORBIDDEN: &str = "Box Vec String CString OsString PathBuf Rc Arc HashMap BTreeMap Mutex RwLock Condvar \
+    OnceLock LazyLock OnceCell Once JoinHandle thread_local format vec print println eprint \
+    eprintln dbg panic todo unimplemented unreachable";
+
+/// Methods that allocate or panic.
+const METHODS: [&str; 5] = [".unwrap(", ".expect(", ".to_string(", ".to_owned(", ".collect("];
+
+/// Parts of std that are calls into the system, or none.
+const FORBIDDEN_MODULES: [&str; 7] = ["fs", "env", "thread", "io", "net", "panic", "sync::mpsc"];
+
+/// Functions of signal-safety(7), and what is a bare system call in every C library.
+const CALLS: &str = "clock_gettime close fstat fstatfs getpeername getsockopt mmap munlock munmap open poll prctl \
+    pthread_sigmask raise read readlink send sigaddset sigaltstack sigdelset stat syscall";
+
+/// The files that run in handlers: those of a folder `handler`, and those called `in_handler.rs`.
+fn handler_files(folder: &std::path::Path, inside: bool, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            handler_files(&path, inside || name == "handler", found);
+        } else if inside || name == "in_handler.rs" {
+            found.push(path);
+        }
+    }
+}
+
+/// The code without comments, literals and the tests at its end.
+fn code_of(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let code = lines.map(|line| line.split("//").next().unwrap_or_default());
+    let literal = |line: &str| {
+        let parts = line.split('"').enumerate().filter(|(number, _)| number % 2 == 0);
+        parts.map(|(_, part)| part).collect::<Vec<_>>().join("\"\"")
+    };
+    code.map(literal).collect::<Vec<_>>().join("\n")
+}
+
+/// What a handler may not do, in the order of the code.
+fn offences(code: &str) -> Vec<String> {
+    let is_word = |sign: char| sign.is_alphanumeric() || sign == '_';
+    let words = code.split(|sign| !is_word(sign)).filter(|word| FORBIDDEN.split(' ').any(|bad| bad == *word));
+    let mut found: Vec<String> = words.map(str::to_owned).collect();
+    found.extend(METHODS.iter().filter(|name| code.contains(**name)).map(ToString::to_string));
+    for rest in code.split("std::").skip(1) {
+        let module = FORBIDDEN_MODULES
+            .iter()
+            .find(|module| rest.strip_prefix(**module).is_some_and(|after| !after.starts_with(is_word)));
+        found.extend(module.map(|module| format!("std::{module}")));
+    }
+    for rest in code.split("libc::").skip(1) {
+        let name: String = rest.chars().take_while(|sign| is_word(*sign)).collect();
+        let called = rest.get(name.len()..).is_some_and(|after| after.starts_with('('));
+        if called && name.starts_with(char::is_lowercase) && !CALLS.split(' ').any(|call| call == name) {
+            found.push(format!("libc::{name}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_runs_in_a_handler_calls_nothing_that_it_may_not() {
+    for bad in ["let a = Box::new(1);", "a.unwrap()", "std::fs::read(a)", "libc::malloc(1)", "format!()"] {
+        assert_eq!(offences(bad).len(), 1, "{bad}");
+    }
+    assert!(offences(&code_of("/// Box\nlibc::close(fd); // unwrap\nlet a = \"Vec\";")).is_empty());
+    let mut files = Vec::new();
+    handler_files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), false, &mut files);
+    assert!(files.len() > 30, "{files:?}");
+    for path in files.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(offences(&code_of(&text)), Vec::<String>::new(), "{}", path.display());
+        let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix("///"));
+        let comments = comments.map(str::trim).collect::<Vec<_>>().join(" ").to_lowercase();
+        assert!(!comments.contains("not for handlers"), "{}", path.display());
+    }
+}

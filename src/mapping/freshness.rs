@@ -7,8 +7,8 @@ use super::map::Map;
 use super::open;
 use crate::observe::Event;
 use crate::observe::in_handler::describe_moment;
+use crate::sigbus::exclusive::without_handlers;
 use crate::sigbus::fault::{Cause, Fault};
-use crate::sigbus::handler::quietly;
 use crate::sigbus::identity::{self, Identity};
 use std::ffi::CStr;
 
@@ -114,7 +114,7 @@ impl Map {
         let mut moment = Event::blank(libc::SIGBUS);
         describe_moment(&mut moment);
         (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
-        if quietly(self.slot(), || self.slot().publish(&fault)).is_some() {
+        if without_handlers(self.slot(), || self.slot().publish(&fault)).is_some() {
             return self.met().unwrap_or(fault);
         }
         // A handler that is at work on the map does not end. The word needs no lock; why and when

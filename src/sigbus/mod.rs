@@ -4,6 +4,7 @@
 #[cfg_attr(not(target_os = "linux"), path = "adopted/unsupported.rs")]
 pub(crate) mod adopted;
 pub(crate) mod copy;
+pub(crate) mod exclusive;
 pub(crate) mod fault;
 pub(crate) mod fetch;
 pub(crate) mod guarding;

@@ -5,9 +5,9 @@
 //! taken out of the list under the lock is nobody's any more: no handler holds on to an entry after
 //! it has given the lock back.
 
+use super::descriptors;
 use super::entry::{Entry, Range};
-use super::handler::area::{self, Scratch};
-use super::handler::zero;
+use super::handler::area::Scratch;
 use crate::observe::counters::MAPS;
 use crate::sigbus::registry::lock::{Lock, Locked};
 use crate::sys::mask::Mask;
@@ -127,8 +127,7 @@ impl<'a> Held<'a> {
 
     /// Puts an entry into the list: from now on faults in its mappings are caught.
     pub(crate) fn insert(&mut self, entry: &'static Entry) {
-        zero::keep_open(self.scratch());
-        area::keep_open();
+        descriptors::open(self.scratch());
         for chain in places(entry) {
             let head = chain.first();
             chain.after(entry).store(head.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -170,8 +169,7 @@ impl<'a> Held<'a> {
         NAMED.fetch_sub(u32::from(entry.shown.is_some()), Ordering::Relaxed);
         MAPS.subtract();
         if COUNT.fetch_sub(1, Ordering::AcqRel) == 1 {
-            area::keep_no_longer();
-            zero::keep_no_longer();
+            descriptors::close();
         }
     }
 }

@@ -22,7 +22,6 @@ use crate::sys::mask::Mask;
 use crate::sys::process::thread_id;
 use progress::is_stuck;
 use std::ffi::c_int;
-use std::time::{Duration, Instant};
 
 /// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news
 /// that can wait.
@@ -90,26 +89,5 @@ pub(crate) struct Met<'a> {
 impl<'a> Met<'a> {
     fn new(delivery: &'a Delivery<'a>, fault: &'a Fault) -> Self {
         Self { delivery, fault, thread: thread_id() }
-    }
-}
-
-/// Runs `work` on a slot while no handler is at work on it. None if one still is after a second: its
-/// file system does not answer, or its thread was stopped. Meanwhile signals are let in. Not for
-/// handlers.
-pub(crate) fn quietly<T>(slot: &Slot, work: impl FnOnce() -> T) -> Option<T> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let (me, since) = (thread_id(), Instant::now());
-    loop {
-        let signals = Mask::block_all();
-        if let Some(lock) = slot.wiped().wait_to_patch(me) {
-            let done = work();
-            drop(lock);
-            signals.restore();
-            return Some(done);
-        }
-        signals.restore();
-        if since.elapsed() > PATIENCE {
-            return None;
-        }
     }
 }

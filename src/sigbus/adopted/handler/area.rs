@@ -96,7 +96,7 @@ fn with_maps<T>(ask: impl FnOnce(c_int) -> T) -> Option<T> {
     answer
 }
 
-fn open_maps() -> c_int {
+pub(in crate::sigbus::adopted) fn open_maps() -> c_int {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: a C string. A bare system call: open(2) of the C library is a cancellation point.
     let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/maps".as_ptr(), flags) };
@@ -104,42 +104,20 @@ fn open_maps() -> c_int {
 }
 
 /// Device and inode of that file, by which our own descriptor is known.
-static KEPT_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+pub(in crate::sigbus::adopted) static KEPT_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// The number of the kept descriptor, one more than it. A child sees 0 there, as that file is its
 /// parent's.
-fn word() -> Option<&'static AtomicU32> {
+pub(in crate::sigbus::adopted) fn word() -> Option<&'static AtomicU32> {
     crate::sys::wiped::existing().map(|words| &words.maps)
 }
 
 /// The kept descriptor, if it is still what was opened.
 #[inline(never)]
-fn kept() -> Option<c_int> {
+pub(in crate::sigbus::adopted) fn kept() -> Option<c_int> {
     let fd = c_int::try_from(word()?.load(Ordering::Acquire).checked_sub(1)?).ok()?;
     let file = status(fd).map(|status| [status.st_dev, status.st_ino]);
     (file == Some(KEPT_FILE.each_ref().map(|half| half.load(Ordering::Relaxed)))).then_some(fd)
-}
-
-/// Opens /proc/self/maps, if it is not open. Only under the lock of the list; not for handlers.
-pub(crate) fn keep_open() {
-    let Some(word) = word().filter(|_| kept().is_none()) else { return };
-    let fd = open_maps();
-    let Some(file) = status(fd) else { return };
-    KEPT_FILE[0].store(file.st_dev, Ordering::Relaxed);
-    KEPT_FILE[1].store(file.st_ino, Ordering::Relaxed);
-    word.store(fd.wrapping_add(1).unsigned_abs(), Ordering::Release);
-}
-
-/// Closes it again. Only under the lock of the list.
-pub(crate) fn keep_no_longer() {
-    let ours = kept();
-    if let Some(word) = word() {
-        word.store(0, Ordering::Release);
-    }
-    if let Some(fd) = ours {
-        // SAFETY: ours; nobody uses it any more.
-        unsafe { libc::syscall(libc::SYS_close, fd) };
-    }
 }
 
 /// `struct procmap_query` (include/uapi/linux/fs.h).

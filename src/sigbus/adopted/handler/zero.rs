@@ -7,49 +7,14 @@
 //! Open while anything is adopted. Without it (no /dev, no descriptor left) patches are anonymous
 //! memory, and `heal` refuses.
 
-use super::area::{Area, Scratch, area_at};
+use super::area::Area;
 use crate::observe::in_handler::status;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+pub(in crate::sigbus::adopted) static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// How /proc/self/maps names it.
-static NAME: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-
-/// Opens it, if it is not open. Only under the lock of the list; not for handlers.
-pub(crate) fn keep_open(scratch: &mut Scratch) {
-    if descriptor().is_some() {
-        return;
-    }
-    let flags = libc::O_RDWR | libc::O_CLOEXEC;
-    // SAFETY: a C string.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/zero".as_ptr(), flags) } as c_int;
-    if fd < 0 || !is_zero(fd) {
-        return;
-    }
-    let page = crate::sys::pages::page_size();
-    // SAFETY: a new mapping that is only looked at from outside.
-    let look = unsafe { libc::mmap(std::ptr::null_mut(), page, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0) };
-    if look != libc::MAP_FAILED {
-        let name = area_at(look.addr(), scratch).map_or((0, 0), |area| area.file);
-        // SAFETY: the mapping just made.
-        unsafe { libc::munmap(look, page) };
-        NAME[0].store(name.0, Ordering::Relaxed);
-        NAME[1].store(name.1, Ordering::Relaxed);
-    }
-    DESCRIPTOR.store(fd, Ordering::Release);
-}
-
-/// Closes it. Only under the lock of the list.
-pub(crate) fn keep_no_longer() {
-    let own = descriptor();
-    DESCRIPTOR.store(-1, Ordering::Release);
-    if let Some(fd) = own {
-        // SAFETY: ours; nothing adopted is left to use it.
-        unsafe { libc::syscall(libc::SYS_close, fd) };
-    }
-}
+pub(in crate::sigbus::adopted) static NAME: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// Whether patches can be told from anonymous memory.
 pub(crate) fn is_open() -> bool {
@@ -57,12 +22,12 @@ pub(crate) fn is_open() -> bool {
 }
 
 /// The descriptor, if it is still what was opened.
-fn descriptor() -> Option<c_int> {
+pub(in crate::sigbus::adopted) fn descriptor() -> Option<c_int> {
     let fd = DESCRIPTOR.load(Ordering::Acquire);
     (fd >= 0 && is_zero(fd)).then_some(fd)
 }
 
-fn is_zero(fd: c_int) -> bool {
+pub(in crate::sigbus::adopted) fn is_zero(fd: c_int) -> bool {
     /// Major 1, minor 5 (Documentation/admin-guide/devices.txt of the kernel).
     const ZERO: u64 = 1 << 8 | 5;
     status(fd).is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFCHR && status.st_rdev == ZERO)
