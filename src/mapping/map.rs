@@ -1,7 +1,8 @@
 //! A guarded map: made, read, written, asked, mapped anew, taken away.
 
 use super::error::Error;
-use super::options::MapOptions;
+use super::lengths::{clip, intact};
+use super::options::{MapOptions, capacity_of, length_of};
 use super::view::View;
 use crate::sigbus::fault::Fault;
 use crate::sigbus::fetch::{fetch_many, fetch_small, is_small};
@@ -452,22 +453,6 @@ fn judge_read(slot: &Slot, offset: u64, count: usize) -> Option<usize> {
     intact(offset, count, slot.poison().after_reading())
 }
 
-/// How many of `count` bytes from `offset` on lie below `length`.
-#[inline]
-pub(super) fn clip(length: usize, offset: u64, count: usize) -> usize {
-    let rest = (length as u64).saturating_sub(offset);
-    if count as u64 <= rest { count } else { rest as usize }
-}
-
-/// How many of `count` bytes from `offset` on are the file's; none if the first is not.
-#[inline]
-pub(super) fn intact(offset: u64, count: usize, poison: u64) -> Option<usize> {
-    if offset + count as u64 <= poison {
-        return Some(count);
-    }
-    (offset < poison).then(|| (poison - offset) as usize)
-}
-
 /// Closes the descriptor, if it is still the map's file, and frees the path.
 pub(super) fn give_back(facts: &Facts) {
     kept::close(facts);
@@ -475,36 +460,4 @@ pub(super) fn give_back(facts: &Facts) {
         // SAFETY: made by `CString::into_raw` for this map alone.
         drop(unsafe { CString::from_raw(facts.path.cast_mut()) });
     }
-}
-
-/// The bytes that the options ask for, if the file has them.
-fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
-    if identity.length == 0 {
-        let may_be_empty = options.capacity != 0 || options.frozen;
-        return if may_be_empty { Ok(0) } else { Err(Error::Empty) };
-    }
-    let end = match options.length {
-        0 => identity.length,
-        length => options.offset.checked_add(length).ok_or(Error::Overflow)?,
-    };
-    if options.offset >= identity.length || end > identity.length {
-        return Err(Error::PastEnd { length: identity.length });
-    }
-    isize::try_from(end - options.offset).map(isize::unsigned_abs).map_err(|_| Error::Overflow)
-}
-
-/// How many bytes the map may ever have.
-fn capacity_of(options: &MapOptions, length: usize, granule: usize) -> Result<usize, Error> {
-    if options.capacity == 0 {
-        return Ok(length);
-    }
-    if options.offset != 0 || options.length != 0 || options.copy_on_write || options.no_descriptor {
-        return Err(Error::Invalid("a map of a part, a private one, or one without descriptor cannot grow"));
-    }
-    // There a mapping makes the file itself longer (`hugetlbfs_file_mmap` in the kernel's fs/hugetlbfs/inode.c).
-    if granule != page_size() {
-        return Err(Error::Invalid("a map of huge pages cannot grow"));
-    }
-    let capacity = usize::try_from(options.capacity).map_err(|_| Error::Overflow)?;
-    Ok(capacity.max(length))
 }

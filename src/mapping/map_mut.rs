@@ -1,7 +1,8 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
-use super::map::{Map, clip, intact};
+use super::lengths::{clip, intact};
+use super::map::Map;
 use super::options::MapOptions;
 use crate::sigbus::kept;
 use std::ops::{Deref, Range};

@@ -33,6 +33,7 @@ mod error;
 mod freshness;
 mod grow;
 mod kept;
+mod lengths;
 mod map;
 mod map_mut;
 mod open;

@@ -6,6 +6,7 @@ use super::map_mut::MapMut;
 use super::open::{self, c_path};
 use crate::sigbus::identity::{self, Identity};
 use crate::sigbus::registry::Facts;
+use crate::sys::pages::page_size;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -183,4 +184,37 @@ impl MapOptions {
         }
         Ok(map)
     }
+}
+
+/// The bytes that the options ask for, if the file has them.
+pub(super) fn length_of(options: &MapOptions, identity: &Identity) -> Result<usize, Error> {
+    if identity.length == 0 {
+        let may_be_empty = options.capacity != 0 || options.frozen;
+        return if may_be_empty { Ok(0) } else { Err(Error::Empty) };
+    }
+    let end = match options.length {
+        0 => identity.length,
+        length => options.offset.checked_add(length).ok_or(Error::Overflow)?,
+    };
+    if options.offset >= identity.length || end > identity.length {
+        return Err(Error::PastEnd { length: identity.length });
+    }
+    isize::try_from(end - options.offset).map(isize::unsigned_abs).map_err(|_| Error::Overflow)
+}
+
+/// How many bytes the map may ever have.
+pub(super) fn capacity_of(options: &MapOptions, length: usize, granule: usize) -> Result<usize, Error> {
+    if options.capacity == 0 {
+        return Ok(length);
+    }
+    if options.offset != 0 || options.length != 0 || options.copy_on_write || options.no_descriptor {
+        return Err(Error::Invalid("a map of a part, a private one, or one without descriptor cannot grow"));
+    }
+    // There a mapping makes the file itself longer (`hugetlbfs_file_mmap` in the kernel's
+    // fs/hugetlbfs/inode.c).
+    if granule != page_size() {
+        return Err(Error::Invalid("a map of huge pages cannot grow"));
+    }
+    let capacity = usize::try_from(options.capacity).map_err(|_| Error::Overflow)?;
+    Ok(capacity.max(length))
 }

@@ -5,9 +5,9 @@ use crate::sys::mask::Mask;
 use crate::sys::process::thread_id;
 use std::time::{Duration, Instant};
 
-/// Runs `work` on a slot while no handler is at work on it. None if one still is after a second: its
-/// file system does not answer, or its thread was stopped. Meanwhile signals are let in. Not for
-/// handlers.
+/// Runs `work` on a slot while no handler is at work on it. None if one still is after a second:
+/// its file system does not answer, or its thread was stopped. Meanwhile signals are let in. Not
+/// for handlers.
 pub(crate) fn without_handlers<T>(slot: &Slot, work: impl FnOnce() -> T) -> Option<T> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let (me, since) = (thread_id(), Instant::now());
