@@ -27,6 +27,21 @@ fn who_comes_late_is_told_of_and_mended() {
     run(&prepared("late", Link::Archive), &["late"]).lived();
 }
 
+/// `ld-linux.so program`: what the kernel calls the executable is the loader then.
+#[test]
+fn a_program_that_its_loader_has_started_does_not_pass_for_the_loader() {
+    let host = prepared("late", Link::Archive);
+    let name = host.file_name().and_then(|name| name.to_str()).expect("a plain name");
+    assert_eq!(run(&host, &["says_owner"]).lived().out, format!("{name}\n"));
+    let machine = if cfg!(target_arch = "x86_64") { "x86-64.so.2" } else { "aarch64.so.1" };
+    let loaders = ["/lib64", "/lib"].map(|folder| format!("{folder}/ld-linux-{machine}"));
+    let Some(loader) = loaders.iter().map(std::path::Path::new).find(|loader| loader.exists()) else {
+        return support::skip("no loader of glibc");
+    };
+    let host = host.to_str().expect("a plain path");
+    assert_eq!(run(loader, &[host, "says_owner"]).lived().out, "the executable\n");
+}
+
 #[test]
 fn on_request_an_ignored_signal_is_filtered_instead() {
     run(&prepared("late", Link::Archive), &["replaced_ignore"]).lived();

@@ -182,7 +182,9 @@ pub(crate) fn object_at(address: usize) -> Option<String> {
 #[cfg(target_os = "linux")]
 fn name_of(object: &Object) -> Name {
     let mut path = [0_u8; 4096];
-    let length = if object.name == 0 {
+    let length = if object.name == 0 && object.is_started_by_loader() {
+        0
+    } else if object.name == 0 {
         // SAFETY: `path` has that room.
         let length =
             unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };

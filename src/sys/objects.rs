@@ -82,6 +82,14 @@ impl Object {
         (self.base.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize)
     }
 
+    /// Whether it asks for a loader (PT_INTERP), and the kernel has started that loader itself
+    /// instead: `ld-linux.so ./program`. Then what the kernel calls the executable is the loader.
+    pub(crate) fn is_started_by_loader(&self) -> bool {
+        // SAFETY: asks for a number.
+        let interpreter = unsafe { libc::getauxval(libc::AT_BASE) };
+        interpreter == 0 && self.of_kind(libc::PT_INTERP).next().is_some()
+    }
+
     fn of_kind(&self, kind: u32) -> impl Iterator<Item = &Header> {
         self.headers().iter().filter(move |header| header.p_type == kind)
     }

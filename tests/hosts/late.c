@@ -317,10 +317,19 @@ static void raised_again(void) {
     raise(SIGBUS); /* For no fault: that ends the process. */
 }
 
+#ifndef BARE
+static void says_owner(void) {
+    sigward_status_report report;
+    CHECK(ward() == 0 && sigward_status(&report) == 0);
+    SAY("%s\n", report.sigpipe.owner);
+}
+#endif
+
 SCENARIOS({"raised_again", raised_again}, {"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
           {"in_part", in_part}, {"rearmed", rearmed}, {"jumps_deeper", jumps_deeper},
           {"above_with_one_argument", above_with_one_argument},
 #ifndef BARE
+          {"says_owner", says_owner},
           {"late", late}, {"replaced_ignore", replaced_ignore}, {"in_the_loader", in_the_loader},
 #endif
 )
