@@ -135,6 +135,8 @@ pub(super) fn write_zeros(file: &File, range: Range<u64>) {
 /// is worth more than its bytes: so on ext4 and xfs. btrfs may copy on write, tmpfs gains nothing.
 #[cfg(target_os = "linux")]
 pub(super) fn keeps_what_it_gave(file: &File) -> bool {
+    const EXT4: u32 = libc::EXT4_SUPER_MAGIC as u32;
+    const XFS: u32 = libc::XFS_SUPER_MAGIC as u32;
     let mut room = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct.
     if unsafe { libc::fstatfs(file.as_raw_fd(), room.as_mut_ptr()) } != 0 {
@@ -144,8 +146,6 @@ pub(super) fn keeps_what_it_gave(file: &File) -> bool {
     let room = unsafe { room.assume_init() };
     #[allow(clippy::unnecessary_cast, reason = "the types differ between C libraries")]
     let kind = room.f_type as u32;
-    const EXT4: u32 = libc::EXT4_SUPER_MAGIC as u32;
-    const XFS: u32 = libc::XFS_SUPER_MAGIC as u32;
     matches!(kind, EXT4 | XFS)
 }
 
