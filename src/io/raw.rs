@@ -1,7 +1,9 @@
 //! The calls themselves, on numbers and pointers as C has them. Each returns a count or a negative
 //! errno.
 
-use super::method::{MSG_NOSIGNAL, Method, method, pwritev2, status};
+#[cfg(target_os = "linux")]
+use super::method::pwritev2;
+use super::method::{MSG_NOSIGNAL, Method, method, status};
 use crate::sigpipe::GuardState;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t};
 use std::ffi::{c_int, c_void};
