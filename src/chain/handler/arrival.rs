@@ -10,6 +10,7 @@
 
 #[cfg(target_os = "linux")]
 use super::frame;
+#[cfg(target_os = "linux")]
 use crate::observe::without_events;
 use crate::sys::mask::Mask;
 #[cfg(target_os = "linux")]
