@@ -218,22 +218,16 @@ func (l *reloadLoop) pause(limit time.Duration, bell <-chan struct{}, waiting *[
 // look looks once, and returns how long to wait for news after that.
 func (l *reloadLoop) look(force bool) time.Duration {
 	reloadTurns <- struct{}{}
-	turn := true
-	defer func() {
-		if turn {
-			<-reloadTurns
-		}
-	}()
+	done := sync.OnceFunc(func() { <-reloadTurns })
+	defer done()
 	seen := seenAt(l.path)
 	known := seen.equal(l.concluded)
 	if !force && known && !l.unsettled {
 		l.heard = false
 		return l.o.Tick
 	}
-	size, again, err, refused := l.attempt(&seen, known, func() {
-		turn = false
-		<-reloadTurns
-	})
+	size, again, err, refused := l.attempt(&seen, known, done)
+	done()
 	l.concluded = seen
 	switch {
 	case err == nil && again > 0: // whoever had it open has it open still

@@ -113,6 +113,18 @@ func TestReloadingEveryWay(t *testing.T) {
 			t.Errorf("%s: not settled", way.name)
 		}
 	}
+	// The folder and the file made anew, often with the inode numbers of the old ones. Another one
+	// has the same watches, and takes none of them with it.
+	twin, halves := openWhole(t, live, ReloadOptions{Tick: time.Hour})
+	for end := number + 5; number < end; {
+		number++
+		must(t, os.RemoveAll(filepath.Dir(live)), os.Mkdir(filepath.Dir(live), 0o755))
+		writeFile(t, live, reloadGeneration(number))
+		becomesWhole(t, twin, halves, number, "all anew, the twin")
+		becomesWhole(t, r, torn, number, "all anew")
+		must(t, twin.Close())
+		twin, halves = openWhole(t, live, ReloadOptions{Tick: time.Hour})
+	}
 	until(t, "all is well", func() bool { return r.Err() == nil })
 	if s := r.Stats(); !s.Watching || s.WatchErr != nil || !s.Settled {
 		t.Errorf("%+v", s)

@@ -489,7 +489,8 @@ fn the_tick_does_without_events() {
         let path = folder.join("file");
         fs::write(&path, "1").unwrap();
         let file = Options::new().tick(Duration::from_millis(20)).open(&path, text).unwrap();
-        assert!(!file.status().watching);
+        let status = file.status();
+        assert_eq!((status.watching, status.watch_error), (false, Some(libc::EMFILE)));
         for step in ["2", "3", "4"] {
             fs::write(folder.join("next"), step).unwrap();
             fs::rename(folder.join("next"), &path).unwrap();
@@ -500,6 +501,10 @@ fn the_tick_does_without_events() {
         fs::remove_file(&path).unwrap();
         problem(&file, |reason| matches!(reason, Reason::Open { .. }));
         assert!(!file.status().watching);
+        // As soon as there may be a queue, there is one.
+        fs::write("/proc/sys/user/max_inotify_instances", "10").unwrap();
+        until("events", || file.status().watching);
+        assert_eq!(file.status().watch_error, None);
     }
     if_apart(NAME, case);
     let scratch = Scratch::new(NAME);

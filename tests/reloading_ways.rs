@@ -179,7 +179,9 @@ fn every_way(folder: &Path, but: &str) {
     fs::create_dir_all(above.join("folder")).unwrap();
     let live = above.join("folder/live");
     fs::write(&live, generation(1)).unwrap();
-    let served = Served::open(Options::new().tick(HOUR), &live);
+    // Two have the same watches: neither takes the events of the other, nor the watches with it.
+    let open = || Served::open(Options::new().tick(HOUR), &live);
+    let (served, mut twin) = (open(), open());
     let mut number = 1;
     for (how, way) in WAYS.iter().filter(|(how, _)| *how != but) {
         for _ in 0..2 {
@@ -190,8 +192,10 @@ fn every_way(folder: &Path, but: &str) {
             way(&live, &new, &bytes);
             let _ = fs::remove_file(new);
             served.becomes(number, how);
+            twin.becomes(number, how);
             assert!(served.file.get().settled, "{how}");
         }
+        twin = open();
     }
     until("all is well", || served.file.last_error().is_none());
     assert!(served.file.status().watching && served.file.status().settled);

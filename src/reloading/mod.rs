@@ -89,7 +89,8 @@ use std::time::Duration;
 /// Thread-safe. After it is dropped nothing is watched, parsed or told any more, and with the last
 /// one of the process the thread has ended; versions that somebody still holds stay. In a forked
 /// child [`get`](Self::get) and [`with`](Self::with) go on with the version that was there at the
-/// fork, and nothing is watched: open it there anew. Not for signal handlers.
+/// fork, and nothing is watched: open it there anew. The child keeps the parent's two descriptors,
+/// unused, until it calls exec. Not for signal handlers.
 ///
 /// # References
 /// inotify(7), fcntl(2) (F_SETLEASE), ioctl_ficlone(2), memfd_create(2).
