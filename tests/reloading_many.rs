@@ -1,5 +1,5 @@
-//! Writers who do not come to an end, files that are too large, a thousand files at once, forks, and
-//! kernels that refuse. Each case is a process of its own.
+//! Writers who do not come to an end, files that are too large, a thousand files at once, forks,
+//! and kernels that refuse. Each case is a process of its own.
 
 #![cfg(target_os = "linux")]
 

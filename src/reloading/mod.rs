@@ -54,6 +54,7 @@
 //! | a process of this machine, and we are the file's owner or have `CAP_LEASE` | the kernel says whether anybody has the file open for writing, or mapped so |
 //! | the same, somebody else's file | after a write the writer's close is waited for; then, and where no event told of the write, the file must not have changed for [`Options::settle`] |
 //! | somebody whom this kernel does not see: another machine, the lower side of an overlay | the tick finds it changed though no event came: it must not have changed for [`Options::settle`] |
+//! | a map of a file on an overlay, whose descriptor is closed already | not at all: the map is one of the file below |
 //! | whoever never closes the file | not at all; after [`Options::wait_for_writer`] it is taken as it is, with [`Version::settled`] false |
 
 #[cfg(target_os = "linux")]
