@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(reader);
     println!("write: {}", writer.write_all(b"x").unwrap_err());
 
-    let mut events = [sigward::Event::default(); 64];
+    let mut events = [sigward::Event::default(); 16];
     let count = sigward::read_events(&mut 0, &mut events);
     events[..count].iter().for_each(|event| eprintln!("{event}"));
     Ok(())

@@ -80,8 +80,8 @@ fn builds(compiler: &str, source: &Path, standard: &str, said: &str) {
     let mut command = Command::new(compiler);
     command.args([standard, "-Wall", "-Wextra", "-Werror", "-I"]).arg(root().join("include"));
     command.arg("-o").args([&product, source]).arg(support::library("release").join("libsigward.a"));
-    assert!(command.status().unwrap().success(), "{source:?}");
-    assert_eq!(run(&product, &[]).lived().out, said, "{source:?}");
+    assert!(command.status().unwrap().success(), "{}", source.display());
+    assert_eq!(run(&product, &[]).lived().out, said, "{}", source.display());
 }
 
 #[test]
