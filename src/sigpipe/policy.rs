@@ -144,11 +144,12 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     }
     crate::sys::wiped::remember_process();
     let top = Disposition::read(SIGPIPE)?;
-    if let Standing::OnTop { .. } = chain::standing_below(&WATCH, &top) {
+    let standing = chain::standing_below(&WATCH, &top);
+    if let Standing::OnTop { .. } = standing {
         // Even if our constructor took it: now the program has asked for it.
         EARLY.store(false, Ordering::Relaxed);
         POLICY.store(FILTER, Ordering::Relaxed);
-        return outcome();
+        return Ok(outcome_of(&standing));
     }
     crate::observe::log::read_environment();
     look_for_go(held, &top);
@@ -249,13 +250,14 @@ pub fn restore() -> Result<(), Error> {
 pub fn status() -> Result<Status, Error> {
     let top = Disposition::read(SIGPIPE)?;
     notice(&top);
-    let seat = match chain::standing_below(&WATCH, &top) {
+    let standing = chain::standing_below(&WATCH, &top);
+    let seat = match standing {
         Standing::Absent => Seat::None,
         Standing::OnTop { .. } => Seat::OnTop,
         Standing::Covered { top } if runtime_above(&top) => Seat::Beneath,
         Standing::Covered { .. } => Seat::Covered,
     };
-    Ok(Status { outcome: outcome()?, seat })
+    Ok(Status { outcome: outcome_of(&standing), seat })
 }
 
 /// Whether our handler is in the line of handlers, so that it may be asked. Signal-safe.
@@ -265,24 +267,28 @@ pub(crate) fn is_asked() -> bool {
 }
 
 fn outcome() -> Result<Outcome, Error> {
+    Ok(outcome_of(&chain::standing(&WATCH)?))
+}
+
+fn outcome_of(standing: &Standing) -> Outcome {
     if POLICY.load(Ordering::Relaxed) == NOTHING {
-        return Ok(Outcome::Untouched);
+        return Outcome::Untouched;
     }
     if OUR_IGNORE.load(Ordering::Relaxed) {
-        return Ok(Outcome::Ignored);
+        return Outcome::Ignored;
     }
-    let previous = match chain::standing(&WATCH)? {
+    let previous = match *standing {
         Standing::OnTop { predecessor } => Some(predecessor),
         // Ignored above the constructor's seat (Rust's `main` does that): nothing comes to us.
         Standing::Covered { top } if top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed) => None,
         Standing::Covered { .. } => chain::seats_of(&WATCH).next(),
         Standing::Absent => None,
     };
-    Ok(match previous.map(Previous::from) {
+    match previous.map(Previous::from) {
         None => Outcome::AlreadyIgnored,
         Some(Previous::Handler(handler)) if !runtime::go_is_here() => Outcome::Chained { handler },
         Some(previous) => Outcome::Filtered { previous },
-    })
+    }
 }
 
 impl From<Disposition> for Previous {
