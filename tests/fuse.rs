@@ -144,15 +144,23 @@ fn growing() {
 fn logs() {
     each(|file_system| {
         file_system.host("log", "cut", Link::Bare).died_of(SIGBUS);
-        assert_eq!(says(file_system, "log", "cut", Link::Archive), "told\n");
         assert_eq!(says(file_system, "log", "full", Link::Bare), "Success\n", "the naive log says nothing");
     });
-    if BINDFS.is_here() {
-        assert_eq!(says(&BINDFS, "log", "full", Link::Archive), "No space left on device\n"); // with zeros, slowly
-    }
-    if FUSE2FS.is_here() {
-        let run = FUSE2FS.host("log", "full", Link::Archive);
-        assert!(run.err.contains("sigward_log_flush(log, NULL) == 0 (errno No space left"), "{run:#?}");
+    // Without a map, and with one.
+    for way in ["", "SIGWARD_TEST_LOG_MAPPED=1"] {
+        let run = |file_system: &FileSystem, scenario: &str| {
+            let script = format!(r#"exec env {way} "$1" {scenario} "$M""#);
+            file_system.shell(&script, &prepared("log", Link::Archive))
+        };
+        each(|file_system| assert_eq!(run(file_system, "cut").lived().out, "told\n"));
+        if BINDFS.is_here() {
+            // With zeros, slowly.
+            assert_eq!(run(&BINDFS, "full").lived().out, "No space left on device\n");
+        }
+        if FUSE2FS.is_here() {
+            let run = run(&FUSE2FS, "full");
+            assert!(run.err.contains("sigward_log_flush(log, NULL) == 0 (errno No space left"), "{run:#?}");
+        }
     }
 }
 
