@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use super::disk::{self, Locked, Named};
 use super::error::Error;
-use super::format::{self, COPIES, FIRST, Header, NoHeader, SLOTS, UNIT};
+use super::format::{self, COPIES, FIRST, Header, NoHeader, PREFIX, SLOTS, UNIT};
 use super::scan::{self, Patience, Source};
 use super::space::Growth;
 use super::writer::{Log, Opened};
@@ -141,7 +141,7 @@ impl LogOptions {
         let length = disk::length(file)?;
         let wanted = match self.capacity {
             0 => CAPACITY.max(length.saturating_mul(4)),
-            given => given.max(length).max(FIRST + format::PREFIX),
+            given => given.max(length).max(FIRST + PREFIX),
         };
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
         let (bytes, capacity) = Bytes::of(file, true, wanted, least)?;
@@ -173,6 +173,7 @@ impl LogOptions {
             nothing_whole(&bytes, file, header.salt, end.position + UNIT..range.end)
                 .map_err(|()| Error::Damaged { offset: end.position })?;
         }
+        self.forget_behind(&bytes, file, end.position);
         let torn = torn.map(|range| scrub(&bytes, file, end.position, range)).transpose()?;
         renew(&bytes, file, end.durable..end.position)?;
         mend(file, &header, end.durable)?;
@@ -180,6 +181,19 @@ impl LogOptions {
         let recovery = Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
+    }
+
+    /// Gives whole pages behind the end back, with what the kernel knows of them, also where they
+    /// are zeros: see `renew`.
+    fn forget_behind(self, bytes: &Bytes, file: &File, end: u64) {
+        let (behind, length) = (page_end(end), bytes.len());
+        if data_in(file.as_fd(), behind..length).is_some() {
+            disk::give_back(file, behind, length);
+            if end + PREFIX > behind {
+                // Readers look there, and the block was there a moment ago.
+                let _ = self.reserve(file, behind, PREFIX.min(length - behind));
+            }
+        }
     }
 
     fn reserve(self, file: &File, offset: u64, count: u64) -> Result<(), Error> {
@@ -281,8 +295,6 @@ fn written(bytes: &Bytes, file: &File, start: u64) -> Result<Option<std::ops::Ra
 /// are on the disk before anything is appended.
 fn scrub(bytes: &Bytes, file: &File, end: u64, range: std::ops::Range<u64>) -> Result<Torn, Error> {
     zero(bytes, end..range.end.min(page_end(end)))?;
-    // Whole pages with what the kernel knows of them: see `renew`.
-    disk::give_back(file, page_end(end), bytes.len());
     let mut at = range.start.max(page_end(end));
     while let Some(data) = data_in(file.as_fd(), at..range.end) {
         zero(bytes, data.clone())?;
@@ -321,28 +333,40 @@ fn zero(bytes: &Bytes, range: std::ops::Range<u64>) -> Result<(), Error> {
 /// flush would find nothing to do. To write the same bytes into the cache again is not enough: ext4
 /// then writes the blocks, and goes on believing that these were never written (seen on 6.18).
 /// Where nothing can be written past the cache there are mostly no disks, and stores have to do.
+///
+/// What is written past the cache is dropped from it, by whole folios, so what no other place has
+/// is read before: no part ends within a folio. After a failure it is put back.
 fn renew(bytes: &Bytes, file: &File, range: std::ops::Range<u64>) -> Result<(), Error> {
-    const CHUNK: usize = 1 << 18;
     if range.is_empty() {
         return Ok(());
     }
     let page = page_size();
-    let mut room = vec![0; CHUNK + page];
-    let start = room.as_ptr().align_offset(page);
-    let room = &mut room[start..start + CHUNK];
+    let start = range.start / page as u64 * page as u64;
     let end = page_end(range.end);
-    let mut at = range.start / page as u64 * page as u64;
+    let most = largest_folio(page as u64);
+    let mut room = vec![0; most.min(end - start) as usize + page];
+    let aligned = room.as_ptr().align_offset(page);
+    let room = &mut room[aligned..];
+    let mut at = start;
     while at < end {
-        let count = (end - at).min(CHUNK as u64) as usize;
-        let there = (bytes.len() - at).min(count as u64) as usize;
+        let count = (end - at).min(most - at % most);
+        let there = (bytes.len() - at).min(count) as usize;
         room[there..].fill(0);
         bytes.read(at, &mut room[..there])?;
-        if !disk::write_past_cache(file, at, &room[..count])? {
+        let written = disk::write_past_cache(file, at, &room[..count as usize]);
+        if written != Ok(true) {
             // SAFETY: opened for writing; this is the only writer, and the bytes are those that are
-            // there.
+            // there, or were.
             unsafe { bytes.write(at, &room[..there]) }?;
         }
-        at += count as u64;
+        written?;
+        at += count;
     }
     Ok(())
+}
+
+/// The page cache has no larger folio, and has each at a multiple of its size: as many pages as one
+/// page has entries for, and no more than the kernel's arrays allow.
+fn largest_folio(page: u64) -> u64 {
+    page * (page / 8).min(1 << 11)
 }
