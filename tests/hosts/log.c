@@ -1,19 +1,10 @@
 /* The append log: on full disks, killed, cut, forked, with others at the same file. The first
  * argument is a folder. Bare: a log as people write it, ftruncate and memcpy into a map. */
 #include "disk.h"
+#include "records.h"
 #include <sys/resource.h>
 #include <dirent.h>
 #include <sched.h>
-
-/* A record says which it is, and its bytes follow from that. */
-static size_t length_of(uint64_t number) { return 8 + number * 37 % 300; }
-
-static size_t make(unsigned char *to, uint64_t number) {
-    size_t length = length_of(number);
-    memcpy(to, &number, 8);
-    for (size_t i = 8; i < length; i++) to[i] = (unsigned char)(number * 31 + i * 7);
-    return length;
-}
 
 #ifdef BARE
 typedef struct {
@@ -71,11 +62,6 @@ static sigward_log *open_log(const char *path, sigward_log_recovery *recovery) {
 }
 
 static void empty_disk(void) { CHECK(truncate(path_of("ballast"), 0) == 0); }
-
-static bool is_record(const unsigned char *bytes, size_t length, uint64_t number) {
-    unsigned char wanted[512];
-    return length == make(wanted, number) && memcmp(bytes, wanted, length) == 0;
-}
 
 /* How many records there are, each as it must be. */
 static uint64_t count(const char *path) {
