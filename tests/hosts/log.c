@@ -612,11 +612,13 @@ static void failing(void) {
     int signal; /* the disk is full now */
     CHECK(sigwait(&usr1, &signal) == 0);
     for (; number < 60000; number++) CHECK(append(log, number) == 0);
+    keep(path, sigward_log_end(log));
     int status = sigward_log_flush(log, &known);
     CHECK(status == -EIO || status == -ENOSPC);
     CHECK(known == durable && append(log, number) == status && sigward_log_flush(log, NULL) == status);
     CHECK(sigward_log_close(log) == 0);
     SAY("%llu\n", (unsigned long long)number);
+    CHECK(sigwait(&usr1, &signal) == 0); /* somebody has opened it */
 }
 
 /* The disk is sound again, and the log is opened anew: what it says to be durable is. */
