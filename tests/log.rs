@@ -360,9 +360,8 @@ fn what_a_failing_disk_has_not_taken_is_not_believed() {
                    mkfifo "$S/said"; "$1" failing "$M" >"$S/said" & HOST=$!
                    exec 3<"$S/said"; read DURABLE <&3
                    dd if=/dev/zero of="$B/fill" bs=64k >/dev/null 2>&1 || :
-                   kill -USR1 $HOST; read NUMBER <&3; rm "$B/fill"
+                   kill -USR1 $HOST; wait $HOST; rm "$B/fill"
                    "$1" healed "$M" {end}
-                   kill -USR1 $HOST; wait $HOST
                    umount "$M"; mount -o loop "$B/img" "$M"
                    "$1" counted "$M"; umount "$M""#
             );

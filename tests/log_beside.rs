@@ -36,15 +36,15 @@ fn fails_bare(scenario: &str, more: &str) {
 #[test]
 fn openers_beside_openers_that_are_killed_lose_nothing_and_one_has_it() {
     fails_bare("openers", "20");
-    whole(&[&TMPFS], "openers", "40");
-    whole(&[&EXT4, &XFS, &BTRFS], "openers", "6");
+    whole(&[&TMPFS], "openers", "20");
+    whole(&[&EXT4, &XFS, &BTRFS], "openers", "2");
 }
 
 #[test]
 fn a_reader_beside_writers_that_die_and_recover_sees_nothing_that_goes_again() {
-    fails_bare("reader", "100");
-    whole(&[&TMPFS], "reader", "100");
-    whole(&[&EXT4, &XFS, &BTRFS], "reader", "25");
+    fails_bare("reader", "50");
+    whole(&[&TMPFS], "reader", "50");
+    whole(&[&EXT4, &XFS, &BTRFS], "reader", "5");
 }
 
 #[test]
