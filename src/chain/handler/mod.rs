@@ -58,7 +58,8 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
     let errno = Errno::save();
     counters::DELIVERIES.add();
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
-        let suspect = arrival.by_kernel && row::is_suspect(&arrival);
+        let by_kernel = arrival.by_kernel;
+        let suspect = by_kernel && row::is_suspect(&arrival);
         if suspect {
             row::look(index, predecessor, &mut arrival, true);
         }
@@ -75,7 +76,7 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
                 pass_on(&delivery);
             }
         }
-        trace::end(arrival.info);
+        trace::end(arrival.info, by_kernel);
     }
     errno.restore();
 }

@@ -16,6 +16,11 @@ const NOTE: usize = WORDS - 1;
 /// The word before it says that some copy is done with the delivery. A siginfo of a new one never has it.
 const END: usize = NOTE - 1;
 const DONE: u64 = 0x7369_6777_6172_6402;
+/// The same of a delivery that the kernel had brought to us: nobody looks at `si_errno` any more, so
+/// that has [`USED`]. An emulator (qemu-user) fills a new siginfo, and clears no rest of it.
+const DONE_AND_USED: u64 = 0x7369_6777_6172_6403;
+/// No errno.
+const USED: c_int = c_int::MIN + 0x7369;
 /// "sigward" and the note's meaning: the delivery is an echo that some copy above would have swallowed.
 const ECHO: u64 = 0x7369_6777_6172_6401;
 
@@ -108,18 +113,33 @@ pub(super) fn is_noted_echo(info: *mut libc::siginfo_t) -> bool {
     note(info).is_some_and(|note| unsafe { note.read() } == ECHO)
 }
 
-/// Notes that we are done with this delivery: what is found in its place later, with this note, is what was left of it.
-pub(super) fn end(info: *mut libc::siginfo_t) {
-    if let Some(end) = place(info, END) {
-        // SAFETY: inside the siginfo of this delivery, which only this thread uses.
-        unsafe { end.write(DONE) };
+/// Notes that we are done with this delivery: what is found in its place later, with this note, is
+/// what was left of it.
+pub(super) fn end(info: *mut libc::siginfo_t, by_kernel: bool) {
+    let Some(end) = place(info, END) else { return };
+    // SAFETY: inside the siginfo of this delivery, which only this thread uses.
+    unsafe { end.write(if by_kernel { DONE_AND_USED } else { DONE }) };
+    if by_kernel {
+        // SAFETY: as above; the kernel's frame, to which nobody returns but the kernel.
+        unsafe { errno_of(info).write(USED) };
     }
+}
+
+fn errno_of(info: *mut libc::siginfo_t) -> *mut c_int {
+    // SAFETY: an address inside the siginfo that the caller has.
+    unsafe { &raw mut (*info).si_errno }
 }
 
 /// Whether [`end`] was noted there.
 pub(super) fn is_done(info: *mut libc::siginfo_t) -> bool {
+    let Some(end) = place(info, END) else { return false };
     // SAFETY: inside the siginfo.
-    place(info, END).is_some_and(|end| unsafe { end.read_volatile() } == DONE)
+    match unsafe { end.read_volatile() } {
+        DONE => true,
+        // SAFETY: as above.
+        DONE_AND_USED => unsafe { errno_of(info).read_volatile() == USED },
+        _ => false,
+    }
 }
 
 /// A copy of the siginfo as the kernel filled it, for sending it again: without marks.
