@@ -2,9 +2,9 @@
 //! this crate was linked into would unmap the handlers whose addresses the kernel has.
 //!
 //! The main program is never unmapped, and `libsigward.so` says so itself (`-z nodelete`): for both
-//! nothing is called that takes the loader's lock. Neither is anything in a static executable,
-//! which has no dlopen(3): the name is looked up as a weak one, so that the linker brings nothing
-//! in for it. musl unmaps nothing.
+//! nothing is called that takes the loader's lock. A static executable is a main program too, but
+//! need not have dlopen(3), and its linker warns of programs that name it: so this is looked up by
+//! name when it is called. musl unmaps nothing.
 //!
 //! A plug-in's first call can come from a handler that has interrupted the loader while it adds or
 //! removes an object: glibc ends the process at a dlopen(3) there. Then the object is pinned by the
@@ -38,47 +38,22 @@ mod loader {
     const FLAGS_1: usize = 0x6fff_fffb;
     const NODELETE: usize = 8;
 
-    /// The address of a function of the C library, 0 where the linker found none.
-    macro_rules! weak {
-        ($name:literal) => {{
-            let address: usize;
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: loads one word of the global offset table.
-            unsafe {
-                std::arch::asm!(
-                    concat!(".weak ", $name),
-                    concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
-                    out(reg) address,
-                    options(nostack, preserves_flags, readonly)
-                );
-            }
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: as above.
-            unsafe {
-                std::arch::asm!(
-                    concat!(".weak ", $name),
-                    concat!("adrp {0}, :got:", $name),
-                    concat!("ldr {0}, [{0}, :got_lo12:", $name, "]"),
-                    out(reg) address,
-                    options(nostack, preserves_flags, readonly)
-                );
-            }
-            address
-        }};
-    }
-
     /// False if it has to be tried again.
     pub(super) fn pin() -> bool {
         type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-        let open = weak!("dlopen");
-        let Some(object) = own().filter(|_| open != 0) else { return true };
+        let Some(object) = own() else { return true };
         let stays = objects::entry_of(&object, FLAGS_1).is_some_and(|flags| flags & NODELETE != 0);
         let Some(name) = name_of(&object).filter(|_| !stays) else { return true };
         if objects::are_changing() {
             return false;
         }
+        // SAFETY: a terminated name.
+        let open = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"dlopen".as_ptr()) };
+        if open.is_null() {
+            return true;
+        }
         // SAFETY: dlopen(3), by its address.
-        let open = unsafe { std::mem::transmute::<usize, Open>(open) };
+        let open = unsafe { std::mem::transmute::<*mut c_void, Open>(open) };
         // SAFETY: a terminated name. NOLOAD: this object, which has this name, or nothing.
         unsafe { open(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
         true
