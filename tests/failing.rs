@@ -48,3 +48,13 @@ fn no_replacement_succeeds_that_is_not_on_the_disk() {
         assert!(may_be.split(' ').any(|one| one == is), "{}: {may_be}, and is {is}", file_system.name);
     });
 }
+
+#[test]
+fn a_log_whose_beginning_failed_begins_for_whoever_opens_it_next() {
+    each(|file_system| {
+        let (believed, is) = believed_and_is(file_system, Link::Bare, "log", "log_is");
+        assert_ne!(believed, is, "{} bare", file_system.name);
+        let (believed, is) = believed_and_is(file_system, Link::Archive, "log", "log_is");
+        assert_eq!(believed, is, "{}", file_system.name);
+    });
+}

@@ -146,8 +146,17 @@ impl LogOptions {
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
         let (bytes, capacity) = Bytes::of(file, true, wanted, least)?;
         let named = Named::of(path, file).ok();
+        // An error that nobody was told yet is not about what is flushed from now on; and what it
+        // is about is written again below.
+        let _ = disk::sync(file);
         let header = match read_header(&bytes)? {
-            Ok(header) => header,
+            Ok(header) => {
+                if header.watermark == Some(FIRST) {
+                    // Nothing was flushed yet: whoever began it may have been refused.
+                    renew(&bytes, file, 0..FIRST)?;
+                }
+                header
+            }
             Err(NoHeader::Blank) => {
                 let salt = RandomState::new().build_hasher().finish() as u32;
                 begin(&bytes, file, salt)?;
@@ -157,9 +166,6 @@ impl LogOptions {
             Err(other) => return Err(other.into()),
         };
         let watermark = header.watermark.ok_or(Error::Damaged { offset: SLOTS[0] })?;
-        // An error that nobody was told yet is not about what is flushed from now on; and what it
-        // is about is written again below.
-        let _ = disk::sync(file);
         let end = scan::find_end(&bytes, header.salt, watermark)?;
         if length < end.position {
             // The last record's padding was cut off.

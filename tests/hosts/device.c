@@ -41,11 +41,12 @@ static bool fails(uint64_t what) {
     return true;
 }
 
-static bool is_marked(const char *data, size_t length) {
+/* Whether a sector begins with this word. */
+static bool has(const char *data, size_t length, uint64_t mark) {
     uint64_t word;
     for (size_t at = 0; at + sizeof word <= length; at += 512) {
         memcpy(&word, data + at, sizeof word);
-        if (word == MARK) return true;
+        if (word == mark) return true;
     }
     return false;
 }
@@ -53,8 +54,10 @@ static bool is_marked(const char *data, size_t length) {
 static void write_down(uint64_t unique, const struct fuse_write_in *in) {
     const char *data = (const char *)(in + 1);
     struct fuse_write_out out = {.size = in->size};
-    uint64_t causes = FAIL_WRITES | (is_marked(data, in->size) ? FAIL_MARKED : 0);
+    uint64_t causes = FAIL_WRITES | (has(data, in->size, MARK) ? FAIL_MARKED : 0) |
+                      (has(data, in->size, LOG_HEADER) ? FAIL_HEADERS : 0);
     if (fails(causes)) return answer(unique, -EIO, NULL, 0);
+    if (fails(LOSE)) return answer(unique, 0, &out, sizeof out);
     CHECK(in->offset + in->size <= size);
     CHECK(pwrite(image, data, in->size, (off_t)in->offset) == (ssize_t)in->size);
     keep(ENTRY_WRITE, in->offset, data, in->size);

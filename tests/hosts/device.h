@@ -10,9 +10,11 @@
 
 enum { ENTRY_WRITE = 1, ENTRY_FLUSH = 2 };
 /* FAIL_MARKED: a write in which a sector begins with MARK, so contents and no notes of the file
- * system's own. */
-enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2, FAIL_MARKED = 4 };
+ * system's own. FAIL_HEADERS: the same with a log's first word. LOSE: all is acknowledged and
+ * nothing kept, as if the power had failed. */
+enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2, FAIL_MARKED = 4, FAIL_HEADERS = 8, LOSE = 16 };
 #define MARK UINT64_C(0x6b72616d6b72616d)
+#define LOG_HEADER UINT64_C(0x0a676f6c77676973) /* "sigwlog\n" */
 
 /* In the record, before the bytes of a write. */
 struct entry {

@@ -1,6 +1,6 @@
-/* A disk that refuses writes for a while (device.c) and heals. "map" and "replace" work on it and
- * print what they believe to be on the disk; "map_is" and "live_is" look at the same disk, mounted
- * anew. Bare: as programs do that ask again after a failure. */
+/* A disk that refuses writes for a while (device.c) and heals. "map", "replace" and "log" work on
+ * it and print what they believe to be on the disk; "map_is", "live_is" and "log_is" look at the
+ * same disk, mounted anew. Bare: as programs do that ask again after a failure. */
 #include "host.h"
 #include "device.h"
 #include "disk.h"
@@ -190,6 +190,51 @@ static void replace_fails(void) {
 #endif
 }
 
+/* log FOLDER CONTROL: the first write of all fails, the disk heals, whoever opens the log next
+ * goes on, and then the power fails. Prints how many records were acknowledged. */
+static void log_fails(void) {
+    static struct page record = {.mark = MARK};
+    put(&record, 0, 1, 1);
+    CHECK((control = control_of(arguments[1])) != NULL);
+    fail(FAIL_HEADERS | FAIL_MARKED);
+#ifdef BARE
+    int fd = open(path_of("log"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    CHECK(fallocate(fd, 0, 0, PAGES * PAGE) == 0);
+    CHECK(pwrite(fd, &record, PAGE, 0) == (ssize_t)PAGE && fsync(fd) == -1 && healed() > 0);
+    CHECK(pread(fd, &record, PAGE, 0) == (ssize_t)PAGE && record.mark == MARK);
+    CHECK(pwrite(fd, &record, PAGE, PAGE) == (ssize_t)PAGE && fsync(fd) == 0);
+#else
+    sigward_log *log;
+    CHECK(sigward_log_open(path_of("log"), NULL, NULL, &log) == -EIO && healed() > 0);
+    CHECK(sigward_log_open(path_of("log"), NULL, NULL, &log) == 0);
+    CHECK(sigward_log_append(log, &record, sizeof record, NULL) == 0);
+    CHECK(sigward_log_flush(log, NULL) == 0);
+#endif
+    fail(LOSE);
+    SAY("1\n");
+    _exit(0);
+}
+
+/* log_is FOLDER: how many records there are. */
+static void log_is(void) {
+    static struct page record;
+    int count = 0;
+#ifdef BARE
+    int fd = open(path_of("log"), O_RDONLY);
+    while (pread(fd, &record, PAGE, count * (off_t)PAGE) == (ssize_t)PAGE && is_whole(&record))
+        count++;
+    count -= count > 0; /* the header */
+#else
+    sigward_log_reader *reader;
+    if (sigward_log_reader_open(path_of("log"), &reader) == 0) {
+        ssize_t whole = sizeof record;
+        while (sigward_log_reader_next(reader, &record, sizeof record, NULL) == whole)
+            count += is_whole(&record);
+    }
+#endif
+    SAY("%d\n", count);
+}
+
 /* live_is FOLDER */
 static void live_is(void) { SAY("%d\n", generation_of_live()); }
 
@@ -202,7 +247,7 @@ static void map_is(void) {
 }
 
 SCENARIOS({"map", map_fails}, {"map_is", map_is}, {"replace", replace_fails},
-          {"live_is", live_is},
+          {"live_is", live_is}, {"log", log_fails}, {"log_is", log_is},
 #ifndef BARE
           {"map_shared", map_is_shared},
 #endif
