@@ -324,7 +324,9 @@ static unsigned count(const char *path) {
 /* Mappings of the file, and descriptors of it, that this process has. */
 static unsigned held(void) {
     char command[200];
-    snprintf(command, sizeof command, "grep -a log /proc/%d/maps; ls -l /proc/%d/fd | grep log", (int)getpid(), (int)getpid());
+    /* Not what else is below a folder of such a name. */
+    const char *format = "{ cat /proc/%d/maps; ls -l /proc/%d/fd; } | grep -aE '/log( .deleted.)?$'";
+    snprintf(command, sizeof command, format, (int)getpid(), (int)getpid());
     return count(command);
 }
 
