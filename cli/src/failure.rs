@@ -36,6 +36,11 @@ impl Failure {
         Self { errno: Some(errno), ..self }
     }
 
+    /// The same, with more to say.
+    pub fn and(self, more: &str) -> Self {
+        Self { message: self.message + more, ..self }
+    }
+
     /// Writes it to stderr, and says with what to exit.
     pub fn tell(&self, output: Output) -> ExitCode {
         if output.json {

@@ -99,11 +99,9 @@ pub fn reserve(request: &Reserve, output: Output) -> Result<Exit, Failure> {
     let done =
         if slow { file::reserve_slowly(&file, offset, size) } else { file::reserve(&file, offset, size) };
     let promise = done.map_err(|error| {
-        if made {
-            // Nobody else's: it was made a moment ago, and has nothing.
-            let _ = std::fs::remove_file(path);
-        }
-        failure(path, error)
+        let failure = failure(path, error);
+        // Removing it could remove what somebody else has begun meanwhile.
+        if made { failure.and("; the new file stays: rm it if nobody has begun to use it") } else { failure }
     })?;
     let file_length = file.metadata().map_err(|error| Failure::of(path, &error))?.len();
     let promise = match promise {
@@ -115,23 +113,18 @@ pub fn reserve(request: &Reserve, output: Output) -> Result<Exit, Failure> {
     Ok(Exit::Good)
 }
 
-/// The file, and whether it was made now. Opening a FIFO that nobody reads waits for nobody.
+/// The file, and whether there was none before. Opening a FIFO that nobody reads waits for nobody.
 fn open(path: &Path, create: bool) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && create => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
+            options.create(true).open(path).map(|file| (file, true))
+        }
+        // Reading is asked for because filling holes slowly needs it; reserving does not.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // Reading is asked for because filling holes slowly needs it; reserving does not.
-            return options.read(false).open(path).map(|file| (file, false));
+            options.read(false).open(path).map(|file| (file, false))
         }
-        opened => return opened.map(|file| (file, false)),
-    }
-    match options.create_new(true).open(path) {
-        // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            options.create_new(false).open(path).map(|file| (file, false))
-        }
-        opened => opened.map(|file| (file, true)),
+        opened => opened.map(|file| (file, false)),
     }
 }

@@ -91,9 +91,13 @@ fn reserve_gives_blocks_or_leaves_the_file_as_it_was() {
     // More than any disk has.
     let refused = sigward(&["reserve", &path, "1024P"]);
     assert_eq!((refused.code, std::fs::metadata(&path).unwrap().len()), (3, 1 << 20), "{refused:?}");
+    assert!(!refused.err.contains("the new file stays"), "{refused:?}");
+    // A new file is not removed: somebody may have begun to write to it.
+    let new = scratch.join("new");
+    let refused = sigward(&["reserve", &new, "1024P"]);
+    assert_eq!((refused.code, std::fs::metadata(&new).unwrap().len()), (3, 0), "{refused:?}");
+    assert!(refused.err.contains("the new file stays"), "{refused:?}");
     let fresh = scratch.join("fresh");
-    assert_eq!(sigward(&["reserve", &fresh, "1024P"]).code, 3);
-    assert!(!std::path::Path::new(&fresh).exists(), "a file that was made for it is left behind");
     assert_eq!(sigward(&["reserve", &fresh, "1M", "--no-create"]).code, 3);
     assert!(!std::path::Path::new(&fresh).exists());
     assert_eq!(sigward(&["reserve", &fresh, "much"]).code, 2);
