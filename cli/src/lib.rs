@@ -1,0 +1,61 @@
+//! The command `sigward`: explains deaths by SIGPIPE and SIGBUS in any program, and has the habits
+//! that avoid them as commands.
+//!
+//! Every subcommand makes a value that is both a text (`Display`) and a JSON object (`Serialize`);
+//! [`report`] prints the one or the other. Exit codes are in [`exit`], and in the manual page.
+
+#![cfg(target_os = "linux")]
+
+mod args;
+mod audit;
+mod core;
+mod cut;
+mod exit;
+mod explain;
+mod failure;
+mod files;
+mod logs;
+mod pages;
+mod place;
+mod proc;
+mod registers;
+mod report;
+mod run;
+mod signals;
+mod symbols;
+mod waiting;
+mod watch;
+
+use args::{Command, LogCommand};
+use clap::Parser;
+use report::Output;
+use std::process::ExitCode;
+
+/// The command, with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let output = Output { json: args.json };
+    let done = match args.command {
+        Command::Log(LogCommand::Check { path }) => logs::check(&path, output),
+        Command::Log(LogCommand::Salvage { source, destination }) => {
+            logs::salvage(&source, &destination, output)
+        }
+        Command::Replace(request) => files::replace(&request, output),
+        Command::Reserve(request) => files::reserve(&request, output),
+        Command::Audit(request) => audit::audit(&request, output),
+        Command::Cut(request) => cut::cut(&request, output),
+        Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
+        Command::Watch(request) => {
+            return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));
+        }
+        Command::Run(request) => {
+            return run::run(request, output).unwrap_or_else(|failure| failure.tell(output));
+        }
+        Command::Generate { folder } => pages::generate(&folder),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(failure) => failure.tell(output),
+    }
+}
