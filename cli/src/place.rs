@@ -146,7 +146,8 @@ fn cause(code: i32, offset: u64, page: u64, now: &Now) -> Cause {
     }
 }
 
-fn page_size() -> u64 {
+/// How long the pages of this machine are.
+pub fn page_size() -> u64 {
     // SAFETY: asks for a number.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

@@ -2,6 +2,7 @@
 
 use crate::place::Mapping;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -215,6 +216,18 @@ pub fn has_memory(process: i32) -> bool {
 /// The threads of a process.
 pub fn threads(process: i32) -> Vec<i32> {
     numbers(&format!("/proc/{process}/task"))
+}
+
+/// The files that a process has open for writing, as far as that may be looked at.
+pub fn open_for_writing(process: i32) -> impl Iterator<Item = Metadata> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(move |entry| {
+        let fd = entry.file_name();
+        let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{}", fd.display())).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:\t"))?;
+        let writes = i32::from_str_radix(flags, 8).ok()? & libc::O_ACCMODE != libc::O_RDONLY;
+        std::fs::metadata(entry.path()).ok().filter(|_| writes)
+    })
 }
 
 /// The file that counts whom of a process's cgroup the kernel has ended for want of memory.

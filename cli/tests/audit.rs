@@ -3,23 +3,16 @@
 mod support;
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use support::{Scratch, finish, have, sigward, victim};
+use std::process::{Child, Command};
+use support::{Scratch, finish, have, missing_unless, ready, ready_as, sigward, victim};
 
 /// A process that lives as long as the test, and is ready.
 struct Alive(Child);
 
 impl Alive {
     fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut start = Command::new(program);
-        start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = start.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Self(child)
+        Self(ready(program, arguments))
     }
 
     fn audit(&self) -> (i32, Value) {
@@ -59,6 +52,63 @@ fn a_map_of_a_cut_file_and_a_blocked_signal_are_found() {
     assert_eq!(ids(&reader.audit().1), [""; 0]);
     std::fs::remove_file(scratch.join("read")).unwrap();
     assert_eq!(ids(&reader.audit().1), ["map-deleted"]);
+}
+
+#[test]
+fn children_that_ignore_sigpipe_are_found_and_others_are_not() {
+    let victim = victim("victim.c");
+    for (arguments, found) in [(&["parent"][..], &[][..]), (&["parent", "ignore"], &["ignored-inherited"])] {
+        let mut parent = Alive::start(&victim, arguments);
+        let (code, account) = parent.audit();
+        assert_eq!((code, ids(&account).as_slice()), (0, found), "{account}");
+        // The child ends with its stdin, and the parent with the child.
+        drop(parent.0.stdin.take());
+        parent.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_map_with_more_holes_than_its_disk_has_room_is_found() {
+    let scratch = Scratch::new("audit-full");
+    let folder = scratch.join("");
+    let mount = finish(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", &folder]));
+    if !missing_unless(mount.code == 0, "leave to mount a tmpfs") {
+        return;
+    }
+    let accounts = [("65536", 0), ("1048576", 1)].map(|(length, code)| {
+        let alive = Alive::start(&victim("victim.c"), &["stores", &scratch.join(length), length]);
+        (code, alive.audit())
+    });
+    finish(Command::new("umount").arg(&folder));
+    for (expected, (code, account)) in accounts {
+        let found = &["sparse-on-full-disk"][..expected];
+        assert_eq!((code, ids(&account).as_slice()), (expected as i32, found), "{account}");
+    }
+}
+
+#[test]
+fn go_with_a_library_and_nothing_beneath_it_is_found() {
+    if !have("go") {
+        return;
+    }
+    let scratch = Scratch::new("audit-cgo");
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/victim.go"), scratch.join("main.go"))
+        .unwrap();
+    // With a loader, so that it can have libraries at all.
+    scratch.file("c.go", b"package main\n\nimport \"C\"\n");
+    scratch.file("go.mod", b"module victim\n\ngo 1.21\n");
+    let build = finish(Command::new("go").args(["build", "-o", "victim"]).current_dir(scratch.path()));
+    assert_eq!(build.code, 0, "{build:?}");
+    let source = scratch.file("other.c", b"int other;");
+    let library = scratch.join("libother.so");
+    let cc = finish(Command::new("cc").args(["-shared", "-o", &library, &source]));
+    assert_eq!(cc.code, 0, "{cc:?}");
+    for (preload, found) in [("", &[][..]), (&library, &["sigpipe-foreign-threads"])] {
+        let mut start = Command::new(scratch.join("victim"));
+        let alive = Alive(ready_as(start.arg("sleep").env("LD_PRELOAD", preload)));
+        let (code, account) = alive.audit();
+        assert_eq!((code, ids(&account).as_slice()), (0, found), "{account}");
+    }
 }
 
 #[test]
@@ -112,6 +162,23 @@ fn a_binary_is_looked_into() {
         let go = sigward(&["audit", "--json", victim("victim.go").to_str().unwrap()]).json();
         assert_eq!((&go["go"], &go["dynamic"]), (&true.into(), &false.into()));
     }
+    assert_eq!((ids(&c), ids(&rust)), (vec![], vec![]), "{c} {rust}");
+    // With a compiler's intermediate code in it.
+    let scratch = Scratch::new("audit-binary");
+    let (source, object) = (scratch.file("lto.c", b"int one(void) { return 1; }"), scratch.join("lto.o"));
+    let gcc = finish(Command::new("gcc").args(["-flto", "-ffat-lto-objects", "-c", "-o", &object, &source]));
+    if missing_unless(gcc.code == 0, "gcc with LTO") {
+        let account = sigward(&["audit", "--json", &object]);
+        assert_eq!((account.code, ids(&account.json())), (0, vec!["bitcode"]), "{account:?}");
+    }
+    // Rust's names and Go's section.
+    let mixed = scratch.join("mixed");
+    let mut objcopy = Command::new("objcopy");
+    objcopy.args(["--add-section", &format!(".go.buildinfo={source}")]).arg(victim("victim.rs")).arg(&mixed);
+    let made = finish(&mut objcopy);
+    assert_eq!(made.code, 0, "{made:?}");
+    let account = sigward(&["audit", "--json", &mixed]);
+    assert_eq!((account.code, ids(&account.json())), (1, vec!["sigpipe-foreign-threads"]), "{account:?}");
     let text = sigward(&["audit", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
     assert!(text.code == 3 && text.err.contains("no 64-bit ELF file"), "{text:?}");
 }

@@ -33,7 +33,7 @@ pub fn audit(path: &Path, output: Output) -> Result<Option<Severity>, Failure> {
     let program = Program::open(path).filter(Program::is_elf);
     let program = program
         .ok_or_else(|| Failure::new(path.display(), "no 64-bit ELF file: name a program, or a process"))?;
-    let sections = [".llvmbc", ".llvmcmd", ".gnu.lto_.symtab"];
+    let sections = [".llvmbc", ".llvmcmd", ".gnu.lto_.opts"];
     let bitcode: Vec<&str> = sections.into_iter().filter(|name| program.has_section(name)).collect();
     let go = program.has_section(".go.buildinfo");
     let rust = program.has_symbol("rust_eh_personality");

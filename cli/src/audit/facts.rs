@@ -1,7 +1,7 @@
 //! What is known of a process from outside, without stopping it: /proc and its executable.
 
 use crate::explain::runtime::by_name;
-use crate::place::Now;
+use crate::place::{Now, page_size};
 use crate::proc::{self, Line, Status};
 use crate::symbols::Program;
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct Facts {
     pub ignoring_children: Vec<i32>,
     /// Whether its maps and descriptors may be looked at.
     pub is_open: bool,
+    /// How long the pages of this machine are.
+    pub page: u64,
 }
 
 /// A mapped file.
@@ -119,6 +121,7 @@ impl Facts {
             ignoring_children: Vec::new(),
             status,
             is_open,
+            page: page_size(),
         })
     }
 
@@ -210,19 +213,8 @@ fn files(pid: i32, lines: &[Line], writers: &Writers) -> Vec<MappedFile> {
 pub fn writers(all: &[i32]) -> Writers {
     let mut found = Writers::new();
     for pid in all {
-        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-            let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
-            let flags =
-                info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
-            if flags.is_none_or(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY) {
-                continue;
-            }
-            if let Ok(file) = std::fs::metadata(entry.path())
-                && file.is_file()
-            {
-                found.entry((file.dev(), file.ino())).or_default().insert(*pid);
-            }
+        for file in proc::open_for_writing(*pid).filter(std::fs::Metadata::is_file) {
+            found.entry((file.dev(), file.ino())).or_default().insert(*pid);
         }
     }
     found

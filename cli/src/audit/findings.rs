@@ -29,9 +29,6 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
-/// Pages of the kernel's that a map may go beyond its file within.
-const PAGE: u64 = 4096;
-
 /// All findings on a process.
 pub fn of(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -81,7 +78,8 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
     }
     for file in &facts.files {
         let path = file.path.display();
-        let end = file.now.length.map_or(0, |length| length.div_ceil(PAGE).saturating_mul(PAGE));
+        // The last page of a file is there as a whole.
+        let end = file.now.length.map_or(0, |length| length.div_ceil(facts.page).saturating_mul(facts.page));
         if file.mapped_to > end && file.now.length.is_some() {
             let [mapped, length] = [file.mapped_to, file.now.length.unwrap_or(0)].map(grouped);
             add(
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn each_finding_has_facts_that_make_it_and_facts_that_do_not() {
-        let quiet = Facts { pid: 7, threads: 1, sockets: Some(0), ..Facts::default() };
+        let quiet = Facts { pid: 7, threads: 1, sockets: Some(0), page: 4096, ..Facts::default() };
         assert_eq!(ids(&quiet), [""; 0]);
         let sockets = Facts { sockets: Some(2), ..quiet.clone() };
         assert_eq!(ids(&sockets), ["sigpipe-fatal"]);
@@ -162,6 +160,10 @@ mod tests {
         let awaited = Facts { blocked: blocked.blocked.clone(), libraries: 0, ..go };
         assert_eq!(of(&awaited)[0].severity, Severity::Warning);
 
+        // Nobody waits for a SIGPIPE.
+        let blocked = Facts { blocked: [(libc::SIGPIPE, vec![8])].into(), ..awaited };
+        assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
+
         let good = MappedFile {
             path: "/data/x".into(),
             mapped_to: 8192,
@@ -175,6 +177,9 @@ mod tests {
         assert_eq!(with(good.clone()), [""; 0]);
         let cut = Now { length: Some(4096), ..good.now };
         assert_eq!(with(MappedFile { now: cut, ..good.clone() }), ["map-beyond-file"]);
+        let large =
+            Facts { page: 65536, files: vec![MappedFile { now: cut, ..good.clone() }], ..quiet.clone() };
+        assert_eq!(ids(&large), [""; 0]);
         let full = Now { free: Some(4095), ..good.now };
         assert_eq!(with(MappedFile { now: full, ..good.clone() }), ["sparse-on-full-disk"]);
         let read = MappedFile { shared_writable: false, writers: vec![3], ..good.clone() };

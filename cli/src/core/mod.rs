@@ -6,7 +6,7 @@
 pub mod notes;
 
 use crate::place::Mapping;
-use crate::registers::{Machine, Registers};
+use crate::registers::Machine;
 use crate::signals::Info;
 use notes::{Process, Thread};
 use object::Endianness;
@@ -93,7 +93,7 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
             match (note.name(), kind) {
                 (b"CORE", elf::NT_PRSTATUS) => self.threads.extend(notes::thread(machine, bytes)),
                 (b"CORE", elf::NT_PRPSINFO) => self.process = notes::process(bytes).unwrap_or_default(),
-                (b"CORE", elf::NT_SIGINFO) => self.info = self.info.or(notes::info(bytes)),
+                (b"CORE", elf::NT_SIGINFO) => self.info = self.info.or(Info::read(bytes)),
                 (b"CORE", elf::NT_FILE) => self.files = notes::files(bytes),
                 (b"LINUX", elf::NT_ARM_SYSTEM_CALL) => self.set_call(bytes),
                 _ => {}
@@ -106,8 +106,7 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
     fn set_call(&mut self, note: &[u8]) {
         let number = note.get(..4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes);
         if let Some(thread) = self.threads.last_mut() {
-            let Registers { call, .. } = &mut thread.registers;
-            *call = number.and_then(|number| u64::try_from(number).ok());
+            thread.registers.call = number.and_then(|number| u64::try_from(number).ok());
         }
     }
 

@@ -2,7 +2,6 @@
 
 use crate::place::Mapping;
 use crate::registers::{Machine, Registers};
-use crate::signals::Info;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -39,11 +38,6 @@ pub fn thread(machine: Machine, note: &[u8]) -> Option<Thread> {
 pub fn process(note: &[u8]) -> Option<Process> {
     let pid = i32::from_le_bytes(note.get(24..28)?.try_into().ok()?);
     Some(Process { pid, name: text(note.get(40..56)?), arguments: text(note.get(56..136)?) })
-}
-
-/// `NT_SIGINFO`
-pub fn info(note: &[u8]) -> Option<Info> {
-    Info::read(note)
 }
 
 /// `NT_FILE`: numbers in threes, then as many names. What is cut off is left out.

@@ -103,6 +103,12 @@ impl AsFd for Gate {
     }
 }
 
+/// Whether the kernel says who it was: it asks for the same capability as this flag does, and root
+/// in a container may have none.
+pub fn names_processes() -> bool {
+    group(libc::FAN_CLASS_NOTIF | libc::FAN_UNLIMITED_QUEUE).is_ok()
+}
+
 fn group(flags: u32) -> io::Result<OwnedFd> {
     let files = (libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC) as u32;
     // SAFETY: numbers only.

@@ -69,8 +69,7 @@ pub fn cut(request: &Cut, output: Output) -> Result<Exit, Failure> {
         let gate = request.exact.then(|| Gate::watch(&folder)).transpose().map_err(refused)?;
         all.push(Watched { folder: Folder::watch(&folder).map_err(refused)?, gate, targets });
     }
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !fanotify::names_processes() {
         eprintln!(
             "sigward: without CAP_SYS_ADMIN the kernel does not say who it was: /proc is searched, and \
              a quick updater is seen and not named (sudo names it)"
@@ -274,23 +273,12 @@ impl Target {
 /// Who has a file open for writing, as far as /proc may be read.
 fn who_writes(path: &Path) -> Vec<Who> {
     let Ok(file) = std::fs::metadata(path) else { return Vec::new() };
-    let is_it = |link: &Path| {
-        std::fs::metadata(link).is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
-    };
-    let writes = |pid: i32, fd: &str| {
-        let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-        let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
-        flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+    let writes = |pid: &i32| {
+        proc::open_for_writing(*pid).any(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
     };
     let own = std::process::id() as i32;
     let others = proc::processes().into_iter().filter(|pid| *pid != own);
-    let found = others.filter(|pid| {
-        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        entries
-            .into_iter()
-            .any(|entry| is_it(&entry.path()) && writes(*pid, entry.file_name().to_str().unwrap_or_default()))
-    });
-    found.map(Who::of).collect()
+    others.filter(writes).map(Who::of).collect()
 }
 
 impl Who {

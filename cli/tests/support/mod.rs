@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 /// What a run of the command has said.
 #[derive(Debug)]
@@ -22,7 +23,10 @@ impl Run {
 /// The command, as it was built for the tests.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigward"));
-    command.stdin(Stdio::null()).env_remove("SIGWARD");
+    command.stdin(Stdio::null());
+    for name in ["SIGWARD", "SIGWARD_LOG", "LD_PRELOAD"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -39,6 +43,24 @@ pub fn finish(command: &mut Command) -> Run {
     Run { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Starts a program with a descriptor for stdin and stdout only (a socket would be a finding), and
+/// waits until it says that it is ready.
+pub fn ready(program: &Path, arguments: &[&str]) -> Child {
+    let mut start = Command::new(program);
+    start.args(arguments).env_remove("LD_PRELOAD");
+    ready_as(&mut start)
+}
+
+/// The same of a command.
+pub fn ready_as(start: &mut Command) -> Child {
+    start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = start.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
 /// A folder that goes with the test.
 pub struct Scratch(PathBuf);
 
@@ -49,7 +71,7 @@ impl Scratch {
         Self(folder)
     }
 
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
@@ -74,11 +96,11 @@ pub fn victim(name: &str) -> PathBuf {
     use std::sync::Mutex;
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock();
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = root.join("tests/victims").join(name);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let program = folder.join(name.replace('.', "-"));
-    let age = |path: &std::path::Path| path.metadata().and_then(|file| file.modified()).ok();
+    let age = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
     if age(&program) > age(&source) {
         return program;
     }

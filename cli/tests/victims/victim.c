@@ -1,12 +1,15 @@
 /* Ways to die. victim HOW [PATH] */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -21,18 +24,34 @@ static void is(const char *what) {
     fflush(stdout);
 }
 
+/* Waits until a thread of this process is inside a system call. */
+static void until_inside(int tid, long call) {
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/task/%d/syscall", tid);
+    for (long number = -1; number != call; usleep(1000)) {
+        FILE *file = fopen(name, "r");
+        if (!file || fscanf(file, "%ld", &number) != 1) number = -1;
+        if (file) fclose(file);
+    }
+}
+
 /* Maps a MiB of the file and cuts it. */
 static void *cut(void *unused) {
     int fd = open(path, O_RDWR | O_CREAT, 0600);
     if (ftruncate(fd, 1 << 20)) abort();
     volatile char *map = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     map[0] = 1;
+    /* The other waits for this thread. */
+    until_inside(getpid(), SYS_futex);
     if (ftruncate(fd, 0)) abort();
     map[81925];
     return unused;
 }
 
+static _Atomic int opener;
+
 static void *open_fifo(void *name) {
+    opener = syscall(SYS_gettid);
     open(name, O_WRONLY);
     return 0;
 }
@@ -47,10 +66,40 @@ static void *break_pipe(void *result) {
     return 0;
 }
 
+/* Writes to a connection whose peer has gone away and said so. */
+static void *ship(void *unused) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof at;
+    char byte;
+    prctl(PR_SET_NAME, "shipper");
+    int listener = socket(AF_INET, SOCK_STREAM, 0), out = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (void *)&at, length) || listen(listener, 1)) abort();
+    if (getsockname(listener, (void *)&at, &length)) abort();
+    if (connect(out, (void *)&at, length)) abort();
+    int peer = accept(listener, 0, 0), fd = dup2(out, 17);
+    struct linger at_once = {1, 0};
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(peer);
+    /* The first tells of the reset. */
+    if (read(fd, &byte, 1) != -1) abort();
+    write(fd, "x", 1);
+    return unused;
+}
+
+/* Becomes another program while the first thread and a third are there. */
+static void *become(void *unused) {
+    execl("/proc/self/exe", "victim", "pipe", (char *)0);
+    abort();
+}
+
+static void *sleeps(void *unused) {
+    for (;;) pause();
+}
+
 static void handler(int signal) { (void)signal; }
 
 int main(int count, char **argv) {
-    const char *how = argv[1];
+    const char *how = count > 1 ? argv[1] : "ship";
     pthread_t thread;
     path = count > 2 ? argv[2] : 0;
     setvbuf(stdout, 0, _IOLBF, 0);
@@ -63,7 +112,8 @@ int main(int count, char **argv) {
         snprintf(fifo, sizeof fifo, "%s.fifo", path);
         if (mkfifo(fifo, 0600)) abort();
         pthread_create(&thread, 0, open_fifo, fifo);
-        usleep(100000);
+        while (!opener) usleep(1000);
+        until_inside(opener, SYS_openat);
         pthread_create(&thread, 0, cut, 0);
         pthread_join(thread, 0);
     } else if (!strcmp(how, "full")) {
@@ -81,7 +131,8 @@ int main(int count, char **argv) {
         if (pipe(ends)) abort();
         if (!fork()) {
             close(ends[1]);
-            usleep(200000);
+            /* Until it is full. */
+            for (int held = 0; held < 65536; usleep(1000)) ioctl(ends[0], FIONREAD, &held);
             _exit(0);
         }
         close(ends[0]);
@@ -101,6 +152,13 @@ int main(int count, char **argv) {
         printf("child %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     } else if (!strcmp(how, "exec")) {
         execl("/proc/self/exe", argv[0], "pipe", (char *)0);
+    } else if (!strcmp(how, "ship")) {
+        pthread_create(&thread, 0, ship, 0);
+        pthread_join(thread, 0);
+    } else if (!strcmp(how, "thread-exec")) {
+        pthread_create(&thread, 0, sleeps, 0);
+        pthread_create(&thread, 0, become, 0);
+        pthread_join(thread, 0);
     } else if (!strcmp(how, "abort")) {
         abort();
     } else if (!strcmp(how, "xfsz")) {
@@ -128,6 +186,22 @@ int main(int count, char **argv) {
         mmap(0, 5000, PROT_READ, MAP_PRIVATE, open(path, O_RDONLY), 0);
         is("ready");
         for (;;) pause();
+    } else if (!strcmp(how, "stores")) {
+        /* A shared map of so many bytes, and no block for them. */
+        int fd = open(path, O_RDWR | O_CREAT, 0600), length = atoi(argv[3]);
+        if (ftruncate(fd, length)) abort();
+        mmap(0, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        is("ready");
+        for (;;) pause();
+    } else if (!strcmp(how, "parent")) {
+        /* Ends with its child, which ends when stdin does. */
+        if (fork()) {
+            wait(0);
+            return 0;
+        }
+        if (count > 2) signal(SIGPIPE, SIG_IGN);
+        is("ready");
+        getchar();
     } else if (!strcmp(how, "sleep")) {
         is("ready");
         for (;;) pause();
