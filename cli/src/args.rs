@@ -53,9 +53,10 @@ pub enum Command {
     },
     /// Follows running programs and explains each SIGPIPE, SIGBUS and death
     ///
-    /// Works with any program, of any language, static or not: it is traced (ptrace), and stops
-    /// only where it gets a signal, for some ten microseconds. Every signal goes on unchanged.
-    /// Ctrl-C detaches, and nothing is lost even if the watcher is killed with kill -9.
+    /// Works with any program, of any language, static or not: it is traced (ptrace), and a
+    /// thread stops only where it gets a signal, starts another or executes a program, for some tens
+    /// of microseconds. Every signal goes on unchanged. Ctrl-C detaches, and nothing is lost even if
+    /// the watcher is killed with kill -9.
     ///
     /// With a command it is started and watched, and its exit status is handed on (128 + N if
     /// signal N ended it); what is told goes to stderr then.
@@ -86,7 +87,8 @@ pub enum Command {
     ///
     /// `truncate -s` promises bytes that the disk may not have; the store that meets the hole dies
     /// of SIGBUS. This asks for the blocks first: afterwards a store into the file finds its block,
-    /// or the command fails and length and bytes are as they were.
+    /// or the command fails and length and bytes are as they were. A file that was made for it stays
+    /// then, and is empty.
     Reserve(Reserve),
     /// Writes manual pages and completions into a folder (for `make install`)
     #[command(hide = true)]
@@ -168,7 +170,7 @@ pub struct Audit {
     /// Numbers of processes, or executables and libraries
     #[arg(required_unless_present = "all", value_name = "PID|BINARY")]
     pub what: Vec<PathBuf>,
-    /// Every process, as a table
+    /// Every process, as a table; neither writers of mapped files nor children are looked for
     #[arg(long, conflicts_with = "what")]
     pub all: bool,
     /// Write metrics for node_exporter's textfile collector

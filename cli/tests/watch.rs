@@ -3,11 +3,11 @@
 mod support;
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Run, Scratch, command, finish, have, missing_unless, sigward, victim};
+use support::{Run, Scratch, command, finish, have, missing_unless, ready, sigward, victim};
 
 /// Watches a program from its start; each line that is told, as JSON.
 fn watch(options: &[&str], program: &Path, arguments: &[&str], set: &[(&str, &str)]) -> (Run, Vec<Value>) {
@@ -50,6 +50,44 @@ fn what_is_no_write_is_no_broken_pipe() {
     let (run, lines) = watch(&[], &victim("victim.c"), &["kill"], &[]);
     assert_eq!((run.code, &lines[0]["write"]), (141, &Value::Null), "{run:?}");
     assert_eq!(lines[0]["sender"][0], lines[0]["pid"]);
+}
+
+/// The block of the README, but for the numbers.
+#[test]
+fn the_readme_shows_what_is_told() {
+    let readme = include_str!("../../README.md");
+    let shown = readme.split_once("$ sigward watch -- ./server\n").unwrap().1;
+    let shown = shown.split_once("```").unwrap().0;
+    let scratch = Scratch::new("watch-readme");
+    std::fs::copy(victim("victim.c"), scratch.join("server")).unwrap();
+    let run = finish(command().args(["watch", "--", "./server"]).current_dir(scratch.path()));
+    let without_numbers = |text: &str| {
+        let words = text.split(|one: char| one.is_ascii_digit()).filter(|part| !part.is_empty());
+        words.collect::<Vec<_>>().join("N")
+    };
+    assert_eq!(run.code, 141, "{run:?}");
+    assert_eq!(without_numbers(&run.err), without_numbers(shown), "{run:?}");
+}
+
+/// As a service whose parent ignores it.
+#[test]
+fn what_was_inherited_is_handed_on() {
+    let mut shell = Command::new("sh");
+    let script = "trap '' PIPE; exec \"$0\" watch -- \"$1\" pipe";
+    let run = finish(shell.args(["-c", script, env!("CARGO_BIN_EXE_sigward")]).arg(victim("victim.c")));
+    assert_eq!((run.code, run.out.as_str()), (0, "EPIPE\n"), "{run:?}");
+    assert!(run.err.contains("ignored, the program goes on"), "{run:?}");
+}
+
+#[test]
+fn other_signals_are_told_by_choice() {
+    let victim = victim("victim.c");
+    let (run, lines) = watch(&["--signals", "xfsz,SIGSEGV"], &victim, &["pipe"], &[]);
+    assert_eq!((run.code, signals(&lines).len()), (141, 0), "{run:?}");
+    let (run, lines) = watch(&["--signals", "13"], &victim, &["pipe"], &[]);
+    assert_eq!((run.code, signals(&lines).len()), (141, 1), "{run:?}");
+    let wrong = sigward(&["watch", "--signals", "NOPE", "1"]);
+    assert!(wrong.code == 3 && wrong.err.contains("no signal's name"), "{wrong:?}");
 }
 
 #[test]
@@ -107,6 +145,13 @@ fn children_are_followed_by_choice_only() {
     assert_eq!((run.code, run.out.as_str(), signals(&lines).len()), (0, "child 13\n", 0), "{run:?}");
     let (run, lines) = watch(&["--children"], &victim, &["child"], &[]);
     assert_eq!((run.out.as_str(), signals(&lines).len()), ("child 13\n", 1), "{run:?}");
+}
+
+#[test]
+fn a_program_that_another_thread_executes_is_followed() {
+    let (run, lines) = watch(&[], &victim("victim.c"), &["thread-exec"], &[]);
+    assert_eq!((run.code, signals(&lines).len(), lines.len()), (141, 1, 2), "{run:?}");
+    assert_eq!((&lines[0]["pid"], &lines[0]["write"]["fd"]), (&lines[1]["pid"], &17.into()), "{run:?}");
 }
 
 #[test]
@@ -181,17 +226,6 @@ fn send(pid: u32, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
 }
 
-/// Starts a program, and waits until it says that it is ready.
-fn ready(program: &Path, arguments: &[&str]) -> Child {
-    let mut start = Command::new(program);
-    start.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = start.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    child
-}
-
 fn attach(pid: u32) -> Child {
     let mut start = command();
     let watcher = start.args(["watch", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -239,6 +273,30 @@ fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
     assert_eq!(end.code(), Some(1));
     let own = std::process::id();
     assert!(text.contains(&format!("died of SIGTERM: sent by pid {own}")), "{text}");
+}
+
+#[test]
+fn a_stopped_program_stays_stopped_when_a_watcher_comes_and_is_killed() {
+    let mut victim = ready(&victim("victim.c"), &["sleep"]);
+    let pid = victim.id();
+    send(pid, libc::SIGSTOP);
+    wait_for(|| status(pid, "State").starts_with('T').then_some(()));
+    let mut watcher = attach(pid);
+    // Stopped beneath the watcher.
+    wait_for(|| status(pid, "State").starts_with('t').then_some(()));
+    send(watcher.id(), libc::SIGKILL);
+    watcher.wait().unwrap();
+    assert_eq!(status(pid, "TracerPid"), "0");
+    wait_for(|| status(pid, "State").starts_with('T').then_some(()));
+    // And goes on when it is told to, watched or not.
+    let watcher = attach(pid);
+    wait_for(|| is_traced_by(pid, watcher.id()).then_some(()));
+    send(pid, libc::SIGCONT);
+    wait_for(|| status(pid, "State").starts_with('S').then_some(()));
+    send(pid, libc::SIGTERM);
+    victim.wait().unwrap();
+    let told = watcher.wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
 }
 
 #[test]

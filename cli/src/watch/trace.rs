@@ -23,7 +23,7 @@ pub enum Change {
 
 /// Attaches without stopping. Never `PTRACE_O_EXITKILL`: when we die the program goes on.
 pub fn seize(tid: i32, children: bool) -> io::Result<()> {
-    let mut options = libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_TRACEEXIT;
+    let mut options = libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_TRACEEXEC;
     if children {
         options |= libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK;
     }
