@@ -53,9 +53,9 @@ pub enum Command {
     },
     /// Follows running programs and explains each SIGPIPE, SIGBUS and death
     ///
-    /// Works with any program, of any language, static or not: it is traced (ptrace), and a
-    /// thread stops only where it gets a signal, starts another or executes a program, for some tens
-    /// of microseconds. Every signal goes on unchanged. Ctrl-C detaches, and nothing is lost even if
+    /// Works with any program, of any language, static or not: it is traced (ptrace), and a thread
+    /// stops only where it gets a signal, starts another or executes a program, for some tens of
+    /// microseconds. Every signal goes on unchanged. Ctrl-C detaches, and nothing is lost even if
     /// the watcher is killed with kill -9.
     ///
     /// With a command it is started and watched, and its exit status is handed on (128 + N if
@@ -87,8 +87,8 @@ pub enum Command {
     ///
     /// `truncate -s` promises bytes that the disk may not have; the store that meets the hole dies
     /// of SIGBUS. This asks for the blocks first: afterwards a store into the file finds its block,
-    /// or the command fails and length and bytes are as they were. A file that was made for it stays
-    /// then, and is empty.
+    /// or the command fails and length and bytes are as they were. A file that was made for it
+    /// stays then, and is empty.
     Reserve(Reserve),
     /// Writes manual pages and completions into a folder (for `make install`)
     #[command(hide = true)]

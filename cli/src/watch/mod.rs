@@ -1,15 +1,15 @@
 //! `sigward watch PID…` and `sigward watch -- CMD…`.
 //!
-//! - `PTRACE_SEIZE` of all threads, until a pass over /proc/PID/task finds no new one: nothing stops,
-//!   and threads that are made meanwhile come along.
-//! - A signal stop is looked at and not reaped (`WNOWAIT`): when the watcher is killed the kernel has
-//!   the signal still.
-//! - Uninteresting signals go on at once: Go's SIGURG and profilers' SIGPROF come hundreds of times a
-//!   second.
+//! - `PTRACE_SEIZE` of all threads, until a pass over /proc/PID/task finds no new one: nothing
+//!   stops, and threads that are made meanwhile come along.
+//! - A signal stop is looked at and not reaped (`WNOWAIT`): when the watcher is killed the kernel
+//!   has the signal still.
+//! - Uninteresting signals go on at once: Go's SIGURG and profilers' SIGPROF come hundreds of times
+//!   a second.
 //! - Text is made when the thread goes on: the stop takes some tens of microseconds.
 //! - A group stop is listened to (`PTRACE_LISTEN`): Ctrl-Z and SIGCONT work as without us.
-//! - At the end each thread is interrupted, and detached where it stops, with its signal: nothing is
-//!   lost there either.
+//! - At the end each thread is interrupted, and detached where it stops, with its signal: nothing
+//!   is lost there either.
 
 mod death;
 mod refused;
