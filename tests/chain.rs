@@ -40,6 +40,13 @@ fn a_handler_that_jumps_out_is_no_circle() {
 }
 
 #[test]
+fn each_delivery_at_the_same_place_is_a_new_one() {
+    let (bare, warded) = both("chain", "again");
+    let lines = "beneath: calls 10\npassed on: calls 20\ntwice: calls 20\nwith little stack: calls 10\n";
+    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), (lines, lines));
+}
+
+#[test]
 fn a_handler_that_jumps_out_from_ever_deeper_calls_is_no_circle() {
     let (bare, warded) = both("chain", "deeper_jumps");
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 1000\n", "calls 1000\n"));

@@ -179,6 +179,43 @@ static void deeper_jumps(void) {
     SAY("calls %d\n", calls);
 }
 
+/* The same place of the stack again and again: each delivery is a new one, to the handler beneath
+ * ours, to one above that passes on, and to one above that does so twice. What they are told is
+ * right. */
+static struct sigaction twice_beneath;
+static void told(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    calls++;
+    CHECK(info->si_signo == signal && info->si_errno == 0);
+    CHECK(info->si_code == SI_TKILL && info->si_pid == getpid());
+}
+static void passing_twice(int signal, siginfo_t *info, void *context) {
+    pass_to(&twice_beneath, signal, info, context);
+    pass_to(&twice_beneath, signal, info, context);
+}
+
+static void raise_often(const char *what) {
+    calls = 0;
+    for (int i = 0; i < 10; i++) raise(SIGPIPE);
+    SAY("%s: calls %d\n", what, calls);
+}
+
+static void again(void) {
+    char little[8192];
+    stack_t alternate = {.ss_sp = little, .ss_size = sizeof little};
+    struct sigaction action = {.sa_sigaction = told, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0 && ward() == 0);
+    raise_often("beneath");
+    put_chaining_on_top();
+    raise_often("passed on");
+    action.sa_sigaction = passing_twice;
+    CHECK(sigaction(SIGPIPE, &action, &twice_beneath) == 0);
+    twice_beneath = previous;
+    raise_often("twice");
+    CHECK(sigaction(SIGPIPE, &previous, NULL) == 0 && sigaltstack(&alternate, NULL) == 0);
+    raise_often("with little stack");
+}
+
 /* ---- no theft ---- */
 
 static void leave_beneath_another(void) {
@@ -611,5 +648,6 @@ SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", cir
           {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},
           {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
           {"deeper_jumps", deeper_jumps}, {"circle_in_a_thread", circle_in_a_thread},
+          {"again", again},
           {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},
           {"flags", flags}, {"restart", restart}, {"forks", forks})

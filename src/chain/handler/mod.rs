@@ -47,9 +47,10 @@ use trace::Visit;
 unsafe fn deliver(index: usize, arrival: Arrival) {
     // SAFETY: by this function's contract.
     unsafe { decide(index, arrival, |delivery| pass_on(index, delivery)) }
+    trace::end(arrival.info, arrival.by_kernel);
 }
 
-/// As [`deliver`], with the way in which a delivery goes on to its predecessor.
+/// As [`deliver`] up to the end, with the way in which a delivery goes on to its predecessor.
 ///
 /// # Safety
 /// As for [`deliver`].
@@ -58,10 +59,11 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
     let errno = Errno::save();
     counters::DELIVERIES.add();
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
-        let by_kernel = arrival.by_kernel;
-        let suspect = by_kernel && row::is_suspect(&arrival);
+        let suspect = arrival.by_kernel && row::is_suspect(&arrival);
         if suspect {
             row::look(index, predecessor, &mut arrival, true);
+        } else if arrival.by_kernel {
+            trace::begin(arrival.info);
         }
         let mut delivery = Delivery::new(index, seat.is_active(), predecessor, &arrival);
         if seat.decide(&delivery) == Verdict::PassOn {
@@ -76,7 +78,6 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
                 pass_on(&delivery);
             }
         }
-        trace::end(arrival.info, by_kernel);
     }
     errno.restore();
 }
@@ -119,6 +120,7 @@ fn pass_on(index: usize, delivery: &Delivery<'_>) {
         (Visit::Spent, _) => counters::CYCLES_CUT.add(),
         (Visit::First | Visit::Second, _) => cut(index, level.is_none(), delivery),
     }
+    trace::leave(delivery.info, index, visit);
 }
 
 /// Ends a circle with what was recorded before it closed.

@@ -1,9 +1,12 @@
-//! How one delivery remembers which of our entry points it has passed, without any global state.
+//! How one delivery remembers which of our entry points it is passing, without any global state.
 //!
-//! The kernel gives each delivery a siginfo of 128 bytes on the signal's stack and fills 48 of them; the
-//! rest it clears (`copy_siginfo_to_user`, kernel/signal.c). Handlers that pass a signal on pass that
-//! siginfo along. So the marks live there: they are private to the delivery, gone with it, and right on
-//! any number of threads. Each copy of the library in a process marks under its own name.
+//! The kernel gives each delivery a siginfo of 128 bytes on the signal's stack and fills 48 of them;
+//! the rest it clears (`copy_siginfo_to_user`, kernel/signal.c). Handlers that pass a signal on pass
+//! that siginfo along. So the marks live there: they are private to the delivery, gone with it, and
+//! right on any number of threads. Each copy of the library in a process marks under its own name.
+//!
+//! An emulator (qemu-user) clears nothing. So a mark goes when its visit is over, and what is found
+//! where the kernel has just called goes as well: no entry point was there before.
 
 use std::ffi::c_int;
 
@@ -13,18 +16,14 @@ const FIRST_WORD: usize = 6;
 const WORDS: usize = 16;
 /// The last word is for what one copy of the library tells another further down.
 const NOTE: usize = WORDS - 1;
-/// The word before it says that some copy is done with the delivery. A siginfo of a new one never has it.
+/// The word before it says that some copy is done with the delivery, or has jumped to what comes next.
 const END: usize = NOTE - 1;
 const DONE: u64 = 0x7369_6777_6172_6402;
-/// The same of a delivery that the kernel had brought to us: nobody looks at `si_errno` any more, so
-/// that has [`USED`]. An emulator (qemu-user) fills a new siginfo, and clears no rest of it.
-const DONE_AND_USED: u64 = 0x7369_6777_6172_6403;
-/// No errno.
-const USED: c_int = c_int::MIN + 0x7369;
+const HANDED_ON: u64 = 0x7369_6777_6172_6403;
 /// "sigward" and the note's meaning: the delivery is an echo that some copy above would have swallowed.
 const ECHO: u64 = 0x7369_6777_6172_6401;
 
-/// How often this delivery has come by an entry point before.
+/// Which of its visits to an entry point, of those that are not over, a delivery is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visit {
     First,
@@ -35,10 +34,11 @@ pub(super) enum Visit {
 /// One per copy of the library: its address is the name that marks are kept under.
 static NAME: u8 = 0;
 
-/// Marks that this delivery passes entry `index`, and says how often it has.
+/// Marks that this delivery passes entry `index`, and says how often it is doing so.
 ///
-/// Without a siginfo nothing can be marked. Then the delivery is treated as new, and `nesting` ends circles. So it is
-/// for a fifth copy of the library in one line of handlers, for which there is no room.
+/// Without a siginfo nothing can be marked. Then the delivery is treated as new, and `nesting` ends
+/// circles. So it is for a fifth copy of the library in one line of handlers, for which there is no
+/// room.
 pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
     let Some(marks) = marks(info) else {
         return Visit::First;
@@ -55,6 +55,20 @@ pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
     // SAFETY: as for the read.
     unsafe { marks.write(seen | mark) };
     visit
+}
+
+/// Takes the mark of a visit away that is over.
+pub(super) fn leave(info: *mut libc::siginfo_t, index: usize, visit: Visit) {
+    let mark = match visit {
+        Visit::First => 1_u64 << (2 * index),
+        Visit::Second => 2_u64 << (2 * index),
+        Visit::Spent => return,
+    };
+    if let Some(marks) = marks(info) {
+        // SAFETY: as for `visit`.
+        let marks = unsafe { &mut *marks };
+        *marks &= !mark;
+    }
 }
 
 /// The word of marks of this copy of the library, made when it is the first visit.
@@ -113,33 +127,48 @@ pub(super) fn is_noted_echo(info: *mut libc::siginfo_t) -> bool {
     note(info).is_some_and(|note| unsafe { note.read() } == ECHO)
 }
 
-/// Notes that we are done with this delivery: what is found in its place later, with this note, is
-/// what was left of it.
-pub(super) fn end(info: *mut libc::siginfo_t, by_kernel: bool) {
+/// Forgets what is noted in the siginfo of a delivery that the kernel has just brought. A copy of
+/// the library above that has jumped here finds its notes kept.
+pub(super) fn begin(info: *mut libc::siginfo_t) {
     let Some(end) = place(info, END) else { return };
     // SAFETY: inside the siginfo of this delivery, which only this thread uses.
-    unsafe { end.write(if by_kernel { DONE_AND_USED } else { DONE }) };
-    if by_kernel {
-        // SAFETY: as above; the kernel's frame, to which nobody returns but the kernel.
-        unsafe { errno_of(info).write(USED) };
+    if unsafe { end.replace(0) } == HANDED_ON {
+        return;
+    }
+    if let Some(spare) = place(info, FIRST_WORD) {
+        // SAFETY: as above, up to its end.
+        unsafe { spare.write_bytes(0, WORDS - FIRST_WORD) };
     }
 }
 
-fn errno_of(info: *mut libc::siginfo_t) -> *mut c_int {
-    // SAFETY: an address inside the siginfo that the caller has.
-    unsafe { &raw mut (*info).si_errno }
+/// Notes that what comes next may be jumped to, with nothing but the kernel's own frame.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn hand_on(info: *mut libc::siginfo_t) {
+    note_end(info, HANDED_ON);
 }
 
-/// Whether [`end`] was noted there.
+/// Notes that we are done with this delivery: what is found in its place later is what was left of
+/// it. Where the kernel had called us, nobody reads on, and the siginfo is one of no signal.
+pub(super) fn end(info: *mut libc::siginfo_t, by_kernel: bool) {
+    if !by_kernel {
+        note_end(info, DONE);
+    } else if !info.is_null() {
+        // SAFETY: the siginfo in the kernel's frame, to which nobody returns but the kernel.
+        unsafe { (*info).si_signo = 0 };
+    }
+}
+
+fn note_end(info: *mut libc::siginfo_t, what: u64) {
+    if let Some(end) = place(info, END) {
+        // SAFETY: inside the siginfo of this delivery, which only this thread uses.
+        unsafe { end.write(what) };
+    }
+}
+
+/// Whether a copy was done with it when a handler above had called.
 pub(super) fn is_done(info: *mut libc::siginfo_t) -> bool {
-    let Some(end) = place(info, END) else { return false };
     // SAFETY: inside the siginfo.
-    match unsafe { end.read_volatile() } {
-        DONE => true,
-        // SAFETY: as above.
-        DONE_AND_USED => unsafe { errno_of(info).read_volatile() == USED },
-        _ => false,
-    }
+    place(info, END).is_some_and(|end| unsafe { end.read_volatile() } == DONE)
 }
 
 /// A copy of the siginfo as the kernel filled it, for sending it again: without marks.

@@ -113,6 +113,11 @@ unsafe extern "C" fn on_own_stack(
     onward.to = 0;
     // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
     unsafe { decide(index, arrival, |delivery| go_on(index, delivery, onward)) }
+    if onward.to == 0 {
+        trace::end(arrival.info, arrival.by_kernel);
+    } else if arrival.by_kernel {
+        trace::hand_on(arrival.info);
+    }
 }
 
 /// Says where a delivery goes on that belongs to the predecessor.
