@@ -19,6 +19,9 @@
 mod elf;
 mod guard;
 mod handler;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod outside;
 mod policy;
 pub(crate) mod quiet;
 pub(crate) mod runtime;
@@ -27,10 +30,6 @@ mod stdio;
 pub use crate::chain::Seat;
 pub(crate) use guard::GuardState;
 pub use guard::ThreadGuard;
-/// For the command `sigward`; no part of the library's contract.
-#[cfg(target_os = "linux")]
-#[doc(hidden)]
-pub use handler::outside;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;

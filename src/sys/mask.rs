@@ -161,14 +161,6 @@ fn full() -> Set {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn only(signal: c_int) -> Set {
-    let mut set = empty();
-    // SAFETY: an initialised set; a number that is no signal changes nothing.
-    unsafe { libc::sigaddset(&raw mut set, signal) };
-    set
-}
-
-#[cfg(not(target_os = "linux"))]
 fn holds(set: Set, signal: c_int) -> bool {
     // SAFETY: an initialised set.
     unsafe { libc::sigismember(&raw const set, signal) == 1 }

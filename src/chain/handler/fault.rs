@@ -347,4 +347,5 @@ fn least_bit(info: &libc::siginfo_t) -> u32 {
 }
 
 #[cfg(test)]
+#[path = "../tests.rs"]
 mod tests;

@@ -10,12 +10,12 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether `fd` is a pipe whose readers are gone or a socket whose connection is.
-pub(super) fn is_broken(fd: c_int) -> bool {
+pub(in crate::sigpipe) fn is_broken(fd: c_int) -> bool {
     status(fd).is_some_and(|status| looks_broken(fd, kind(&status)))
 }
 
 /// 1 pipe or FIFO, 2 socket, 3 other.
-pub(super) fn kind(status: &libc::stat) -> c_int {
+pub(in crate::sigpipe) fn kind(status: &libc::stat) -> c_int {
     match status.st_mode & libc::S_IFMT {
         libc::S_IFIFO => PIPE,
         libc::S_IFSOCK => SOCKET,
@@ -240,7 +240,7 @@ pub(super) fn event(echo: &Echo) -> Event {
 
 /// The address of the other side, if there is one.
 #[cfg(target_os = "linux")]
-pub(super) fn describe_peer(event: &mut Event) {
+pub(in crate::sigpipe) fn describe_peer(event: &mut Event) {
     if event.fd_kind != 2 {
         return;
     }

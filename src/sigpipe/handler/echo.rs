@@ -22,7 +22,7 @@ use std::ffi::c_int;
 
 /// A SIGPIPE that says nothing but what a write has returned already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Echo {
+pub(in crate::sigpipe) struct Echo {
     /// What may be the descriptor that was written to, as the registers say.
     pub written: Written,
     /// The number of the system call, if that is known.
@@ -39,7 +39,7 @@ pub(super) struct Echo {
 
 /// Where the descriptor is that was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
+pub(in crate::sigpipe) enum Written {
     /// Here.
     To(c_int),
     /// To the first argument, which is not among the registers (aarch64).
@@ -52,7 +52,7 @@ pub(super) enum Written {
 
 impl Echo {
     /// The descriptor that was written to, as far as the registers tell for certain.
-    pub(super) fn fd(&self) -> Option<c_int> {
+    pub(in crate::sigpipe) fn fd(&self) -> Option<c_int> {
         match self.written {
             Written::To(fd) => Some(fd),
             _ => None,
@@ -61,7 +61,7 @@ impl Echo {
 }
 
 /// What is asked of the kernel where the number of a system call is unknown.
-pub(super) trait Look {
+pub(in crate::sigpipe) trait Look {
     /// Whether a descriptor is a pipe or socket whose other side is gone.
     fn is_broken(&self, fd: c_int) -> bool;
     /// Whether it is an io_uring.
@@ -76,7 +76,7 @@ pub(super) trait Look {
 }
 
 /// Finds out whether a system call that left these registers raised the signal.
-pub(super) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
+pub(in crate::sigpipe) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
     let &Registers { result, pc, stack, link, .. } = registers;
     let failed = result == -i64::from(libc::EPIPE);
     let first = registers.arguments.map(|[first, ..]| first);

@@ -1,10 +1,8 @@
 //! One SIGPIPE inside the handler: is it the echo of a write, whose is it, who gets it.
 
 mod calls;
-mod describe;
-mod echo;
-#[cfg(target_os = "linux")]
-pub mod outside;
+pub(super) mod describe;
+pub(super) mod echo;
 
 use super::{quiet, runtime, stdio};
 use crate::chain::{Delivery, Kind, Verdict};

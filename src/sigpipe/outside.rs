@@ -1,8 +1,8 @@
-//! The same decision about a stopped thread of another process, for the command `sigward`. This
-//! does not run in handlers.
+//! The handler's decision about a stopped thread of another process. For the
+//! command `sigward`; no part of the library's contract.
 
-use super::describe;
-use super::echo::{self, Look};
+use super::handler::describe;
+use super::handler::echo::{self, Look};
 use crate::chain::{Gate, Registers};
 use crate::observe::Event;
 use crate::observe::in_handler::status;
