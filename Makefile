@@ -83,7 +83,7 @@ header:
 
 # ---- install -----------------------------------------------------------------------------------------
 
-version := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+version := $(shell scripts/version)
 soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
 places   = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' \
 	MANDIR='$(MANDIR)' DATADIR='$(DATADIR)' DESTDIR='$(DESTDIR)' VERSION='$(version)' \
