@@ -28,7 +28,7 @@ pub struct Facts {
     pub libraries: usize,
     /// Whether it has sockets; none if that may not be looked at.
     pub sockets: Option<usize>,
-    /// Mapped files that could be looked at, but for code.
+    /// Mapped files that could be looked at, or are deleted, but for code.
     pub files: Vec<MappedFile>,
     /// Children that ignore SIGPIPE, and have no runtime that does so itself.
     pub ignoring_children: Vec<i32>,
@@ -197,7 +197,8 @@ fn files(pid: i32, lines: &[Line], writers: &Writers) -> Vec<MappedFile> {
         entry.0.shared_writable |= line.shared && line.writable;
     }
     let known = found.into_values().filter_map(|(mut file, line)| {
-        let path = proc::reachable(pid, &line)?;
+        // That it has lost its name is known without looking.
+        let Some(path) = proc::reachable(pid, &line) else { return file.deleted.then_some(file) };
         let status = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
         file.now = Now::of(&path);
         file.holes = status.len().saturating_sub(status.blocks() * 512);

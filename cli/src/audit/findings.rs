@@ -110,7 +110,7 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
                 "if it is cut the readers die of SIGBUS: replace it by rename(2) (sigward replace)",
             );
         }
-        let is_memory = ["/memfd:", "/dev/", "/SYSV", "/i915"]
+        let is_memory = ["/memfd:", "/dev/", "/SYSV", "/i915", "/[aio]", "/anon_hugepage"]
             .iter()
             .any(|start| file.path.as_os_str().as_encoded_bytes().starts_with(start.as_bytes()));
         if file.deleted && !is_memory {
@@ -185,6 +185,9 @@ mod tests {
         let read = MappedFile { shared_writable: false, writers: vec![3], ..good.clone() };
         assert_eq!(with(read), ["map-being-written"]);
         assert_eq!(with(MappedFile { deleted: true, ..good.clone() }), ["map-deleted"]);
-        assert_eq!(with(MappedFile { deleted: true, path: "/memfd:x".into(), ..good }), [""; 0]);
+        for memory in ["/memfd:x", "/[aio]"] {
+            let of_kernel = MappedFile { deleted: true, path: memory.into(), ..good.clone() };
+            assert_eq!(with(of_kernel), [""; 0]);
+        }
     }
 }
