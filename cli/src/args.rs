@@ -54,9 +54,9 @@ pub enum Command {
     /// Follows running programs and explains each SIGPIPE, SIGBUS and death
     ///
     /// Works with any program, of any language, static or not: it is traced (ptrace), and a thread
-    /// stops only where it gets a signal, starts another or executes a program, for some tens of
-    /// microseconds. Every signal goes on unchanged. Ctrl-C detaches, and nothing is lost even if
-    /// the watcher is killed with kill -9.
+    /// stops only where it gets a signal, starts another or executes a program, for tens of
+    /// microseconds, a few hundred where it is told. Every signal goes on unchanged. Ctrl-C
+    /// detaches, and nothing is lost even if the watcher is killed with kill -9.
     ///
     /// With a command it is started and watched, and its exit status is handed on (128 + N if
     /// signal N ended it); what is told goes to stderr then.

@@ -7,6 +7,8 @@ pub struct Waiting {
     set: libc::sigset_t,
     /// What was blocked before.
     pub inherited: libc::sigset_t,
+    /// What SIGCHLD did before.
+    pub on_child: libc::sighandler_t,
 }
 
 impl Waiting {
@@ -25,10 +27,10 @@ impl Waiting {
             unsafe { libc::sigaddset(&raw mut set, signal) };
         }
         // SAFETY: ignored, SIGCHLD would take the status of children away.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        let on_child = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         // SAFETY: two whole sets.
         unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut inherited) };
-        Self { set, inherited }
+        Self { set, inherited, on_child }
     }
 
     /// The next one that comes.

@@ -9,7 +9,9 @@ use support::{Run, Scratch, finish, have, missing_unless, sigward, victim};
 /// The kernel writes cores into the process's folder; not where a program takes them (systemd).
 fn kernel_writes_cores() -> bool {
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-    missing_unless(pattern.starts_with("core"), "core files in the process's folder (core_pattern)")
+    let may = finish(Command::new("sh").args(["-c", "ulimit -c unlimited"])).code == 0;
+    let what = "core files in the process's folder (core_pattern, ulimit -c)";
+    missing_unless(may && pattern.starts_with("core"), what)
 }
 
 /// Runs a program that dies, and explains its core.

@@ -77,6 +77,14 @@ fn what_was_inherited_is_handed_on() {
     let run = finish(shell.args(["-c", script, env!("CARGO_BIN_EXE_sigward")]).arg(victim("victim.c")));
     assert_eq!((run.code, run.out.as_str()), (0, "EPIPE\n"), "{run:?}");
     assert!(run.err.contains("ignored, the program goes on"), "{run:?}");
+    let signals = |words: &[&str]| {
+        let mut env = Command::new("env");
+        env.args(["--ignore-signal=PIPE,CHLD,USR1", "--block-signal=USR2,TERM"]).args(words);
+        finish(env.args(["grep", "Sig[BI]", "/proc/self/status"]))
+    };
+    let bare = signals(&[]);
+    assert!(bare.code == 0 && bare.out.ends_with("11200\n"), "{bare:?}");
+    assert_eq!(signals(&[env!("CARGO_BIN_EXE_sigward"), "watch", "--"]).out, bare.out);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //!   has the signal still.
 //! - Uninteresting signals go on at once: Go's SIGURG and profilers' SIGPROF come hundreds of times
 //!   a second.
-//! - Text is made when the thread goes on: the stop takes some tens of microseconds.
+//! - Text is made when the thread goes on: the stop takes tens of microseconds, and a hundred or
+//!   two where the signal is told.
 //! - A group stop is listened to (`PTRACE_LISTEN`): Ctrl-Z and SIGCONT work as without us.
 //! - At the end each thread is interrupted, and detached where it stops, with its signal: nothing
 //!   is lost there either.
@@ -84,7 +85,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     };
     if let [name, ..] = request.command.as_slice() {
         start::warn_of_privileges(name);
-        let started = start::start(&request.command, &waiting.inherited)?;
+        let started = start::start(&request.command, &waiting)?;
         let pid = started.pid;
         watcher.seize(pid)?;
         watcher.command = Some(pid);

@@ -2,6 +2,7 @@
 //! would have inherited from whoever started us.
 
 use crate::failure::Failure;
+use crate::waiting::Waiting;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -40,8 +41,8 @@ impl Started {
     }
 }
 
-/// Forks a child that waits, and then becomes `command`. `mask` is what it has blocked.
-pub fn start(command: &[OsString], mask: &libc::sigset_t) -> Result<Started, Failure> {
+/// Forks a child that waits, and then becomes `command`.
+pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure> {
     let failed = |what: &str| Failure::of(what.as_ref(), &std::io::Error::last_os_error());
     let words: Vec<CString> = command
         .iter()
@@ -63,20 +64,22 @@ pub fn start(command: &[OsString], mask: &libc::sigset_t) -> Result<Started, Fai
         -1 => Err(failed("fork")),
         0 => {
             drop(leave);
-            become_it(&wait, &pointers, mask, &command[0])
+            become_it(&wait, &pointers, waiting, &command[0])
         }
         pid => Ok(Started { pid, leave }),
     }
 }
 
-fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], mask: &libc::sigset_t, name: &OsString) -> ! {
+fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, name: &OsString) -> ! {
     let mut byte = 0_u8;
     // SAFETY: room for a byte. The end of the pipe is the leave to start.
     unsafe { libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1) };
     // SAFETY: the disposition that was there before `main`: default or ignored, as after any exec.
     unsafe { libc::signal(libc::SIGPIPE, INHERITED.load(Ordering::Relaxed)) };
+    // SAFETY: likewise.
+    unsafe { libc::signal(libc::SIGCHLD, waiting.on_child) };
     // SAFETY: a whole set.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const waiting.inherited, std::ptr::null_mut()) };
     // SAFETY: terminated strings, and a terminated list of them.
     unsafe { libc::execvp(words[0], words.as_ptr()) };
     let error = std::io::Error::last_os_error();

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +64,8 @@ static void *churn(void *unused) {
 }
 
 int main(void) {
+    /* Yama lets descendants only, else. */
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     struct sigaction action = {.sa_handler = on_user, .sa_flags = SA_RESTART};
     sigaction(SIGUSR1, &action, 0);
     action.sa_handler = on_pipe;
