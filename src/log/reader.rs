@@ -221,3 +221,30 @@ impl Reader {
         self.watermark()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::writer::Log;
+    use super::*;
+
+    /// The one moment that no test from outside can choose.
+    #[test]
+    fn what_becomes_durable_between_the_look_and_the_watermark_is_no_damage() {
+        let path = std::env::temp_dir().join(format!("sigward-log-between-{}", std::process::id()));
+        let log = Log::open(&path).unwrap();
+        let mut reader = log.reader().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut looks = 0;
+        let found = reader.sure(|reader| {
+            let length = reader.look()?;
+            looks += 1;
+            if looks == 1 {
+                assert_eq!(length, None);
+                log.append(b"a record")?;
+                assert_eq!(log.flush(), Err(Error::Moved)); // it is on the disk
+            }
+            Ok(length)
+        });
+        assert_eq!((found, looks), (Ok(Some(8)), 2));
+    }
+}
