@@ -238,7 +238,7 @@ impl Plain {
     fn follow(&self) -> Result<(), Error> {
         let now = disk::length(&self.file)?;
         if now < self.length.load(Ordering::Acquire) {
-            return Err(self.lost(now, Cause::Truncated { len_now: now }, libc::EFAULT));
+            return Err(cut(now, now));
         }
         self.length.fetch_max(now, Ordering::AcqRel);
         Ok(())
@@ -249,13 +249,10 @@ impl Plain {
         while done < buffer.len() {
             let at = offset + done as u64;
             match self.file.read_at(&mut buffer[done..], at) {
-                Ok(0) => {
-                    let len_now = disk::length(&self.file)?;
-                    return Err(self.lost(at, Cause::Truncated { len_now }, libc::EFAULT));
-                }
+                Ok(0) => return Err(cut(at, disk::length(&self.file)?)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.refused("pread", at, &error)),
+                Err(error) => return Err(refused("pread", at, errno_of(&error))),
             }
         }
         Ok(())
@@ -319,14 +316,13 @@ impl Plain {
             Err(libc::EFBIG) if self.forget(start, at) => {
                 Err(Error::Space(SpaceError::SizeLimit { limit: disk::limit() }))
             }
-            Err(errno) => Err(self.refused("pwrite", at, &std::io::Error::from_raw_os_error(errno))),
+            Err(errno) => Err(refused("pwrite", at, errno)),
         }
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut at = offset;
-        disk::quietly(|| self.write_all(&mut at, bytes))
-            .map_err(|errno| self.refused("pwrite", at, &std::io::Error::from_raw_os_error(errno)))
+        disk::quietly(|| self.write_all(&mut at, bytes)).map_err(|errno| refused("pwrite", at, errno))
     }
 
     /// Goes on to behind what was written. Not for itself: see [`disk::quietly`].
@@ -339,7 +335,7 @@ impl Plain {
                     bytes = &bytes[count..];
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
+                Err(error) => return Err(errno_of(&error)),
             }
         }
         Ok(())
@@ -357,18 +353,28 @@ impl Plain {
         }
         true
     }
+}
 
-    fn refused(&self, call: &'static str, offset: u64, error: &std::io::Error) -> Error {
-        match error.raw_os_error().unwrap_or(libc::EIO) {
-            errno @ (libc::ENOSPC | libc::EDQUOT) => self.lost(offset, Cause::NoSpace, errno),
-            errno @ libc::EIO => self.lost(offset, Cause::Io(errno), errno),
-            errno => Error::System { call, errno },
-        }
-    }
+fn errno_of(error: &std::io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
 
-    #[cold]
-    #[allow(clippy::unused_self, reason = "of this file")]
-    fn lost(&self, offset: u64, cause: Cause, errno: c_int) -> Error {
-        Error::Map(mapping::Error::Lost(Fault { offset, ..Fault::of(cause, errno) }))
+fn refused(call: &'static str, offset: u64, errno: c_int) -> Error {
+    match errno {
+        libc::ENOSPC | libc::EDQUOT => lost(offset, Cause::NoSpace, errno),
+        libc::EIO => lost(offset, Cause::Io(errno), errno),
+        _ => Error::System { call, errno },
     }
+}
+
+/// Bytes of the file are gone.
+#[cold]
+fn lost(offset: u64, cause: Cause, errno: c_int) -> Error {
+    Error::Map(mapping::Error::Lost(Fault { offset, ..Fault::of(cause, errno) }))
+}
+
+/// It ends before them.
+#[cold]
+pub(super) fn cut(offset: u64, length: u64) -> Error {
+    lost(offset, Cause::Truncated { len_now: length }, libc::EFAULT)
 }

@@ -20,7 +20,7 @@
 //! Before the watermark goes up, the sums of all records that it passes are looked at again, as
 //! they are after the write: it never passes bytes that were cut off or written over in between.
 
-use super::bytes::Bytes;
+use super::bytes::{self, Bytes};
 use super::disk::{self, Locked, Named};
 use super::error::Error;
 use super::format::{self, FIRST, MAX_RECORD, PREFIX, SLOTS};
@@ -29,7 +29,6 @@ use super::reader::Reader;
 use super::scan::{self, Witness};
 use super::space::{Ahead, Growth};
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
-use crate::mapping::{self, Cause, Fault};
 use crate::sys::cancel::Uncancelled;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -213,8 +212,7 @@ impl Log {
     }
 
     fn cut_at(&self, offset: u64, length: u64) -> Error {
-        let fault = Fault::of(Cause::Truncated { len_now: length }, libc::EFAULT);
-        self.fail(Error::Map(mapping::Error::Lost(Fault { offset, ..fault })))
+        self.fail(bytes::cut(offset, length))
     }
 
     /// Makes room up to `needed` at least.
@@ -318,8 +316,8 @@ impl Log {
     }
 
     /// Whether it goes through a guarded map, and an append is a copy into memory: SIGBUS was
-    /// guarded ([`crate::init`], [`mapping::guard`]) when it was opened. Else each append is some
-    /// system calls.
+    /// guarded ([`crate::init`], [`crate::mapping::guard`]) when it was opened. Else each append is
+    /// some system calls.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         self.bytes.is_mapped()
