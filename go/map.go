@@ -327,7 +327,11 @@ func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 // the errno is msync's, and nobody knows which part is missing; the kernel says so once and does
 // not try again, so every later Flush fails, too, until Refresh. The map may go on showing what is
 // not on the device: write again, after Refresh, all that was written since the last Flush that
-// succeeded. On FUSE and network file systems a full disk is first met here.
+// succeeded. On ext4 that is not enough for blocks that were to be written for the first time, as
+// after Grow: then they reach the device, and are zeros after a power failure all the same (seen on
+// Linux 6.18), because Refresh, in Go, cannot make the kernel forget the old pages. There only a
+// new file is sure: [CreateReplacement]. On FUSE and network file systems a full disk is first met
+// here.
 //
 // ErrStale says that what was written is on the device, but not where somebody finds it: the file
 // was unlinked, or another has taken its place (a file that has a name left, also another, is

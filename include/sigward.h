@@ -955,8 +955,9 @@ int sigward_map_verify(const struct sigward_map *map);
 // After a sigward_map_flush that has failed the kernel's memory has bytes that the disk has not,
 // and takes them for written. So they are dropped, and the map shows what the disk has: what was
 // stored since the last flush that succeeded may be gone, and is to be stored again. Where
-// somebody else has the file mapped they cannot be dropped: then the flush's errno is returned,
-// the map shows what the others see, and flushes go on failing.
+// somebody else has the file mapped they cannot be dropped, and who has no right any more to write
+// to the file cannot know: then the flush's errno is returned, the map shows what the others see,
+// and flushes go on failing.
 //
 // Returns 0, also if nothing had changed; else as sigward_map_open, and then the map is what it
 // was. -EBADF: the map has no path, and the host has closed the descriptor that the map keeps.

@@ -48,7 +48,8 @@ fn give_up(file: &OwnedFd) {
 #[cfg(not(target_os = "linux"))]
 fn give_up(_file: &OwnedFd) {}
 
-/// Also if nobody can tell.
+/// Also if nobody can tell; and to who neither owns the file nor may write to it any more, a
+/// descriptor of it or not, the kernel says so always (since Linux 5.2).
 fn is_in_memory(facts: &Facts) -> bool {
     let mut there = [0; AT_ONCE];
     let page = page_size();

@@ -133,8 +133,9 @@ impl Map {
     ///
     /// # Errors
     /// As [`Map::open`]; then the map is what it was. [`Error::System`] with the errno of the flush
-    /// that has failed: somebody else has the file mapped, so that its pages cannot be dropped; the
-    /// map shows what they show, and flushes go on failing.
+    /// that has failed: somebody else has the file mapped, so that its pages cannot be dropped, or
+    /// the process may not know, having no right any more to write to the file; the map shows what
+    /// they show, and flushes go on failing.
     pub fn refresh(&mut self) -> Result<(), Error> {
         let failed = *self.unwritten.get_mut();
         if failed == 0 {
