@@ -118,27 +118,14 @@ pub const BINDFS: FileSystem = FileSystem {
 pub const IN_USER_SPACE: [&FileSystem; 2] = [&FUSE2FS, &BINDFS];
 
 /// Images that nobody has mounted yet: for a disk of our own (`hosts/device.c`), "$S/img".
-pub const DEVICE_EXT4: FileSystem = FileSystem {
-    name: "ext4",
-    needs: "mkfs.ext4",
-    mount: r#"truncate -s 32m "$S/img"; mkfs.ext4 -q -F "$S/img""#,
-    copy_on_write: false,
-    reads_allocate: false,
-};
-pub const DEVICE_XFS: FileSystem = FileSystem {
-    name: "xfs",
-    needs: "mkfs.xfs",
-    mount: r#"truncate -s 300m "$S/img"; mkfs.xfs -q -f "$S/img""#,
-    copy_on_write: false,
-    reads_allocate: false,
-};
+pub const DEVICE_EXT4: FileSystem =
+    FileSystem { mount: r#"truncate -s 32m "$S/img"; mkfs.ext4 -q -F "$S/img""#, ..EXT4 };
+pub const DEVICE_XFS: FileSystem =
+    FileSystem { mount: r#"truncate -s 300m "$S/img"; mkfs.xfs -q -f "$S/img""#, ..XFS };
 pub const DEVICE_BTRFS: FileSystem = FileSystem {
-    name: "btrfs",
-    needs: "mkfs.btrfs",
     mount: r#"truncate -s 128m "$S/img"
               mkfs.btrfs -q -f -m single -d single "$S/img" >/dev/null 2>&1"#,
-    copy_on_write: true,
-    reads_allocate: false,
+    ..BTRFS
 };
 pub const ON_DEVICE: [&FileSystem; 3] = [&DEVICE_EXT4, &DEVICE_XFS, &DEVICE_BTRFS];
 
