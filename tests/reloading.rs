@@ -549,13 +549,15 @@ fn the_thread_sleeps_has_no_signals_and_ends() {
             assert_eq!(bit(signal), 1, "{signal}");
         }
         assert_eq!((bit(libc::SIGBUS), bit(libc::SIGSEGV)), (0, 0));
-        // Nothing happens to the file, so the thread does nothing at all.
-        std::thread::sleep(Duration::from_millis(30));
-        let before = task("voluntary_ctxt_switches").unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(task("voluntary_ctxt_switches").unwrap(), before);
+        // Nothing happens to the file, so the thread does nothing at all, once it has begun to.
+        until("sleep", || {
+            let before = task("voluntary_ctxt_switches");
+            std::thread::sleep(Duration::from_millis(300));
+            task("voluntary_ctxt_switches") == before
+        });
         drop(file);
-        assert!(task("State").is_none());
+        // One that has been joined is listed a moment longer.
+        until("the end", || task("State").is_none());
     });
 }
 
@@ -613,11 +615,12 @@ fn nothing_is_left_behind() {
             (count("/proc/self/fd"), count("/proc/self/task"), ours)
         };
         round(1);
+        until("the end", || task("State").is_none());
         let before = measure();
         for number in 2..12 {
             round(number * 2);
         }
-        assert_eq!(measure(), before);
+        until("nothing left", || measure() == before);
     });
 }
 

@@ -39,9 +39,9 @@ fn a_writer_who_never_closes_is_passed_over_when_the_user_says_so() {
         let hurried = hurried.open(&path, text).unwrap();
         assert!(hurried.get().settled && hurried.status().settled);
 
+        let began = Instant::now();
         let mut writer = File::options().write(true).truncate(true).open(&path).unwrap();
         writer.write_all(b"half").unwrap();
-        let began = Instant::now();
         let half = hurried.wait_newer(1, PATIENCE).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
         assert_eq!((half.value.as_str(), half.settled, half.number), ("half", false, 2));
@@ -125,7 +125,7 @@ fn a_slow_writer_of_another_users_file_is_waited_for() {
         unsafe { libc::seteuid(65534) };
         let options = || Options::new().tick(HOUR).settle(Duration::from_millis(20));
         let served = Served::open(options(), &path);
-        let hurried = options().wait_for_writer(Duration::from_millis(100)).open(&path, anything).unwrap();
+        let hurried = options().wait_for_writer(Duration::from_millis(20)).open(&path, anything).unwrap();
         let as_root = |work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::spawn(move || {
                 // SAFETY: fsuid of this thread alone.
@@ -207,6 +207,15 @@ fn what_is_too_large_is_not_taken() {
 
 // ---- one thread, one queue ----
 
+/// Of the watching threads, and open descriptors. A thread that has been joined is listed a moment
+/// longer, and a turn has a file open after its version is out.
+#[track_caller]
+fn come_to(threads: usize, descriptors: usize) {
+    until("as many threads and descriptors", || {
+        (self::threads(), self::descriptors()) == (threads, descriptors)
+    });
+}
+
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
@@ -246,7 +255,7 @@ fn a_thousand_files_have_one_thread_and_leave_nothing() {
             (0..FILES).map(|number| Options::new().tick(HOUR).open(path(number), parse).unwrap()).collect()
         };
         let files = open();
-        assert_eq!((threads(), descriptors()), (before.0 + 1, before.1 + 2), "{before:?}");
+        come_to(before.0 + 1, before.1 + 2);
         assert!(files.iter().all(|file| file.status().watching));
         let watched = watches();
         let mut memory = 0;
@@ -264,20 +273,22 @@ fn a_thousand_files_have_one_thread_and_leave_nothing() {
             for file in &files {
                 until(&text, || file.get().value == text.as_bytes());
             }
-            assert_eq!((threads(), descriptors()), (before.0 + 1, before.1 + 2));
+            come_to(before.0 + 1, before.1 + 2);
             assert_eq!(watches(), watched);
             memory = if round == 1 { resident() } else { memory };
         }
         assert!(resident() < memory + (8 << 20), "{} bytes more", resident() - memory);
         drop(files);
-        assert_eq!((threads(), descriptors()), before);
+        come_to(before.0, before.1);
         // And it comes back; who goes takes what only they needed with them.
         let mut files = open();
-        assert_eq!((threads(), watches()), (before.0 + 1, watched));
+        come_to(before.0 + 1, before.1 + 2);
+        assert_eq!(watches(), watched);
         files.truncate(1);
-        assert_eq!((threads(), watches()), (before.0 + 1, watched - FILES + 1));
+        come_to(before.0 + 1, before.1 + 2);
+        assert_eq!(watches(), watched - FILES + 1);
         drop(files);
-        assert_eq!((threads(), descriptors()), before);
+        come_to(before.0, before.1);
     });
 }
 
@@ -302,7 +313,7 @@ fn files_come_and_go_on_many_threads() {
                 });
             }
         });
-        assert_eq!((threads(), descriptors()), before);
+        come_to(before.0, before.1);
     });
 }
 
@@ -340,6 +351,81 @@ fn a_callback_may_do_with_other_files_what_it_likes() {
     });
 }
 
+/// More happens than the kernel keeps, while a callback takes its time: among what is lost is that
+/// the file was removed. The next one often has its inode number.
+#[test]
+fn events_that_were_lost_are_made_up_for() {
+    lives("events_that_were_lost_are_made_up_for", |folder| {
+        let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let most = most.trim().parse::<usize>().unwrap();
+        let at = |name: &str| folder.join(name);
+        for name in ["file", "slow", "first", "second"] {
+            fs::write(at(name), "1").unwrap();
+        }
+        let open = |name: &str| Options::new().tick(HOUR).open(at(name), text).unwrap();
+        let file = open("file");
+        let _others = [open("first"), open("second")];
+        let (entered, leave) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let held = Mutex::new(leave.1);
+        let slow = Options::new().tick(HOUR).on_event(move |_: Event<'_, String>| {
+            entered.0.send(()).unwrap();
+            let _ = held.lock().unwrap().recv();
+        });
+        let slow = slow.open(at("slow"), text).unwrap();
+        fs::write(at("slow"), "2").unwrap();
+        entered.1.recv_timeout(PATIENCE).unwrap();
+        // By turns: events that follow each other and are the same are one.
+        let touched = [at("first"), at("second")].map(|path| File::open(path).unwrap());
+        for _ in 0..=most / 2 {
+            for file in &touched {
+                file.set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
+            }
+        }
+        fs::remove_file(at("file")).unwrap();
+        fs::write(at("file"), "2").unwrap();
+        leave.0.send(()).unwrap();
+        drop(leave.0);
+        until("two", || file.get().value == "2");
+        for step in ["3", "4"] {
+            fs::write(at("file"), step).unwrap();
+            until(step, || file.get().value == step);
+        }
+        assert!(file.status().watching);
+        drop(slow);
+    });
+}
+
+struct Asking(Arc<Mutex<Option<Arc<Reloading<Asking>>>>>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let file = self.0.lock().unwrap().clone();
+        drop(file.map(|file| file.status()));
+    }
+}
+
+/// An old version is dropped on the thread.
+#[test]
+fn a_version_that_is_dropped_may_ask_for_the_status() {
+    lives("a_version_that_is_dropped_may_ask_for_the_status", |folder| {
+        let path = folder.join("file");
+        fs::write(&path, "1").unwrap();
+        let slot = Arc::<Mutex<Option<_>>>::default();
+        let parsed = slot.clone();
+        let parse = move |_: Contents| Ok::<_, String>(Asking(parsed.clone()));
+        let file = Arc::new(Options::new().tick(HOUR).open(&path, parse).unwrap());
+        *slot.lock().unwrap() = Some(file.clone());
+        fs::write(&path, "2").unwrap();
+        let (send, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            send.send(file.wait_newer(1, HOUR).is_some() && file.refresh_now().is_ok()).unwrap();
+        });
+        assert!(answer.recv_timeout(PATIENCE).unwrap());
+        let file = slot.lock().unwrap().take();
+        drop(file);
+    });
+}
+
 /// Whatever the parent's threads hold at the fork, the child has its own.
 #[test]
 fn a_child_has_a_thread_of_its_own() {
@@ -366,7 +452,7 @@ fn a_child_has_a_thread_of_its_own() {
             assert!(inherited.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Forked)));
             assert_eq!(threads(), 1);
             drop(file);
-            assert_eq!(threads(), 0);
+            until("no thread", || threads() == 0);
         }
         let (path, childs) = (folder.join("file"), folder.join("child"));
         fs::write(&path, "0").unwrap();

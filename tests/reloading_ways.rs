@@ -249,7 +249,7 @@ fn privileged(name: &str) {
 }
 
 fn ticking() -> Options<Contents> {
-    Options::new().tick(Duration::from_millis(50)).settle(Duration::from_millis(400))
+    Options::new().tick(Duration::from_millis(50)).settle(Duration::from_millis(700))
 }
 
 #[test]

@@ -113,6 +113,8 @@ pub(super) struct Ears {
 impl Ticket {
     /// A place, and the thread if there is none yet.
     pub(super) fn take() -> Result<Self, c_int> {
+        // The thread runs this code. Before the lock: this may wait for the loader's.
+        crate::sys::pin::object();
         let mut running = lock(&Hub::current().running);
         let engine = match &*running {
             Some(running) => running.engine.clone(),

@@ -96,11 +96,13 @@ impl<T> Shared<T> {
         // Under the lock: who has the new version does not find the trouble of before in the
         // status.
         let mut book = self.book();
-        self.current.store(version.clone());
+        let before = self.current.swap(version.clone());
         (book.status.version, book.status.settled) = (number, settled);
         book.status.problem = None;
         drop(book);
         self.told.notify_all();
+        // Not under the lock: what the user's value does when it is dropped may ask for the status.
+        drop(before);
         self.call(Event::Loaded(&version));
     }
 

@@ -223,7 +223,8 @@ impl Watch {
     fn event(&mut self, number: c_int, mask: u32, name: &OsStr, told: &mut impl FnMut(Id)) {
         if mask & libc::IN_Q_OVERFLOW != 0 {
             for (id, way) in &mut self.ways {
-                // Its close may be among what was lost.
+                // Among what was lost may be its close, and the end of a watch.
+                way.watched = None;
                 way.news = News { written: true, concluded: true, writing: Some(false) };
                 told(*id);
             }
