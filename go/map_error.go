@@ -40,11 +40,15 @@ const (
 )
 
 func (c Cause) String() string {
-	names := [...]string{"none", "truncated", "no space", "input/output error", "hardware", "unknown"}
-	if c < 0 || int(c) >= len(names) {
-		return fmt.Sprintf("cause %d", int(c))
+	return nameOf(int(c), "cause", "none", "truncated", "no space", "input/output error", "hardware", "unknown")
+}
+
+// nameOf is the name at that place, or the number of what has none.
+func nameOf(value int, what string, names ...string) string {
+	if value < 0 || value >= len(names) || names[value] == "" {
+		return fmt.Sprintf("%s %d", what, value)
 	}
-	return names[c]
+	return names[value]
 }
 
 // Fault is the first loss of a map: what was met, where and by whom.

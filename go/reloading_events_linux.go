@@ -195,7 +195,8 @@ func (q *eventQueue) judge(events []byte) {
 func (q *eventQueue) event(number int32, mask uint32, name string) {
 	if mask&syscall.IN_Q_OVERFLOW != 0 {
 		for w := range q.ways {
-			// Its close may be among what was lost.
+			// Among what was lost may be its close, and the end of a watch.
+			w.whole = false
 			w.tell(fileNews{written: true, concluded: true, ended: true})
 		}
 		return

@@ -8,7 +8,7 @@ import (
 )
 
 // isBeingWritten asks with a read lease, which is given back at once: the kernel refuses it while a
-// writer exists. src/reloading/writers.rs of the Rust crate explains it. A writer who opens the
+// writer exists. src/file/lease/kernel.rs of the Rust crate explains it. A writer who opens the
 // file in those microseconds waits for them, and SIGURG comes, which Go's runtime expects at any
 // time.
 func isBeingWritten(f *os.File) (writing, known bool) {

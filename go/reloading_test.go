@@ -508,6 +508,54 @@ func again(t *testing.T, setUp func(*exec.Cmd), command ...string) {
 	}
 }
 
+// asNobody runs the test again as another user, who may read "file" in the folder, and have it
+// updated by askFor. It returns the folder in that other run, and nothing in this one.
+func asNobody(t *testing.T, update func(path string, number uint64)) (folder string) {
+	t.Helper()
+	if os.Getenv("SIGWARD_TEST_AGAIN") != "" {
+		return os.Getenv("SIGWARD_TEST_FOLDER")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	folder, err := os.MkdirTemp("", "sigward-nobody-")
+	must(t, err)
+	defer os.RemoveAll(folder)
+	at := func(name string) string { return filepath.Join(folder, name) }
+	must(t, os.Chmod(folder, 0o755), exec.Command("cp", os.Args[0], at("test")).Run())
+	writeFile(t, at("file"), reloadGeneration(1))
+	must(t, os.Mkdir(at("asked"), 0o777), os.Chmod(at("asked"), 0o777))
+	stop, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for number := uint64(2); ; {
+			if _, err := os.Stat(at(fmt.Sprint("asked/", number))); err == nil {
+				update(at("file"), number)
+				number++
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	again(t, func(own *exec.Cmd) {
+		own.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		own.Env = append(own.Env, "SIGWARD_TEST_FOLDER="+folder)
+		own.Dir = folder
+	}, at("test"))
+	close(stop)
+	<-over
+	return ""
+}
+
+// askFor has the file of asNobody get its next generation.
+func askFor(t *testing.T, folder string, number uint64) {
+	t.Helper()
+	writeFile(t, filepath.Join(folder, fmt.Sprint("asked/", number)), nil)
+}
+
 // Without events the tick finds everything. A user namespace has limits of its own.
 func TestReloadingWithoutEvents(t *testing.T) {
 	if os.Getenv("SIGWARD_TEST_AGAIN") == "" {
@@ -538,39 +586,12 @@ func TestReloadingWithoutEvents(t *testing.T) {
 
 // The files of others: no lease tells whether they are being written.
 func TestReloadingSettles(t *testing.T) {
-	if os.Getenv("SIGWARD_TEST_AGAIN") == "" {
-		if os.Geteuid() != 0 {
-			t.Skip("needs root")
-		}
-		folder, err := os.MkdirTemp("", "sigward-settles-")
-		must(t, err)
-		defer os.RemoveAll(folder)
-		path := filepath.Join(folder, "file")
-		must(t, os.Chmod(folder, 0o755), exec.Command("cp", os.Args[0], filepath.Join(folder, "test")).Run())
-		writeFile(t, path, reloadGeneration(1))
-		must(t, os.Mkdir(filepath.Join(folder, "tell"), 0o755), os.Chmod(filepath.Join(folder, "tell"), 0o777))
-		over := make(chan struct{})
-		go func() {
-			defer close(over)
-			for {
-				if _, err := os.Stat(filepath.Join(folder, "tell", "ready")); err == nil {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
-			for number := uint64(2); number < 5; number++ {
-				writeOver(t, path, reloadGeneration(number), 64<<10, time.Millisecond)
-			}
-		}()
-		again(t, func(own *exec.Cmd) {
-			own.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-			own.Env = append(own.Env, "SIGWARD_TEST_FOLDER="+folder)
-			own.Dir = folder
-		}, filepath.Join(folder, "test"))
-		<-over
+	folder := asNobody(t, func(path string, number uint64) {
+		writeOver(t, path, reloadGeneration(number), 64<<10, time.Millisecond)
+	})
+	if folder == "" {
 		return
 	}
-	folder := os.Getenv("SIGWARD_TEST_FOLDER")
 	r, err := OpenReloadingWith(filepath.Join(folder, "file"), func(f *Frozen) ([]byte, error) {
 		data, err := f.Bytes()
 		must(t, err)
@@ -578,7 +599,9 @@ func TestReloadingSettles(t *testing.T) {
 	}, ReloadOptions{Tick: time.Hour, Settle: 100 * time.Millisecond})
 	must(t, err)
 	defer r.Close()
-	writeFile(t, filepath.Join(folder, "tell", "ready"), nil)
+	for number := uint64(2); number < 5; number++ {
+		askFor(t, folder, number)
+	}
 	until(t, "the last", func() bool { return wholeGeneration(r.Get().Value) == 4 && r.Err() == nil })
 	if r.Stats().NotYet == 0 {
 		t.Error("it was taken at once")

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Frozen is the bytes of a file as they were at one moment, whatever happens to the file since: it
@@ -45,15 +46,7 @@ const (
 	SnapshotMemory SnapshotKind = 2
 )
 
-func (k SnapshotKind) String() string {
-	switch k {
-	case SnapshotClone:
-		return "clone"
-	case SnapshotMemory:
-		return "memory"
-	}
-	return fmt.Sprintf("kind %d", int(k))
-}
+func (k SnapshotKind) String() string { return nameOf(int(k), "kind", "", "clone", "memory") }
 
 // Moment is what a snapshot is worth when somebody writes to the file by write(2) meanwhile. Of
 // stores through a shared map the file's times tell only now and then, whatever it says.
@@ -69,15 +62,7 @@ const (
 	MomentUnproven Moment = 2
 )
 
-func (m Moment) String() string {
-	switch m {
-	case MomentProven:
-		return "proven"
-	case MomentUnproven:
-		return "unproven"
-	}
-	return fmt.Sprintf("moment %d", int(m))
-}
+func (m Moment) String() string { return nameOf(int(m), "moment", "", "proven", "unproven") }
 
 // SnapshotOptions are for SnapshotWith. The zero value takes a file of whatever size.
 type SnapshotOptions struct {
@@ -208,6 +193,39 @@ func (t *taking) once() (*Frozen, error) {
 		return nil, err
 	}
 	return frozen, nil
+}
+
+// sameAgain reads the file a second time, past the page cache where that can be: it may have some
+// from before a change and some from after.
+func sameAgain(source *os.File, copied *Frozen) (bool, error) {
+	one, other := aligned(snapshotChunk), make([]byte, snapshotChunk)
+	if direct := pastCache(source, one[:4096]); direct != nil {
+		defer direct.Close()
+		source = direct
+	}
+	for at := int64(0); ; at += snapshotChunk {
+		n, err := source.ReadAt(one, at)
+		if err != nil && err != io.EOF {
+			return false, errnoIn(err)
+		}
+		m, err := copied.ReadAt(other, at)
+		if err != nil && err != io.EOF {
+			return false, errnoIn(err)
+		}
+		if !bytes.Equal(one[:n], other[:m]) {
+			return false, nil
+		}
+		if n < snapshotChunk {
+			return true, nil
+		}
+	}
+}
+
+// aligned is memory that O_DIRECT can read into.
+func aligned(length int) []byte {
+	room := make([]byte, length+4096)
+	skip := -int(uintptr(unsafe.Pointer(&room[0]))) & 4095
+	return room[skip : skip+length]
 }
 
 func (t *taking) allow(size int64) error {

@@ -3,7 +3,6 @@
 package sigward
 
 import (
-	"bytes"
 	"io"
 	"os"
 	"runtime"
@@ -46,40 +45,6 @@ func askServer(f *os.File) {
 		syscall.Syscall6(statx, uintptr(fd), uintptr(unsafe.Pointer(&name)), emptyPath|forceSync,
 			basicStats, uintptr(unsafe.Pointer(&room)), 0)
 	})
-}
-
-// sameAgain reads the file a second time, past the page cache: that may have some from before a
-// change and some from after.
-func sameAgain(source *os.File, copied io.ReaderAt) (bool, error) {
-	one, other := aligned(snapshotChunk), make([]byte, snapshotChunk)
-	from := source
-	if direct := pastCache(source, one[:4096]); direct != nil {
-		defer direct.Close()
-		from = direct
-	}
-	for at := int64(0); ; at += snapshotChunk {
-		n, err := from.ReadAt(one, at)
-		if err != nil && err != io.EOF {
-			return false, errnoIn(err)
-		}
-		m, err := copied.ReadAt(other, at)
-		if err != nil && err != io.EOF {
-			return false, errnoIn(err)
-		}
-		if !bytes.Equal(one[:n], other[:m]) {
-			return false, nil
-		}
-		if n < snapshotChunk {
-			return true, nil
-		}
-	}
-}
-
-// aligned is memory that O_DIRECT can read into.
-func aligned(length int) []byte {
-	room := make([]byte, length+4096)
-	skip := -int(uintptr(unsafe.Pointer(&room[0]))) & 4095
-	return room[skip : skip+length]
 }
 
 // pastCache opens the file to be read without the page cache; nil where that does not work, and
