@@ -11,7 +11,10 @@ import (
 
 // fileNews is what events amount to.
 type fileNews struct {
-	written   bool // something was written to the file; the writer may go on
+	// Something was written to the file (the writer may go on), or the path leads elsewhere: the
+	// bytes may be others, whatever the times say. A file in the place of another often has its
+	// inode's number, and then all else within one tick of the kernel's clock.
+	written   bool
 	concluded bool // a writer has closed the file, or the path leads elsewhere
 	// What came last: a write, or a writer's close (or another file).
 	began, ended bool
@@ -62,7 +65,7 @@ const (
 	watchEntries = syscall.IN_CREATE | syscall.IN_DELETE | watchMoves
 	watchMoves   = syscall.IN_MOVED_TO | syscall.IN_MOVED_FROM
 	watchFile    = syscall.IN_MODIFY | syscall.IN_CLOSE_WRITE | syscall.IN_ATTRIB
-	// On the folder of a file that we may not read.
+	// What says nothing of the bytes. Also on the folder of a file that we may not read.
 	watchBlind = syscall.IN_ATTRIB | syscall.IN_CLOSE_WRITE
 )
 
@@ -219,11 +222,12 @@ func (q *eventQueue) event(number int32, mask uint32, name string) {
 			// everything is watched anew.
 			delete(w.spots, number)
 			w.chain, w.whole = nil, false
-			w.tell(fileNews{concluded: true})
+			w.tell(fileNews{written: true, concluded: true})
 		case mask&syscall.IN_MODIFY != 0:
 			w.tell(fileNews{written: true, began: true})
 		default:
-			w.tell(fileNews{concluded: true, ended: mask&syscall.IN_CLOSE_WRITE != 0})
+			w.tell(fileNews{written: mask&watchBlind == 0, concluded: true,
+				ended: mask&syscall.IN_CLOSE_WRITE != 0})
 		}
 	}
 }

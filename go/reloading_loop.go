@@ -117,7 +117,6 @@ func (l *reloadLoop) first() error {
 	began, force := time.Now(), false
 	for {
 		l.renew()
-		force = l.hear() || force
 		again := l.look(force)
 		problem := l.problem()
 		if l.version > 0 {
@@ -142,7 +141,6 @@ func (l *reloadLoop) run() {
 	force := false
 	for {
 		l.renew()
-		force = l.hear() || force
 		l.heard = l.heard || len(waiting) > 0 // who asks should know
 		again := l.look(force || len(waiting) > 0)
 		for _, done := range waiting {
@@ -158,8 +156,7 @@ func (l *reloadLoop) run() {
 	}
 }
 
-// wait waits for a reason to look again, and tells whether the file was written to: then it is
-// another one, whatever its times say.
+// wait waits for a reason to look again, and tells what hear does.
 func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (written bool) {
 	asked := l.pause(reloadRest, nil, waiting)
 	if !asked && l.watch.read() == (fileNews{}) {
@@ -171,17 +168,21 @@ func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (writ
 	return l.hear()
 }
 
+// renew comes between hear and look: what is told of a folder that is new is forgotten only once
+// the folder is watched.
 func (l *reloadLoop) renew() {
 	err := l.watch.renew(l.path)
+	l.heard = l.heard || err != nil
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	l.told.Watching, l.told.WatchErr = err == nil, err
 }
 
-// hear takes what has happened to the file, and tells whether it was written to.
+// hear takes what has happened to the file, and tells whether the bytes may be others, whatever the
+// times say.
 func (l *reloadLoop) hear() (written bool) {
 	news := l.watch.take()
-	l.heard = l.heard || news != (fileNews{}) || !l.stats().Watching
+	l.heard = l.heard || news != (fileNews{})
 	if news.written {
 		l.settling = nil
 	}

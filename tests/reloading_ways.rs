@@ -206,6 +206,34 @@ fn every_way_of_updating_is_seen_whole() {
     lives("every_way_of_updating_is_seen_whole", |folder| every_way(folder, ""));
 }
 
+/// The folder comes in the midst of a look that ends before its file comes; and a new file has the
+/// number, the size and the times of the old one.
+#[test]
+fn a_folder_that_is_made_anew_all_the_time_is_followed() {
+    lives("a_folder_that_is_made_anew_all_the_time_is_followed", |folder| {
+        let folder = folder.join("folder");
+        let live = folder.join("live");
+        let anew = |number| {
+            let _ = fs::remove_dir_all(&folder);
+            let odd = (number % 2) as u32;
+            // A look comes 10 ms after what it is told of.
+            std::thread::sleep(odd * Duration::from_micros(9_500 + number * 37 % 2000));
+            fs::create_dir(&folder).unwrap();
+            std::thread::sleep(odd * Duration::from_millis(2));
+            fs::write(&live, generation(number)).unwrap();
+        };
+        anew(1);
+        let open = || Served::open(Options::new().tick(HOUR), &live);
+        let (served, mut twin) = (open(), open());
+        for number in 2..200 {
+            anew(number);
+            twin.becomes(number, "the twin");
+            served.becomes(number, "served");
+            twin = open();
+        }
+    });
+}
+
 #[test]
 fn on_an_overlay_every_way_of_updating_is_seen_whole() {
     const NAME: &str = "on_an_overlay_every_way_of_updating_is_seen_whole";

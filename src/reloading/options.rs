@@ -170,8 +170,7 @@ fn first<T>(
     let began = Instant::now();
     let mut last = (Reason::Open { errno: libc::ENOENT }, None);
     loop {
-        let watched = ears.renew(&taker.path);
-        let force = taker.hear(ears, watched.is_ok());
+        let (force, watched) = taker.hear(ears);
         let again = match taker.look(force, &mut || ears.is_disturbed()) {
             Outcome::Taken { value, seen, length, settled } => {
                 let loaded = SystemTime::now();

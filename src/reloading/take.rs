@@ -174,11 +174,14 @@ impl<T> Taker<T> {
         }
     }
 
-    /// Takes what has happened to the file since the last look. Says whether it was written to:
-    /// then it is another one, whatever its times say.
-    pub(super) fn hear(&mut self, ears: &Ears, watched: bool) -> bool {
+    /// Takes what has happened to the file since the last look, and watches the way to it as it is
+    /// now. In this order: what is told of a folder that is new is forgotten only once the folder
+    /// is watched. Says whether the bytes may be others, whatever the times say, and whether all of
+    /// the way is watched, and if not, why.
+    pub(super) fn hear(&mut self, ears: &Ears) -> (bool, Result<(), c_int>) {
         let news = ears.take();
-        self.told |= news != News::default() || !watched;
+        let watched = ears.renew(&self.path);
+        self.told |= news != News::default() || watched.is_err();
         if news.written {
             self.settling = None;
         }
@@ -186,7 +189,7 @@ impl<T> Taker<T> {
             self.pace = PACE;
         }
         self.writing = news.writing.unwrap_or(self.writing);
-        news.written
+        (news.written, watched)
     }
 
     /// Somebody who should know says that the file is worth a look.

@@ -21,7 +21,9 @@ use std::path::Path;
 /// What the events since the last question amount to, for one path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct News {
-    /// Something was written to the file; the writer may go on.
+    /// Something was written to the file (the writer may go on), or the path leads elsewhere: the
+    /// bytes may be others, whatever the times say. A file in the place of another often has its
+    /// inode's number, and then all else within one tick of the kernel's clock.
     pub(super) written: bool,
     /// A writer has closed the file, or the path leads elsewhere.
     pub(super) concluded: bool,
@@ -64,7 +66,8 @@ struct Way {
 const SELF: u32 = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
 const ENTRIES: u32 = libc::IN_CREATE | libc::IN_MOVED_TO | libc::IN_MOVED_FROM | libc::IN_DELETE;
 const FILE: u32 = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | libc::IN_ATTRIB;
-/// Also for the folder of a file that we may not read: then the folder tells of it.
+/// What says nothing of the bytes. Also for the folder of a file that we may not read: then the
+/// folder tells of it.
 const BLIND: u32 = libc::IN_ATTRIB | libc::IN_CLOSE_WRITE;
 
 fn last_errno() -> c_int {
@@ -242,12 +245,13 @@ impl Watch {
                 way.chain.clear();
                 way.spots.remove(&number);
                 way.watched = None;
-                way.news.concluded = true;
+                (way.news.written, way.news.concluded) = (true, true);
             } else if mask & libc::IN_MODIFY != 0 {
                 way.news.written = true;
                 way.news.writing = Some(true);
             } else {
                 way.news.concluded = true;
+                way.news.written |= mask & BLIND == 0;
                 if mask & libc::IN_CLOSE_WRITE != 0 {
                     way.news.writing = Some(false);
                 }

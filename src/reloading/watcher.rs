@@ -16,8 +16,7 @@ pub(super) struct Watcher<T> {
 impl<T: Send + Sync + 'static> Job for Watcher<T> {
     fn turn(&self, ears: &Ears) -> Duration {
         let mut taker = self.taker.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = ears.renew(&taker.path);
-        let force = taker.hear(ears, watched.is_ok());
+        let (force, watched) = taker.hear(ears);
         self.shared.watched(watched);
         let (asked, called) = {
             let book = self.shared.book();
