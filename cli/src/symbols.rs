@@ -3,12 +3,14 @@
 use object::Endianness;
 use object::elf::{self, FileHeader64};
 use object::read::ReadCache;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use std::fs::File;
 use std::path::Path;
 
 /// An ELF file, read through a cache and never mapped.
 pub struct Program(ReadCache<File>);
+
+type Sections<'a> = SectionTable<'a, FileHeader64<Endianness>, &'a ReadCache<File>>;
 
 /// Larger tables of symbols are left alone.
 const LARGEST: u64 = 1 << 30;
@@ -65,29 +67,25 @@ impl Program {
     }
 
     fn size_of(&self, name: &str) -> Option<u64> {
-        let data = &self.0;
-        let header = FileHeader64::<Endianness>::parse(data).ok()?;
-        let endian = header.endian().ok()?;
-        let sections = header.sections(endian, data).ok()?;
+        let (endian, sections) = self.sections()?;
         let (_, section) = sections.section_by_name(endian, name.as_bytes())?;
         Some(section.sh_size(endian))
     }
 
     /// Whether it defines or wants a symbol of this name.
     pub fn has_symbol(&self, name: &str) -> bool {
-        let data = &self.0;
-        let find = || -> Option<bool> {
-            let header = FileHeader64::<Endianness>::parse(data).ok()?;
-            let endian = header.endian().ok()?;
-            let sections = header.sections(endian, data).ok()?;
-            Some([elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().any(|kind| {
-                sections.symbols(endian, data, kind).is_ok_and(|symbols| {
-                    symbols.iter().any(|symbol| {
-                        symbols.symbol_name(endian, symbol).is_ok_and(|found| found == name.as_bytes())
-                    })
-                })
-            }))
-        };
-        find().unwrap_or(false)
+        let Some((endian, sections)) = self.sections() else { return false };
+        [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().any(|kind| {
+            sections.symbols(endian, &self.0, kind).is_ok_and(|symbols| {
+                let mut names = symbols.iter().map(|symbol| symbols.symbol_name(endian, symbol));
+                names.any(|found| found == Ok(name.as_bytes()))
+            })
+        })
+    }
+
+    fn sections(&self) -> Option<(Endianness, Sections<'_>)> {
+        let header = FileHeader64::<Endianness>::parse(&self.0).ok()?;
+        let endian = header.endian().ok()?;
+        Some((endian, header.sections(endian, &self.0).ok()?))
     }
 }

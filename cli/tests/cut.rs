@@ -81,6 +81,17 @@ fn who_cuts_writes_replaces_and_removes_is_named() {
 }
 
 #[test]
+fn once_is_until_the_first_cut() {
+    let scratch = Scratch::new("cut-once");
+    let path = scratch.file("data", &[1; 1000]);
+    let Some(mut cutting) = Cutting::start(&["--once", &path]) else { return };
+    shell("exec truncate -s 7 \"$1\"", &path);
+    cutting.wait_for("cut");
+    // By itself.
+    assert_eq!(cutting.0.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn who_only_reads_is_not() {
     let scratch = Scratch::new("cut-read");
     let path = scratch.file("data", &[1; 1000]);
