@@ -14,8 +14,8 @@
 //!
 //! # Promises
 //!
-//! 1. **Termination.** Within one delivery an entry point passes on at most once. A second entry goes
-//!    to what was recorded before that entry point was, a third ends: a circle ends, whatever others do.
+//! 1. **Termination.** While an entry point passes a delivery on, a second entry with it goes to what
+//!    was recorded before that entry point was, a third ends: a circle ends, whatever others do.
 //! 2. **No theft.** Leaving means passing through. The kernel's table is written only while it shows
 //!    ours on top, and what that write returns is checked: a lost race is repaired and counted.
 //! 3. **Never unmapped.** Entry points are static code; `libsigward.so` is linked with `-z nodelete`.

@@ -25,18 +25,25 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
 #[cold]
 #[inline(never)]
 pub(crate) fn link_of(fd: c_int, room: &mut [u8]) -> usize {
+    let path = path_of(fd);
+    // SAFETY: a NUL-terminated path and room for as many bytes; readlink(2) is signal-safe.
+    let length = unsafe { libc::readlink(path.as_ptr().cast(), room.as_mut_ptr().cast(), room.len()) };
+    usize::try_from(length).unwrap_or(0)
+}
+
+/// The name that proc(5) has for whatever a descriptor is open on, up to the first NUL. Signal-safe.
+pub(crate) fn path_of(fd: c_int) -> [u8; 25] {
+    const START: usize = b"/proc/self/fd/".len();
     let mut path = *b"/proc/self/fd/0000000000\0";
     let mut rest = fd.unsigned_abs();
-    for place in path.iter_mut().skip(14).take(10).rev() {
+    for place in path.iter_mut().skip(START).take(10).rev() {
         *place = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
     // Leading zeros are no part of a name there.
-    let zeros = path.iter().skip(14).take(9).take_while(|digit| **digit == b'0').count();
-    path.copy_within(14 + zeros.., 14);
-    // SAFETY: a NUL-terminated path and room for as many bytes; readlink(2) is signal-safe.
-    let length = unsafe { libc::readlink(path.as_ptr().cast(), room.as_mut_ptr().cast(), room.len()) };
-    usize::try_from(length).unwrap_or(0)
+    let zeros = path.iter().skip(START).take(9).take_while(|digit| **digit == b'0').count();
+    path.copy_within(START + zeros.., START);
+    path
 }
 
 /// Time and thread: this one, now.

@@ -180,18 +180,17 @@ static void deeper_jumps(void) {
 }
 
 /* The same place of the stack again and again: each delivery is a new one, to the handler beneath
- * ours, to one above that passes on, and to one above that does so twice. What they are told is
+ * ours, to one above that passes on, and to one above that does so three times. What they are told is
  * right. */
-static struct sigaction twice_beneath;
+static struct sigaction repeated;
 static void told(int signal, siginfo_t *info, void *context) {
     (void)context;
     calls++;
     CHECK(info->si_signo == signal && info->si_errno == 0);
     CHECK(info->si_code == SI_TKILL && info->si_pid == getpid());
 }
-static void passing_twice(int signal, siginfo_t *info, void *context) {
-    pass_to(&twice_beneath, signal, info, context);
-    pass_to(&twice_beneath, signal, info, context);
+static void repeating(int signal, siginfo_t *info, void *context) {
+    for (int i = 0; i < 3; i++) pass_to(&repeated, signal, info, context);
 }
 
 static void raise_often(const char *what) {
@@ -208,10 +207,9 @@ static void again(void) {
     raise_often("beneath");
     put_chaining_on_top();
     raise_often("passed on");
-    action.sa_sigaction = passing_twice;
-    CHECK(sigaction(SIGPIPE, &action, &twice_beneath) == 0);
-    twice_beneath = previous;
-    raise_often("twice");
+    action.sa_sigaction = repeating, repeated = previous;
+    CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+    raise_often("three times");
     CHECK(sigaction(SIGPIPE, &previous, NULL) == 0 && sigaltstack(&alternate, NULL) == 0);
     raise_often("with little stack");
 }

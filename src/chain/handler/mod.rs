@@ -106,8 +106,8 @@ fn decide_for_the_fault(seat: &Entry, delivery: &Delivery<'_>) -> Verdict {
     seat.decide(&Delivery { info, context, filled, ..*delivery })
 }
 
-/// Gives the delivery to the predecessor; at the second visit to what was recorded before that; at the third to
-/// nobody.
+/// Gives the delivery to the predecessor; at a second visit in the middle of the first to what was
+/// recorded before that; at a third to nobody.
 #[inline(never)]
 fn pass_on(index: usize, delivery: &Delivery<'_>) {
     let visit = trace::visit(delivery.info, index);

@@ -7,6 +7,7 @@
 //! first.
 
 use super::handler::area::{Scratch, area_at};
+use crate::observe::in_handler::path_of;
 use crate::sigbus::identity::Identity;
 use crate::sys::call::Failed;
 use crate::sys::pages::page_size;
@@ -80,15 +81,7 @@ impl Readable {
 
     /// Signal-safe.
     pub(crate) fn with(fd: c_int, access: c_int) -> Result<Self, c_int> {
-        let mut path = *b"/proc/self/fd/0000000000\0";
-        let mut rest = fd.unsigned_abs();
-        for place in path.iter_mut().skip(14).take(10).rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        // Leading zeros are no part of a name there.
-        let zeros = path.iter().skip(14).take(9).take_while(|digit| **digit == b'0').count();
-        path.copy_within(14 + zeros.., 14);
+        let path = path_of(fd);
         Self::at(std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| libc::EINVAL)?, access)
     }
 

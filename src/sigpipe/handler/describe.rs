@@ -241,7 +241,7 @@ pub(super) fn event(echo: &Echo) -> Event {
 /// The address of the other side, if there is one.
 #[cfg(target_os = "linux")]
 pub(in crate::sigpipe) fn describe_peer(event: &mut Event) {
-    if event.fd_kind != 2 {
+    if event.fd_kind != SOCKET {
         return;
     }
     let room = match socket_family(event.fd) {
