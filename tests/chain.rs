@@ -42,7 +42,8 @@ fn a_handler_that_jumps_out_is_no_circle() {
 #[test]
 fn each_delivery_at_the_same_place_is_a_new_one() {
     let (bare, warded) = both("chain", "again");
-    let lines = "beneath: calls 10\npassed on: calls 20\nthree times: calls 30\nwith little stack: calls 10\n";
+    let lines =
+        "beneath: calls 10\npassed on: calls 20\nthree times: calls 30\nwith little stack: calls 10\n";
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), (lines, lines));
 }
 
