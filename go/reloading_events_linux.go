@@ -16,8 +16,6 @@ type fileNews struct {
 	// inode's number, and then all else within one tick of the kernel's clock.
 	written   bool
 	concluded bool // a writer has closed the file, or the path leads elsewhere
-	// What came last: a write, or a writer's close (or another file).
-	began, ended bool
 }
 
 // pathWatch is told of changes by inotify(7): on the file, on each folder in which a name of the
@@ -34,6 +32,8 @@ type pathWatch struct {
 	err   error                     // why not everything is watched
 	whole bool                      // everything is
 	news  fileNews
+	// What came last of the file: a write, and not a writer's close.
+	writing bool
 }
 
 // eventQueue is one inotify queue, with one goroutine that reads it, for all files of the process.
@@ -143,6 +143,12 @@ func (w *pathWatch) read() (news fileNews) {
 	return news
 }
 
+// isWriting tells whether somebody has written to the file and not closed it.
+func (w *pathWatch) isWriting() (writing bool) {
+	w.with(func(int) { writing = w.writing })
+	return writing
+}
+
 func (w *pathWatch) take() (news fileNews) {
 	w.with(func(int) {
 		select {
@@ -199,8 +205,8 @@ func (q *eventQueue) event(number int32, mask uint32, name string) {
 	if mask&syscall.IN_Q_OVERFLOW != 0 {
 		for w := range q.ways {
 			// Among what was lost may be its close, and the end of a watch.
-			w.whole = false
-			w.tell(fileNews{written: true, concluded: true, ended: true})
+			w.whole, w.writing = false, false
+			w.tell(fileNews{written: true, concluded: true})
 		}
 		return
 	}
@@ -224,10 +230,11 @@ func (q *eventQueue) event(number int32, mask uint32, name string) {
 			w.chain, w.whole = nil, false
 			w.tell(fileNews{written: true, concluded: true})
 		case mask&syscall.IN_MODIFY != 0:
-			w.tell(fileNews{written: true, began: true})
+			w.writing = true
+			w.tell(fileNews{written: true})
 		default:
-			w.tell(fileNews{written: mask&watchBlind == 0, concluded: true,
-				ended: mask&syscall.IN_CLOSE_WRITE != 0})
+			w.writing = w.writing && mask&syscall.IN_CLOSE_WRITE == 0
+			w.tell(fileNews{written: mask&watchBlind == 0, concluded: true})
 		}
 	}
 }
@@ -235,9 +242,6 @@ func (q *eventQueue) event(number int32, mask uint32, name string) {
 func (w *pathWatch) tell(more fileNews) {
 	w.news.written = w.news.written || more.written
 	w.news.concluded = w.news.concluded || more.concluded
-	if more.began || more.ended {
-		w.news.began, w.news.ended = more.began, more.ended
-	}
 	select {
 	case w.rang <- struct{}{}:
 	default:
@@ -310,7 +314,7 @@ func (w *pathWatch) put(fd int, chain map[string]chainPlace) {
 	}
 	if file != w.file {
 		// Whoever wrote to the file before writes to another one.
-		w.news.began, w.news.ended = false, true
+		w.writing = false
 	}
 	old := w.spots
 	w.spots, w.chain, w.file, w.whole = spots, chain, file, w.err == nil

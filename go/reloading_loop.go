@@ -172,7 +172,7 @@ func (l *reloadLoop) wait(limit time.Duration, waiting *[]chan<- struct{}) (writ
 // the folder is watched.
 func (l *reloadLoop) renew() {
 	err := l.watch.renew(l.path)
-	l.heard = l.heard || err != nil
+	l.heard, l.writing = l.heard || err != nil, l.watch.isWriting()
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	l.told.Watching, l.told.WatchErr = err == nil, err
@@ -188,9 +188,6 @@ func (l *reloadLoop) hear() (written bool) {
 	}
 	if news.concluded {
 		l.pace = reloadPace
-	}
-	if news.began || news.ended {
-		l.writing = news.began
 	}
 	return news.written
 }

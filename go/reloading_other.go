@@ -10,7 +10,7 @@ import (
 // Where nothing tells of changes, and nobody knows of writers: the tick looks, and files have to
 // settle.
 
-type fileNews struct{ written, concluded, began, ended bool }
+type fileNews struct{ written, concluded bool }
 
 type pathWatch struct{}
 
@@ -18,6 +18,7 @@ func newPathWatch() *pathWatch           { return &pathWatch{} }
 func (w *pathWatch) renew(string) error  { return errors.ErrUnsupported }
 func (w *pathWatch) read() fileNews      { return fileNews{} }
 func (w *pathWatch) take() fileNews      { return fileNews{} }
+func (w *pathWatch) isWriting() bool     { return false }
 func (w *pathWatch) bell() chan struct{} { return nil }
 func (w *pathWatch) close()              {}
 

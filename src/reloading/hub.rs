@@ -219,6 +219,11 @@ impl Ears {
         state.watch.take(self.id)
     }
 
+    /// Whether events tell of a write to the file, and not of its end.
+    pub(super) fn is_writing(&self) -> bool {
+        lock(&self.engine.state).watch.is_writing(self.id)
+    }
+
     /// Whether somebody was seen writing since then.
     pub(super) fn is_disturbed(&self) -> bool {
         let mut state = lock(&self.engine.state);

@@ -188,7 +188,7 @@ impl<T> Taker<T> {
         if news.concluded {
             self.pace = PACE;
         }
-        self.writing = news.writing.unwrap_or(self.writing);
+        self.writing = ears.is_writing();
         (news.written, watched)
     }
 

@@ -27,8 +27,6 @@ pub(super) struct News {
     pub(super) written: bool,
     /// A writer has closed the file, or the path leads elsewhere.
     pub(super) concluded: bool,
-    /// What came last: a write, or a writer's close (or another file). `None`: neither.
-    pub(super) writing: Option<bool>,
 }
 
 pub(super) use super::chain::{Chain, of as walk};
@@ -61,6 +59,8 @@ struct Way {
     /// Whether every place has its watch, and if not, why.
     watched: Option<Result<(), c_int>>,
     news: News,
+    /// What came last of the file: a write, and not a writer's close.
+    writing: bool,
 }
 
 const SELF: u32 = libc::IN_MOVE_SELF | libc::IN_DELETE_SELF;
@@ -133,7 +133,7 @@ impl Watch {
         }
         if file != way.file {
             // Whoever wrote to the file before writes to another one.
-            way.news.writing = Some(false);
+            way.writing = false;
         }
         let before = std::mem::replace(&mut way.spots, spots.clone());
         (way.chain, way.file, way.watched) = (chain, file, Some(watched));
@@ -200,6 +200,11 @@ impl Watch {
         self.ways.get_mut(&id).map(|way| std::mem::take(&mut way.news)).unwrap_or_default()
     }
 
+    /// Whether somebody has written to the file and not closed it.
+    pub(super) fn is_writing(&self, id: Id) -> bool {
+        self.ways.get(&id).is_some_and(|way| way.writing)
+    }
+
     /// Reads what the queue has, without waiting; `told` is called with each one that it concerns.
     pub(super) fn read(&mut self, queue: &Queue, mut told: impl FnMut(Id)) {
         let mut buffer = [0_u8; 16 << 10];
@@ -228,7 +233,8 @@ impl Watch {
             for (id, way) in &mut self.ways {
                 // Among what was lost may be its close, and the end of a watch.
                 way.watched = None;
-                way.news = News { written: true, concluded: true, writing: Some(false) };
+                way.news = News { written: true, concluded: true };
+                way.writing = false;
                 told(*id);
             }
             return;
@@ -248,12 +254,12 @@ impl Watch {
                 (way.news.written, way.news.concluded) = (true, true);
             } else if mask & libc::IN_MODIFY != 0 {
                 way.news.written = true;
-                way.news.writing = Some(true);
+                way.writing = true;
             } else {
                 way.news.concluded = true;
                 way.news.written |= mask & BLIND == 0;
                 if mask & libc::IN_CLOSE_WRITE != 0 {
-                    way.news.writing = Some(false);
+                    way.writing = false;
                 }
             }
             told(*id);

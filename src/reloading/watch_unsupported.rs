@@ -8,7 +8,6 @@ use std::path::Path;
 pub(super) struct News {
     pub(super) written: bool,
     pub(super) concluded: bool,
-    pub(super) writing: Option<bool>,
 }
 
 pub(super) enum Queue {}
@@ -53,6 +52,10 @@ impl Watch {
 
     pub(super) fn take(&mut self, _id: Id) -> News {
         News::default()
+    }
+
+    pub(super) fn is_writing(&self, _id: Id) -> bool {
+        false
     }
 
     pub(super) fn read(&mut self, queue: &Queue, _told: impl FnMut(Id)) {
