@@ -31,7 +31,8 @@ pub(crate) fn link_of(fd: c_int, room: &mut [u8]) -> usize {
     usize::try_from(length).unwrap_or(0)
 }
 
-/// The name that proc(5) has for whatever a descriptor is open on, up to the first NUL. Signal-safe.
+/// The name that proc(5) has for whatever a descriptor is open on, up to the first NUL.
+/// Signal-safe.
 pub(crate) fn path_of(fd: c_int) -> [u8; 25] {
     const START: usize = b"/proc/self/fd/".len();
     let mut path = *b"/proc/self/fd/0000000000\0";

@@ -180,8 +180,8 @@ static void deeper_jumps(void) {
 }
 
 /* The same place of the stack again and again: each delivery is a new one, to the handler beneath
- * ours, to one above that passes on, and to one above that does so three times. What they are told is
- * right. */
+ * ours, to one above that passes on, and to one above that does so three times. What they are told
+ * is right. */
 static struct sigaction repeated;
 static void told(int signal, siginfo_t *info, void *context) {
     (void)context;
