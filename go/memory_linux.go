@@ -27,40 +27,77 @@ func leftOfMachine(text string) int64 {
 	return (available + swap) * 1024
 }
 
-// leftOfGroups looks at the process's group and those above it (cgroup v2).
+// A groupVersion says what the limits of control groups are called, and where.
+type groupVersion struct {
+	folder string
+	limits []string
+	taken  string
+	cache  [2]string // in memory.stat, of the group and those below it
+}
+
+var groupVersion1 = groupVersion{
+	folder: "memory",
+	limits: []string{"memory.limit_in_bytes"},
+	taken:  "memory.usage_in_bytes",
+	cache:  [2]string{"total_active_file", "total_inactive_file"},
+}
+
+var groupVersion2 = groupVersion{
+	limits: []string{"memory.max", "memory.high"},
+	taken:  "memory.current",
+	cache:  [2]string{"active_file", "inactive_file"},
+}
+
+// leftOfGroups looks at the process's groups and those above them. A line of list has number,
+// controllers and path of a hierarchy; that of version 2 is 0, and has none.
 func leftOfGroups(root, list string) int64 {
-	own := "/"
+	left := int64(math.MaxInt64)
 	for _, line := range strings.Split(list, "\n") {
-		if name, ok := strings.CutPrefix(line, "0::/"); ok {
-			own = path.Clean("/" + name)
+		parts := strings.SplitN(line, ":", 3)
+		switch {
+		case len(parts) < 3:
+		case parts[0] == "0":
+			left = min(left, groupVersion2.leftFrom(root, parts[2]))
+		case strings.Contains(","+parts[1]+",", ",memory,"):
+			left = min(left, groupVersion1.leftFrom(root, parts[2]))
 		}
 	}
+	return left
+}
+
+// leftFrom goes from a group upwards.
+func (v *groupVersion) leftFrom(root, group string) int64 {
 	left := int64(math.MaxInt64)
-	for ; ; own = path.Dir(own) {
-		left = min(left, leftOfGroup(path.Join(root, own)))
-		if own == "/" {
+	for group = path.Clean("/" + group); ; group = path.Dir(group) {
+		left = min(left, v.leftOf(path.Join(root, v.folder, group)))
+		if group == "/" {
 			return left
 		}
 	}
 }
 
-func leftOfGroup(folder string) int64 {
+func (v *groupVersion) leftOf(folder string) int64 {
 	read := func(name string) int64 {
 		text, _ := os.ReadFile(path.Join(folder, name))
 		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 		if err != nil {
-			return math.MaxInt64 // "max": there is none
+			return math.MaxInt64 // "max": none; version 1 has a number that nothing reaches
 		}
 		return n
 	}
-	limit, taken := min(read("memory.max"), read("memory.high")), read("memory.current")
+	limit, taken := int64(math.MaxInt64), read(v.taken)
+	for _, name := range v.limits {
+		limit = min(limit, read(name))
+	}
 	if limit == math.MaxInt64 || taken == math.MaxInt64 {
 		return math.MaxInt64
 	}
 	parts, _ := os.ReadFile(path.Join(folder, "memory.stat"))
-	active, _ := numberIn(string(parts), "active_file") // the kernel gives page cache back
-	inactive, _ := numberIn(string(parts), "inactive_file")
-	return max(limit-max(taken-active-inactive, 0), 0)
+	for _, name := range v.cache {
+		n, _ := numberIn(string(parts), name) // the kernel gives page cache back
+		taken -= n
+	}
+	return max(limit-max(taken, 0), 0)
 }
 
 // numberIn is the number behind a name that begins a line.

@@ -68,7 +68,8 @@ func (m Moment) String() string { return nameOf(int(m), "moment", "", "proven", 
 type SnapshotOptions struct {
 	// Limit: a file of more bytes is refused with a *TooLargeError. 0: only one that has to be
 	// copied and is larger, holes included, than what the machine has available (MemAvailable,
-	// SwapFree) or the control groups of this process have left (memory.max, memory.high): ENOMEM.
+	// SwapFree) or the control groups of this process have left (memory.max, memory.high,
+	// memory.limit_in_bytes): ENOMEM.
 	Limit int64
 
 	// MemoryOnly copies into memory also where the file system could clone.

@@ -532,7 +532,8 @@ typedef struct sigward_snapshot_options {
     size_t size;
     // A file of more bytes is refused (-EFBIG). 0: only one that has to be copied and is larger,
     // holes included, than what the machine has available (MemAvailable, SwapFree) or the control
-    // groups of this process have left (memory.max, memory.high): -ENOMEM.
+    // groups of this process have left (memory.max, memory.high, memory.limit_in_bytes):
+    // -ENOMEM.
     uint64_t limit;
     // 1: copied into memory also where the file system could clone.
     uint32_t memory_only;

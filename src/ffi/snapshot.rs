@@ -37,7 +37,8 @@ pub struct sigward_snapshot_options {
     pub size: usize,
     /// A file of more bytes is refused (-EFBIG). 0: only one that has to be copied and is larger,
     /// holes included, than what the machine has available (MemAvailable, SwapFree) or the control
-    /// groups of this process have left (memory.max, memory.high): -ENOMEM.
+    /// groups of this process have left (memory.max, memory.high, memory.limit_in_bytes):
+    /// -ENOMEM.
     pub limit: u64,
     /// 1: copied into memory also where the file system could clone.
     pub memory_only: u32,

@@ -64,7 +64,7 @@ impl<'a> SnapshotOptions<'a> {
     /// A file of more bytes is refused ([`crate::file::Error::TooLarge`]). Without a limit only one
     /// that has to be copied and is larger, holes included, than what the machine has available
     /// (`MemAvailable`, `SwapFree`) or the control groups of this process have left (`memory.max`,
-    /// `memory.high`): `ENOMEM`.
+    /// `memory.high`, `memory.limit_in_bytes`): `ENOMEM`.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.request.limit = Some(bytes);

@@ -103,8 +103,9 @@ impl<T: Send + Sync + 'static> Options<T> {
     /// A file of more bytes is not taken, holes included
     /// ([`TooLarge`](crate::file::Error::TooLarge) in a [`Reason::Copy`]). Unless this is called
     /// the limit is half of the memory that the machine has available (`MemAvailable`, `SwapFree`)
-    /// or the control groups of this process have left (`memory.max`, `memory.high`) when the file
-    /// is looked at: the other half is for what the parser makes of it.
+    /// or the control groups of this process have left (`memory.max`, `memory.high`,
+    /// `memory.limit_in_bytes`) when the file is looked at: the other half is for what the parser
+    /// makes of it.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limits.size = Some(bytes);

@@ -4,9 +4,10 @@
 //! | asked | counts as left |
 //! |---|---|
 //! | /proc/meminfo | `MemAvailable` and `SwapFree` |
-//! | `memory.max`, `memory.high` of the process's group and of those above it (cgroup v2) | the lower one less `memory.current`, and the page cache in that, which the kernel gives back |
+//! | the group of this process and those above it: `memory.max` and `memory.high` (cgroup v2), `memory.limit_in_bytes` (v1) | the lower one less what is taken, and the page cache in that, which the kernel gives back |
 //!
-//! Others may take it meanwhile: this refuses what cannot be, and promises nothing.
+//! Others may take it meanwhile: this refuses what cannot be, and promises nothing. The groups lie
+//! where they always do; in a container that sees only its own, the walk upwards ends there.
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -23,25 +24,62 @@ fn of_machine(text: &str) -> u64 {
     kib("MemAvailable:").map_or(u64::MAX, |free| free.saturating_add(kib("SwapFree:").unwrap_or(0)))
 }
 
-/// `list` is /proc/self/cgroup; the line of version 2 begins with `0::`.
-fn of_groups(root: &Path, list: &str) -> u64 {
-    let own = list.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    let folder = root.join(own);
-    let groups = folder.ancestors().take_while(|group| group.starts_with(root));
-    groups.map(of_group).min().unwrap_or(u64::MAX)
+/// What the limits are called, and where.
+struct Version {
+    folder: &'static str,
+    limits: &'static [&'static str],
+    taken: &'static str,
+    /// In `memory.stat`, of the group and those below it.
+    cache: [&'static str; 2],
 }
 
-fn of_group(group: &Path) -> u64 {
-    let read = |name| read_to_string(group.join(name)).unwrap_or_default();
-    // "max": there is none.
-    let limits = ["memory.max", "memory.high"].map(|name| read(name).trim().parse().unwrap_or(u64::MAX));
-    let limit = limits.into_iter().min().unwrap_or(u64::MAX);
-    let Ok(taken) = read("memory.current").trim().parse::<u64>() else { return u64::MAX };
+const V1: Version = Version {
+    folder: "memory",
+    limits: &["memory.limit_in_bytes"],
+    taken: "memory.usage_in_bytes",
+    cache: ["total_active_file", "total_inactive_file"],
+};
+
+const V2: Version = Version {
+    folder: "",
+    limits: &["memory.max", "memory.high"],
+    taken: "memory.current",
+    cache: ["active_file", "inactive_file"],
+};
+
+/// `list` is /proc/self/cgroup.
+fn of_groups(root: &Path, list: &str) -> u64 {
+    list.lines().map(|line| of_line(root, line)).min().unwrap_or(u64::MAX)
+}
+
+/// Number, controllers and path of a hierarchy; that of version 2 is 0, and has none.
+fn of_line(root: &Path, line: &str) -> u64 {
+    let mut parts = line.splitn(3, ':');
+    let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+        return u64::MAX;
+    };
+    let version = match number {
+        "0" => V2,
+        _ if controllers.split(',').any(|name| name == "memory") => V1,
+        _ => return u64::MAX,
+    };
+    let top = root.join(version.folder);
+    let group = top.join(path.trim_start_matches('/'));
+    let groups = group.ancestors().take_while(|group| group.starts_with(&top));
+    groups.map(|group| of_group(group, &version)).min().unwrap_or(u64::MAX)
+}
+
+fn of_group(group: &Path, version: &Version) -> u64 {
+    let read = |name: &str| read_to_string(group.join(name)).unwrap_or_default();
+    // "max": there is none. Version 1 has a number that no machine reaches.
+    let limits = version.limits.iter().map(|name| read(name).trim().parse().unwrap_or(u64::MAX));
+    let limit = limits.min().unwrap_or(u64::MAX);
+    let Ok(taken) = read(version.taken).trim().parse::<u64>() else { return u64::MAX };
     if limit == u64::MAX {
         return limit;
     }
     let parts = read("memory.stat");
-    let cache = ["active_file", "inactive_file"].map(|name| number(&parts, name).unwrap_or(0));
+    let cache = version.cache.map(|name| number(&parts, name).unwrap_or(0));
     limit.saturating_sub(taken.saturating_sub(cache.iter().sum()))
 }
 
@@ -54,6 +92,7 @@ fn number(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn what_the_machine_has_left() {
@@ -63,32 +102,72 @@ mod tests {
         assert_eq!(of_machine("MemTotal: 9 kB\n"), u64::MAX);
     }
 
+    /// Control groups as folders, gone at the end.
+    struct Groups(PathBuf);
+
+    impl Groups {
+        fn new(name: &str, folders: &[&str]) -> Self {
+            let root = std::env::temp_dir().join(format!("sigward-{name}-{}", std::process::id()));
+            for folder in folders {
+                std::fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            Self(root)
+        }
+
+        fn put(&self, folder: &str, files: &[(&str, &str)]) {
+            for (name, text) in files {
+                std::fs::write(self.0.join(folder).join(name), format!("{text}\n")).unwrap();
+            }
+        }
+    }
+
+    impl Drop for Groups {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[test]
     fn the_narrowest_group_counts() {
-        let root = std::env::temp_dir().join(format!("sigward-groups-{}", std::process::id()));
-        let inner = root.join("outer/inner");
-        std::fs::create_dir_all(&inner).unwrap();
-        let put = |folder: &Path, name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
-        let left = || of_groups(&root, "9:memory:/elsewhere\n0::/outer/inner\n");
+        let groups = Groups::new("groups", &["outer/inner"]);
+        let left = || of_groups(&groups.0, "9:cpu:/elsewhere\n0::/outer/inner\n");
         assert_eq!(left(), u64::MAX);
         for (folder, max, high, taken) in
-            [(&root.join("outer"), "5000\n", "max\n", "4500\n"), (&inner, "max\n", "3000\n", "1000\n")]
+            [("outer", "5000", "max", "4500"), ("outer/inner", "max", "3000", "1000")]
         {
-            put(folder, "memory.max", max);
-            put(folder, "memory.high", high);
-            put(folder, "memory.current", taken);
+            groups.put(folder, &[("memory.max", max), ("memory.high", high), ("memory.current", taken)]);
         }
         assert_eq!(left(), 500);
         // Page cache can be given back; anonymous memory cannot.
-        put(
-            &root.join("outer"),
-            "memory.stat",
-            "anon 100\nfile 4400\nactive_file 3000\ninactive_file 1400\n",
-        );
+        groups.put("outer", &[("memory.stat", "anon 100\nfile 4400\nactive_file 3000\ninactive_file 1400")]);
         assert_eq!(left(), 2000);
-        put(&inner, "memory.current", "3500\n");
+        groups.put("outer/inner", &[("memory.current", "3500")]);
         assert_eq!(left(), 0);
-        assert_eq!(of_groups(&root, "0::/\n"), u64::MAX);
-        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(of_groups(&groups.0, "0::/\n"), u64::MAX);
+    }
+
+    /// The process's own path is not there in a container without a namespace of groups: what it
+    /// sees is its own group, as the top.
+    #[test]
+    fn groups_of_version_1_count_as_well() {
+        let groups = Groups::new("groups-1", &["memory/outer/inner", "unified/outer"]);
+        let left = |path: &str| {
+            of_groups(
+                &groups.0,
+                &format!("9:cpuset:/\n4:hugetlb,memory:{path}\n1:name=systemd:/\n0::/outer\n"),
+            )
+        };
+        let limits = |limit, taken| [("memory.limit_in_bytes", limit), ("memory.usage_in_bytes", taken)];
+        groups.put("memory", &limits("9223372036854771712", "8000"));
+        assert_eq!(left("/outer/inner"), 9_223_372_036_854_763_712);
+        groups.put("memory/outer", &limits("5000", "4500"));
+        groups.put("memory/outer/inner", &limits("9223372036854771712", "1000"));
+        assert_eq!(left("/outer/inner"), 500);
+        // The group's own page cache is only a part of what is counted.
+        let parts = "active_file 1\ninactive_file 2\ntotal_active_file 1000\ntotal_inactive_file 200";
+        groups.put("memory/outer", &[("memory.stat", parts)]);
+        assert_eq!(left("/outer/inner"), 1700);
+        groups.put("memory", &limits("4000", "3000"));
+        assert_eq!(left("/docker/0123"), 1000);
     }
 }
