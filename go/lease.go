@@ -24,7 +24,8 @@ var (
 // A Lease is a file that nobody opens for writing or cuts before its holder was told. Whoever wants
 // to, also in this process, waits until Release, at most for /proc/sys/fs/lease-break-time (45 s);
 // who opens with O_NONBLOCK gets EWOULDBLOCK. Replacing a file (ReplaceFile, rename) and removing
-// it are no concern of a lease: who has it open keeps it.
+// it are no concern of a lease: who has it open keeps it. Nobody is told of those who come from
+// another machine or through the lower layer of an overlay.
 //
 //	lease, err := sigward.TakeLease(path)
 //	…

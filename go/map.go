@@ -29,9 +29,11 @@ import (
 // A child that os/exec starts has nothing of a Map. In a child that C code forks, the maps are
 // there and guarded.
 //
-// What no signal tells: bytes that the file lost inside its last page read as zeros, and a file
-// that was truncated and grew again between two accesses, or was overwritten in place, shows its
-// new content. Options.Strict and Verify see it.
+// What no signal tells: bytes that the file lost inside its last page read as zeros; where a file
+// system has large folios (ext4) whole pages behind a cut may do so for a while; and a file that
+// was truncated and grew again between two accesses, or was overwritten in place, shows its new
+// content. Options.Strict and Verify see it. A fault in a thread where C code has blocked SIGBUS
+// ends the process: ThreadCheck.
 //
 // Without cgo, and elsewhere than on Linux on amd64 and arm64, ReadAt, WriteAt and Do guard by
 // debug.SetPanicOnFault: only what Go code touches inside of them, and more slowly. What comes from

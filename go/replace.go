@@ -8,6 +8,8 @@ import (
 // ReplaceFile copies the contents of source over destination at once: as `cp source destination`,
 // but at every moment, also after a crash, destination is the old file or the new one, whole, and
 // whoever has the old one open or mapped keeps it. source stays. A missing destination is made.
+// (Where a file system is a program, on FUSE, its rename may not be at once: who opens destination
+// meanwhile may find nothing there.)
 //
 // The new file has mode, owner and (on Linux) extended attributes, access control lists among them,
 // of the one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were

@@ -13,7 +13,7 @@
 // A signal.Notify for SIGPIPE by a package that is initialised before this one is cancelled: call
 // it in main. While this package is initialised SIGPIPE has its default for some microseconds. What
 // no signal of a write tells (io_uring's later writes, a signal that was blocked) and what differs
-// on arm64 is listed in the README.
+// on arm64 is listed in docs/book/limits.md of the repository.
 //
 // Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error
 // then. AdoptFile guards the maps that another library made. Faults elsewhere, and nil
@@ -36,7 +36,7 @@ import (
 // Event is one SIGPIPE that ended in our handler, who wrote to what, or one SIGBUS, who met which
 // loss in a map.
 type Event struct {
-	Number uint64         // 1 for the first of the process; a gap is an event that was overwritten
+	Number uint64         // 1 for the first of the process; a gap is events overwritten or dropped
 	Time   time.Time      // when it was
 	Signal syscall.Signal // SIGPIPE or SIGBUS
 	TID    int            // kernel thread id of the writer, or of who met the loss
@@ -49,7 +49,7 @@ type Event struct {
 	Result int64
 	Inode  uint64 // of the pipe or socket, as in /proc/PID/fd, or of the mapped file
 	Call   string // the system call: "writev", or empty if it could not be told
-	Caller string // file name of the library or executable that made it; may be empty
+	Caller string // file name of the library or executable that made it (as Owner); may be empty
 	// Peer: address or path of the other side, also when the connection is gone; may be empty.
 	Peer string
 

@@ -69,7 +69,7 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
 // Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
 // SIGWARD_LOG=stderr in the environment does. Left out is a line for which stderr would block, one
-// about a write to stderr itself, and what does not fit on a small signal stack.
+// about a write to stderr itself, and all of them once descriptor 2 stands for something else.
 #define SIGWARD_LOG_STDERR 1
 
 // Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a
@@ -87,7 +87,9 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // swallowed signal is counted (swallowed, unattributed), but there is no event and no line. What
 // would take a system call is decided without: a write to a pipe at descriptor 1 or 2 ends in our
 // handler as well, a quiet descriptor is known by its number alone. A signal that is no echo goes
-// to who was there before, which takes system calls.
+// to who was there before, which takes system calls. Two exceptions: rt_sigprocmask with less than
+// 1.5 KiB of an alternate stack left; process_vm_readv for a write whose system call instruction
+// is the last word of its page (aarch64, processors with FRED).
 #define SIGWARD_NO_EVENTS 8
 
 // SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
@@ -188,7 +190,8 @@ typedef struct sigward_adopted sigward_adopted;
 
 // A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also
 // in this process, waits until the lease is released, at most /proc/sys/fs/lease-break-time
-// seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
+// seconds (45). Nobody is told of those who come from another machine or through the lower layer
+// of an overlay. Made by sigward_lease_take, ended by sigward_lease_release.
 //
 // Read or map sigward_lease_file, and look at sigward_lease_is_wanted now and then: as soon as it
 // is, finish or copy. If sigward_lease_release returns 0, all that was read is as it was when the
@@ -258,8 +261,9 @@ typedef struct sigward_standing {
     int32_t reserved;
     // What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
     uint64_t handler;
-    // The file name of the executable or library that holds this function, NUL-terminated; empty
-    // if unknown.
+    // The file name of the executable or library that holds this function, NUL-terminated; "the
+    // executable" for a program without a path to tell (ld.so was started with it); empty if
+    // unknown.
     char owner[64];
 } sigward_standing;
 
@@ -326,8 +330,8 @@ typedef struct sigward_counters {
 
 // One swallowed SIGPIPE, or one loss in a guarded map.
 typedef struct sigward_event {
-    // 1 for the first of this process, then one more each. A gap is an event that was overwritten
-    // or dropped.
+    // 1 for the first of this process, then one more each; a forked child goes on from its
+    // parent's. A gap is an event that was overwritten or dropped.
     uint64_t number;
     // Nanoseconds since 1970 (`CLOCK_REALTIME`).
     uint64_t time_ns;
@@ -580,7 +584,7 @@ extern "C" {
 // one call has set stays when a later call does without it; sigward_sigpipe_restore takes
 // SIGWARD_SWALLOW_STDIO back.
 //
-// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left.
+// Returns 0. -EINVAL: options of an unknown size, policy or flag. -ENOSPC: no entry point left.
 // -EDEADLK: see above. -ENOTSUP: this system shows no system call's result (filter works on Linux
 // x86-64 and aarch64). Else the kernel's errno, for example -EPERM from a seccomp filter. On
 // failure nothing has changed.
@@ -603,8 +607,9 @@ int sigward_ensure_on_top(void);
 int sigward_sigpipe_ignore(void);
 
 // Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what
-// stood there before, SIG_DFL included. Children start with SIG_DFL. Idempotent;
-// sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
+// stood there before, SIG_DFL included. Children start with SIG_DFL. Where SIGPIPE is ignored
+// already it stays so, for children as well (SIGWARD_REPLACE_IGNORE of sigward_options).
+// Idempotent; sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
 //
 // Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
 int sigward_sigpipe_filter(void);
@@ -762,7 +767,8 @@ const char *sigward_event_operation(const struct sigward_event *event);
 
 // Writes the file name of the library (or executable) that made the event's system call,
 // NUL-terminated and cut to fit, into buf of cap bytes: the C library's own wrappers left out,
-// empty if that cannot be told for certain.
+// "the executable" for a program without a path to tell (ld.so was started with it), empty if that
+// cannot be told for certain.
 //
 // Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is
 // NULL or cap is 0.
@@ -863,15 +869,18 @@ int sigward_thread_guard_leave(struct sigward_thread_guard *guard);
 //
 // When the file is truncated, overwritten in place or cannot be read any more, a read of the lost
 // bytes is an error (sigward_map_read_at) or gives zeros that the poison word tells of
-// (sigward_map_data), on every thread. A truncation within a page gives zeros up to the page's end
-// and no signal: sigward_map_verify tells.
+// (sigward_map_data), on every thread but those that have SIGBUS blocked (sigward_thread_check):
+// there the kernel ends the process. A truncation within a page gives zeros up to the page's end
+// and no signal, and where a file system has large folios (ext4) whole pages behind a cut may do
+// so for a while: sigward_map_verify tells.
 //
 // Thread-safe; in a forked child the map is there and guarded as well; not for signal handlers.
 //
 // Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is
 // empty. -EISDIR, -ENODEV: a directory; a pipe, socket or device. -ENXIO: offset or end beyond the
 // file's. -EOVERFLOW: too large. Else what open(2) or mmap(2) say (-ENOENT, -EACCES, -EMFILE,
-// -ENOMEM), or as sigward_init. On failure nothing is left behind.
+// -ENOMEM), or as sigward_init. On failure nothing is left behind but the seat for SIGBUS
+// (sigward_sigbus_guard), which may have been taken.
 int sigward_map_open(const char *path,
                      const struct sigward_map_options *options,
                      struct sigward_map **out);
@@ -883,7 +892,7 @@ int sigward_map_open(const char *path,
 int sigward_map_fd(int fd, const struct sigward_map_options *options, struct sigward_map **out);
 
 // Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes
-// with sigward_map_refresh.
+// with sigward_map_refresh, and when sigward_map_grow moves the map.
 //
 // Signal-safe, thread-safe. NULL if map is NULL.
 const void *sigward_map_data(const struct sigward_map *map);
@@ -894,8 +903,8 @@ size_t sigward_map_len(const struct sigward_map *map);
 // The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the
 // start of the map. It is stored before any page changes. Read it after the bytes, with an acquire
 // fence in between (atomic_thread_fence(memory_order_acquire); after writing
-// memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh
-// and stays readable for ever.
+// memory_order_seq_cst); bytes below it are good. It changes its place when
+// sigward_map_data does; the old one stays readable for ever.
 //
 // Signal-safe, thread-safe. NULL if map is NULL.
 const uint64_t *sigward_map_poison_word(const struct sigward_map *map);
@@ -1050,7 +1059,8 @@ int sigward_map_retire(struct sigward_map *map);
 // Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get
 // every fault and signal that is not ours. sigward_init and the first map do it by themselves.
 // Once it is taken this does nothing, also where another handler has come above it:
-// sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
+// sigward_ensure_on_top takes the top again. Children start with SIG_DFL, also where SIGBUS was
+// ignored before. Idempotent; thread-safe; works in a forked child.
 //
 // Returns 0 or as sigward_init.
 int sigward_sigbus_guard(void);
@@ -1090,7 +1100,7 @@ int sigward_thread_check(void);
 //
 // Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a
 // pipe, socket or device. Else what open(2) says, or as sigward_init. On failure nothing is left
-// behind.
+// behind but the seat for SIGBUS (sigward_sigbus_guard), which may have been taken.
 int sigward_adopt_file(const char *path, struct sigward_adopted **out);
 
 // Guards one mapping that somebody else made, as sigward_adopt_file does: these bytes of its file,
@@ -1104,7 +1114,7 @@ int sigward_adopt_file(const char *path, struct sigward_adopted **out);
 // Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or
 // from another one than fd. -EACCES: the mapping is executable. -EEXIST: part of it is guarded
 // already. -EOPNOTSUPP: a shared writable mapping of huge pages. -EBADF: fd is not
-// open. -EOVERFLOW, or as sigward_init.
+// open. -EOVERFLOW, or as sigward_init. Of a failure is left what sigward_adopt_file leaves.
 int sigward_adopt_range(const void *addr,
                         size_t len,
                         int fd,
@@ -1256,7 +1266,9 @@ int sigward_reserve_slowly(int fd, uint64_t offset, uint64_t len);
 
 // Copies the contents of source over destination at once: as `cp source destination`, but at every
 // moment, also after a crash, destination is the old file or the new one, whole, and whoever has
-// the old one open or mapped keeps it. source stays. A missing destination is made.
+// the old one open or mapped keeps it. source stays. A missing destination is made. (Where a file
+// system is a program, on FUSE, its rename may not be at once: who opens destination meanwhile may
+// find nothing there.)
 //
 // The new file has mode, owner and extended attributes (access control lists among them) of the
 // one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
@@ -1397,9 +1409,9 @@ int sigward_lease_release(struct sigward_lease *lease);
 // guarded map, and appending is a copy into memory; else through pread(2) and pwrite(2), and each
 // append takes some system calls: several times a write(2). So guard first for the fast way.
 //
-// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close
-// is -EPERM; if the process dies before it has closed the log, such a child keeps the lock until
-// it ends or calls exec. Not for signal handlers.
+// Thread-safe. The log belongs to this process: in a forked child sigward_log_append and
+// sigward_log_flush are -EPERM; if the process dies before it has closed the log, such a child
+// keeps the lock until it ends or calls exec. Not for signal handlers.
 //
 // Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log
 // of a later format. -EBADMSG: bytes that were on the disk once are damaged; nothing was changed,
@@ -1534,7 +1546,7 @@ int sigward_log_reader_close(struct sigward_log_reader *reader);
 // whatever happens to the file, the bytes stay. Where the file system can, its blocks are shared
 // (xfs, btrfs; no memory), else they are copied into memory that is sealed. All sigward_map_*
 // functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file
-// of /proc is read to its end.
+// of /proc is read to its end. It takes the seat for SIGBUS, as every map does.
 //
 // No page of a copy in memory can be lost; of a clone only when the disk fails, and then
 // sigward_map_status and the poison word tell, as for every map. sigward_map_verify says 0 as long

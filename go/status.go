@@ -13,8 +13,9 @@ type StatusReport struct {
 type SignalStatus struct {
 	Armed  bool
 	Reason string // why it is not armed, and what to do next; empty if it is
-	// Owner: file name of the executable or library whose handler the kernel calls; empty for none,
-	// or if that is unknown.
+	// Owner: file name of the executable or library whose handler the kernel calls, "the
+	// executable" for a program that was started through ld.so; empty for none, or if that is
+	// unknown.
 	Owner string
 }
 

@@ -24,7 +24,7 @@
 //! |---|---|
 //! | [`sigpipe`] | the process's policy: [`sigpipe::filter`], [`sigpipe::ignore`], [`sigpipe::restore`] |
 //! | [`mapping`] | mapped files whose loss is an error: [`mapping::Map`], guarding others' maps, the checked copy |
-//! | [`mod@file`] | the habits that need no guard: reserved blocks, files replaced at once |
+//! | [`mod@file`] | the habits that need no guard: reserved blocks, files replaced at once, leases |
 //! | [`log`] | an append log: a full disk, a dead process, a torn tail are answers |
 //! | [`reloading`] | the newest good version of a file that others update: [`reloading::Reloading`] |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |

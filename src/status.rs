@@ -68,7 +68,8 @@ impl Standing {
     }
 
     /// The file name of the executable or library that holds [`Self::handler`], if it is a function
-    /// and that can be known. Not for signal handlers: it allocates.
+    /// and that can be known; `the executable` for a program without a path to tell (ld.so was
+    /// started with it). Not for signal handlers: it allocates.
     #[must_use]
     pub fn owner(&self) -> Option<String> {
         (self.handler > libc::SIG_IGN).then(|| crate::observe::object_at(self.handler)).flatten()

@@ -25,6 +25,13 @@ fn every_system_call_that_raises_it_returns_epipe_and_names_its_descriptor() {
 }
 
 #[test]
+fn a_descriptor_of_a_high_number_is_like_any_other() {
+    let (bare, warded) = both("policy", "high_number");
+    bare.died_of(SIGPIPE);
+    warded.lived();
+}
+
+#[test]
 fn a_partial_write_is_told_from_the_descriptor() {
     let (bare, warded) = both("policy", "partial");
     bare.died_of(SIGPIPE);

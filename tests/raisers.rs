@@ -1,4 +1,4 @@
-//! Which writes raise SIGPIPE when Rust is embedded: the table of the README, row by row.
+//! Which writes raise SIGPIPE when Rust is embedded: the table of docs/book/raisers.md, row by row.
 //!
 //! Each row runs in a process of its own with the signal at its default, as under a C or Go `main`:
 //! this test starts itself again. A row that stops dying, or begins to, turns the test red.

@@ -120,6 +120,24 @@ fn the_rust_lines_about_a_map_run() {
     });
 }
 
+/// The test that tests/README.md shows is one, and it names each file.
+#[test]
+fn the_readme_of_the_tests_is_true() {
+    let read = |name: &str| std::fs::read_to_string(root().join("tests").join(name)).unwrap();
+    let text = read("README.md");
+    for (fence, file) in [("```c\n", "hosts/policy.c"), ("```rust\n", "policy.rs")] {
+        let shown = text.split_once(fence).unwrap().1.split_once("```").unwrap().0;
+        assert!(read(file).contains(shown), "{file} has no\n{shown}");
+    }
+    let words: Vec<&str> =
+        text.split(|one: char| !one.is_ascii_alphanumeric() && one != '_' && one != '-').collect();
+    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(words.contains(&name) || name.starts_with("install"), "tests/README.md: {name} is not there");
+    }
+}
+
 /// `make demo` and `make test` are what they are called.
 #[test]
 fn the_commands_exist() {
@@ -145,8 +163,12 @@ fn what_the_manuals_name_exists() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     let mut missing = Vec::new();
-    for manual in ["README.md", "docs/design.md", "go-example/README.md"] {
-        let text = std::fs::read_to_string(root().join(manual)).unwrap();
+    let book = walk(&root().join("docs/book")).map(|page| page.strip_prefix(root()).unwrap().to_owned());
+    let others =
+        ["README.md", "docs/design.md", "go-example/README.md", "tests/README.md"].map(PathBuf::from);
+    for manual in others.into_iter().chain(book) {
+        let text = std::fs::read_to_string(root().join(&manual)).unwrap();
+        let manual = manual.display();
         let outside: String = text.split("```").step_by(2).collect();
         for name in outside.split('`').skip(1).step_by(2) {
             let is_path = |end: &str| name.ends_with(end) && name.contains('/');

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// A file that nobody opens for writing or cuts before its holder was told: whoever wants to, also
 /// in this process, waits until the lease is released, at most /proc/sys/fs/lease-break-time
-/// seconds (45). Made by sigward_lease_take, ended by sigward_lease_release.
+/// seconds (45). Nobody is told of those who come from another machine or through the lower layer
+/// of an overlay. Made by sigward_lease_take, ended by sigward_lease_release.
 ///
 /// Read or map sigward_lease_file, and look at sigward_lease_is_wanted now and then: as soon as it
 /// is, finish or copy. If sigward_lease_release returns 0, all that was read is as it was when the

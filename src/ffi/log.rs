@@ -78,9 +78,9 @@ unsafe impl Filled for sigward_log_recovery {
 /// guarded map, and appending is a copy into memory; else through pread(2) and pwrite(2), and each
 /// append takes some system calls: several times a write(2). So guard first for the fast way.
 ///
-/// Thread-safe. The log belongs to this process: in a forked child every call but sigward_log_close
-/// is -EPERM; if the process dies before it has closed the log, such a child keeps the lock until
-/// it ends or calls exec. Not for signal handlers.
+/// Thread-safe. The log belongs to this process: in a forked child sigward_log_append and
+/// sigward_log_flush are -EPERM; if the process dies before it has closed the log, such a child
+/// keeps the lock until it ends or calls exec. Not for signal handlers.
 ///
 /// Returns 0. -EBUSY: another writer has it. -EILSEQ: the file is no log. -EPROTONOSUPPORT: a log
 /// of a later format. -EBADMSG: bytes that were on the disk once are damaged; nothing was changed,

@@ -72,15 +72,18 @@ pub enum sigward_cause {
 ///
 /// When the file is truncated, overwritten in place or cannot be read any more, a read of the lost
 /// bytes is an error (sigward_map_read_at) or gives zeros that the poison word tells of
-/// (sigward_map_data), on every thread. A truncation within a page gives zeros up to the page's end
-/// and no signal: sigward_map_verify tells.
+/// (sigward_map_data), on every thread but those that have SIGBUS blocked (sigward_thread_check):
+/// there the kernel ends the process. A truncation within a page gives zeros up to the page's end
+/// and no signal, and where a file system has large folios (ext4) whole pages behind a cut may do
+/// so for a while: sigward_map_verify tells.
 ///
 /// Thread-safe; in a forked child the map is there and guarded as well; not for signal handlers.
 ///
 /// Returns 0. -EINVAL: a NULL pointer, options of an unknown size or value. -ENODATA: the file is
 /// empty. -EISDIR, -ENODEV: a directory; a pipe, socket or device. -ENXIO: offset or end beyond the
 /// file's. -EOVERFLOW: too large. Else what open(2) or mmap(2) say (-ENOENT, -EACCES, -EMFILE,
-/// -ENOMEM), or as sigward_init. On failure nothing is left behind.
+/// -ENOMEM), or as sigward_init. On failure nothing is left behind but the seat for SIGBUS
+/// (sigward_sigbus_guard), which may have been taken.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_open(
     path: *const c_char,
@@ -122,7 +125,7 @@ pub unsafe extern "C" fn sigward_map_fd(
 }
 
 /// Where the map's bytes are. Whoever reads them there reads the poison word afterwards. Changes
-/// with sigward_map_refresh.
+/// with sigward_map_refresh, and when sigward_map_grow moves the map.
 ///
 /// Signal-safe, thread-safe. NULL if map is NULL.
 #[unsafe(no_mangle)]
@@ -141,8 +144,8 @@ pub unsafe extern "C" fn sigward_map_len(map: *const sigward_map) -> usize {
 /// The poison word: UINT64_MAX while nothing is lost, else the lowest lost offset in bytes from the
 /// start of the map. It is stored before any page changes. Read it after the bytes, with an acquire
 /// fence in between (atomic_thread_fence(memory_order_acquire); after writing
-/// memory_order_seq_cst); bytes below it are good. It changes its place with sigward_map_refresh
-/// and stays readable for ever.
+/// memory_order_seq_cst); bytes below it are good. It changes its place when
+/// sigward_map_data does; the old one stays readable for ever.
 ///
 /// Signal-safe, thread-safe. NULL if map is NULL.
 #[unsafe(no_mangle)]

@@ -162,7 +162,8 @@ pub unsafe extern "C" fn sigward_event_operation(event: *const Event) -> *const 
 
 /// Writes the file name of the library (or executable) that made the event's system call,
 /// NUL-terminated and cut to fit, into buf of cap bytes: the C library's own wrappers left out,
-/// empty if that cannot be told for certain.
+/// "the executable" for a program without a path to tell (ld.so was started with it), empty if that
+/// cannot be told for certain.
 ///
 /// Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is
 /// NULL or cap is 0.

@@ -18,7 +18,7 @@ pub const SIGWARD_SIGPIPE_LEAVE: u32 = 2;
 
 /// Flag: one line on stderr for each swallowed SIGPIPE and each loss in a guarded map, as
 /// SIGWARD_LOG=stderr in the environment does. Left out is a line for which stderr would block, one
-/// about a write to stderr itself, and what does not fit on a small signal stack.
+/// about a write to stderr itself, and all of them once descriptor 2 stands for something else.
 pub const SIGWARD_LOG_STDERR: u32 = 1;
 
 /// Flag: a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a
@@ -36,7 +36,9 @@ pub const SIGWARD_SWALLOW_STDIO: u32 = 4;
 /// swallowed signal is counted (swallowed, unattributed), but there is no event and no line. What
 /// would take a system call is decided without: a write to a pipe at descriptor 1 or 2 ends in our
 /// handler as well, a quiet descriptor is known by its number alone. A signal that is no echo goes
-/// to who was there before, which takes system calls.
+/// to who was there before, which takes system calls. Two exceptions: rt_sigprocmask with less than
+/// 1.5 KiB of an alternate stack left; process_vm_readv for a write whose system call instruction
+/// is the last word of its page (aarch64, processors with FRED).
 pub const SIGWARD_NO_EVENTS: u32 = 8;
 
 /// Options of sigward_init. Set all to zero, then size.
@@ -126,7 +128,7 @@ const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW
 /// one call has set stays when a later call does without it; sigward_sigpipe_restore takes
 /// SIGWARD_SWALLOW_STDIO back.
 ///
-/// Returns 0. -EINVAL: options of an unknown size or policy. -ENOSPC: no entry point left.
+/// Returns 0. -EINVAL: options of an unknown size, policy or flag. -ENOSPC: no entry point left.
 /// -EDEADLK: see above. -ENOTSUP: this system shows no system call's result (filter works on Linux
 /// x86-64 and aarch64). Else the kernel's errno, for example -EPERM from a seccomp filter. On
 /// failure nothing has changed.
@@ -188,8 +190,9 @@ pub extern "C" fn sigward_sigpipe_ignore() -> c_int {
 }
 
 /// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what
-/// stood there before, SIG_DFL included. Children start with SIG_DFL. Idempotent;
-/// sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
+/// stood there before, SIG_DFL included. Children start with SIG_DFL. Where SIGPIPE is ignored
+/// already it stays so, for children as well (SIGWARD_REPLACE_IGNORE of sigward_options).
+/// Idempotent; sigward_sigpipe_restore takes it back. Thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init; sigward_sigpipe_status tells what was found.
 #[unsafe(no_mangle)]

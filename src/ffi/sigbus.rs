@@ -8,7 +8,8 @@ use std::ffi::c_int;
 /// Takes the seat on top for SIGBUS, above whatever handler stands there; that one goes on to get
 /// every fault and signal that is not ours. sigward_init and the first map do it by themselves.
 /// Once it is taken this does nothing, also where another handler has come above it:
-/// sigward_ensure_on_top takes the top again. Idempotent; thread-safe; works in a forked child.
+/// sigward_ensure_on_top takes the top again. Children start with SIG_DFL, also where SIGBUS was
+/// ignored before. Idempotent; thread-safe; works in a forked child.
 ///
 /// Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]

@@ -85,7 +85,7 @@ unsafe impl Filled for sigward_snapshot_report {
 /// whatever happens to the file, the bytes stay. Where the file system can, its blocks are shared
 /// (xfs, btrfs; no memory), else they are copied into memory that is sealed. All sigward_map_*
 /// functions read it, sigward_map_close gives it back; an empty file is a map of length 0. A file
-/// of /proc is read to its end.
+/// of /proc is read to its end. It takes the seat for SIGBUS, as every map does.
 ///
 /// No page of a copy in memory can be lost; of a clone only when the disk fails, and then
 /// sigward_map_status and the poison word tell, as for every map. sigward_map_verify says 0 as long

@@ -41,8 +41,9 @@ pub struct sigward_standing {
     pub reserved: i32,
     /// What the kernel calls: SIG_DFL (0), SIG_IGN (1) or the address of a function.
     pub handler: u64,
-    /// The file name of the executable or library that holds this function, NUL-terminated; empty
-    /// if unknown.
+    /// The file name of the executable or library that holds this function, NUL-terminated; "the
+    /// executable" for a program without a path to tell (ld.so was started with it); empty if
+    /// unknown.
     pub owner: [c_char; 64],
 }
 

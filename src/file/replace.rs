@@ -22,6 +22,9 @@
 //! removes it, if it is unlocked, a regular file, and the caller's or the destination's owner's. A
 //! folder from which no name can be removed (`chattr +a`) is refused before one is made.
 //!
+//! "At every moment" is rename(2)'s promise. Where a file system is a program (FUSE), it may not be
+//! at once: who opens the name meanwhile may find nothing, but never half of a file.
+//!
 //! What goes with a name and not with contents: other hard links to the old file keep the old
 //! contents, and a file on which something is mounted cannot be replaced (`EBUSY`). Inode flags
 //! (chattr(1)) are the folder's defaults, and digests of the old contents (`security.ima`,

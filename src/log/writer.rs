@@ -36,8 +36,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A log that is written to.
 ///
-/// Thread-safe. It belongs to the process that opened it: in a forked child every call fails with
-/// [`Error::Forked`] and dropping it does nothing, but the child keeps the lock until it ends,
+/// Thread-safe. It belongs to the process that opened it: in a forked child append and flush fail
+/// with [`Error::Forked`] and dropping it does nothing, but the child keeps the lock until it ends,
 /// execs or drops the log. Not for signal handlers.
 ///
 /// ```

@@ -20,11 +20,14 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
-/// When the file is truncated, overwritten in place or cannot be read any more, a read gives the bytes up to the lost ones,
-/// then [`Error::Lost`] with the cause, on every thread. [`Map::refresh`] maps the file anew.
+/// When the file is truncated, overwritten in place or cannot be read any more, a read gives the
+/// bytes up to the lost ones, then [`Error::Lost`] with the cause, on every thread that has not
+/// blocked SIGBUS ([`thread_check`](super::thread_check)). [`Map::refresh`] maps the file anew.
 ///
-/// A truncation *within* a page gives zeros up to the page's end and no signal, and a file that was cut and written again
-/// before anybody looked shows its new bytes: nothing but the file's length and times tells. [`Map::verify`] looks at them.
+/// A truncation *within* a page gives zeros up to the page's end and no signal; where a file system
+/// has large folios (ext4), whole pages behind a cut may do so for a while; and a file that was cut
+/// and written again before anybody looked shows its new bytes. Nothing but the file's length and
+/// times tells: [`Map::verify`] looks at them.
 ///
 /// Thread-safe. In a forked child the map is there as well and guarded as well. Not for signal handlers, except for reading.
 ///
@@ -63,7 +66,7 @@ impl Map {
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::NotAFile`], [`Error::PastEnd`], [`Error::Overflow`], [`Error::System`] with what open(2) or
-    /// mmap(2) say, [`Error::Signal`]. Then nothing is left behind.
+    /// mmap(2) say, [`Error::Signal`]. Then nothing is left behind but the seat for SIGBUS, which may have been taken.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         MapOptions::new().open(path)
     }

@@ -1,5 +1,6 @@
-//! Guarded maps: a mapped file that is truncated, overwritten or out of space is an error, never a
-//! death and never a silent zero.
+//! Guarded maps: a mapped file that is truncated, overwritten or out of space is an error, and no
+//! death or silent zero, wherever the kernel raises a signal. What raises none is listed at
+//! [`Map`]; [`Map::verify`] looks for it.
 //!
 //! Touching a page of a map that the file no longer has raises SIGBUS. Our handler, first in line,
 //! looks up which map the address belongs to, asks the file why, stores the lowest lost offset in

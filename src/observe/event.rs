@@ -24,8 +24,8 @@ pub enum FdKind {
 #[non_exhaustive]
 #[repr(C)]
 pub struct Event {
-    /// 1 for the first of this process, then one more each. A gap is an event that was overwritten
-    /// or dropped.
+    /// 1 for the first of this process, then one more each; a forked child goes on from its
+    /// parent's. A gap is an event that was overwritten or dropped.
     pub number: u64,
     /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
     pub time_ns: u64,

@@ -14,6 +14,33 @@ static void expect_default(void) {
 }
 
 #ifndef BARE
+/* Files that are replaced, leased, logged to. */
+static void files(void) {
+    char source[] = "/tmp/sigward-arming-XXXXXX", log_path[sizeof source + 4];
+    int file = mkstemp(source);
+    CHECK(file >= 0 && write(file, "1234", 4) == 4 && close(file) == 0);
+    snprintf(log_path, sizeof log_path, "%s.log", source);
+    sigward_replacement *replacement;
+    CHECK(sigward_replacement_open(source, NULL, &replacement) == 0);
+    CHECK(sigward_replacement_write(replacement, "5678", 4) == 4);
+    CHECK(sigward_replacement_commit(replacement) == 0);
+    sigward_lease *lease;
+    int leased = sigward_lease_take(source, &lease);
+    CHECK(leased == -EOPNOTSUPP || (leased == 0 && sigward_lease_release(lease) == 0));
+    CHECK(unlink(source) == 0);
+    sigward_log *log;
+    sigward_log_reader *reader;
+    sigward_log_report report;
+    char record[8];
+    CHECK(sigward_log_open(log_path, NULL, NULL, &log) == 0);
+    CHECK(sigward_log_append(log, "record", 6, NULL) == 0 && sigward_log_flush(log, NULL) == 0);
+    CHECK(sigward_log_reader_open(log_path, &reader) == 0);
+    CHECK(sigward_log_reader_next(reader, record, sizeof record, NULL) == 6);
+    CHECK(sigward_log_check(log_path, &report) == 0 && report.records == 1);
+    CHECK(sigward_log_reader_close(reader) == 0 && sigward_log_close(log) == 0);
+    CHECK(unlink(log_path) == 0);
+}
+
 /* Every signal is as the system gave it to the program. */
 static void expect_untouched(void) {
     for (int signal = 1; signal <= 64; signal++) {
@@ -56,6 +83,7 @@ static void untouched(void) {
     CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
     CHECK(sigward_thread_guard_enter(&guard) == 0 && sigward_thread_guard_leave(&guard) == 0);
     CHECK(sigward_reserve(file, 0, 4096) >= 0);
+    files();
     CHECK(sigward_try_copy(&copied, &(int){7}, sizeof copied) == sizeof copied && copied == 7);
     sigward_counters counters;
     sigward_sigpipe_report report;

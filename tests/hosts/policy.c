@@ -135,6 +135,11 @@ static void every_call(void) {
     }
 }
 
+static void high_number(void) {
+    CHECK(ward() == 0 && dup2(broken_pipe(), 1000) == 1000);
+    CHECK(write(1000, "x", 1) == -1 && errno == EPIPE);
+}
+
 /* ---- a partial write: some bytes, and the signal all the same ---- */
 
 static int half_read[2];
@@ -414,7 +419,7 @@ static void children(void) {
     show_child("system");
 }
 
-SCENARIOS({"every_call", every_call}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
+SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
           {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
           {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},

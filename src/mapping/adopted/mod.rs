@@ -64,8 +64,8 @@ impl std::fmt::Debug for Adopted {
 /// inode number.
 ///
 /// # Errors
-/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. An empty file
-/// will do.
+/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. Then nothing
+/// is left behind but the seat for SIGBUS, which may have been taken. An empty file will do.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("sigward-adopt-{}", std::process::id()));
