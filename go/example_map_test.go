@@ -152,3 +152,52 @@ func ExampleAdoptFile() {
 	}
 	// Output: thrown away: 0
 }
+
+// A file that is written through a map and becomes longer, without a moment in which a store could
+// meet a hole.
+func ExampleMap_Grow() {
+	path, remove := scratch('a')
+	defer remove()
+	m, err := sigward.OpenWith(path, sigward.Options{Writable: true, Capacity: 1 << 30})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Grow(1 << 20); errors.Is(err, sigward.ErrNoSpace) {
+		log.Fatal("the map and the file are as they were: ", err)
+	} else if err != nil {
+		log.Fatal(err)
+	}
+	n, err := m.WriteAt([]byte("at the new end"), 1<<20-14)
+	fmt.Println(m.Len(), n, err)
+	// Output: 1048576 14 <nil>
+}
+
+// One mapping that somebody else made.
+func ExampleAdopt() {
+	path, remove := scratch('a')
+	defer remove()
+	f, err := os.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	data, err := syscall.Mmap(int(f.Fd()), 0, 1<<16, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer syscall.Munmap(data)
+	guarded, err := sigward.Adopt(data, f, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer guarded.Close() // before the mapping goes
+
+	os.Truncate(path, 1<<15)
+	fmt.Println(bytes.Count(data, []byte("a")))
+	loss, lost := guarded.Take() // and forgets it
+	fmt.Println(lost, loss.Offset, loss.Cause, guarded.Err())
+	// Output:
+	// 32768
+	// true 32768 truncated <nil>
+}
