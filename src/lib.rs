@@ -53,6 +53,9 @@ mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
 pub mod file;
+#[cfg(all(target_os = "linux", any(fuzzing, test)))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 pub mod log;
 pub mod mapping;

@@ -26,7 +26,10 @@ mod quiet;
 mod rows;
 mod runtime;
 mod sigbus;
+#[cfg(not(any(fuzzing, test)))]
 mod sized;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod sized;
 mod snapshot;
 mod status;
 mod text;

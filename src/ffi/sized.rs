@@ -17,7 +17,7 @@ const MOST: usize = 4096;
 /// # Safety
 /// The struct begins with its size, a `usize`, and all zeros are a value of it, as is whatever C
 /// can put into its fields.
-pub(super) unsafe trait Options: Copy {
+pub(crate) unsafe trait Options: Copy {
     /// The size of each version before this one.
     const EARLIER: &'static [usize] = &[];
 }
@@ -51,6 +51,37 @@ pub(super) unsafe fn options<T: Options>(given: *const T) -> Result<T, Error> {
     }
     // SAFETY: by the trait's contract zeros and whatever C had in the fields are a value.
     Ok(unsafe { read.assume_init() })
+}
+
+/// Options as a program gives them: at the beginning of `given` the size (two bytes, that most are
+/// near to what there is), then what follows it.
+///
+/// # Panics
+/// If they are not read as the header says.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn hold<T: Options>(given: &[u8], earlier: &[usize]) {
+    let Some((size, rest)) = given.split_first_chunk::<2>() else { return };
+    let size = usize::from(u16::from_le_bytes(*size));
+    let mut memory = vec![0_u64; size.max(size_of::<T>()).div_ceil(8)];
+    if let Some(first) = memory.first_mut() {
+        *first = size as u64;
+    }
+    let length = memory.len() * 8;
+    // SAFETY: the vector's bytes.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<u8>(), length) };
+    bytes.iter_mut().take(size).skip(8).zip(rest).for_each(|(to, from)| *to = *from);
+    let known = size_of::<T>();
+    let is_ours = size == known || earlier.contains(&size);
+    let zeros_follow = size > known && size <= MOST && bytes.iter().skip(known).all(|byte| *byte == 0);
+    // SAFETY: it begins with the number of its bytes, and has as many.
+    let read = unsafe { options(bytes.as_ptr().cast::<T>()) };
+    assert_eq!(read.is_ok(), is_ours || zeros_follow, "{size} of {known}");
+    if let Ok(read) = read {
+        // SAFETY: the options have no padding.
+        let read = unsafe { std::slice::from_raw_parts((&raw const read).cast::<u8>(), known) };
+        let as_given = bytes.iter().take(size).chain(std::iter::repeat(&0));
+        assert!(read.iter().zip(as_given).all(|(read, given)| read == given));
+    }
 }
 
 /// A struct that the library fills for a program that may have another version of it.

@@ -76,6 +76,8 @@ pub use options::Options;
 pub use problem::{Problem, Reason};
 pub use shared::{Event, Status};
 pub use version::{Contents, Version};
+#[cfg(all(target_os = "linux", any(fuzzing, test)))]
+pub(crate) use watch::hear;
 
 use hub::Ticket;
 use shared::Shared;

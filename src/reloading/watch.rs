@@ -267,6 +267,35 @@ impl Watch {
     }
 }
 
+/// Hears these events for two files in one folder, of which one is watched itself: nobody else is
+/// told, and whoever is told has news.
+///
+/// # Panics
+/// If not.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn hear(events: &[u8]) {
+    let mut watch = Watch::default();
+    for (id, name) in [(1, "a"), (2, "b")] {
+        let spots = BTreeMap::from([(7, BTreeSet::from([OsString::from(name)]))]);
+        watch.ways.insert(id, Way { spots, watched: Some(Ok(())), ..Way::default() });
+        let folder = watch.spots.entry(7).or_default();
+        folder.users.insert(id);
+        folder.names.entry(name.into()).or_default().insert(id);
+    }
+    let users = BTreeSet::from([1]);
+    watch.spots.insert(8, Spot { users, ..Spot::default() });
+    watch.ways.entry(1).or_default().spots.entry(8).or_default();
+    let mut told = BTreeSet::new();
+    watch.judge(events, &mut |id| _ = told.insert(id));
+    for id in [1, 2] {
+        assert_eq!(told.remove(&id), watch.take(id) != News::default());
+        let way = watch.ways.get(&id).expect("a way stays");
+        let is_whole = way.spots.keys().all(|number| watch.spots.contains_key(number));
+        assert!(is_whole || way.watched.is_none(), "a watch is gone, and nobody watches anew");
+    }
+    assert!(told.is_empty(), "{told:?}");
+}
+
 /// The same folder by two ways has one watch: `IN_MASK_ADD` keeps what the other way asked for.
 fn folder_mask(place: &Place, is_blind: bool) -> u32 {
     let entries = if place.names.is_empty() { 0 } else { ENTRIES };

@@ -26,7 +26,7 @@ fn has_go_note(object: &objects::Object) -> bool {
 
 /// Whether one of these ELF notes is named "Go". A note: name size, value size, type, name,
 /// value, each part rounded up to 4 bytes (elf(5)).
-fn names_go(mut notes: &[u8]) -> bool {
+pub(crate) fn names_go(mut notes: &[u8]) -> bool {
     fn word(notes: &[u8], at: usize) -> Option<usize> {
         Some(u32::from_ne_bytes(notes.get(at..at + 4)?.try_into().ok()?) as usize)
     }

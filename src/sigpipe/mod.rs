@@ -28,6 +28,8 @@ pub(crate) mod runtime;
 mod stdio;
 
 pub use crate::chain::Seat;
+#[cfg(all(target_os = "linux", any(fuzzing, test)))]
+pub(crate) use elf::names_go;
 pub(crate) use guard::GuardState;
 pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
