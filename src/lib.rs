@@ -79,6 +79,7 @@ pub use status::{Reason, Standing, Status, status};
 ///
 /// # Errors
 /// As [`sigpipe::filter`]; then nothing has changed.
+#[doc(alias = "sigward_init")]
 pub fn init() -> Result<sigpipe::Outcome, Error> {
     init_with(sigpipe::filter)
 }
@@ -116,6 +117,7 @@ pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Res
 /// sigward::ensure_on_top()?;
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "sigward_ensure_on_top")]
 pub fn ensure_on_top() -> Result<(), Error> {
     mapping::ensure_on_top()?;
     sigpipe::ensure_on_top()

@@ -114,6 +114,7 @@ pub struct Status {
 /// assert_eq!(status.sigpipe.reason, sigward::Reason::Ignored); // by Rust's `main`
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "sigward_status")]
 pub fn status() -> Result<Status, Error> {
     let sigpipe::Status { outcome, seat } = sigpipe::status()?;
     let mut sigpipe = Standing::of(libc::SIGPIPE, seat)?;

@@ -49,6 +49,9 @@ pub enum Repair {
 /// assert_eq!(unsafe { repair(libc::SIGUSR1)? }, Repair::NoHandler);
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SA_ONSTACK")]
+#[doc(alias = "sigaction")]
+#[doc(alias = "sigward_repair")]
 pub unsafe fn repair(signal: c_int) -> Result<Repair, Error> {
     let _held = lock()?;
     for _ in 0..super::seat::ATTEMPTS {
@@ -90,6 +93,7 @@ pub unsafe fn repair(signal: c_int) -> Result<Repair, Error> {
 /// assert_eq!(unsafe { sigward::chain::repair_all()? }, 0);
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "sigward_repair_all")]
 pub unsafe fn repair_all() -> Result<usize, Error> {
     let mut repaired = 0;
     for signal in 1..=super::rows::SIGNALS as c_int {

@@ -38,6 +38,7 @@ impl Rows {
     /// ```
     #[must_use]
     #[doc(alias = "sigaction")]
+    #[doc(alias = "sigward_rows_save")]
     pub fn save() -> Self {
         let mut rows = [None; SIGNALS];
         for (row, signal) in rows.iter_mut().zip(1..) {
@@ -57,6 +58,7 @@ impl Rows {
     ///
     /// # Safety
     /// The handlers that stood there are still loaded, and their owners do not rely on having left.
+    #[doc(alias = "sigward_rows_restore")]
     pub unsafe fn restore(&self) -> Result<usize, Error> {
         let _held = lock()?;
         let mut changed = 0;

@@ -94,6 +94,8 @@ pub enum Notice {
 ///
 /// # References
 /// fcntl(2) (Leases), fs/locks.c of Linux, proc_sys_fs(5).
+#[doc(alias = "F_SETLEASE")]
+#[doc(alias = "fcntl")]
 pub struct Lease(Held);
 
 impl Lease {
@@ -104,6 +106,7 @@ impl Lease {
     /// between fork and exec), waits to open it so, or holds a write lease on it. [`Error::NotOwner`], [`Error::NoLeases`].
     /// [`Error::NotAFile`]: a directory, pipe, socket or device. [`Error::System`] with `ENOENT`, `EACCES` (of open), `EMFILE`,
     /// `EAGAIN` of `pthread_create`, …
+    #[doc(alias = "sigward_lease_take")]
     pub fn take(path: impl AsRef<Path>) -> Result<Self, Error> {
         Held::take(path.as_ref()).map(Self)
     }

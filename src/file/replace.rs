@@ -68,6 +68,9 @@ use temporary::Temporary;
 /// The old file is untouched then and nothing is left behind, except for [`Error::Unsynced`].
 /// [`Error::System`] with `ENOSPC`, `EACCES`, `EROFS` and so on; [`Error::NotAFile`] for a
 /// directory or device; [`Error::Owner`], [`Error::SourceChanged`].
+#[doc(alias = "cp")]
+#[doc(alias = "rename")]
+#[doc(alias = "sigward_replace_file")]
 pub fn replace_file(source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<(), Error> {
     ReplaceOptions::new().replace_file(source, destination)
 }
@@ -179,6 +182,8 @@ impl ReplaceOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[doc(alias = "O_TMPFILE")]
+#[doc(alias = "sigward_replacement_open")]
 pub struct Replacement {
     temporary: Temporary,
     target: Target,

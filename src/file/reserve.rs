@@ -62,6 +62,9 @@ pub enum Promise {
 ///
 /// # References
 /// fallocate(2).
+#[doc(alias = "fallocate")]
+#[doc(alias = "posix_fallocate")]
+#[doc(alias = "sigward_reserve")]
 pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make();
@@ -81,6 +84,7 @@ pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error>
 /// # Errors
 /// As [`reserve`]. [`Error::NoPromise`] remains where zeros take no space (ZFS) or holes cannot be
 /// told, and for holes before Linux 5.14. `EACCES` for holes of a file that may not be read.
+#[doc(alias = "sigward_reserve_slowly")]
 pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make_slowly();

@@ -46,6 +46,9 @@ use std::os::fd::{AsFd, AsRawFd};
 /// assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "RWF_NOSIGNAL")]
+#[doc(alias = "pwritev2")]
+#[doc(alias = "sigward_write")]
 pub fn write(fd: impl AsFd, buffer: &[u8]) -> io::Result<usize> {
     // SAFETY: the slice holds that many bytes.
     raw::result(unsafe { raw::write(number(&fd), buffer.as_ptr().cast(), buffer.len()) })
@@ -62,6 +65,8 @@ pub fn write(fd: impl AsFd, buffer: &[u8]) -> io::Result<usize> {
 /// assert_eq!(sigward::io::write_vectored(&writer, &[IoSlice::new(b"one"), IoSlice::new(b"two")])?, 6);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "writev")]
+#[doc(alias = "sigward_writev")]
 pub fn write_vectored(fd: impl AsFd, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     // A number that is too large stays too large: EINVAL.
     let count = c_int::try_from(buffers.len()).unwrap_or(c_int::MAX);
@@ -73,6 +78,8 @@ pub fn write_vectored(fd: impl AsFd, buffers: &[IoSlice<'_>]) -> io::Result<usiz
 ///
 /// # Errors
 /// As send(2), `ENOTSOCK` for what is no socket among them.
+#[doc(alias = "MSG_NOSIGNAL")]
+#[doc(alias = "sigward_send")]
 pub fn send(fd: impl AsFd, buffer: &[u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: the slice holds that many bytes.
     raw::result(unsafe { raw::send(number(&fd), buffer.as_ptr().cast(), buffer.len(), flags) })
@@ -82,6 +89,8 @@ pub fn send(fd: impl AsFd, buffer: &[u8], flags: c_int) -> io::Result<usize> {
 ///
 /// # Errors
 /// As sendto(2).
+#[doc(alias = "sendto")]
+#[doc(alias = "sigward_sendto")]
 pub fn send_to(fd: impl AsFd, buffer: &[u8], flags: c_int, address: &socket2::SockAddr) -> io::Result<usize> {
     let (data, to) = (buffer.as_ptr().cast(), address.as_ptr().cast());
     // SAFETY: the slice holds that many bytes, and the address its length.
@@ -96,6 +105,7 @@ pub fn send_to(fd: impl AsFd, buffer: &[u8], flags: c_int, address: &socket2::So
 /// # Errors
 /// As sendfile(2).
 #[cfg(target_os = "linux")]
+#[doc(alias = "sigward_sendfile")]
 pub fn sendfile(
     out: impl AsFd,
     file: impl AsFd,
@@ -112,6 +122,7 @@ pub fn sendfile(
 /// # Errors
 /// As splice(2).
 #[cfg(target_os = "linux")]
+#[doc(alias = "sigward_splice")]
 pub fn splice(from: impl AsFd, to: impl AsFd, length: usize, flags: u32) -> io::Result<usize> {
     let none = std::ptr::null_mut();
     // SAFETY: no offsets are given.
@@ -130,6 +141,9 @@ pub fn splice(from: impl AsFd, to: impl AsFd, length: usize, flags: u32) -> io::
 /// # Errors
 /// `EBADF`; `ENOTSUP` where the system has nothing of the kind, on Linux before [`crate::init`] and
 /// on other processors, which do not show the descriptor.
+#[doc(alias = "SO_NOSIGPIPE")]
+#[doc(alias = "F_SETNOSIGPIPE")]
+#[doc(alias = "sigward_set_nosigpipe")]
 pub fn set_nosigpipe(fd: impl AsFd) -> io::Result<()> {
     raw::result(raw::set_nosigpipe(number(&fd))).map(drop)
 }

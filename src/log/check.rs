@@ -65,6 +65,7 @@ impl Check {
 /// [`Error::NotALog`], [`Error::Version`], [`Error::Damaged`] if no copy of the header can be
 /// read; [`Error::Map`] (`ENODATA`) if nobody has begun a log there; [`Error::System`] with what
 /// open(2) says. Damage further behind is no error: it is told.
+#[doc(alias = "sigward_log_check")]
 pub fn check(path: impl AsRef<Path>) -> Result<Check, Error> {
     walk(&Image::open(path.as_ref())?, |_, _| Ok(()))
 }
@@ -75,6 +76,7 @@ pub fn check(path: impl AsRef<Path>) -> Result<Check, Error> {
 /// # Errors
 /// As [`check`] and [`Log::append`]; [`Error::System`] (`EEXIST`) if there is a file at `to`. On
 /// failure what was copied so far stays there.
+#[doc(alias = "sigward_log_salvage")]
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Check, Error> {
     let (image, to) = (Image::open(from.as_ref())?, to.as_ref());
     // Before a file is made: is it a log at all?

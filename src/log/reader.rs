@@ -42,6 +42,7 @@ const LONG: usize = 1 << 20;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[doc(alias = "sigward_log_reader_open")]
 pub struct Reader {
     bytes: Bytes,
     capacity: u64,

@@ -58,6 +58,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[doc(alias = "journal")]
+#[doc(alias = "sigward_log_open")]
 pub struct Log {
     bytes: Bytes,
     file: Locked,
@@ -161,6 +163,7 @@ impl Log {
     /// [`Error::Map`] if bytes of the file are lost, because somebody has cut it or (btrfs) a page
     /// found no room; [`Error::System`] if pwrite(2) fails otherwise; then, and after
     /// [`Error::Unsynced`], every later call fails, too: open the log anew.
+    #[doc(alias = "sigward_log_append")]
     pub fn append(&self, record: &[u8]) -> Result<u64, Error> {
         if record.len() > MAX_RECORD {
             return Err(Error::TooLong { length: record.len() });
@@ -260,6 +263,8 @@ impl Log {
     /// lost, [`Error::Damaged`] if somebody else has written over them. [`Error::Moved`] if the
     /// file has lost its name: everything is on the disk, in that file; every later call fails,
     /// too. [`Error::Forked`].
+    #[doc(alias = "fdatasync")]
+    #[doc(alias = "sigward_log_flush")]
     pub fn flush(&self) -> Result<u64, Error> {
         self.usable()?;
         let wanted = self.whole_end()?;

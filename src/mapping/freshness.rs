@@ -28,6 +28,7 @@ impl Map {
     /// # Errors
     /// [`Error::Lost`] if bytes are lost or the file is shorter than the map, [`Error::Changed`],
     /// [`Error::System`]; [`Error::Invalid`] if the map has neither path nor descriptor to look at.
+    #[doc(alias = "sigward_map_verify")]
     pub fn verify(&self) -> Result<(), Error> {
         if self.met().is_some() {
             return Err(self.lost());

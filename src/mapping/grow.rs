@@ -77,6 +77,8 @@ impl MapMut {
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "ftruncate")]
+    #[doc(alias = "sigward_map_grow")]
     pub fn grow_in_place(&self, new_len: u64) -> Result<(), Error> {
         self.0.grow_in_place(new_len)
     }
@@ -88,6 +90,8 @@ impl MapMut {
     /// # Errors
     /// As [`MapMut::grow_in_place`], and [`Error::System`] of mmap(2) where there is no room for
     /// `new_len` bytes.
+    #[doc(alias = "mremap")]
+    #[doc(alias = "ftruncate")]
     pub fn grow(&mut self, new_len: u64) -> Result<(), Error> {
         match self.0.grow_in_place(new_len) {
             Err(Error::Capacity { .. }) => {}
@@ -127,6 +131,7 @@ impl Map {
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "sigward_map_follow")]
     pub fn follow(&self) -> Result<u64, Error> {
         let slot = self.slot();
         let facts = slot.facts();

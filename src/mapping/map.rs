@@ -51,6 +51,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "mmap")]
+#[doc(alias = "SIGBUS")]
 pub struct Map {
     /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes and poison word belong together.
     pub(super) slot: AtomicPtr<Slot>,
@@ -67,6 +69,7 @@ impl Map {
     /// # Errors
     /// [`Error::Empty`], [`Error::NotAFile`], [`Error::PastEnd`], [`Error::Overflow`], [`Error::System`] with what open(2) or
     /// mmap(2) say, [`Error::Signal`]. Then nothing is left behind but the seat for SIGBUS, which may have been taken.
+    #[doc(alias = "sigward_map_open")]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         MapOptions::new().open(path)
     }
@@ -75,6 +78,7 @@ impl Map {
     ///
     /// # Errors
     /// As [`Map::open`].
+    #[doc(alias = "sigward_map_fd")]
     pub fn of(file: impl std::os::fd::AsFd) -> Result<Self, Error> {
         MapOptions::new().map(file)
     }
@@ -193,6 +197,8 @@ impl Map {
     /// # Errors
     /// [`Error::Lost`] if the byte at `offset` is lost.
     #[inline]
+    #[doc(alias = "pread")]
+    #[doc(alias = "sigward_map_read_at")]
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         // SAFETY: `buffer` has room for as many bytes as it is long.
         let count = unsafe { self.read_raw(offset, buffer.as_mut_ptr(), buffer.len()) };
@@ -313,6 +319,8 @@ impl Map {
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Invalid`] if the range is not within the map, [`Error::System`].
+    #[doc(alias = "madvise")]
+    #[doc(alias = "MAP_POPULATE")]
     pub fn populate(&self, range: Range<usize>) -> Result<(), Error> {
         let slot = self.slot();
         if range.start > range.end || range.end > slot.length() {

@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
+#[doc(alias = "mmap")]
+#[doc(alias = "SIGBUS")]
 pub struct MapMut(pub(super) Map);
 
 impl Deref for MapMut {
@@ -53,6 +55,8 @@ impl MapMut {
     /// # Errors
     /// [`Error::Lost`] if the byte at `offset` is lost: on a full disk its cause is
     /// [`NoSpace`](super::Cause::NoSpace).
+    #[doc(alias = "pwrite")]
+    #[doc(alias = "sigward_map_write_at")]
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<usize, Error> {
         // SAFETY: nobody else writes or reads through this map: `self` is borrowed alone.
         unsafe { self.0.write_shared(offset, bytes) }
@@ -126,6 +130,8 @@ impl MapMut {
     /// btrfs and FUSE, a file that was cut and is as long again cannot be told.
     ///
     /// On FUSE and network file systems a full disk is first met here: no store asks them for room.
+    #[doc(alias = "msync")]
+    #[doc(alias = "sigward_map_flush")]
     pub fn flush(&self) -> Result<(), Error> {
         self.0.flush()
     }

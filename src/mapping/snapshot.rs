@@ -28,6 +28,9 @@ use std::path::Path;
 ///
 /// # Errors
 /// As [`SnapshotOptions::take`].
+#[doc(alias = "FICLONE")]
+#[doc(alias = "memfd_create")]
+#[doc(alias = "sigward_snapshot")]
 pub fn snapshot(path: impl AsRef<Path>) -> Result<Snapshot, Error> {
     SnapshotOptions::new().take(path)
 }

@@ -91,6 +91,7 @@ impl Counters {
     /// assert!(sigward::Counters::read().deliveries >= before.deliveries);
     /// ```
     #[must_use]
+    #[doc(alias = "sigward_read_counters")]
     pub fn read() -> Self {
         Self {
             deliveries: DELIVERIES.get(),

@@ -31,6 +31,7 @@ static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "sigward_last_words")]
 pub fn last_words(fd: c_int) -> Result<(), Error> {
     if fd < 0 {
         DESCRIPTOR.store(-1, Ordering::Release);

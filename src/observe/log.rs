@@ -22,6 +22,8 @@ static FIRST: AtomicU64 = AtomicU64::new(0);
 
 /// Starts or stops the lines on stderr: on what descriptor 2 stands for now. Whoever redirects it
 /// later asks again. Signal-safe, thread-safe; a forked child goes on as its parent.
+#[doc(alias = "SIGWARD_LOG")]
+#[doc(alias = "SIGWARD_LOG_STDERR")]
 pub fn to_stderr(wanted: bool) {
     let now = stderr();
     if wanted {

@@ -105,6 +105,7 @@ fn take(number: u64, out: &mut Event) -> Taken {
 ///     eprintln!("{event}");
 /// }
 /// ```
+#[doc(alias = "sigward_read_events")]
 pub fn read(cursor: &mut u64, out: &mut [Event]) -> usize {
     let last = LAST.load(Ordering::Acquire);
     let oldest = (last + 1).saturating_sub(SLOTS);

@@ -13,6 +13,8 @@ pub(crate) static ON: AtomicBool = AtomicBool::new(false);
 /// where the number of the system call is unknown. A signal that is no echo goes to its predecessor
 /// as ever, which takes system calls. Thread-safe; not for signal handlers, as the first call asks
 /// for memory; a forked child goes on as its parent.
+#[doc(alias = "seccomp")]
+#[doc(alias = "SIGWARD_NO_EVENTS")]
 pub fn without_events(on: bool) {
     if on {
         #[cfg(target_os = "linux")]

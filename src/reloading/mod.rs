@@ -97,6 +97,8 @@ use std::time::Duration;
 ///
 /// # References
 /// inotify(7), fcntl(2) (F_SETLEASE), ioctl_ficlone(2), memfd_create(2).
+#[doc(alias = "inotify")]
+#[doc(alias = "hot reload")]
 pub struct Reloading<T> {
     shared: Arc<Shared<T>>,
     ticket: Ticket,

@@ -35,6 +35,8 @@ static WATCH: Watch = Watch::new(SIGBUS, handler::decide, true);
 /// sigward::mapping::restore()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "SIGBUS")]
+#[doc(alias = "sigward_sigbus_guard")]
 pub fn guard() -> Result<(), crate::Error> {
     if is_guarding() {
         return Ok(());
@@ -163,6 +165,7 @@ impl std::error::Error for Unprotected {}
 /// }
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "sigward_thread_check")]
 pub fn thread_check() -> Result<(), Unprotected> {
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: no new mask, and room for the old one.

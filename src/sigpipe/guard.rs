@@ -49,6 +49,9 @@ use std::mem::MaybeUninit;
 /// ```
 #[must_use = "SIGPIPE is blocked only while the guard lives"]
 #[derive(Debug)]
+#[doc(alias = "pthread_sigmask")]
+#[doc(alias = "sigtimedwait")]
+#[doc(alias = "sigward_thread_guard_enter")]
 pub struct ThreadGuard {
     state: GuardState,
     not_send: PhantomData<*const ()>,

@@ -87,6 +87,9 @@ static UNASKED: AtomicBool = AtomicBool::new(false);
 /// assert_eq!(sigpipe::filter()?, Outcome::AlreadyIgnored);
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIGPIPE")]
+#[doc(alias = "EPIPE")]
+#[doc(alias = "sigward_sigpipe_filter")]
 pub fn filter() -> Result<Outcome, Error> {
     filter_with(false)
 }
@@ -115,6 +118,7 @@ fn look_for_go(held: &Lock, top: &Disposition) {
 /// assert_eq!(outcome, Outcome::Filtered { previous: Previous::Ignored });
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIGWARD_REPLACE_IGNORE")]
 pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
     filter_with(true)
 }
@@ -185,6 +189,8 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
 /// assert_eq!(outcome, sigward::sigpipe::Outcome::AlreadyIgnored); // by Rust's `main`
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIG_IGN")]
+#[doc(alias = "sigward_sigpipe_ignore")]
 pub fn ignore() -> Result<Outcome, Error> {
     let held = chain::lock()?;
     UNASKED.store(false, Ordering::Relaxed);
@@ -226,6 +232,8 @@ pub(crate) fn leave() -> Result<Outcome, Error> {
 /// sigward::sigpipe::restore()?;
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIG_DFL")]
+#[doc(alias = "sigward_sigpipe_restore")]
 pub fn restore() -> Result<(), Error> {
     let held = chain::lock()?;
     if OUR_IGNORE.load(Ordering::Relaxed) {

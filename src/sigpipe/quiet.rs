@@ -50,6 +50,7 @@ fn is_quiet_descriptor(_fd: c_int) -> bool {
 /// ```
 #[derive(Debug)]
 #[must_use = "the thread is quiet only while the guard lives"]
+#[doc(alias = "sigward_quiet_thread_enter")]
 pub struct QuietThread(PhantomData<*const ()>);
 
 impl QuietThread {

@@ -24,6 +24,7 @@ static SWALLOW: AtomicBool = AtomicBool::new(false);
 /// # sigward::sigpipe::restore()?;
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIGWARD_SWALLOW_STDIO")]
 pub fn swallow_stdio(swallow: bool) {
     SWALLOW.store(swallow, Ordering::Relaxed);
 }

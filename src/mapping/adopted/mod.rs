@@ -76,6 +76,8 @@ impl std::fmt::Debug for Adopted {
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "PROCMAP_QUERY")]
+#[doc(alias = "sigward_adopt_file")]
 pub fn adopt_file(path: impl AsRef<Path>) -> Result<Adopted, Error> {
     adopt_path(&c_path(path.as_ref())?)
 }
@@ -110,6 +112,7 @@ pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
 /// this file; [`Error::Executable`]; [`Error::Overlap`] if part of it is a [`Map`](super::Map) or
 /// adopted as a range already; [`Error::Overflow`]; [`Error::System`], with `EOPNOTSUPP` for a
 /// shared writable mapping of huge pages.
+#[doc(alias = "sigward_adopt_range")]
 pub fn adopt_range(
     address: *const u8,
     length: usize,

@@ -100,6 +100,9 @@ static SEGV: Watch = Watch::new(libc::SIGSEGV, in_handler::decide, true);
 /// # References
 /// memcpy(3), mmap(2): SIGBUS; sigaction(2): SA_SIGINFO.
 #[inline]
+#[doc(alias = "memcpy")]
+#[doc(alias = "process_vm_readv")]
+#[doc(alias = "sigward_try_copy")]
 pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
     let way = WAY.load(Ordering::Relaxed);
     if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
@@ -173,6 +176,8 @@ pub(crate) fn ensure_on_top(held: &chain::Lock) -> Result<(), Error> {
 /// assert_eq!((count, byte), (0, 1));
 /// # Ok::<(), sigward::Error>(())
 /// ```
+#[doc(alias = "SIGSEGV")]
+#[doc(alias = "sigward_try_copy_segv")]
 pub fn try_copy_segv() -> Result<(), Error> {
     if processor::way() == 0 {
         return Err(Error::Unsupported);
