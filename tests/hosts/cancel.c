@@ -191,7 +191,7 @@ static void *pending(void *call) {
 static void deferred(void) {
     pthread_t others[3], thread;
     void *end;
-    alarm(40);
+    alarm(patience(40));
     /* What the descriptor becomes quiet with stays: the seat is taken. */
     init();
     for (int i = 0; i < 3; i++) CHECK(pthread_create(&others[i], NULL, toggle, NULL) == 0);
@@ -208,7 +208,7 @@ static void deferred(void) {
 static void deferred_files(void) {
     pthread_t thread;
     void *end;
-    alarm(40);
+    alarm(patience(40));
     snprintf(folder, sizeof folder, "%s", arguments[0]);
     repeats = 3;
     for (size_t i = 0; i < OF_FILES; i++) {
@@ -233,7 +233,7 @@ static void *asynchronous(void *call) {
 }
 
 static void any_moment(void) {
-    alarm(40);
+    alarm(patience(40));
     init();
     for (size_t call = 0; call < CALLS; call++) {
         for (int i = 0; i < 60; i++) {

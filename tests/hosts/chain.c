@@ -399,7 +399,7 @@ static void *killing(void *unused) {
 static void no_system_call(void) {
     pthread_t thread;
     CHECK(ward() == 0);
-    alarm(5);
+    alarm(patience(5));
     CHECK(pthread_create(&thread, NULL, killing, NULL) == 0);
 #ifdef __x86_64__
     __asm__ volatile("1: pause; jmp 1b" ::"a"(-(long)EPIPE), "D"(broken_pipe()));
@@ -579,7 +579,7 @@ static void forks(void) {
     for (int i = 0; i < 500; i++) {
         pid_t child = fork();
         if (child == 0) {
-            alarm(20);
+            alarm(patience(20));
             CHECK(ward() == 0);
             CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
             CHECK(sigward_sigpipe_restore() == 0);
@@ -609,7 +609,7 @@ static void forked_theft(void) {
         close(ends[1]);
         pid_t child = fork();
         if (child == 0) {
-            alarm(10);
+            alarm(patience(10));
             /* Not by send(3), where the number of the call is seen, and with it that it was asked to raise nothing: the process
              * id alone tells this kill from an echo. */
             for (;;) CHECK(syscall(SYS_sendto, ends[0], "x", 1L, (long)MSG_NOSIGNAL, NULL, 0L) == -1 && errno == EPIPE);
@@ -636,7 +636,7 @@ static void own_kill(void) {
     close(ends[1]);
     CHECK(ward() == 0);
     CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
-    alarm(10);
+    alarm(patience(10));
     for (;;) CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
 }
 

@@ -97,7 +97,7 @@ static void reader_comes_back(void) {
     pid_t parent = getpid(), readers[2];
     for (int i = 0; i < 2; i++) {
         if ((readers[i] = fork()) == 0) {
-            alarm(50);
+            alarm(patience(50));
             for (unsigned size = 1; getppid() == parent; size = size * 5 % 65521) {
                 int fd = open(path, O_RDONLY);
                 if (read(fd, big, size) < 0) _exit(1);

@@ -38,6 +38,12 @@ static inline int ward(void) { return sigward_init(NULL); }
         }                                                                                                    \
     } while (0)
 
+/* How long something may take; an emulator multiplies it. */
+static inline unsigned patience(unsigned seconds) {
+    const char *factor = getenv("SIGWARD_TEST_PATIENCE");
+    return seconds * (factor == NULL ? 1 : (unsigned)atoi(factor));
+}
+
 /* The write end of a pipe that nobody reads. */
 static inline int broken_pipe(void) {
     int ends[2];

@@ -453,7 +453,7 @@ static void forks(void) {
         pid_t child = fork(); /* the other thread may be in the middle of an append */
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(20);
+            alarm(patience(20));
             for (int again = 0; again < 20; again++) {
                 int appended = append(common, 7), flushed = sigward_log_flush(common, NULL);
 #ifndef BARE

@@ -499,7 +499,7 @@ static void growers(void) {
             int status;
             pid_t child = fork();
             if (child == 0) {
-                alarm(20);
+                alarm(patience(20));
                 status = sigward_map_grow(read_map, 2 * MIB + (uint64_t)i);
                 CHECK(status == 0 || status == -EINVAL);
                 CHECK(sigward_map_len(read_map) >= 2 * MIB);

@@ -58,7 +58,7 @@ static void all_is_well(void) {
     survives(map);
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(10);
+        alarm(patience(10));
         survives(map);
         sigward_map *own = lose();
         survives(own);
@@ -108,7 +108,7 @@ static void *reader(void *unused) {
     if (how == JUMP && sigsetjmp(before, 1) != 0) return NULL;
     touch(map, 3 * PAGE);
     if (child == 0) {
-        alarm(10);
+        alarm(patience(10));
         _exit(sigward_map_close(map) == 0 ? 0 : 1); /* (this thread's mmap(2) would wait for nobody) */
     }
     if (how == CANCEL) for (;;) pthread_testcancel();
@@ -451,7 +451,7 @@ static void private_huge(int lied_to) {
     }
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(20);
+        alarm(patience(20));
         if (lied_to) believe_nothing();
         bytes(map)[5] = 1;
         WARD_CHECK(poison(map) == 0 && status_of(map).cause == SIGWARD_CAUSE_UNKNOWN);

@@ -176,7 +176,7 @@ static void forking(long unused) {
     hold();
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(10);
+        alarm(patience(10));
         survives(map);
         WARD_CHECK(poison(map) == PAGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED);
         holds(map, 0, 0, PAGE);

@@ -57,7 +57,7 @@ static void *churn(void *seed) {
 static sigward_map *inherited[8];
 
 static void child(unsigned seed) {
-    alarm(20); /* a child that hangs dies of it */
+    alarm(patience(20)); /* a child that hangs dies of it */
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
         if (i % 2) survives(inherited[i]);
         else CHECK(touch(inherited[i], 3 * PAGE) == content(3 * PAGE));
@@ -133,7 +133,7 @@ static void in_the_middle(void) {
         for (volatile int pause = now % 64 * 100; pause > 0; pause--) {}
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(20);
+            alarm(patience(20));
             /* Whatever a handler of the parent was doing to these, here nobody waits for it. */
             for (int i = now > 12 ? now - 12 : 0; i < now + 12 && i < VICTIMS; i++) {
                 unsigned char byte;

@@ -242,6 +242,12 @@ impl Run {
     }
 }
 
+/// How long something may take; an emulator multiplies it.
+pub fn patience(seconds: u64) -> Duration {
+    let factor = std::env::var("SIGWARD_TEST_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    Duration::from_secs(seconds * factor.unwrap_or(1))
+}
+
 /// Runs a program with these arguments, for at most 60 seconds.
 pub fn run(program: &Path, arguments: &[&str]) -> Run {
     let mut command = Command::new(program);
@@ -260,7 +266,7 @@ pub fn run_command(mut command: Command) -> Run {
     slowed(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the host starts");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + patience(60);
     // Hosts print less than a pipe holds, so nobody has to read meanwhile.
     while child.try_wait().expect("a child of ours").is_none() {
         if Instant::now() > deadline {
