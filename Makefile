@@ -43,7 +43,7 @@ help:
 	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
 	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
-	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (a quarter of an hour)'
+	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
 
 # ---- what is needed ----------------------------------------------------------------------------------
 
