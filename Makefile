@@ -58,7 +58,7 @@ $(target)/release/libsigward.a: $(sources)
 	@touch $@
 
 $(plain): $(target)/release/libsigward.a scripts/isolate-archive packaging/libc.c
-	scripts/isolate-archive $< $@ 'sigward_*'
+	scripts/isolate-archive --no-backtrace $< $@ 'sigward_*'
 
 $(command): $(sources) $(shell find cli -name '*.rs') cli/Cargo.toml
 	$(CARGO) build --profile command -p sigward-cli
@@ -70,9 +70,9 @@ $(early)/release/libsigward.a: $(sources)
 
 .PHONY: archive
 archive: $(archive)
-$(archive): $(early)/release/libsigward.a scripts/isolate-archive scripts/archive-files \
-		packaging/libc.c
-	scripts/isolate-archive $< $@ 'sigward_*'
+$(archive): $(early)/release/libsigward.a scripts/go-archive scripts/isolate-archive \
+		scripts/archive-files packaging/libc.c
+	scripts/go-archive $< $@
 	@scripts/archive-files $@
 
 .PHONY: header
@@ -237,7 +237,7 @@ lint: $(archive)
 	scripts/check-links
 
 .PHONY: bench
-bench: tools $(archive)
+bench: tools $(archive) $(plain)
 	benches/run
 
 .PHONY: clean

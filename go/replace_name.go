@@ -1,10 +1,9 @@
 package sigward
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"hash/maphash"
 )
 
 // hiddenName says by a sum whose it is. The first few numbers are small, so that what a killed
@@ -16,8 +15,6 @@ func hiddenName(target string, number uint64) string {
 	return fmt.Sprintf(".sigward-%016x-%x", sum.Sum64(), number)
 }
 
-func randomNumber() uint64 {
-	var bits [8]byte
-	rand.Read(bits[:])
-	return binary.LittleEndian.Uint64(bits[:])
-}
+// randomNumber is a seed's hash: the runtime's randomness, as os.CreateTemp takes it. crypto/rand
+// would add 130 KB to a program that has no other use for it, and 32 MiB of addresses.
+func randomNumber() uint64 { return maphash.String(maphash.MakeSeed(), "") }

@@ -28,7 +28,6 @@ package sigward
 
 import (
 	"fmt"
-	"net/netip"
 	"syscall"
 	"time"
 )
@@ -152,24 +151,6 @@ func (e *Error) Error() string { return "sigward: " + e.Op + ": " + e.Text }
 
 // Unwrap returns the errno.
 func (e *Error) Unwrap() error { return e.Errno }
-
-// peer turns a struct sockaddr into text.
-func peer(raw []byte) string {
-	if len(raw) < 4 {
-		return ""
-	}
-	family := uint16(raw[0]) | uint16(raw[1])<<8 // linux/amd64 and arm64 are little-endian
-	port := uint16(raw[2])<<8 | uint16(raw[3])
-	switch {
-	case family == syscall.AF_INET && len(raw) >= 8:
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(raw[4:8])), port).String()
-	case family == syscall.AF_INET6 && len(raw) >= 24:
-		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(raw[8:24])), port).String()
-	case family == syscall.AF_UNIX:
-		return cString(raw[2:])
-	}
-	return ""
-}
 
 func cString(raw []byte) string {
 	for end, b := range raw {

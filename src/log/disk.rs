@@ -9,12 +9,15 @@ use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::{Hold, undisturbed};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
+use std::hint;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::ptr;
+use std::sync::atomic::AtomicU8;
 
 /// Opens or makes the file. A FIFO is not waited for.
 ///
@@ -120,11 +123,16 @@ fn write(file: &File, offset: u64, bytes: &[u8]) -> Result<(), c_int> {
 /// the stores.
 #[cold]
 pub(super) fn write_zeros(file: &File, range: Range<u64>) {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    // In .bss, which takes no room in a program's file, because it might change for all that the
+    // compiler knows.
+    static ZEROS: [AtomicU8; 64 << 10] = [const { AtomicU8::new(0) }; 64 << 10];
+    let zeros = hint::black_box(&ZEROS);
+    // SAFETY: an AtomicU8 lies in memory as a u8 does, and nobody changes one of these.
+    let zeros = unsafe { &*ptr::from_ref(zeros).cast::<[u8; 64 << 10]>() };
     let mut at = range.start.next_multiple_of(page_size() as u64);
     while at < range.end {
-        let count = (range.end - at).min(ZEROS.len() as u64);
-        if write(file, at, &ZEROS[..count as usize]).is_err() {
+        let count = (range.end - at).min(zeros.len() as u64);
+        if write(file, at, &zeros[..count as usize]).is_err() {
             return;
         }
         at += count;
