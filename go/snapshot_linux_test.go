@@ -16,36 +16,57 @@ import (
 	"unsafe"
 )
 
-// onReflinks starts the test again where the folder is a file system that shares blocks, each of
-// them.
+// whereMounted tells the test that is started again where its file system is.
+const whereMounted = "SIGWARD_MOUNTED"
+
+// mounted starts the test again where commands have made the folder at a file system.
+func mounted(t *testing.T, commands string, test func(t *testing.T, folder string)) {
+	t.Helper()
+	if folder := os.Getenv(whereMounted); folder != "" {
+		test(t, folder)
+		return
+	}
+	child := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-euc",
+		`cd "$1"; mkdir at; `+commands+`
+		shift; `+whereMounted+`=$PWD/at exec "$@"`,
+		"sh", t.TempDir(), os.Args[0], "-test.run=^"+strings.Split(t.Name(), "/")[0]+"$", "-test.v")
+	out, err := child.CombinedOutput()
+	if err != nil && !bytes.Contains(out, []byte("=== RUN")) && os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
+		t.Skipf("SKIPPED: %v %s", err, out)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// onReflinks runs the test where the folder is a file system that shares blocks, each of them.
 func onReflinks(t *testing.T, test func(t *testing.T, folder string)) {
 	t.Helper()
-	if folder := os.Getenv("SIGWARD_REFLINKS"); folder != "" {
-		test(t, folder)
+	if os.Getenv(whereMounted) != "" {
+		mounted(t, "", test)
 		return
 	}
 	for name, make := range map[string]string{"xfs": "mkfs.xfs -q -f", "btrfs": "mkfs.btrfs -q -f -m single -d single"} {
 		t.Run(name, func(t *testing.T) {
-			folder := t.TempDir()
-			child := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-euc",
-				`cd "$1"; truncate -s 300m img; mkdir at; `+make+` img >/dev/null 2>&1; mount -o loop img at; shift; SIGWARD_REFLINKS=$PWD/at exec "$@"`,
-				"sh", folder, os.Args[0], "-test.run=^"+strings.Split(t.Name(), "/")[0]+"$", "-test.v")
-			out, err := child.CombinedOutput()
-			if err != nil && !bytes.Contains(out, []byte("=== RUN")) && os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
-				t.Skipf("SKIPPED: %s: %v %s", name, err, out)
-			}
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			mounted(t, "truncate -s 300m img; "+make+" img >/dev/null 2>&1; mount -o loop img at", test)
 		})
+	}
+}
+
+// provenOnly fails if a snapshot said that nobody can tell whether it is of one moment.
+func provenOnly(t *testing.T, moments map[Moment]int) {
+	t.Helper()
+	if moments[MomentUnproven] != 0 {
+		t.Error(moments)
 	}
 }
 
 func TestSnapshotClones(t *testing.T) {
 	onReflinks(t, func(t *testing.T, folder string) {
 		snapshotKeeps(t, folder)
-		snapshotIsWhole(t, folder)
 		path := filepath.Join(folder, "file")
+		provenOnly(t, snapshotIsWhole(t, path, path))
 		write(t, path, generation('a', 1<<20))
 		calls := 0
 		f := frozen(t, path, SnapshotOptions{Limit: 1 << 20, Progress: func(done, total int64) error {
@@ -77,12 +98,55 @@ func TestSnapshotClones(t *testing.T) {
 // On tmpfs a reader and a writer are at work at the same time: nothing but the times tells.
 func TestSnapshotOnTmpfs(t *testing.T) {
 	onSmallDisk(t, func(t *testing.T, folder string) {
-		snapshotIsWhole(t, folder)
 		path := filepath.Join(folder, "file")
+		provenOnly(t, snapshotIsWhole(t, path, path))
 		write(t, path, generation('a', 1<<20))
 		fillDisk(t, folder)
 		holdsAll(t, frozen(t, path, SnapshotOptions{}), generation('a', 1<<20))
 	})
+}
+
+// The kernel has pages and times in memory that are others on the far side of the daemon, as of any
+// file on a server: it is asked past that, and twice. A plain read is a mixture.
+func TestSnapshotBehindADaemon(t *testing.T) {
+	const daemon = `mkdir below; mount -t tmpfs -o size=32m none below
+		setpriv --pdeathsig KILL bindfs -f below at >said 2>&1 </dev/null &
+		until mountpoint -q at; do kill -0 $! || { cat said >&2; exit 1; }; sleep 0.02; done`
+	mounted(t, daemon, func(t *testing.T, folder string) {
+		const size = 4 << 20
+		below, above := filepath.Join(folder, "..", "below", "file"), filepath.Join(folder, "file")
+		g := writeGenerations(t, below, size)
+		for patience := time.Now().Add(30 * time.Second); ; {
+			whole, err := os.ReadFile(above)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !g.isOne(whole) {
+				break
+			}
+			if time.Now().After(patience) {
+				t.Fatal("plain reads are never a mixture here")
+			}
+		}
+		g.stop()
+		if moments := snapshotIsWhole(t, below, above); moments[MomentProven] != 0 {
+			t.Error(moments)
+		}
+		f := frozen(t, above, SnapshotOptions{})
+		holdsAll(t, f, generation(first(t, below), size))
+		if f.Moment() != MomentUnproven {
+			t.Error(f.Moment())
+		}
+	})
+}
+
+func first(t *testing.T, path string) byte {
+	t.Helper()
+	whole, err := os.ReadFile(path)
+	if err != nil || len(whole) == 0 {
+		t.Fatal(len(whole), err)
+	}
+	return whole[0]
 }
 
 // A clone whose disk has gone is an error of ReadAt and of Bytes.

@@ -191,41 +191,79 @@ func TestSnapshotOfAFileThatChanges(t *testing.T) {
 	}
 }
 
-// Somebody writes all the time, each generation in one write: a snapshot is one of them, or an
-// error.
-func snapshotIsWhole(t *testing.T, folder string) {
-	const size = 4 << 20
-	path := filepath.Join(folder, "file")
+// generations are written to a file all the time, each in one write.
+type generations struct {
+	size         int
+	begun, ended atomic.Int64 // writes
+	stopped      atomic.Bool
+	writer       sync.WaitGroup
+}
+
+// writeGenerations writes to the file until it is told to stop, or the test ends.
+func writeGenerations(t *testing.T, path string, size int) *generations {
+	t.Helper()
 	if err := os.WriteFile(path, generation(0, size), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var stop atomic.Bool
-	var writer sync.WaitGroup
-	writer.Add(1)
+	g := &generations{size: size}
+	g.writer.Add(1)
 	var all [8][]byte
 	for n := range all {
 		all[n] = generation(byte(n), size)
 	}
 	go func() {
-		defer writer.Done()
+		defer g.writer.Done()
 		w, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer w.Close()
-		for n := 0; !stop.Load(); n++ {
+		for n := 0; !g.stopped.Load(); n++ {
+			g.begun.Add(1)
 			if _, err := w.WriteAt(all[n%8], 0); err != nil {
 				t.Error(err)
 			}
+			g.ended.Add(1)
 			if n%8 == 0 {
 				time.Sleep(time.Duration(n%7) * 2 * time.Millisecond)
 			}
 		}
 	}()
-	kinds, changed := map[SnapshotKind]int{}, 0
+	t.Cleanup(g.stop)
+	return g
+}
+
+func (g *generations) stop() {
+	g.stopped.Store(true)
+	g.writer.Wait()
+}
+
+func (g *generations) isOne(whole []byte) bool {
+	return len(whole) == g.size && bytes.Equal(whole, generation(whole[0], g.size))
+}
+
+// snapshotIsWhole takes snapshots of a file that somebody writes to all the time: each is a
+// generation, or an error. It returns what their moments are worth.
+//
+// Nobody can tell of a write that waits for the processor in its middle while the file is read
+// twice, unless the file system lets us wait for it: so that may be a mixture, and is unproven.
+func snapshotIsWhole(t *testing.T, written, path string) map[Moment]int {
+	t.Helper()
+	g := writeGenerations(t, written, 4<<20)
+	kinds, moments, changed, halted := map[SnapshotKind]int{}, map[Moment]int{}, 0, 0
 	for round := 0; round < 15; round++ {
-		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: round%5 == 0})
+		var atWork, begun int64
+		begins := func(done, _ int64) error {
+			if done == 0 {
+				atWork = -g.ended.Load()
+				begun = g.begun.Load()
+				atWork += begun
+			}
+			return nil
+		}
+		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: round%5 == 0, Progress: begins})
+		halts := atWork != 0 && g.begun.Load() == begun
 		if err != nil {
 			if changed++; !errors.Is(err, ErrSourceChanged) || !errors.Is(err, syscall.ESTALE) {
 				t.Error(err)
@@ -233,18 +271,26 @@ func snapshotIsWhole(t *testing.T, folder string) {
 			continue
 		}
 		kinds[f.Kind()]++
+		moments[f.Moment()]++
 		whole, err := f.Bytes()
-		if err != nil || len(whole) != size || !bytes.Equal(whole, generation(whole[0], size)) {
-			t.Errorf("%v: a mixture of %d bytes, %v", f.Kind(), len(whole), err)
+		switch {
+		case err == nil && g.isOne(whole):
+		case err == nil && len(whole) == g.size && halts && f.Moment() == MomentUnproven:
+			halted++
+		default:
+			t.Errorf("%v, %v: a mixture of %d bytes, %v", f.Kind(), f.Moment(), len(whole), err)
 		}
 		f.Close()
 	}
-	stop.Store(true)
-	writer.Wait()
-	t.Log(kinds, "changed", changed)
+	g.stop()
+	t.Log(kinds, moments, "changed", changed, "a write halted", halted)
+	return moments
 }
 
-func TestSnapshotIsNeverAMixture(t *testing.T) { snapshotIsWhole(t, t.TempDir()) }
+func TestSnapshotIsNeverAMixture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	snapshotIsWhole(t, path, path)
+}
 
 func TestSnapshotByManyReaders(t *testing.T) {
 	whole := generation('a', 1<<20)

@@ -131,15 +131,33 @@ static inline void same(const struct look *before, const struct look *after) {
 
 /* A process that writes the file over and over, each generation of one byte in one write(2), until
  * it is killed. */
-static inline pid_t write_generations(int fd, unsigned char *block, size_t size) {
+typedef struct {
+    _Atomic unsigned long begun, ended; /* writes */
+    pid_t writer;
+} generations_t;
+
+static inline generations_t *write_generations(int fd, unsigned char *block, size_t size) {
+    int how = MAP_SHARED | MAP_ANONYMOUS;
+    generations_t *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, how, -1, 0);
+    CHECK(all != MAP_FAILED);
     pid_t writer = fork();
-    if (writer != 0) return writer;
+    if (writer != 0) {
+        all->writer = writer; /* the parent's to write: a child's 0 would be its whole group */
+        return all;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (unsigned generation = 0;; generation++) {
         memset(block, (int)generation, size);
+        all->begun++;
         CHECK(pwrite(fd, block, size, 0) == (ssize_t)size);
+        all->ended++;
         if (generation % 8 == 0) usleep(generation % 7 * 2000);
     }
+}
+
+static inline void end_generations(generations_t *all) {
+    CHECK(kill(all->writer, SIGKILL) == 0 && waitpid(all->writer, NULL, 0) == all->writer);
+    munmap(all, sizeof *all);
 }
 
 #endif

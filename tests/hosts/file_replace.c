@@ -491,7 +491,7 @@ static void generations(void) {
     unsigned published = 0;
     int fd = open(path_of("new"), O_RDWR | O_CREAT, 0644);
     CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-    pid_t writer = write_generations(fd, block, SIZE);
+    generations_t *others = write_generations(fd, block, SIZE);
     for (unsigned round = 0; round < ROUNDS; round++) {
         int status = sigward_replace_file(path_of("new"), path_of("live"));
         CHECK(status == 0 || status == -ESTALE);
@@ -502,7 +502,7 @@ static void generations(void) {
         close(live);
         for (size_t at = 0; at < SIZE; at++) CHECK(block[at] == block[0]);
     }
-    CHECK(kill(writer, SIGKILL) == 0 && waitpid(writer, NULL, 0) == writer);
+    end_generations(others);
     CHECK(leftovers() == 0);
     SAY("%u published\n", published);
 }

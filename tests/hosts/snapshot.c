@@ -158,8 +158,29 @@ static bool is_one(const sigward_map *map, size_t size) {
     return true;
 }
 
+#ifndef BARE
+/* The write that was at work when the last copy began. */
+typedef struct {
+    generations_t *all;
+    unsigned long number;
+    bool at_work;
+} write_at_work;
+
+static int note_write(void *context, uint64_t done, uint64_t total) {
+    write_at_work *write = context;
+    (void)total;
+    if (done != 0) return 0;
+    unsigned long ended = write->all->ended;
+    write->number = write->all->begun;
+    write->at_work = write->number != ended;
+    return 0;
+}
+#endif
+
 /* Somebody writes all the time, each generation in one write: a snapshot is one of them, or an
- * error. The second argument is where the writer finds the file, if not where we do. Bare tears. */
+ * error. The second argument is where the writer finds the file, if not where we do. Nobody can
+ * tell then of a write that waits for the processor in its middle while the file is read twice:
+ * that may be a mixture, and is unproven. Bare tears. */
 static void generations(void) {
     enum { SIZE = 1 << 20, ROUNDS = 25, BARE_ROUNDS = 20000 };
     static unsigned char block[SIZE];
@@ -167,7 +188,7 @@ static void generations(void) {
     snprintf(path, sizeof path, "%.3000s/source", arguments[1] ? arguments[1] : arguments[0]);
     int fd = open(path, O_RDWR | O_CREAT, 0644);
     CHECK(pwrite(fd, block, SIZE, 0) == SIZE);
-    pid_t writer = write_generations(fd, block, SIZE);
+    generations_t *all = write_generations(fd, block, SIZE);
     sigward_map *map;
 #ifdef BARE
     unsigned round = 0;
@@ -177,19 +198,24 @@ static void generations(void) {
         CHECK(sigward_map_close(map) == 0);
         if (torn) break;
     }
-    CHECK(kill(writer, SIGKILL) == 0 && waitpid(writer, NULL, 0) == writer);
+    end_generations(all);
     CHECK(round < BARE_ROUNDS);
     SAY("torn\n");
 #else
     unsigned whole[3] = {0}, changed = 0, distinct = 0, unproven = 0;
     for (unsigned round = 0, last = 256; round < ROUNDS; round++) {
         sigward_snapshot_report report;
-        sigward_snapshot_options options = {.size = sizeof options, .memory_only = round % 5 == 0};
+        write_at_work halted = {.all = all};
+        sigward_snapshot_options options = {.size = sizeof options,
+                                            .memory_only = round % 5 == 0,
+                                            .progress = note_write,
+                                            .context = &halted};
         int status = sigward_snapshot_with(path_of("source"), &options, &map, &report);
+        bool may_tear = arguments[1] && halted.at_work && halted.number == all->begun;
         CHECK(status == 0 || status == -ESTALE);
         changed += status != 0;
         if (status != 0) continue;
-        CHECK(is_one(map, SIZE));
+        CHECK(is_one(map, SIZE) || (may_tear && report.moment != SIGWARD_MOMENT_PROVEN));
         unsigned first = *(const unsigned char *)sigward_map_data(map);
         distinct += first != last;
         last = first;
@@ -197,7 +223,7 @@ static void generations(void) {
         unproven += report.moment != SIGWARD_MOMENT_PROVEN;
         sigward_map_close(map);
     }
-    CHECK(kill(writer, SIGKILL) == 0 && waitpid(writer, NULL, 0) == writer);
+    end_generations(all);
     CHECK(whole[1] + whole[2] + changed == ROUNDS);
     /* Clones succeed whatever happens, and the writer did write. */
     CHECK(whole[1] == 0 || distinct > 1);
