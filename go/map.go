@@ -103,7 +103,7 @@ func Open(path string) (*Map, error) { return OpenWith(path, Options{}) }
 // Populate, also with the cause of a lost byte.
 func OpenWith(path string, options Options) (*Map, error) {
 	m := &Map{path: path, options: options}
-	first, err := m.open("open")
+	first, err := m.open("open", func(*mapping) syscall.Errno { return 0 })
 	if err != nil {
 		return nil, err
 	}
@@ -327,13 +327,9 @@ func (m *Map) Populate() error { return m.ask("populate", (*mapping).populate) }
 // Flush waits until what was written is in the file on its device (msync). It fails if any of it
 // was lost: then what the file holds from that offset on is older. Where the writing itself fails,
 // the errno is msync's, and nobody knows which part is missing; the kernel says so once and does
-// not try again, so every later Flush fails, too, until Refresh. The map may go on showing what is
-// not on the device: write again, after Refresh, all that was written since the last Flush that
-// succeeded. On ext4 that is not enough for blocks that were to be written for the first time, as
-// after Grow: then they reach the device, and are zeros after a power failure all the same (seen on
-// Linux 6.18), because Refresh, in Go, cannot make the kernel forget the old pages. There only a
-// new file is sure: [CreateReplacement]. On FUSE and network file systems a full disk is first met
-// here.
+// not try again, so every later Flush fails, too, until Refresh, which shows what the device has:
+// all that was written since the last Flush that succeeded may be gone, and is to be written again.
+// On FUSE and network file systems a full disk is first met here.
 //
 // ErrStale says that what was written is on the device, but not where somebody finds it: the file
 // was unlinked, or another has taken its place (a file that has a name left, also another, is

@@ -44,8 +44,8 @@ var waiting atomic.Int64
 // it would see no reason for one while they hold all of the process's descriptors.
 const waitingLimit = 256
 
-// open makes a mapping of what the path names now.
-func (m *Map) open(op string) (*mapping, error) {
+// open makes a mapping of what the path names now. first is called before any of it is touched.
+func (m *Map) open(op string, first func(*mapping) syscall.Errno) (*mapping, error) {
 	c, errno := newMapping(m.path, m.options)
 	// Again and again, as what was given back may have been taken by now, also by this goroutine's
 	// last call.
@@ -56,6 +56,10 @@ func (m *Map) open(op string) (*mapping, error) {
 		return nil, &MapError{Op: op, Path: m.path, Errno: errno}
 	}
 	c.strict = c.identity
+	if errno := first(c); errno != 0 {
+		c.release()
+		return nil, &MapError{Op: op, Path: m.path, Errno: errno}
+	}
 	if m.options.Populate {
 		if errno := c.populate(); errno != 0 {
 			err := m.failure(c, op, errno)
@@ -125,6 +129,16 @@ func (g *ground) leave(giveBack func(*ground)) {
 // their errors are about the one that they saw. Slices from Bytes keep showing the old one: each
 // that was handed out stays mapped until the Map is closed and can no longer be reached, so who
 // refreshes again and again should use ReadAt and Do.
+//
+// After a Flush that has failed the kernel's memory has bytes that the device has not, and takes
+// them for written. So they are dropped, also below slices and other old maps of this one, and what
+// was written since the last Flush that succeeded may be gone. Where somebody else has the file
+// mapped, or reads what is being dropped all the time, that is not possible: then Refresh fails
+// with Flush's errno, and so does each Flush. Without cgo nothing is dropped: the map may go on
+// showing what is not on the device; all that was written since the last Flush that succeeded is to
+// be written again, and on ext4 that is not enough for blocks that were to be written for the first
+// time, as after Grow (they are zeros after a power failure all the same, seen on Linux 6.18):
+// there only a new file is sure, [CreateReplacement].
 func (m *Map) Refresh() error {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -135,7 +149,15 @@ func (m *Map) Refresh() error {
 	if old.verify(m.path) == 0 && !m.flushFailed.Load() {
 		return nil
 	}
-	next, err := m.open("refresh")
+	next, err := m.open("refresh", func(c *mapping) (errno syscall.Errno) {
+		// Again, as mappings that were left may have pages of the file until they are given back.
+		for try := 0; try < 3; try++ {
+			if errno = c.succeed(append([]*mapping{old}, m.kept...)); errno == 0 || !reclaim() {
+				break
+			}
+		}
+		return errno
+	})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package sigward
 
 // #include <stdlib.h>
 // #include "sigward.h"
+// #include "sigward_go.h"
 import "C"
 
 import (
@@ -121,6 +122,16 @@ func (c *mapping) populate() syscall.Errno {
 }
 
 func (c *mapping) flush() syscall.Errno { return errnoOf(C.sigward_map_flush(c.handle)) }
+
+// succeed has the kernel forget what it keeps of the file, if a flush of the last of the older
+// mappings, which comes first, has failed: it takes for written what is not. The older ones stay.
+func (c *mapping) succeed(older []*mapping) syscall.Errno {
+	handles := make([]*C.sigward_map, len(older))
+	for i, old := range older {
+		handles[i] = old.handle
+	}
+	return errnoOf(C.sigward_runtime_map_succeed(c.handle, &handles[0], C.size_t(len(handles))))
+}
 
 func (g *ground) end(addressesStay bool) {
 	if addressesStay {

@@ -7,6 +7,8 @@
 
 // What the Go package needs beside sigward.h. Not for applications: it may change at any time.
 
+typedef struct sigward_map sigward_map;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -26,6 +28,16 @@ int sigward_runtime_default_beneath(void);
 //
 // Returns 0 or as sigward_init.
 int sigward_runtime_give_default(void);
+
+// What sigward_map_refresh does about a sigward_map_flush that has failed, for a map that was
+// opened beside those that were there before and nobody has touched yet. older: count of them, the
+// last first, whose flush it was; they stay, and others may be using them.
+//
+// Returns 0, also if no flush of the first has failed; the flush's errno if the kernel goes on
+// keeping pages of the file: somebody has it mapped, or uses an older map; else as fsync(2).
+int sigward_runtime_map_succeed(const sigward_map *map,
+                                const sigward_map *const *older,
+                                size_t count);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,7 +1,11 @@
 //! For packages of a runtime (Go's `sigward`), not for applications.
 
-use super::code;
+use super::handle::opened;
+use super::mapping::sigward_map;
+use super::{code, map_code};
+use crate::mapping::Error;
 use crate::sigpipe;
+use crate::sys::cancel::Uncancelled;
 use std::ffi::c_int;
 
 /// Go's code lies from address low to before high, so a write from there is Go's own. Idempotent,
@@ -30,4 +34,30 @@ pub extern "C" fn sigward_runtime_default_beneath() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_runtime_give_default() -> c_int {
     code(sigpipe::give_default_to_runtime())
+}
+
+/// What sigward_map_refresh does about a sigward_map_flush that has failed, for a map that was
+/// opened beside those that were there before and nobody has touched yet. older: count of them, the
+/// last first, whose flush it was; they stay, and others may be using them.
+///
+/// Returns 0, also if no flush of the first has failed; the flush's errno if the kernel goes on
+/// keeping pages of the file: somebody has it mapped, or uses an older map; else as fsync(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_runtime_map_succeed(
+    map: *const sigward_map,
+    older: *const *const sigward_map,
+    count: usize,
+) -> c_int {
+    let _whole = Uncancelled::enter();
+    // SAFETY: null, or an open map that stays open during the call, by the header's contract.
+    let open = |map| unsafe { opened(map) }.map(|map: &sigward_map| &map.0);
+    let older = if older.is_null() {
+        &[]
+    } else {
+        // SAFETY: as many handles, by the header's contract.
+        unsafe { std::slice::from_raw_parts(older, count) }
+    };
+    let older: Option<Vec<_>> = older.iter().map(|&map| open(map)).collect();
+    let (Some(map), Some(older)) = (open(map), older) else { return map_code(Err(Error::Invalid("no map"))) };
+    map_code(map.succeed(&older))
 }

@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::kept;
+use super::map::Map;
 use super::open;
 use crate::sigbus::registry::Facts;
 use crate::sys::pages::page_size;
@@ -17,13 +18,17 @@ const TRIES: u32 = 5;
 const AT_ONCE: usize = 4096;
 
 /// Whether no page below a map that nobody has touched yet is in memory any more. What others have
-/// stored and is not on the disk is written first.
-pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>) -> Result<bool, Error> {
+/// stored and is not on the disk is written first. The `older` maps of the file let theirs go; who
+/// reads through one meanwhile has them brought back.
+pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>, older: &[&Map]) -> Result<bool, Error> {
     let file = match path {
         Some(path) if facts.descriptor < 0 => open::open(path, true)?.0,
         _ => kept::duplicate(facts)?.0,
     };
     for _ in 0..TRIES {
+        for map in older {
+            let_go(map.facts());
+        }
         write_out(&file)?;
         give_up(&file);
         if !is_in_memory(facts) {
@@ -31,6 +36,15 @@ pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>) -> Result<bool, Err
         }
     }
     Ok(false)
+}
+
+/// The map stays, and so does what it shows: the next to touch it gets the pages anew.
+fn let_go(facts: &Facts) {
+    if facts.is_written_through() {
+        // What has been stored is the file's. Refused (mlock(2)): the pages are in memory then, and
+        // that is seen. SAFETY: the map's own pages; whoever reads them sees the file.
+        unsafe { libc::madvise(facts.pages.start as *mut _, facts.pages.len(), libc::MADV_DONTNEED) };
+    }
 }
 
 fn write_out(file: &OwnedFd) -> Result<(), Error> {

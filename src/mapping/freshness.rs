@@ -146,13 +146,27 @@ impl Map {
         let populate = std::mem::take(&mut self.options.populate);
         let again = self.map_anew().and_then(|()| {
             *self.unwritten.get_mut() = failed;
-            let dropped = cache::drop_pages(self.facts(), self.path())?;
+            let dropped = cache::drop_pages(self.facts(), self.path(), &[])?;
             if dropped { Ok(()) } else { Err(Error::System { call: "msync", errno: failed }) }
         });
         self.options.populate = populate;
         again?;
         *self.unwritten.get_mut() = 0;
         if populate { self.populate(0..self.len()) } else { Ok(()) }
+    }
+
+    /// What [`Map::refresh`] does about a flush that has failed, for a map that was made beside
+    /// the ones that were there before, the last of them first. Nobody has touched it yet.
+    ///
+    /// # Errors
+    /// As [`Map::refresh`].
+    #[cfg(feature = "capi")]
+    pub(crate) fn succeed(&self, older: &[&Self]) -> Result<(), Error> {
+        let failed = older.first().map_or(0, |map| map.unwritten.load(std::sync::atomic::Ordering::Acquire));
+        if failed == 0 || cache::drop_pages(self.facts(), self.path(), older)? {
+            return Ok(());
+        }
+        Err(Error::System { call: "msync", errno: failed })
     }
 
     fn map_anew(&mut self) -> Result<(), Error> {
