@@ -1,6 +1,6 @@
-// Command gomap measures what a Go program pays to read a guarded map, and prints rows for
-// benches/run: ReadAt against copy from a plain map, and against debug.SetPanicOnFault with a
-// recover for every access.
+// Command gomap measures what a Go program pays to read a guarded map and to append to a log, and
+// prints rows for benches/run: ReadAt against copy from a plain map, and against
+// debug.SetPanicOnFault with a recover for every access; Append against C's through cgo.
 //
 // The sides take turns, one short batch each, on one thread; the figures are medians. A copy that
 // brought the wrong bytes fails the run.
@@ -49,10 +49,24 @@ func main() {
 	plainCopy := func(buffer []byte, at int) { copy(buffer, plain[at:at+len(buffer)]) }
 	byHand := func(buffer []byte, at int) { must(recovered(buffer, plain, at)) }
 
-	measure("Go ReadAt / copy, 16 B", 16, 20_000, readAt, plainCopy, "3.0")
-	measure("Go ReadAt / copy, 4 KiB", 4096, 4_000, readAt, plainCopy, "-")
-	measure("Go ReadAt / SetPanicOnFault, 16 B", 16, 20_000, readAt, byHand, "-")
-	measure("Go ReadAt / SetPanicOnFault, 4 KiB", 4096, 4_000, readAt, byHand, "-")
+	for _, row := range []struct {
+		name        string
+		size, count int
+		peer        func([]byte, int)
+		target      string
+	}{
+		{"Go ReadAt / copy, 16 B", 16, 20_000, plainCopy, "3.0"},
+		{"Go ReadAt / copy, 4 KiB", 4096, 4_000, plainCopy, "-"},
+		{"Go ReadAt / SetPanicOnFault, 16 B", 16, 20_000, byHand, "-"},
+		{"Go ReadAt / SetPanicOnFault, 4 KiB", 4096, 4_000, byHand, "-"},
+	} {
+		copies := func(side func([]byte, int)) func() float64 {
+			return func() float64 { return batch(row.size, row.count, side) }
+		}
+		measure(row.name, copies(readAt), copies(row.peer), row.target)
+	}
+	measureAppend(os.Args[1], 64, "1.0")
+	measureAppend(os.Args[1], 4096, "-")
 }
 
 // recovered copies as a careful Go programmer does without us: a fault becomes a panic, and that an
@@ -95,15 +109,15 @@ func batch(size, count int, side func([]byte, int)) float64 {
 }
 
 // measure prints a row: name, unit, ours, peer, ratio, its 95 % interval, target.
-func measure(name string, size, count int, ours, peer func([]byte, int), target string) {
+func measure(name string, ours, peer func() float64, target string) {
 	var mine, theirs, ratios []float64
 	for round := 0; round < rounds; round++ {
 		var a, b float64
 		// Who goes first changes: the second finds warmer caches.
 		if round%2 == 0 {
-			a, b = batch(size, count, ours), batch(size, count, peer)
+			a, b = ours(), peer()
 		} else {
-			b, a = batch(size, count, peer), batch(size, count, ours)
+			b, a = peer(), ours()
 		}
 		mine, theirs, ratios = append(mine, a), append(theirs, b), append(ratios, a/b)
 	}
