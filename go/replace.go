@@ -20,6 +20,12 @@ import (
 // .sigward-*, which the next replacement of the same file removes, unless somebody works on it or
 // it is another user's.
 //
+// Beside others: `cp new live` writes over the old file, for all its names and under whoever has it
+// mapped, and a crash leaves half of it; `cp -p` the same, with the source's owner, mode and times;
+// `install` unlinks live first, so that for a while there is none, or half of one, and its mode is
+// 0755; rename(2) of a file written elsewhere is as whole, but has that file's attributes, and
+// without fsync(2) a power failure may leave the name without the bytes.
+//
 // On failure the old file is untouched and nothing is left behind, except with ErrUnsynced.
 // errors.Is sees that, ErrSourceChanged, ErrNoSpace, and the errno: EFBIG beyond RLIMIT_FSIZE (on
 // Linux without SIGXFSZ), EISDIR and ENODEV for a directory, pipe, socket or device, EPERM where

@@ -36,7 +36,9 @@ func measureAppend(folder string, size int, target string) {
 	must(os.Remove(path))
 
 	const count = 500
-	perAppend := func(begun time.Time) float64 { return float64(time.Since(begun).Nanoseconds()) / count }
+	perAppend := func(begun time.Time) float64 {
+		return float64(time.Since(begun).Nanoseconds()) / count
+	}
 	inGo := func() float64 {
 		begun := time.Now()
 		for i := 0; i < count; i++ {
@@ -50,8 +52,8 @@ func measureAppend(folder string, size int, target string) {
 		begun := time.Now()
 		for i := 0; i < count; i++ {
 			var position C.uint64_t
-			data := unsafe.Pointer(unsafe.SliceData(record))
-			if status := C.sigward_log_append(theirs, data, C.size_t(len(record)), &position); status != 0 {
+			data, size := unsafe.Pointer(unsafe.SliceData(record)), C.size_t(len(record))
+			if status := C.sigward_log_append(theirs, data, size, &position); status != 0 {
 				fail("sigward_log_append: ", status)
 			}
 		}
