@@ -23,6 +23,8 @@
 
 enum { SMALL = 16, LENGTH = 32 << 20, STEP = 64 << 10, MOST = 256 };
 
+static const uint64_t GROWTH = 15000; // ns
+
 static const char *folder;
 static int file = -1;
 static uint64_t length;
@@ -73,6 +75,12 @@ static void grow_peer(void) {
     pthread_rwlock_unlock(&lock);
     check(plain != MAP_FAILED, "mremap");
     length += STEP;
+}
+
+// As long as a growth takes, without one: what the machine itself does to a reader.
+static void grow_not(void) {
+    uint64_t start = now_ns();
+    while (now_ns() - start < GROWTH) sched_yield();
 }
 
 static void read_for_ever(void (*read_at)(size_t, unsigned char *)) {
@@ -147,6 +155,8 @@ static const uint64_t *stops(void (*grow)(void), unsigned count) {
 
 BATCHES(ours)
 BATCHES(peer)
+static uint64_t not_p99(unsigned count) { return stops(grow_not, count)[count * 99 / 100] * count; }
+static uint64_t budget(unsigned count) { return 1000 * count; }
 
 int main(int argc, char **argv) {
     check(argc == 2, "usage: grow FOLDER");
@@ -156,6 +166,8 @@ int main(int argc, char **argv) {
     const struct row rows[] = {
         {"reader's stop: grow / mremap, median", {ours, ours_median}, {peer, peer_median}, 100, 6, 3, "-"},
         {"reader's stop: grow / mremap, p99", {ours, ours_p99}, {peer, peer_p99}, 100, 6, 3, "-"},
+        {"reader's stop: grow / 1 us, p99", {ours, ours_p99}, {ours, budget}, 100, 6, 3, "1"},
+        {"reader's stop: grow / no growth, p99", {ours, ours_p99}, {ours, not_p99}, 100, 6, 3, "-"},
         {"reader's stop: grow / mremap, max", {ours, ours_max}, {peer, peer_max}, 100, 6, 3, "-"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);

@@ -55,7 +55,7 @@ func main() {
 		peer        func([]byte, int)
 		target      string
 	}{
-		{"Go ReadAt / copy, 16 B", 16, 20_000, plainCopy, "3.0"},
+		{"Go ReadAt / copy, 16 B", 16, 20_000, plainCopy, "1.5"},
 		{"Go ReadAt / copy, 4 KiB", 4096, 4_000, plainCopy, "-"},
 		{"Go ReadAt / SetPanicOnFault, 16 B", 16, 20_000, byHand, "-"},
 		{"Go ReadAt / SetPanicOnFault, 4 KiB", 4096, 4_000, byHand, "-"},
