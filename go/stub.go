@@ -64,5 +64,10 @@ func SetNoSigpipe(int) error {
 	return &Error{Op: "set no sigpipe", Errno: syscall.ENOTSUP, Text: "the library is not linked"}
 }
 
+// Explain fails with ENOTSUP.
+func Explain() error {
+	return &Error{Op: "explain", Errno: syscall.ENOTSUP, Text: "the library is not linked"}
+}
+
 // LastWords does nothing: nothing is adopted without the library.
 func LastWords(*os.File) error { return nil }

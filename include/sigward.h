@@ -92,6 +92,9 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // is the last word of its page (aarch64, processors with FRED).
 #define SIGWARD_NO_EVENTS 8
 
+// Flag: last words, as by sigward_explain.
+#define SIGWARD_EXPLAIN 16
+
 // SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
 #define SIGWARD_THREAD_BLOCKED 1
 
@@ -231,8 +234,8 @@ typedef struct sigward_options {
     size_t size;
     // One of SIGWARD_SIGPIPE_*.
     uint32_t sigpipe;
-    // Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and
-    // SIGWARD_NO_EVENTS what is wanted, added up.
+    // Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO,
+    // SIGWARD_NO_EVENTS and SIGWARD_EXPLAIN what is wanted, added up.
     uint32_t flags;
 } sigward_options;
 
@@ -741,9 +744,46 @@ ssize_t sigward_read_events_sized(uint64_t *cursor,
                                   size_t capacity,
                                   size_t size);
 
+// Says what the process dies of, from now on: one line on stderr, and to the descriptor of
+// sigward_last_words, before a SIGPIPE or SIGBUS that comes by here ends it. Whether it ends is
+// not changed: the default action follows, or the handler of somebody else, with its own report.
+// Also for mappings that nobody guards. A preloaded program has it by SIGWARD=explain.
+//
+//     sigward: last words: SIGPIPE (code 0) on thread "pool-3" (tid 4713) of pid 4711: write to
+//         fd 17 (socket:[8123], peer 127.0.0.1:5432) by libfoo.so: the peer is gone (EPIPE)
+//     sigward: last words: SIGBUS (code 2, address 0x7f3a50014000) on thread "app" (tid 4711) of
+//         pid 4711: read at offset 81,920 of /data/geo.mmdb (67,108,864 bytes mapped) by app: the
+//         file is 0 bytes long now
+//     sigward: last words: SIGBUS (…) on thread …: write at offset 81,920 of /var/lib/app.db
+//         (67,108,864 bytes mapped) by app: the disk is full (0 bytes free), and the file with
+//         holes has no block there
+//
+// (Each is one line.) The beginning, up to the signal's name, stays as it is in later versions. A
+// line is one write of at most 1,024 bytes. A long path loses its beginning; control characters in
+// names become `?`. A signal that somebody has sent is told with its sender.
+//
+// A fault that goes to somebody's handler may end there or go on (Go's panics, the JVM, a
+// longjmp): nobody knows before. It is told in other words, at most 16 times in the life of a
+// process: "sigward: passing on: SIGBUS …; it goes to the handler of libjvm.so".
+//
+// The seat for SIGBUS is taken as by sigward_init. Where SIGPIPE has its default action and no
+// policy was set, a seat that lets everything pass is taken for it; sigward_sigpipe_filter makes
+// it one that filters, sigward_sigpipe_restore leaves it. Nothing is told where somebody else has
+// written over a seat, of a SIGPIPE that a handler gets or that is ignored, of a fault in a thread
+// that has SIGBUS blocked (the kernel asks nobody), and in the first process of a pid namespace,
+// which such a signal does not end.
+//
+// Nothing waits: a line that stderr cannot take at once is left out, and so is one for a stderr
+// that was closed or has become another file since: call this again after redirecting it. Of two
+// threads that die at once, one is told or both, each in a line of its own.
+//
+// Idempotent; thread-safe; a forked child goes on as its parent. Returns 0 or as sigward_init.
+int sigward_explain(void);
+
 // Where last words go besides stderr; -1, or any negative number, is for none at all, stderr
 // included. Last words are one line (cause, file, offset, thread) before a process ends because an
-// adopted file has lost a page of a shared writable mapping: see sigward_adopt_file.
+// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), and after
+// sigward_explain before any SIGPIPE or SIGBUS ends it.
 //
 // fd stays the caller's and is used only while it is the same file, pipe or socket. A line that
 // would block, or that stderr cannot take at once, is left out. Thread-safe; a forked child goes

@@ -50,6 +50,7 @@ pub mod chain;
 #[cfg(feature = "early")]
 mod early;
 mod error;
+mod explain;
 #[cfg(feature = "capi")]
 pub mod ffi;
 pub mod file;
@@ -71,6 +72,7 @@ mod status;
 mod sys;
 
 pub use error::Error;
+pub use explain::explain;
 pub use observe::{Counters, Event, read_events};
 pub use status::{Reason, Standing, Status, status};
 

@@ -10,8 +10,11 @@
 //! | `filter` | [`crate::sigpipe::filter`] |
 //! | `ignore` | [`crate::sigpipe::ignore`] |
 //! | `stdio` | also swallows where descriptor 1 or 2 is a pipe: [`crate::sigpipe::swallow_stdio`] |
-//! | `explain` | one line on stderr for each swallowed signal; reserved for more |
+//! | `explain` | one line on stderr for each swallowed signal, and last words: [`crate::explain`] |
 //! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
+//!
+//! Executables of Go and Java get no last words of a SIGBUS: their runtimes would find our seat
+//! beneath their own, pass faults of C code on to it and leave out their own reports.
 //!
 //! Other words mean nothing. Without `inherit` the library takes itself out of what children see:
 //! `SIGWARD`, and its own entry of `LD_PRELOAD`. Both are changed where they lie, so that runtimes
@@ -46,6 +49,15 @@ pub(crate) fn from_environment() {
         (true, false) => sigpipe::filter(),
         (false, false) => Ok(sigpipe::Outcome::Untouched),
     };
+    if explain {
+        let _ = crate::explain::explain_faults(!reports_by_itself());
+    }
+}
+
+/// Whether the program is of a runtime that will report faults by itself.
+fn reports_by_itself() -> bool {
+    const JAVA: [&[u8]; 2] = [b"libjli.so", b"libjvm.so"];
+    sigpipe::runtime::is_loaded() || crate::observe::library::is_loaded(&JAVA)
 }
 
 unsafe extern "C" {

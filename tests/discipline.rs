@@ -71,6 +71,14 @@ fn handlers_make_no_system_call_that_is_not_listed() {
     let scratch = Scratch::new("discipline-allowed");
     let allowed = |scenario: &str| run(&host("allowed", Link::Archive), &[scenario, scratch.as_str()]);
     assert_eq!(allowed("listed").every_row("exit 0"), 9);
+    let words = allowed("last_words");
+    assert_eq!(words.lived().out, "last words: signal 13\nlast words: signal 7\n");
+    assert_eq!(
+        words.err.lines().filter(|line| line.starts_with("sigward: last words: ")).count(),
+        2,
+        "{words:?}"
+    );
+    assert!(words.err.contains(" by allowed-") && words.err.contains(" bytes long now"), "{words:?}");
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }
 

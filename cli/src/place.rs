@@ -3,6 +3,7 @@
 use crate::report::grouped;
 use serde::Serialize;
 use sigward::mapping::Cause;
+use sigward::mapping::outside::{self, cause};
 use std::ffi::CString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -51,6 +52,12 @@ impl Now {
             sparse: file.is_some_and(|file| file.blocks() * 512 < file.len()),
         }
     }
+
+    fn of_the_library(&self) -> outside::Now {
+        let mut now = outside::Now::default();
+        (now.length, now.free, now.sparse) = (self.length, self.free, self.sparse);
+        now
+    }
 }
 
 fn free(path: &Path) -> Option<u64> {
@@ -82,7 +89,7 @@ impl Place {
     /// Of an address in a mapping; `code` is a SIGBUS's, none for another signal.
     pub fn of(mapping: &Mapping, address: u64, code: Option<i32>, now: Now) -> Option<Self> {
         let offset = mapping.offset_of(address)?;
-        let cause = code.map(|code| match cause(code, offset, page_size(), &now) {
+        let cause = code.map(|code| match cause(code, offset, page_size(), &now.of_the_library()) {
             Cause::Truncated { .. } => "truncated",
             Cause::NoSpace => "no-space",
             Cause::Hardware => "hardware",
@@ -106,13 +113,9 @@ impl Place {
                  reserve)",
                 self.path.display()
             ),
-            "hardware" => "the memory itself is damaged: see the kernel's log".to_owned(),
-            _ if self.now.length.is_none() => {
-                "the file is not there any more: deleted, or replaced under another name".to_owned()
-            }
-            _ => "the file has that byte now and its disk has room: it was cut and written again, the \
-                  disk was full then, or a read failed (see the kernel's log)"
-                .to_owned(),
+            "hardware" => outside::DAMAGED.to_owned(),
+            _ if self.now.length.is_none() => outside::GONE.to_owned(),
+            _ => outside::THERE.to_owned(),
         })
     }
 }
@@ -132,47 +135,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a page of a mapped file was not there, judged by what the file and its disk are now.
-fn cause(code: i32, offset: u64, page: u64, now: &Now) -> Cause {
-    const BUS_ADRERR: i32 = 2;
-    match (code, now.length, now.free) {
-        (4 | 5, _, _) => Cause::Hardware,
-        // The last page of a file is there as a whole.
-        (BUS_ADRERR, Some(length), _) if offset / page >= length.div_ceil(page) => {
-            Cause::Truncated { len_now: length }
-        }
-        (BUS_ADRERR, _, Some(free)) if free < page => Cause::NoSpace,
-        _ => Cause::Unknown,
-    }
-}
-
 /// How long the pages of this machine are.
 pub fn page_size() -> u64 {
     // SAFETY: asks for a number.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Now, cause};
-    use sigward::mapping::Cause;
-
-    #[test]
-    fn the_file_and_its_disk_tell_the_cause() {
-        let cut = |length| Cause::Truncated { len_now: length };
-        for (code, offset, length, free, found) in [
-            (2, 81_925, Some(0), Some(1 << 30), cut(0)),
-            (2, 8192, Some(8192), Some(1 << 30), cut(8192)),
-            (2, 8191, Some(4097), Some(1 << 30), Cause::Unknown),
-            (2, 8192, Some(8193), Some(0), Cause::NoSpace),
-            (2, 8192, Some(4096), Some(0), cut(4096)),
-            (2, 8192, None, Some(1 << 30), Cause::Unknown),
-            (4, 0, Some(0), Some(0), Cause::Hardware),
-            (1, 8192, Some(0), Some(0), Cause::Unknown),
-            (2, u64::MAX, Some(u64::MAX), Some(1), Cause::NoSpace),
-        ] {
-            let now = Now { length, free, sparse: false };
-            assert_eq!(cause(code, offset, 4096, &now), found, "{code} {offset} {now:?}");
-        }
-    }
 }

@@ -44,7 +44,7 @@ pub use rows::Rows;
 pub(crate) use rows::SIGNALS;
 pub use seat::Seat;
 pub(crate) use seat::Standing;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{Watch, no_farewell};
 
 pub(crate) use disposition::interposed;
 pub(crate) use handler::General;

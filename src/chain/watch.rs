@@ -6,12 +6,18 @@ use crate::observe::counters;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// A watch that says nothing.
+pub(crate) fn no_farewell(_delivery: &Delivery<'_>, _handler: Option<usize>) {}
+
 /// Who owns seats for one signal, and what it says of each delivery.
 pub struct Watch {
     /// The signal.
     pub signal: c_int,
     /// Looks at one delivery. Runs inside the handler: under the discipline of `handler/`.
     pub decide: fn(&Delivery<'_>) -> Verdict,
+    /// Says what has happened before a delivery goes on to what may end the process: the default
+    /// action, or the handler at this address. Runs inside the handler as well.
+    pub farewell: fn(&Delivery<'_>, Option<usize>),
     /// Whether the seat on top is kept when a predecessor answers a delivery by writing SIG_DFL and
     /// returning, as Rust's std and crash reporters do for the instruction to fault again: then
     /// what comes next is the default action.
@@ -21,8 +27,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) const fn new(signal: c_int, decide: fn(&Delivery<'_>) -> Verdict, stays: bool) -> Self {
-        Self { signal, decide, stays, noticed: AtomicUsize::new(0) }
+    pub(crate) const fn new(
+        signal: c_int,
+        decide: fn(&Delivery<'_>) -> Verdict,
+        farewell: fn(&Delivery<'_>, Option<usize>),
+        stays: bool,
+    ) -> Self {
+        Self { signal, decide, farewell, stays, noticed: AtomicUsize::new(0) }
     }
 
     /// Counts that somebody else has written our row, once until it is ours again, whoever sees it

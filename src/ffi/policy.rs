@@ -41,6 +41,9 @@ pub const SIGWARD_SWALLOW_STDIO: u32 = 4;
 /// is the last word of its page (aarch64, processors with FRED).
 pub const SIGWARD_NO_EVENTS: u32 = 8;
 
+/// Flag: last words, as by sigward_explain.
+pub const SIGWARD_EXPLAIN: u32 = 16;
+
 /// Options of sigward_init. Set all to zero, then size.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -49,8 +52,8 @@ pub struct sigward_options {
     pub size: usize,
     /// One of SIGWARD_SIGPIPE_*.
     pub sigpipe: u32,
-    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO and
-    /// SIGWARD_NO_EVENTS what is wanted, added up.
+    /// Zero, or of SIGWARD_LOG_STDERR, SIGWARD_REPLACE_IGNORE, SIGWARD_SWALLOW_STDIO,
+    /// SIGWARD_NO_EVENTS and SIGWARD_EXPLAIN what is wanted, added up.
     pub flags: u32,
 }
 
@@ -114,7 +117,8 @@ unsafe impl Filled for sigward_sigpipe_report {
     }
 }
 
-const FLAGS: u32 = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS;
+const FLAGS: u32 =
+    SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS | SIGWARD_EXPLAIN;
 
 /// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for
 /// SIGBUS, so that guarded maps are looked after.
@@ -161,6 +165,9 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
     }
     if status == 0 && options.flags & SIGWARD_SWALLOW_STDIO != 0 {
         sigpipe::swallow_stdio(true);
+    }
+    if status == 0 && options.flags & SIGWARD_EXPLAIN != 0 {
+        return code(crate::explain());
     }
     status
 }

@@ -47,6 +47,45 @@ pub(crate) fn path_of(fd: c_int) -> [u8; 25] {
     path
 }
 
+/// poll(2) that waits for so many milliseconds, less than a second: how many of them have news. A
+/// bare system call: the C library's function is a cancellation point. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn poll(them: &mut [libc::pollfd], milliseconds: u16) -> c_int {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    time.tv_nsec = libc::c_long::from(milliseconds) * 1_000_000;
+    let (first, mask) = (them.as_mut_ptr(), std::ptr::null::<u64>());
+    // SAFETY: as many as there are, a time, and no mask.
+    let ready = unsafe { libc::syscall(libc::SYS_ppoll, first, them.len(), &raw mut time, mask, 8_usize) };
+    ready as c_int
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn poll(them: &mut [libc::pollfd], milliseconds: u16) -> c_int {
+    // SAFETY: as many as there are.
+    unsafe { libc::poll(them.as_mut_ptr(), them.len() as libc::nfds_t, milliseconds.into()) }
+}
+
+/// Reads the beginning of a small file with a NUL-terminated path, as much as there is room for.
+/// Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn copy_file(path: &[u8], room: &mut [u8]) -> usize {
+    if path.last() != Some(&0) {
+        return 0;
+    }
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: a C string. Bare system calls, here and below: those of the C library are
+    // cancellation points.
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+    if fd < 0 {
+        return 0;
+    }
+    // SAFETY: room for as many bytes.
+    let length = unsafe { libc::syscall(libc::SYS_read, fd, room.as_mut_ptr(), room.len()) };
+    // SAFETY: ours.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    usize::try_from(length).unwrap_or(0)
+}
+
 /// Time and thread: this one, now.
 pub(crate) fn describe_moment(event: &mut Event) {
     event.time_ns = now();

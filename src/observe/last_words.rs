@@ -1,14 +1,21 @@
 //! One line about what the process is about to die of, written inside the handler: on stderr, under
 //! the rule of the log's line, and to a descriptor of the host's choice.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod in_handler;
+
+#[cfg(target_os = "linux")]
 use super::event::Event;
 use super::in_handler::status;
+#[cfg(target_os = "linux")]
 use super::log;
 use crate::error::Error;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 static OFF: AtomicBool = AtomicBool::new(false);
+#[cfg(target_os = "linux")]
+static EXPLAINS: AtomicBool = AtomicBool::new(false);
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of what it was when it was chosen.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -17,8 +24,9 @@ static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 /// descriptor stays the host's: it is used only while it is what it was now.
 ///
 /// Last words come when an adopted file has lost a page of a shared writable mapping
-/// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause. Thread-safe; a forked
-/// child goes on as its parent.
+/// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause; after [`crate::explain`]
+/// whenever a SIGPIPE or SIGBUS ends the process. Thread-safe; a forked child goes on as its
+/// parent.
 ///
 /// # Errors
 /// [`Error::System`] with `EBADF` if `fd` is not open; then nothing has changed.
@@ -53,14 +61,31 @@ fn file_of(status: &libc::stat) -> [u64; 2] {
     [status.st_dev as u64, status.st_ino as u64]
 }
 
-/// Writes the line for `event`. Signal-safe.
+/// From now on there is a report about each signal that ends the process and comes by here.
 #[cfg(target_os = "linux")]
-pub(crate) fn in_handler(event: &Event) {
-    if OFF.load(Ordering::Relaxed) {
-        return;
+pub(crate) fn explain() {
+    log::remember_stderr();
+    EXPLAINS.store(true, Ordering::Release);
+}
+
+/// Whether such reports were asked for. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn explains() -> bool {
+    EXPLAINS.load(Ordering::Relaxed)
+}
+
+/// Writes the line for `event`, unless the end is told anyway. Signal-safe.
+#[cfg(target_os = "linux")]
+pub(crate) fn of_loss(event: &Event) {
+    if !OFF.load(Ordering::Relaxed) && !explains() {
+        log::last_words(event, chosen());
     }
+}
+
+/// The descriptor of the host's choice, if it is still what was chosen. Signal-safe.
+#[cfg(target_os = "linux")]
+fn chosen() -> Option<c_int> {
     let fd = DESCRIPTOR.load(Ordering::Acquire);
     let known = FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
-    let chosen = (fd >= 0 && status(fd).is_some_and(|file| file_of(&file) == known)).then_some(fd);
-    log::last_words(event, chosen);
+    (fd >= 0 && status(fd).is_some_and(|file| file_of(&file) == known)).then_some(fd)
 }

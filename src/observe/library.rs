@@ -23,15 +23,14 @@ use crate::sys::{
 use std::fmt;
 
 /// The file name of an object, as far as it fits.
-pub(super) struct Name {
+pub(crate) struct Name {
     bytes: [u8; 64],
     length: usize,
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        bytes.utf8_chunks().try_for_each(|chunk| out.write_str(chunk.valid()))
+        self.bytes().utf8_chunks().try_for_each(|chunk| out.write_str(chunk.valid()))
     }
 }
 
@@ -46,18 +45,23 @@ impl Name {
         name
     }
 
+    /// Signal-safe.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
     /// The C library, the loader, the kernel's own page and this library: never the one that meant
     /// to write or read.
     fn is_plumbing(&self) -> bool {
         const PLUMBING: [&[u8]; 7] =
             [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso", b"libsigward.so"];
-        let file = self.bytes.get(..self.length).unwrap_or_default();
-        PLUMBING.iter().any(|name| file.starts_with(name))
+        PLUMBING.iter().any(|name| self.bytes().starts_with(name))
     }
 }
 
+/// Signal-safe; takes some 16 KiB of stack.
 #[cfg(target_os = "linux")]
-pub(super) fn caller(event: &Event) -> Option<Name> {
+pub(crate) fn caller(event: &Event) -> Option<Name> {
     let mut at = Place { pc: event.pc as usize, back: event.pc as usize, used: 0 };
     let mut object = objects::holding(at.pc)?;
     // The C library's functions call each other a few times at most, and an event has a few words
@@ -173,10 +177,24 @@ pub(super) fn caller(_event: &Event) -> Option<Name> {
 /// The file name of the object with code at this address.
 pub(crate) fn object_at(address: usize) -> Option<String> {
     #[cfg(target_os = "linux")]
-    let found = objects::holding(address).map(|object| name_of(&object).to_string());
+    let found = object_of(address).map(|name| name.to_string());
     #[cfg(not(target_os = "linux"))]
     let found = (address == 0).then(String::new);
     found
+}
+
+/// Whether a library with one of these file names is loaded.
+#[cfg(all(feature = "capi", target_os = "linux"))]
+pub(crate) fn is_loaded(names: &[&[u8]]) -> bool {
+    let mut found = false;
+    objects::each(|object| found |= names.contains(&name_of(object).bytes()));
+    found
+}
+
+/// The same. Signal-safe; takes some 8 KiB of stack.
+#[cfg(target_os = "linux")]
+pub(super) fn object_of(address: usize) -> Option<Name> {
+    objects::holding(address).map(|object| name_of(&object))
 }
 
 #[cfg(target_os = "linux")]

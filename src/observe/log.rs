@@ -12,6 +12,7 @@
 
 use super::event::{Event, FdKind};
 use super::in_handler::status;
+use super::text::Text;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What stderr stood for when it was asked for; 0 if it was not.
@@ -68,18 +69,39 @@ pub(crate) fn in_handler(event: &Event) {
 #[inline(never)]
 fn write_line(event: &Event, wanted: u64) {
     if stderr() == wanted {
-        Line::of(event).write_to(libc::STDERR_FILENO);
+        let mut room = [0; ROOM];
+        line(event, &mut room).write_to(libc::STDERR_FILENO);
     }
+}
+
+/// Whether descriptor 2 is what it was when the first seat was taken, or lines were asked for.
+/// `known` is the answer where it was closed then.
+#[cfg(target_os = "linux")]
+pub(super) fn is_first_stderr(known: bool) -> bool {
+    let first = FIRST.load(Ordering::Relaxed);
+    if first == 0 { known } else { stderr() == first }
+}
+
+/// From now on lines about the end of the process go to what descriptor 2 stands for now.
+#[cfg(target_os = "linux")]
+pub(super) fn remember_stderr() {
+    FIRST.store(stderr(), Ordering::Relaxed);
 }
 
 /// Writes the line for an event that ends the process, to stderr and to `other`. Signal-safe.
 #[cfg(target_os = "linux")]
-pub(crate) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
-    let mut line = Line { text: [0; ROOM], length: 0 };
+pub(super) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
+    let mut room = [0; ROOM];
+    let mut line = Text::new(&mut room);
     line.push(b"sigward: last words: ");
-    line.loss(event);
-    let first = FIRST.load(Ordering::Relaxed);
-    if first == 0 || stderr() == first {
+    loss(&mut line, event);
+    write_last(&line, other, true);
+}
+
+/// Writes a line to stderr, if it is still what it was, and to `other`.
+#[cfg(target_os = "linux")]
+pub(super) fn write_last(line: &Text<'_>, other: Option<std::ffi::c_int>, if_unknown: bool) {
+    if is_first_stderr(if_unknown) {
         line.write_to(libc::STDERR_FILENO);
     }
     if let Some(other) = other.filter(|other| *other != libc::STDERR_FILENO) {
@@ -89,145 +111,49 @@ pub(crate) fn last_words(event: &Event, other: Option<std::ffi::c_int>) {
 
 const ROOM: usize = 256;
 
-/// A line being put together: no allocation, and none of the standard library's formatting, which
-/// needs more stack.
-struct Line {
-    text: [u8; ROOM],
-    length: usize,
+fn line<'a>(event: &Event, room: &'a mut [u8; ROOM]) -> Text<'a> {
+    let mut line = Text::new(room);
+    if event.kind() == FdKind::Map {
+        line.push(b"sigward: SIGBUS caught: ");
+        loss(&mut line, event);
+        return line;
+    }
+    line.push(b"sigward: SIGPIPE swallowed: ");
+    line.push(event.operation_c_name().map_or(b"a write".as_slice(), std::ffi::CStr::to_bytes));
+    line.thread(event);
+    line.push(b" to ");
+    line.target(event);
+    if event.result < 0 {
+        line.push(b": EPIPE\n");
+    } else {
+        line.push(b": ");
+        line.number(event.result.unsigned_abs(), 10);
+        line.push(b" bytes, then it broke\n");
+    }
+    line
 }
 
-impl Line {
-    fn of(event: &Event) -> Self {
-        let mut line = Self { text: [0; ROOM], length: 0 };
-        if event.kind() == FdKind::Map {
-            line.push(b"sigward: SIGBUS caught: ");
-            line.loss(event);
-            return line;
-        }
-        line.push(b"sigward: SIGPIPE swallowed: ");
-        line.push(event.operation_c_name().map_or(b"a write".as_slice(), std::ffi::CStr::to_bytes));
-        line.push(b" on thread \"");
-        line.push(event.thread_bytes());
-        line.push(b"\" (tid ");
-        line.number(event.tid.unsigned_abs().into(), 10);
-        line.push(b") to ");
-        match event.kind() {
-            FdKind::Unknown | FdKind::Map => line.push(b"an unknown fd"),
-            kind => {
-                line.push(b"fd ");
-                line.number(event.fd.unsigned_abs().into(), 10);
-                line.push(match kind {
-                    FdKind::Pipe => b" (pipe:[",
-                    FdKind::Socket => b" (socket:[",
-                    _ => b" (inode [",
-                });
-                line.number(event.inode, 10);
-                line.push(b"]");
-                line.peer(event);
-                line.push(b")");
-            }
-        }
-        if event.result < 0 {
-            line.push(b": EPIPE\n");
-        } else {
-            line.push(b": ");
-            line.number(event.result.unsigned_abs(), 10);
-            line.push(b" bytes, then it broke\n");
-        }
-        line
+/// The last bytes tell most, so it is the path that is cut to fit.
+fn loss(line: &mut Text<'_>, event: &Event) {
+    const REST: usize = 88;
+    line.push(if event.write == 1 { b"write" } else { b"read" });
+    line.thread(event);
+    line.push(b" of the map of ");
+    let path = event.map_path().map_or(b"a file".as_slice(), |path| path.as_os_str().as_encoded_bytes());
+    let room = line.left().saturating_sub(REST);
+    line.push_name(path.get(path.len().saturating_sub(room)..).unwrap_or_default());
+    line.push(b" (inode ");
+    line.number(event.inode, 10);
+    line.push(b"): lost from byte ");
+    line.number(event.offset, 10);
+    line.push(b" on: ");
+    line.push(event.cause_text().as_bytes());
+    if event.cause == 1 {
+        line.push(b" to ");
+        line.number(event.len_now, 10);
+        line.push(b" bytes");
     }
-
-    /// Nothing waits: if it would block or is broken itself, the line is left out.
-    fn write_to(&self, fd: std::ffi::c_int) {
-        let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one pollfd; a timeout of 0 returns at once.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 && poll.revents == libc::POLLOUT;
-        if ready {
-            // SAFETY: `length` bytes of `text` are filled. A line that cannot be written is left
-            // out.
-            unsafe { libc::write(fd, self.text.as_ptr().cast(), self.length) };
-        }
-    }
-
-    /// The last bytes tell most, so it is the path that is cut to fit.
-    fn loss(&mut self, event: &Event) {
-        const REST: usize = 88;
-        self.push(if event.write == 1 { b"write" } else { b"read" });
-        self.push(b" on thread \"");
-        self.push(event.thread_bytes());
-        self.push(b"\" (tid ");
-        self.number(event.tid.unsigned_abs().into(), 10);
-        self.push(b") of the map of ");
-        let path = event.map_path().map_or(b"a file".as_slice(), |path| path.as_os_str().as_encoded_bytes());
-        let room = ROOM.saturating_sub(self.length + REST);
-        self.push(path.get(path.len().saturating_sub(room)..).unwrap_or_default());
-        self.push(b" (inode ");
-        self.number(event.inode, 10);
-        self.push(b"): lost from byte ");
-        self.number(event.offset, 10);
-        self.push(b" on: ");
-        self.push(event.cause_text().as_bytes());
-        if event.cause == 1 {
-            self.push(b" to ");
-            self.number(event.len_now, 10);
-            self.push(b" bytes");
-        }
-        self.push(b"\n");
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if let Some(place) = self.text.get_mut(self.length) {
-                *place = *byte;
-                self.length += 1;
-            }
-        }
-    }
-
-    fn number(&mut self, mut value: u64, base: u64) {
-        let mut digits = [0_u8; 20];
-        let mut used = 0;
-        for place in digits.iter_mut().rev() {
-            *place = b"0123456789abcdef".get((value % base) as usize).copied().unwrap_or(b'?');
-            value /= base;
-            used += 1;
-            if value == 0 {
-                break;
-            }
-        }
-        self.push(digits.get(digits.len() - used..).unwrap_or_default());
-    }
-
-    fn peer(&mut self, event: &Event) {
-        match event.peer_address() {
-            Some(std::net::SocketAddr::V4(address)) => {
-                let mut before: &[u8] = b", peer ";
-                for byte in address.ip().octets() {
-                    self.push(before);
-                    self.number(byte.into(), 10);
-                    before = b".";
-                }
-                self.push(b":");
-                self.number(address.port().into(), 10);
-            }
-            Some(std::net::SocketAddr::V6(address)) => {
-                let mut before: &[u8] = b", peer [";
-                for group in address.ip().segments() {
-                    self.push(before);
-                    self.number(group.into(), 16);
-                    before = b":";
-                }
-                self.push(b"]:");
-                self.number(address.port().into(), 10);
-            }
-            None => {
-                if let Some(path) = event.peer_path() {
-                    self.push(b", peer ");
-                    self.push(path.as_os_str().as_encoded_bytes());
-                }
-            }
-        }
-    }
+    line.push(b"\n");
 }
 
 #[cfg(test)]
@@ -235,8 +161,7 @@ mod tests {
     use super::*;
 
     fn text(event: &Event) -> String {
-        let line = Line::of(event);
-        String::from_utf8(line.text[..line.length].to_vec()).unwrap()
+        String::from_utf8(line(event, &mut [0; ROOM]).bytes().to_vec()).unwrap()
     }
 
     #[test]
@@ -283,6 +208,6 @@ mod tests {
         event.peer = [b'x'; 112];
         event.peer[..2].copy_from_slice(&[1, 0]);
         event.peer_len = 112;
-        assert!(Line::of(&event).length <= ROOM);
+        assert!(line(&event, &mut [0; ROOM]).bytes().len() <= ROOM);
     }
 }

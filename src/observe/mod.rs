@@ -8,10 +8,11 @@ mod event;
 pub(crate) mod in_handler;
 pub(crate) use library::object_at;
 pub(crate) mod last_words;
-mod library;
+pub(crate) mod library;
 mod line;
 pub(crate) mod log;
 pub(crate) mod ring;
+pub(crate) mod text;
 #[cfg(target_os = "linux")]
 mod unwind;
 pub(crate) mod without_events;

@@ -11,6 +11,8 @@ pub(crate) mod guarding;
 pub(crate) mod handler;
 pub(crate) mod identity;
 pub(crate) mod kept;
+#[doc(hidden)]
+pub mod outside;
 pub(crate) mod registry;
 pub(crate) mod seat;
 pub(crate) mod spare;

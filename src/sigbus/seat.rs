@@ -11,7 +11,7 @@ use libc::SIGBUS;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{Ordering, fence};
 
-static WATCH: Watch = Watch::new(SIGBUS, handler::decide, true);
+static WATCH: Watch = Watch::new(SIGBUS, handler::decide, handler::farewell, true);
 
 /// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get
 /// every fault and signal that is not ours. [`crate::init`] and the first map do it by themselves.

@@ -26,6 +26,7 @@ mod policy;
 pub(crate) mod quiet;
 pub(crate) mod runtime;
 mod stdio;
+mod wanted;
 
 pub use crate::chain::Seat;
 #[cfg(all(target_os = "linux", any(fuzzing, test)))]
@@ -35,6 +36,8 @@ pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
+#[cfg(target_os = "linux")]
+pub(crate) use policy::explain;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use policy::is_asked;
 #[cfg(feature = "capi")]

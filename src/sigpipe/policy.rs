@@ -1,12 +1,13 @@
 //! Setting the policy, asking for it, taking it back. Nothing here runs in a handler.
 
+use super::wanted::{EXPLAIN, FILTER, IGNORE, NOTHING, POLICY};
 use super::{handler, runtime};
 use crate::chain::{self, Disposition, Kind, Lock, Seat, Standing, Watch};
 use crate::error::Error;
 use libc::SIGPIPE;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) static WATCH: Watch = Watch::new(SIGPIPE, handler::decide, false);
+pub(super) static WATCH: Watch = Watch::new(SIGPIPE, handler::decide, handler::farewell, false);
 
 /// What [`filter`] or [`ignore`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +53,6 @@ pub struct Status {
     /// Where our seat is at this moment.
     pub seat: Seat,
 }
-
-/// 0 nothing, 1 filter, 2 ignore.
-static POLICY: AtomicU8 = AtomicU8::new(NOTHING);
-const NOTHING: u8 = 0;
-const FILTER: u8 = 1;
-const IGNORE: u8 = 2;
 
 /// SIG_IGN stands because we put it there.
 static OUR_IGNORE: AtomicBool = AtomicBool::new(false);
@@ -268,10 +263,29 @@ pub fn status() -> Result<Status, Error> {
     Ok(Status { outcome: outcome_of(&standing), seat })
 }
 
+/// Takes a seat that lets everything pass, if a SIGPIPE would end the process and no policy was
+/// set.
+#[cfg(target_os = "linux")]
+pub(crate) fn explain() -> Result<(), Error> {
+    let held = chain::lock()?;
+    let unset = matches!(POLICY.load(Ordering::Relaxed), NOTHING | EXPLAIN);
+    let top = Disposition::read(SIGPIPE)?;
+    if !unset || top.kind() != Kind::Default || chain::interposed(SIGPIPE) {
+        return Ok(());
+    }
+    crate::sys::wiped::remember_process();
+    crate::observe::log::read_environment();
+    look_for_go(&held, &top);
+    // Before the seat: nothing may be swallowed there.
+    let before = POLICY.swap(EXPLAIN, Ordering::Relaxed);
+    chain::take(&held, &WATCH).map(drop).inspect_err(|_| POLICY.store(before, Ordering::Relaxed))
+}
+
 /// Whether our handler is in the line of handlers, so that it may be asked. Signal-safe.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) fn is_asked() -> bool {
-    chain::standing(&WATCH).is_ok_and(|standing| !matches!(standing, Standing::Absent))
+    !super::wanted::only_explains()
+        && chain::standing(&WATCH).is_ok_and(|standing| !matches!(standing, Standing::Absent))
 }
 
 fn outcome() -> Result<Outcome, Error> {
@@ -279,7 +293,7 @@ fn outcome() -> Result<Outcome, Error> {
 }
 
 fn outcome_of(standing: &Standing) -> Outcome {
-    if POLICY.load(Ordering::Relaxed) == NOTHING {
+    if matches!(POLICY.load(Ordering::Relaxed), NOTHING | EXPLAIN) {
         return Outcome::Untouched;
     }
     if OUR_IGNORE.load(Ordering::Relaxed) {
@@ -345,6 +359,8 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             Ok(())
         }
         IGNORE => ignore().map(drop),
+        #[cfg(target_os = "linux")]
+        EXPLAIN => explain(),
         _ => Ok(()),
     }
 }

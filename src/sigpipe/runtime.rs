@@ -104,6 +104,14 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
     if TEXT.add(low, high) { Ok(()) } else { Err(Error::NoEntryPoint) }
 }
 
+/// Whether any loaded object is of Go's linker.
+#[cfg(all(feature = "capi", target_os = "linux"))]
+pub(crate) fn is_loaded() -> bool {
+    let mut found = false;
+    super::elf::each_go_object(|_, _| found = true);
+    found
+}
+
 /// This process, or one that forked it, has looked.
 static LOOKED: AtomicBool = AtomicBool::new(false);
 

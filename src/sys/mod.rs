@@ -13,6 +13,7 @@
 //! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`process`] | which of its parents and children this process is |
+//! | [`stack`] | work on a stack of one's own |
 //! | [`undisturbed`] | calls that no signal disturbs, and that raise none |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
@@ -30,6 +31,8 @@ pub(crate) mod pages;
 pub(crate) mod pending;
 pub(crate) mod pin;
 pub(crate) mod process;
+#[cfg(target_os = "linux")]
+pub(crate) mod stack;
 #[cfg(target_os = "linux")]
 pub(crate) mod undisturbed;
 pub(crate) mod wiped;

@@ -45,6 +45,8 @@ pub(crate) struct Words {
     pub(crate) maps: AtomicU32,
     /// Which of its ancestors and descendants this process is ([`generation`]).
     pub(crate) generation: AtomicU32,
+    /// Whose turn it is to write last words (`observe/last_words/in_handler.rs`).
+    pub(crate) farewell: AtomicU32,
     /// Which of the handlers' own stacks are in use (`chain/handler/own_stack.rs`).
     pub(crate) stacks: [AtomicU32; STACKS],
 }

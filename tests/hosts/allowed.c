@@ -25,6 +25,16 @@ static const int of_sigbus[] = {
     SYS_openat, SYS_readlinkat, SYS_read,    SYS_pread64,   SYS_close, SYS_fcntl, SYS_ioctl,
     SYS_mmap,   SYS_munmap,     SYS_madvise, SYS_fallocate, SYS_rt_sigprocmask,
 };
+static const int of_last_words[] = {
+#ifdef SYS_open
+    SYS_open, SYS_readlink, SYS_stat,
+#endif
+#ifdef SYS_newfstatat
+    SYS_newfstatat,
+#endif
+    SYS_openat, SYS_readlinkat, SYS_read,           SYS_pread64,           SYS_close,
+    SYS_ioctl,  SYS_statfs,     SYS_rt_sigprocmask, SYS_rt_tgsigqueueinfo,
+};
 static const int of_writers[] = {
 #ifdef SYS_open
     SYS_open,
@@ -40,6 +50,7 @@ static const int of_the_test[] = {SYS_rt_sigreturn, SYS_exit_group};
 
 static struct sock_filter code[96];
 static unsigned short length;
+static int explains, dies; /* last words are wanted; they are the only thing to come */
 
 static void add(struct sock_filter one) { code[length++] = one; }
 
@@ -56,6 +67,7 @@ static void allow_only_the_list(int bus) {
     add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
     ALLOW(of_sigpipe);
     if (bus) ALLOW(of_sigbus);
+    if (dies) ALLOW(of_last_words);
     ALLOW(of_the_test);
     add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
     struct sock_fprog program = {.len = length, .filter = code};
@@ -65,6 +77,7 @@ static void allow_only_the_list(int bus) {
 
 static void armed(void) {
     sigward_options options = {.size = sizeof options, .flags = SIGWARD_LOG_STDERR};
+    if (explains) options.sigpipe = SIGWARD_SIGPIPE_LEAVE, options.flags = SIGWARD_EXPLAIN;
     CHECK(sigward_init(&options) == 0);
 }
 
@@ -143,6 +156,22 @@ static void sunk(void) {
     data[3 * PAGE] = 1;
 }
 
+static void last_words_of_sigpipe(void) {
+    int fd = broken_pipe();
+    dies = 1;
+    allow_only_the_list(0);
+    CHECK(write(fd, "x", 1) == 1);
+}
+
+static void last_words_of_sigbus(void) {
+    const char *path = new_file("cut", LOST_LENGTH);
+    volatile unsigned char *data = library_maps(path, PROT_READ);
+    CHECK(truncate(path, PAGE) == 0);
+    dies = 1;
+    allow_only_the_list(0);
+    CHECK(data[3 * PAGE] == 0);
+}
+
 /* The filter is one: a call that is not on the list ends the process. */
 static void other(void) {
     allow_only_the_list(1);
@@ -218,6 +247,12 @@ static void listed(void) {
     row("sunk", sunk);
 }
 
+static void last_words(void) {
+    explains = 1;
+    row("last words", last_words_of_sigpipe);
+    row("last words", last_words_of_sigbus);
+}
+
 static void unlisted(void) { row("another call", other); }
 
-SCENARIOS({"listed", listed}, {"unlisted", unlisted})
+SCENARIOS({"listed", listed}, {"last_words", last_words}, {"unlisted", unlisted})

@@ -9,6 +9,8 @@
 //! (`SIGNAL_UNKILLABLE`, `sig_task_ignored` in kernel/signal.c). Then so do we, and keep our seat. A true fault
 //! kills it all the same: the instruction runs again at SIG_DFL and the kernel forces the signal.
 
+use super::Delivery;
+use super::farewell::farewell;
 use super::trace::without_marks;
 use crate::chain::disposition::Disposition;
 use std::ffi::{c_int, c_void};
@@ -16,7 +18,8 @@ use std::ffi::{c_int, c_void};
 /// Ends with the default action of `signal` once the handler has returned. Not inlined: it needs more stack than what it
 /// is called from.
 #[inline(never)]
-pub(super) fn default_action(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+pub(super) fn default_action(delivery: &Delivery<'_>) {
+    let (signal, info, context) = (delivery.signal, delivery.info, delivery.context);
     match signal {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => return,
         libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => return raise(libc::SIGSTOP),
@@ -28,6 +31,7 @@ pub(super) fn default_action(signal: c_int, info: *mut libc::siginfo_t, context:
     if std::process::id() == 1 && !fault {
         return;
     }
+    farewell(delivery, None);
     if Disposition::default_action().write(signal).is_err() {
         // A seccomp filter refuses sigaction(2): sent again, the signal would only come back to us.
         // SAFETY: ends the process; signal-safe.

@@ -8,6 +8,7 @@
 mod arrival;
 mod default_action;
 pub(super) mod delivery;
+mod farewell;
 mod fault;
 #[cfg(all(target_os = "linux", any(target_arch = "aarch64", test)))]
 mod first_argument;

@@ -2,6 +2,7 @@
 
 use super::Delivery;
 use super::default_action::default_action;
+use super::farewell::farewell;
 use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
 use crate::chain::row::disposition_of;
@@ -31,21 +32,22 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
 /// Does what the kernel would do with `disposition`, the predecessor of entry `owner`, but for calling a handler.
 pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) -> Option<Next> {
     match disposition.kind() {
-        Kind::Default => default_action(delivery.signal, delivery.info, delivery.context),
+        Kind::Default => default_action(delivery),
         // The kernel ends a process that ignores a fault (`force_sig_info_to_task`, kernel/signal.c): returning would only
         // run the instruction again.
-        Kind::Ignore if delivery.is_fault() => {
-            default_action(delivery.signal, delivery.info, delivery.context);
-        }
+        Kind::Ignore if delivery.is_fault() => default_action(delivery),
         Kind::Ignore => {}
         Kind::Handler { address, siginfo } => {
             let given_up = entry(owner).is_some_and(Entry::has_given_up_predecessor);
             let once = disposition.flags & libc::SA_RESETHAND != 0;
             // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before that call.
             if !given_up && (!once || entry(owner).is_some_and(Entry::spend)) {
+                if delivery.is_fault() {
+                    farewell(delivery, Some(address));
+                }
                 return Some(Next { address, siginfo, mask: mask_during(disposition, delivery) });
             }
-            default_action(delivery.signal, delivery.info, delivery.context);
+            default_action(delivery);
         }
     }
     None

@@ -60,7 +60,7 @@ use name;
 /// written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
-static SEGV: Watch = Watch::new(libc::SIGSEGV, in_handler::decide, true);
+static SEGV: Watch = Watch::new(libc::SIGSEGV, in_handler::decide, chain::no_farewell, true);
 
 /// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
 /// as there are before the first byte that cannot be read or written. Bytes of `dst` after those

@@ -7,6 +7,8 @@ use crate::observe::in_handler::status;
 use crate::sigbus::fault::{Cause, Fault};
 use crate::sigbus::identity::Identity;
 use crate::sigbus::kept;
+#[cfg(target_os = "linux")]
+use crate::sigbus::outside::NEXT_TO_NOTHING;
 use crate::sigbus::registry::{Facts, Slot};
 use std::ffi::c_int;
 use std::ops::Range;
@@ -193,11 +195,9 @@ fn file_offset(facts: &Facts, page: &Range<usize>) -> u64 {
     facts.file_offset + (page.start - facts.pages.start) as u64
 }
 
-/// Whether the file system has next to nothing left: some keep a little back that files cannot have
-/// (xfs: 256 blocks).
+/// Whether the file system has next to nothing left.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_full(descriptor: c_int) -> bool {
-    const NEXT_TO_NOTHING: u64 = 4 << 20;
     let mut room = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one struct; a bare system call.
     if unsafe { libc::fstatfs(descriptor, room.as_mut_ptr()) } != 0 {

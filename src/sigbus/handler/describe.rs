@@ -29,6 +29,17 @@ pub(crate) fn moment(fault: &mut Fault) {
     (fault.time_ns, fault.tid, fault.thread) = (moment.time_ns, moment.tid, moment.thread);
 }
 
+/// Fills in what tells who has met the fault.
+pub(crate) fn call_site(event: &mut Event, delivered: &Delivered) {
+    event.pc = delivered.pc as u64;
+    event.stack = stack_words(delivered.stack);
+    if delivered.link != 0 {
+        // It comes before everything on the stack.
+        event.stack.rotate_right(1);
+        event.stack[0] = delivered.link as u64;
+    }
+}
+
 /// Fills in the event of a loss in the file of this descriptor (or -1), inode and path (or null).
 #[inline(never)]
 pub(crate) fn event(
@@ -46,13 +57,7 @@ pub(crate) fn event(
     event.fd_kind = Event::MAP;
     event.inode = inode;
     event.result = -i64::from(fault.error);
-    event.pc = delivered.pc as u64;
-    event.stack = stack_words(delivered.stack);
-    if delivered.link != 0 {
-        // It comes before everything on the stack.
-        event.stack.rotate_right(1);
-        event.stack[0] = delivered.link as u64;
-    }
+    call_site(event, delivered);
     event.offset = fault.offset;
     event.len_now = fault.len_now;
     event.cause = fault.cause as u32;

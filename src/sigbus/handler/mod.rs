@@ -11,17 +11,23 @@ pub(crate) mod describe;
 mod patch;
 pub(crate) mod present;
 pub(crate) mod progress;
+#[cfg(target_os = "linux")]
+mod words;
 pub(crate) mod zeros;
 
 use super::registry::pin::pin;
 use super::registry::{Slot, find};
 use super::{adopted, copy, spare};
+#[cfg(not(target_os = "linux"))]
+pub(super) use crate::chain::no_farewell as farewell;
 use crate::chain::{Delivery, Fault, Verdict};
 use crate::observe::counters;
 use crate::sys::mask::Mask;
 use crate::sys::process::thread_id;
 use progress::is_stuck;
 use std::ffi::c_int;
+#[cfg(target_os = "linux")]
+pub(super) use words::farewell;
 
 /// `BUS_ADRERR`: no such address, the file ends before it. Others are for alignment and for news
 /// that can wait.

@@ -3,13 +3,19 @@
 mod calls;
 pub(super) mod describe;
 pub(super) mod echo;
+#[cfg(target_os = "linux")]
+mod words;
 
-use super::{quiet, runtime, stdio};
+use super::{quiet, runtime, stdio, wanted};
+#[cfg(not(target_os = "linux"))]
+pub(super) use crate::chain::no_farewell as farewell;
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring, without_events};
 use crate::sys::wiped;
 use echo::{Echo, Look, Written};
 use std::ffi::c_int;
+#[cfg(target_os = "linux")]
+pub(super) use words::farewell;
 
 /// Whether this system's contexts show the system call that a SIGPIPE came from.
 pub(super) const SEES_ECHOES: bool =
@@ -17,7 +23,7 @@ pub(super) const SEES_ECHOES: bool =
 
 /// The decision for one delivery.
 pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
-    if !delivery.active {
+    if !delivery.active || wanted::only_explains() {
         // Another copy of this library above us has not left.
         let wanted = delivery.is_noted_echo() && delivery.predecessor.kind() == Kind::Default;
         return if wanted { Verdict::Swallow } else { leave_to_runtime(delivery) };

@@ -188,7 +188,7 @@ fn tell(found: &Found<'_>, first: &Entry, fault: &Fault, delivered: &Delivered, 
     let mut event = Event::blank(libc::SIGBUS);
     describe::event(&mut event, fault, delivered, first.kept.number(), first.identity.inode, path);
     if deadly {
-        last_words::in_handler(&event);
+        last_words::of_loss(&event);
         crate::observe::ring::push(&event);
     } else {
         describe::report(&event);

@@ -1,0 +1,165 @@
+//! The report about a signal that goes on to what may end the process, in one line.
+//!
+//! It is put together on a stack of its own, with all signals blocked, by one thread at a time:
+//! its turn is a word that a fork wipes. A thread that dies meanwhile waits for that line, which
+//! its own death would cut off, but not for long; then it says its own, if it is there still.
+//! Nothing here runs while the process goes on living, unless a fault goes to somebody's handler.
+
+use super::{EXPLAINS, OFF, chosen};
+use crate::observe::event::Event;
+use crate::observe::in_handler::{copy_file, describe_moment, poll};
+use crate::observe::text::Text;
+use crate::observe::{library, log};
+use crate::sys::mask::Mask;
+use crate::sys::process::thread_id;
+use crate::sys::stack::Stack;
+use crate::sys::wiped;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Reading the tables of a library takes some kilobytes, the names of its and the mapped file 4 KiB
+/// each.
+static STACK: Stack<{ 64 << 10 }> = Stack::new();
+
+/// A line fits into one write to a pipe that is not divided (PIPE_BUF, 4096).
+const ROOM: usize = 1024;
+
+/// Faults that go to handlers, which may live on for ever, are told so often.
+const PASSED_ON: u32 = 16;
+static PASSED: AtomicU32 = AtomicU32::new(0);
+
+/// A thread waits for another one's line for so many milliseconds.
+const PATIENCE: u32 = 200;
+
+/// A signal on its way to what may end the process.
+pub(crate) struct Subject {
+    /// Its number.
+    pub(crate) signal: c_int,
+    /// `si_code`, if a siginfo came with it.
+    pub(crate) code: Option<c_int>,
+    /// The address of a fault.
+    pub(crate) address: Option<usize>,
+    /// Who has sent it, for codes that have a sender.
+    pub(crate) sender: Option<libc::pid_t>,
+    /// The handler that it goes to; none for the default action.
+    pub(crate) handler: Option<usize>,
+}
+
+/// Writes the report, if reports are wanted. `tell` says what has happened; if it knows nothing and
+/// says false, then who has sent the signal. Signal-safe.
+#[cold]
+#[inline(never)]
+pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
+    if !EXPLAINS.load(Ordering::Relaxed) || OFF.load(Ordering::Relaxed) {
+        return;
+    }
+    if subject.handler.is_some() && PASSED.load(Ordering::Relaxed) >= PASSED_ON {
+        return;
+    }
+    let signals = Mask::block_all();
+    if let Some(turn) = Turn::take() {
+        // SAFETY: it is this thread's turn, and no signal is let in.
+        unsafe { STACK.run(&mut || write(subject, tell)) }
+        drop(turn);
+    }
+    signals.restore();
+}
+
+fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
+    let mut room = [0; ROOM];
+    let mut line = Text::new(&mut room);
+    let mut who = Event::blank(subject.signal);
+    describe_moment(&mut who);
+    line.push(if subject.handler.is_none() { b"sigward: last words: " } else { b"sigward: passing on: " });
+    line.push(name_of(subject.signal));
+    heading(&mut line, subject);
+    line.thread(&who);
+    line.push(b" of pid ");
+    line.number(std::process::id().into(), 10);
+    line.push(b": ");
+    if !tell(&mut line) {
+        sender(&mut line, subject);
+    }
+    if let Some(handler) = subject.handler {
+        PASSED.fetch_add(1, Ordering::Relaxed);
+        line.push(b"; it goes to the handler of ");
+        match library::object_of(handler) {
+            Some(name) => line.push_name(name.bytes()),
+            None => line.push(b"an unknown library"),
+        }
+    }
+    line.end();
+    log::write_last(&line, chosen(), false);
+}
+
+/// ` (code N, address 0xN)`
+fn heading(line: &mut Text<'_>, subject: &Subject) {
+    let Some(code) = subject.code else { return };
+    line.push(b" (code ");
+    line.signed(code.into());
+    if let Some(address) = subject.address {
+        line.push(b", address 0x");
+        line.number(address as u64, 16);
+    }
+    line.push(b")");
+}
+
+fn sender(line: &mut Text<'_>, subject: &Subject) {
+    match subject.sender.filter(|_| subject.code.is_some_and(|code| code <= 0)) {
+        None => line.push(b"nobody knows why"),
+        Some(0) => line.push(b"sent by the kernel, or from outside of its namespace"),
+        Some(sender) if wiped::is_own_process(sender) => line.push(b"sent by the process itself"),
+        Some(sender) => {
+            line.push(b"sent by pid ");
+            line.number(sender.unsigned_abs().into(), 10);
+            let mut room = [0; 32];
+            let mut path = Text::new(&mut room);
+            path.push(b"/proc/");
+            path.number(sender.unsigned_abs().into(), 10);
+            path.push(b"/comm\0");
+            let mut name = [0; 16];
+            let length = copy_file(path.bytes(), &mut name);
+            line.push(b" (");
+            match name.get(..length).and_then(|name| name.split(|byte| *byte == b'\n').next()) {
+                Some(name) if !name.is_empty() => line.push_name(name),
+                _ => line.push(b"gone"),
+            }
+            line.push(b")");
+        }
+    }
+}
+
+fn name_of(signal: c_int) -> &'static [u8] {
+    match signal {
+        libc::SIGPIPE => b"SIGPIPE",
+        libc::SIGBUS => b"SIGBUS",
+        libc::SIGSEGV => b"SIGSEGV",
+        _ => b"a signal",
+    }
+}
+
+/// One thread's turn. The word is 0 while it is nobody's.
+struct Turn(&'static AtomicU32);
+
+impl Turn {
+    fn take() -> Option<Self> {
+        let word = &wiped::existing()?.farewell;
+        let me = thread_id();
+        for _ in 0..PATIENCE {
+            // Acquire pairs with the Release of `drop`: the stack is free.
+            match word.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(Self(word)),
+                // A fault of our own.
+                Err(holder) if holder == me => return None,
+                Err(_) => _ = poll(&mut [], 1),
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,355 @@
+/* Programs that die of SIGPIPE and SIGBUS, or live on, and what is said of it. Bare, the library is
+ * preloaded or absent; else the host asks for last words itself. The first argument is a folder. */
+#include "host.h"
+#include <limits.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define PAGE 4096
+#define LENGTH (16 * PAGE)
+
+static void arm(void) {
+#ifndef BARE
+    sigward_options options = {.size = sizeof options, .sigpipe = SIGWARD_SIGPIPE_LEAVE};
+    options.flags = SIGWARD_EXPLAIN;
+    CHECK(sigward_init(&options) == 0);
+#endif
+}
+
+static const char *path_of(const char *name) {
+    static char path[PATH_MAX];
+    snprintf(path, sizeof path, "%.3000s/%.900s", arguments[0], name);
+    return path;
+}
+
+static volatile unsigned char *map(const char *name, int rights, int kind) {
+    int fd = open(path_of(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(fd >= 0 && ftruncate(fd, LENGTH) == 0);
+    void *data = mmap(NULL, LENGTH, rights, kind, fd, 0);
+    CHECK(data != MAP_FAILED && close(fd) == 0);
+    return data;
+}
+
+static volatile unsigned char *cut(void) {
+    volatile unsigned char *data = map("geo.mmdb", PROT_READ, MAP_SHARED);
+    CHECK(truncate(path_of("geo.mmdb"), 0) == 0);
+    return data;
+}
+
+/* ---- SIGPIPE ---- */
+
+static void *write_to_socket(void *unused) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), ours = socket(AF_INET, SOCK_STREAM, 0);
+    prctl(PR_SET_NAME, "pool-3");
+    CHECK(bind(listener, (void *)&address, size) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (void *)&address, &size) == 0);
+    CHECK(connect(ours, (void *)&address, size) == 0 && dup2(ours, 17) == 17);
+    SAY("%d\n", ntohs(address.sin_port));
+    int theirs = accept(listener, NULL, NULL);
+    struct linger reset = {.l_onoff = 1};
+    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
+    CHECK(close(theirs) == 0);
+    CHECK(send(17, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
+    CHECK(write(17, "x", 1) == -1); /* dies here */
+    return unused;
+}
+
+static void tcp(void) {
+    arm();
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, write_to_socket, NULL) == 0);
+    pthread_join(thread, NULL);
+}
+
+static void broken(void) {
+    arm();
+    CHECK(write(broken_pipe(), "x", 1) == 1); /* dies here */
+}
+
+static void sent(void) {
+    arm();
+    kill(getpid(), SIGPIPE); /* dies here */
+}
+
+static void sent_by_child(void) {
+    arm();
+    pid_t parent = getpid();
+    if (fork() == 0) {
+        /* So that it is there still when the parent asks for its name. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        kill(parent, SIGPIPE);
+        close(1);
+        close(2);
+        for (;;) pause();
+    }
+    for (;;) pause(); /* dies here */
+}
+
+static void sent_by_named(void) {
+    arm();
+    SAY("%d\n", getpid());
+    for (;;) pause();
+}
+
+/* ---- SIGBUS ---- */
+
+static void truncated(void) {
+    arm();
+    volatile unsigned char *data = cut();
+    (void)data[5 * PAGE + 5]; /* dies here */
+}
+
+static void in_libc(void) {
+    arm();
+    unsigned char copy[2 * PAGE];
+    volatile unsigned char *data = cut();
+    memcpy(copy, (const void *)(data + 5 * PAGE), sizeof copy); /* dies here */
+    SAY("%d\n", copy[3]);
+}
+
+static void full_disk(void) {
+    arm();
+    volatile unsigned char *data = map("app.db", PROT_READ | PROT_WRITE, MAP_SHARED);
+    int fd = open(path_of("ballast"), O_RDWR | O_CREAT, 0600);
+    static char block[1 << 18] = {1};
+    for (size_t size = sizeof block; size >= 512; size /= 8)
+        while (write(fd, block, size) > 0) continue;
+    CHECK(errno == ENOSPC);
+    data[7 * PAGE] = 1; /* dies here */
+}
+
+static void deleted(void) {
+    arm();
+    volatile unsigned char *data = cut();
+    CHECK(unlink(path_of("geo.mmdb")) == 0);
+    (void)data[PAGE]; /* dies here */
+}
+
+static void long_name(void) {
+    arm();
+    char name[256] = "line\nfeed-";
+    memset(name + strlen(name), 'x', 200);
+    volatile unsigned char *data = map(name, PROT_READ, MAP_SHARED);
+    CHECK(truncate(path_of(name), 0) == 0);
+    (void)data[PAGE]; /* dies here */
+}
+
+/* ---- stderr ---- */
+
+static void die_in_child(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        volatile unsigned char *data = cut();
+        (void)data[5 * PAGE + 5];
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    int signal = WIFSIGNALED(status);
+    SAY("%s %d\n", signal ? "signal" : "exit", signal ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static void forked(void) {
+    arm();
+    die_in_child();
+    die_in_child();
+    volatile unsigned char *data = cut();
+    (void)data[5 * PAGE + 5]; /* dies here */
+}
+
+static void full_pipe(void) {
+    int ends[2];
+    CHECK(pipe(ends) == 0 && dup2(ends[1], 2) == 2 && fcntl(2, F_SETFL, O_NONBLOCK) == 0);
+    arm();
+    while (write(2, "x", 1) == 1) continue;
+    CHECK(errno == EAGAIN && fcntl(2, F_SETFL, 0) == 0);
+    die_in_child();
+}
+
+static void broken_stderr(void) {
+    int ends[2];
+    CHECK(pipe(ends) == 0 && dup2(ends[1], 2) == 2 && close(ends[1]) == 0);
+    arm();
+    CHECK(close(ends[0]) == 0);
+    die_in_child();
+}
+
+static void closed(void) {
+    arm();
+    CHECK(close(2) == 0);
+    die_in_child();
+}
+
+/* The number is a peer's by then. */
+static void reuse(void) {
+    int ends[2];
+    char bytes[8];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && ends[0] == 2);
+    die_in_child();
+    CHECK(close(2) == 0);
+    SAY("received %zd\n", read(ends[1], bytes, sizeof bytes));
+}
+
+static void reused(void) {
+    arm();
+    CHECK(close(2) == 0);
+    reuse();
+}
+
+static void closed_before(void) {
+    CHECK(close(2) == 0);
+    arm();
+    reuse();
+}
+
+static void another_descriptor(void) {
+#ifndef BARE
+    int words = open(path_of("words"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    CHECK(words >= 0 && sigward_last_words(words) == 0);
+#endif
+    arm();
+    CHECK(close(2) == 0);
+    die_in_child();
+}
+
+static void unwanted(void) {
+    arm();
+#ifndef BARE
+    CHECK(sigward_last_words(-1) == 0);
+#endif
+    die_in_child();
+}
+
+/* ---- stacks and threads ---- */
+
+/* An alternate stack with room for the kernel's frame and so much more, under a guard page. */
+static void small_stack(void) {
+    arm();
+    size_t least = getauxval(AT_MINSIGSTKSZ);
+    if (least < (size_t)MINSIGSTKSZ) least = MINSIGSTKSZ;
+    for (size_t more = 0; more <= 32 << 10; more = more ? more * 2 : 512) {
+        size_t size = least + more, whole = (size + PAGE - 1) / PAGE * PAGE;
+        int rights = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
+        char *memory = mmap(NULL, whole + PAGE, rights, kind, -1, 0);
+        CHECK(memory != MAP_FAILED && mprotect(memory, PAGE, PROT_NONE) == 0);
+        stack_t stack = {.ss_sp = memory + PAGE + whole - size, .ss_size = size};
+        CHECK(sigaltstack(&stack, NULL) == 0);
+        die_in_child();
+    }
+}
+
+static void *fault(void *data) {
+    (void)*(volatile unsigned char *)data; /* dies here */
+    return NULL;
+}
+
+static void small_thread(void) {
+    arm();
+    pthread_attr_t attributes;
+    pthread_t thread;
+    volatile unsigned char *data = cut();
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, 16 << 10) == 0);
+    CHECK(pthread_create(&thread, &attributes, fault, (void *)data) == 0);
+    pthread_join(thread, NULL);
+}
+
+static pthread_barrier_t together;
+
+static void *fault_together(void *data) {
+    pthread_barrier_wait(&together);
+    return fault(data);
+}
+
+/* Many deaths of eight threads at once. */
+static void at_once(void) {
+    enum { THREADS = 8 };
+    arm();
+    for (int i = 0; i < 40; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t threads[THREADS];
+            volatile unsigned char *data = cut();
+            pthread_barrier_init(&together, NULL, THREADS);
+            for (int t = 0; t < THREADS; t++) {
+                char *lost = (char *)data + t * PAGE;
+                CHECK(pthread_create(threads + t, NULL, fault_together, lost) == 0);
+            }
+            for (;;) pause();
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGBUS);
+    }
+}
+
+/* ---- others' handlers ---- */
+
+static sigjmp_buf place;
+
+static void jump(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    siglongjmp(place, 1);
+}
+
+static void survived(void) {
+    install(SIGBUS, jump, 0);
+    arm();
+    volatile unsigned char *data = cut();
+    for (volatile int i = 0; i < 30; i++)
+        if (sigsetjmp(place, 1) == 0) (void)data[i % 16 * PAGE];
+    SAY("lived\n");
+}
+
+static struct sigaction before;
+
+/* As CPython's faulthandler does. */
+static void raise_again(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    SAY("reported\n");
+    CHECK(sigaction(signal, &before, NULL) == 0);
+    raise(signal);
+}
+
+static void raised(void) {
+    arm();
+    struct sigaction action = {.sa_sigaction = raise_again, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    CHECK(sigaction(SIGBUS, &action, &before) == 0);
+    volatile unsigned char *data = cut();
+    (void)data[5 * PAGE + 5]; /* dies here */
+}
+
+static void filtered(void) {
+    arm();
+#ifndef BARE
+    sigward_status_report report = {.size = sizeof report};
+    CHECK(sigward_status(&report) == 0 && !report.sigpipe.armed && report.sigbus.armed);
+    CHECK(report.outcome == SIGWARD_OUTCOME_UNTOUCHED);
+    CHECK(sigward_set_nosigpipe(1) == -ENOTSUP);
+    CHECK(sigward_init(NULL) == 0);
+#endif
+    CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
+}
+
+static void ignored(void) {
+    signal(SIGPIPE, SIG_IGN);
+    arm();
+    CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
+    CHECK(current_handler(SIGPIPE) == (void *)SIG_IGN);
+}
+
+SCENARIOS({"tcp", tcp}, {"broken", broken}, {"sent", sent}, {"sent_by_child", sent_by_child},
+          {"sent_by_named", sent_by_named}, {"truncated", truncated}, {"in_libc", in_libc},
+          {"full_disk", full_disk}, {"deleted", deleted}, {"long_name", long_name},
+          {"forked", forked}, {"full_pipe", full_pipe}, {"broken_stderr", broken_stderr},
+          {"closed", closed}, {"reused", reused}, {"closed_before", closed_before},
+          {"another_descriptor", another_descriptor}, {"unwanted", unwanted},
+          {"small_stack", small_stack}, {"small_thread", small_thread}, {"at_once", at_once},
+          {"survived", survived}, {"raised", raised}, {"filtered", filtered}, {"ignored", ignored})
