@@ -44,6 +44,7 @@ help:
 	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
+	@echo 'make arm64-tests  tests of the Rust crate that run C hosts, on that kernel'
 
 # ---- what is needed ----------------------------------------------------------------------------------
 
@@ -191,6 +192,11 @@ targets:
 arm64: $(plain)
 	scripts/setup aarch64
 	scripts/test-arm64-kernel
+
+.PHONY: arm64-tests
+arm64-tests:
+	scripts/setup aarch64
+	scripts/test-arm64-tests
 
 # ---- releases ----------------------------------------------------------------------------------------
 
