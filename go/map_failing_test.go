@@ -11,43 +11,6 @@ import (
 	"testing"
 )
 
-// onFailingDisk starts the test again on a file system whose device has no room for what is written
-// to it as long as there is the file ballast beside its image.
-func onFailingDisk(t *testing.T, test func(t *testing.T, folder, ballast string)) {
-	t.Helper()
-	commands := map[string]string{
-		"ext4": `size=24m; make="mkfs.ext4 -q img"`, "xfs": `size=90m; make="mkfs.xfs -q -f img"`,
-	}
-	run := func(t *testing.T, folder string) {
-		test(t, folder, filepath.Join(folder, "..", "below", "ballast"))
-	}
-	if os.Getenv(whereMounted) != "" {
-		mounted(t, "", run)
-		return
-	}
-	for name, sizes := range commands {
-		t.Run(name, func(t *testing.T) {
-			mounted(t, sizes+`; mkdir below; mount -t tmpfs -o size=$size none below; cd below
-				truncate -s 400m img; $make >/dev/null 2>&1; mount -o loop img ../at; cd ..`, run)
-		})
-	}
-}
-
-// onDevice is what the device has, past the page cache.
-func onDevice(t *testing.T, path string, size int) []byte {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECT, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	all := aligned(size)
-	if n, err := f.ReadAt(all, 0); n != size {
-		t.Fatal(n, err)
-	}
-	return all
-}
-
 // failedFlush makes a map of 'a's whose Flush has failed, on a device that is well again, and
 // returns the errno.
 func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.Errno) {
@@ -57,14 +20,7 @@ func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.
 	if err := m.Grow(size); err != nil {
 		t.Fatal(err)
 	}
-	full, err := os.Create(ballast)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = full.Write(make([]byte, 1<<12))
-	}
-	full.Close()
+	fillDevice(t, ballast)
 	put(t, m, 'a')
 	failed, ok := m.Flush().(*MapError)
 	if err := os.Remove(ballast); err != nil || !ok {

@@ -14,7 +14,6 @@ import (
 // Modes of fallocate(2) (include/uapi/linux/falloc.h).
 const (
 	keepSize     = 0x01
-	punchHole    = 0x02
 	unshareRange = 0x40
 )
 

@@ -31,7 +31,7 @@ fn a_map_believes_only_what_was_written_again() {
         let (believed, is) = believed_and_is(file_system, Link::Bare, "map", "map_is");
         println!("{} bare: {believed}\n{is}", file_system.name);
         assert_ne!(believed, is, "{}", file_system.name);
-        for scenario in ["map", "map_shared"] {
+        for scenario in ["map", "map_shared", "map_beside"] {
             let (believed, is) = believed_and_is(file_system, Link::Archive, scenario, "map_is");
             assert_eq!(believed, is, "{} {scenario}", file_system.name);
         }

@@ -180,6 +180,8 @@ impl Map {
     /// growing.
     #[cfg(feature = "capi")]
     fn move_to(&self, larger: Self) {
+        // Who waits for a flush that is at work goes on to the new slot, and so do we.
+        let _no_flush = self.slot().wiped().lock_to_flush();
         let larger = std::mem::ManuallyDrop::new(larger);
         let before = Self {
             slot: held(self.slot()),

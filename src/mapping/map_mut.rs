@@ -122,8 +122,8 @@ impl MapMut {
     /// [`Error::System`] with msync's errno: some of what was written is not on the disk, and
     /// nobody knows which part. The kernel says that once and does not try again, so every later
     /// flush of this map fails with the same errno, until [`MapMut::refresh`], which shows what the
-    /// disk has, so that only what is stored again counts. Of two flushes at
-    /// the same time one is told. [`Error::Changed`]: what was written is on the disk, but not
+    /// disk has, so that only what is stored again counts. Flushes of one map wait for each other,
+    /// as the kernel tells one of two. [`Error::Changed`]: what was written is on the disk, but not
     /// where somebody finds it: the file was unlinked, or another has taken its place (one that has
     /// any name left is well); or it has fewer blocks than growing has given it, because somebody
     /// has cut it and made it as long again, or punched holes. Of a map that has not grown, and on
@@ -167,25 +167,40 @@ impl Map {
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let slot = self.slot();
-        let (start, end) = (slot.facts().pages.start, slot.data().addr() + slot.length());
-        // SAFETY: the map's own pages, as far as it has bytes now; changes none.
-        let failed = unsafe { libc::msync(start as *mut _, end - start, libc::MS_SYNC) } != 0;
-        let error = Error::system("msync");
-        if failed && !matches!(error.errno(), libc::EBUSY | libc::EINVAL | libc::ENOMEM) {
-            // Pages whose writing has failed count as written from then on: the next msync(2) says
-            // 0.
-            self.unwritten.store(error.errno(), Ordering::Release);
-        }
+        let written = self.write_out();
         // Pages that were cut off before anybody met it are not on the disk either.
         self.check_ground(|| Ok(kept::look(self.facts())))?;
         if self.met().is_some() {
             return Err(self.lost());
         }
+        written?;
         match self.unwritten.load(Ordering::Acquire) {
-            _ if failed => Err(error),
             0 => Ok(()),
             errno => Err(Error::System { call: "msync", errno }),
+        }
+    }
+
+    /// One at a time: of two that meet, the kernel would tell one of a failure that is the other's
+    /// as well.
+    fn write_out(&self) -> Result<(), Error> {
+        loop {
+            let slot = self.slot();
+            let _held = slot.wiped().lock_to_flush().ok_or(Error::Signal(crate::Error::Reentered))?;
+            if !std::ptr::eq(slot, self.slot()) {
+                continue; // a grower has moved the map
+            }
+            let (start, end) = (slot.facts().pages.start, slot.data().addr() + slot.length());
+            // SAFETY: the map's own pages, as far as it has bytes now; changes none.
+            if unsafe { libc::msync(start as *mut _, end - start, libc::MS_SYNC) } == 0 {
+                return Ok(());
+            }
+            let error = Error::system("msync");
+            if !matches!(error.errno(), libc::EBUSY | libc::EINVAL | libc::ENOMEM) {
+                // Pages whose writing has failed count as written from then on: the next msync(2)
+                // says 0.
+                self.unwritten.store(error.errno(), Ordering::Release);
+            }
+            return Err(error);
         }
     }
 }

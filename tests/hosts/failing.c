@@ -5,6 +5,7 @@
 #include "device.h"
 #include "disk.h"
 #include <dirent.h>
+#include <stdatomic.h>
 
 enum { PAGES = 64 };
 static struct control *control;
@@ -96,6 +97,41 @@ static void map_fails(void) {
 }
 
 #ifndef BARE
+static atomic_bool told;
+
+/* In place of the C library's: a failure is told late, so that another flush comes in between. */
+int msync(void *start, size_t len, int flags) {
+    int status = (int)syscall(SYS_msync, start, len, flags), error = errno;
+    if (status != 0) {
+        told = true;
+        usleep(300000);
+    }
+    errno = error;
+    return status;
+}
+
+static void *flush_fails(void *none) {
+    CHECK(flush() == -EIO);
+    return none;
+}
+
+/* Two flushes meet, and the kernel tells one of them: the other one fails as well. */
+static void map_beside(void) {
+    pthread_t other;
+    CHECK((control = control_of(arguments[1])) != NULL);
+    close(new_file("mapped"));
+    open_map();
+    put(pages, 0, PAGES, 2);
+    fail(FAIL_MARKED);
+    CHECK(pthread_create(&other, NULL, flush_fails, NULL) == 0);
+    while (!told) usleep(1000);
+    CHECK(flush() == -EIO);
+    CHECK(pthread_join(other, NULL) == 0 && healed() > 0 && begin_anew() == 0);
+    put(pages, PAGES / 2, PAGES, 3);
+    CHECK(flush() == 0);
+    believed(pages);
+}
+
 /* As long as another process has the pages, too, nobody can look at the disk: nothing counts. */
 static void map_is_shared(void) {
     int ready[2], end[2];
@@ -249,6 +285,6 @@ static void map_is(void) {
 SCENARIOS({"map", map_fails}, {"map_is", map_is}, {"replace", replace_fails},
           {"live_is", live_is}, {"log", log_fails}, {"log_is", log_is},
 #ifndef BARE
-          {"map_shared", map_is_shared},
+          {"map_shared", map_is_shared}, {"map_beside", map_beside},
 #endif
 )

@@ -14,6 +14,7 @@ pub(crate) struct Wiped {
     pub(super) pins: AtomicU32,
     patching: Lock,
     growing: Lock,
+    flushing: Lock,
 }
 
 /// Held while the pages of one map are replaced.
@@ -22,10 +23,14 @@ pub(crate) struct PatchLock<'a>(#[allow(dead_code, reason = "held, not looked at
 /// Held while one map is made longer. No handler takes it.
 pub(crate) struct GrowLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
 
+/// Held while one map is written out. No handler takes it.
+pub(crate) struct FlushLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
+
 impl Wiped {
     #[cfg(all(test, sigward_loom))]
     pub(super) fn new() -> Self {
-        Self { pins: AtomicU32::new(0), patching: Lock::new(), growing: Lock::new() }
+        let [patching, growing, flushing] = std::array::from_fn(|_| Lock::new());
+        Self { pins: AtomicU32::new(0), patching, growing, flushing }
     }
 
     #[cfg(all(test, sigward_loom))]
@@ -45,5 +50,10 @@ impl Wiped {
     /// handler calls this.
     pub(crate) fn lock_to_grow(&self) -> Option<GrowLock<'_>> {
         self.growing.lock(|| false).ok().map(GrowLock)
+    }
+
+    /// Waits until nobody else writes the map out; else as [`Wiped::lock_to_grow`].
+    pub(crate) fn lock_to_flush(&self) -> Option<FlushLock<'_>> {
+        self.flushing.lock(|| false).ok().map(FlushLock)
     }
 }
