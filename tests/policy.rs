@@ -46,6 +46,7 @@ fn frames_of_lower_signals_are_looked_through() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
 fn a_call_and_a_stack_at_the_edge_of_what_is_mapped_are_read_no_further() {
     let (bare, warded) = both("policy", "edges");
     bare.died_of(SIGPIPE);

@@ -16,7 +16,8 @@ static void options(void) {
     CHECK(sigward_init(&options) == -EINVAL);
     options = (sigward_options){.size = sizeof options, .sigpipe = 77};
     CHECK(sigward_init(&options) == -EINVAL);
-    const uint32_t known = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS;
+    const uint32_t known = SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO |
+                           SIGWARD_NO_EVENTS | SIGWARD_EXPLAIN;
     for (int bit = 0; bit < 32; bit++) {
         options = (sigward_options){.size = sizeof options, .flags = (uint32_t)1 << bit};
         if (!(known & options.flags)) CHECK(sigward_init(&options) == -EINVAL);

@@ -34,7 +34,9 @@ static void keep(uint32_t kind, uint64_t offset, const void *data, uint32_t leng
     __atomic_add_fetch(&control->kept, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Whether this one is to fail. */
+/* Whether this one is to fail. A failure must not begin in the midst of what the loop device has to
+ * write: of a request whose first part was written it says that all of it was (seen on Linux 6.18;
+ * FUSE tells it of a short write, drivers/block/loop.c passes that on as success). */
 static bool fails(uint64_t what) {
     if (!(__atomic_load_n(&control->fails, __ATOMIC_SEQ_CST) & what)) return false;
     __atomic_add_fetch(&control->failed, 1, __ATOMIC_SEQ_CST);

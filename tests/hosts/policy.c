@@ -222,6 +222,8 @@ static void edges(void) {
                      : "a"(SYS_write), "D"(broken_pipe()), "S"("x"), "d"(1), [top] "r"(page + PAGE - 8), [code] "r"(page)
                      : "rbx", "rcx", "r11", "memory");
     CHECK(result == -EPIPE);
+#else
+    _exit(97); /* as if there were no such scenario */
 #endif
 }
 
