@@ -176,6 +176,14 @@ static void stop(pid_t child) {
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* Until somebody has opened it again. A child that has ended has failed. */
+static void wait_for_opening(uint64_t before) {
+    while (shared->opened == before) {
+        CHECK(waitpid(-1, NULL, WNOHANG) == 0);
+        usleep(100);
+    }
+}
+
 /* At another moment each time, within this many microseconds. */
 static void wait_a_while(uint64_t most) {
     struct timespec pause = {0, (long)(1000 * below(most))};
@@ -209,10 +217,7 @@ static void openers(void) {
             CHECK(first.st_ino == 0 || first.st_ino == now.st_ino);
             if (is_there) first = now;
         }
-        for (int tries = 0; shared->opened == 0; tries++) {
-            CHECK(tries < 60000);
-            usleep(1000);
-        }
+        wait_for_opening(0);
         for (int i = 0; i < OPENERS; i++) stop(children[i]);
         uint64_t found = count(path);
         CHECK(found == shared->appended || found == shared->appended + 1);
@@ -296,10 +301,7 @@ static void reader(void) {
     for (uint64_t killed = 0; killed < kills; killed++) {
         uint64_t before = shared->opened;
         wait_a_while(3000);
-        for (int tries = 0; shared->opened == before; tries++) {
-            CHECK(tries < 600000);
-            usleep(100);
-        }
+        wait_for_opening(before);
         int victim = (uint64_t)writers[1] == shared->writer;
         stop(writers[victim]);
         writers[victim] = start(path);
