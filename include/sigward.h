@@ -749,14 +749,14 @@ ssize_t sigward_read_events_sized(uint64_t *cursor,
 // not changed: the default action follows, or the handler of somebody else, with its own report.
 // Also for mappings that nobody guards. A preloaded program has it by SIGWARD=explain.
 //
-//     sigward: last words: SIGPIPE (code 0) on thread "pool-3" (tid 4713) of pid 4711: write to
-//         fd 17 (socket:[8123], peer 127.0.0.1:5432) by libfoo.so: the peer is gone (EPIPE)
-//     sigward: last words: SIGBUS (code 2, address 0x7f3a50014000) on thread "app" (tid 4711) of
-//         pid 4711: read at offset 81,920 of /data/geo.mmdb (67,108,864 bytes mapped) by app: the
-//         file is 0 bytes long now
-//     sigward: last words: SIGBUS (…) on thread …: write at offset 81,920 of /var/lib/app.db
-//         (67,108,864 bytes mapped) by app: the disk is full (0 bytes free), and the file with
-//         holes has no block there
+// - sigward: last words: SIGPIPE (code 0) on thread "pool-3" (tid 4713) of pid 4711: write to fd
+//   17 (socket:[8123], peer 127.0.0.1:5432) by libfoo.so: the peer is gone (EPIPE)
+// - sigward: last words: SIGBUS (code 2, address 0x7f3a50014000) on thread "app" (tid 4711) of pid
+//   4711: read at offset 81,920 of /data/geo.mmdb (67,108,864 bytes mapped) by app: the file is 0
+//   bytes long now
+// - sigward: last words: SIGBUS (…) on thread …: write at offset 81,920 of /var/lib/app.db
+//   (67,108,864 bytes mapped) by app: the disk is full (0 bytes free), and the file with holes has
+//   no block there
 //
 // (Each is one line.) The beginning, up to the signal's name, stays as it is in later versions. A
 // line is one write of at most 1,024 bytes. A long path loses its beginning; control characters in

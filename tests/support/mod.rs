@@ -266,7 +266,7 @@ pub fn run_command(mut command: Command) -> Run {
     slowed(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the host starts");
-    let deadline = Instant::now() + patience(60);
+    let deadline = Instant::now() + patience(240);
     // Hosts print less than a pipe holds, so nobody has to read meanwhile.
     while child.try_wait().expect("a child of ours").is_none() {
         if Instant::now() > deadline {
