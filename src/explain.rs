@@ -36,9 +36,10 @@ use crate::{mapping, sigpipe};
 /// has SIGBUS blocked (the kernel asks nobody), and in the first process of a pid namespace, which
 /// such a signal does not end.
 ///
-/// Nothing waits: a line that stderr cannot take at once is left out, and so is one for a stderr
-/// that was closed or has become another file since: call this again after redirecting it. Of two
-/// threads that die at once, one is told or both, each in a line of its own.
+/// A line that stderr cannot take at once is left out, and so is one for a stderr that was closed
+/// or has become another file since: call this again after redirecting it. Of two threads that die
+/// at once, one is told or both, each in a line of its own; a thread waits for the other's line for
+/// 200 ms at most.
 ///
 /// Idempotent, thread-safe; a forked child goes on as its parent. Not for signal handlers.
 ///
