@@ -750,7 +750,7 @@ ssize_t sigward_read_events_sized(uint64_t *cursor,
 // Also for mappings that nobody guards. A preloaded program has it by SIGWARD=explain.
 //
 // - sigward: last words: SIGPIPE (code 0) on thread "pool-3" (tid 4713) of pid 4711: write to fd
-//   17 (socket:[8123], peer 127.0.0.1:5432) by libfoo.so: the peer is gone (EPIPE)
+//   17 (`socket:[8123]`, peer 127.0.0.1:5432) by libfoo.so: the peer is gone (EPIPE)
 // - sigward: last words: SIGBUS (code 2, address 0x7f3a50014000) on thread "app" (tid 4711) of pid
 //   4711: read at offset 81,920 of /data/geo.mmdb (67,108,864 bytes mapped) by app: the file is 0
 //   bytes long now
