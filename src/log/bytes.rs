@@ -43,13 +43,24 @@ pub(super) struct Plain {
 }
 
 impl Bytes {
-    /// With `write` the file must be open for both. The addresses of a map are as many as can be
-    /// had between `least` and `wanted`; how many bytes the file may have is returned as well.
+    /// With `write` the file must be open for both. The addresses of a map are between `least` and
+    /// `wanted`; how many bytes the file may have is returned as well.
     pub(super) fn of(file: &File, write: bool, wanted: u64, least: u64) -> Result<(Self, u64), Error> {
+        let map_of =
+            |capacity| MapOptions::new().capacity(capacity).if_guarded().of_descriptor(file.as_fd(), write);
         let mut capacity = wanted;
         loop {
-            match MapOptions::new().capacity(capacity).if_guarded().of_descriptor(file.as_fd(), write) {
-                Ok(map) => return Ok((Self::Mapped(map), capacity)),
+            match map_of(capacity) {
+                Ok(map) if capacity == wanted || capacity == least => {
+                    return Ok((Self::Mapped(map), capacity));
+                }
+                // The process may not have many more addresses than these: half of them are left to
+                // others, whose allocations fail without.
+                Ok(map) => {
+                    drop(map);
+                    capacity = (capacity / 2).max(least);
+                    return Ok((Self::Mapped(map_of(capacity)?), capacity));
+                }
                 Err(mapping::Error::Signal(_)) => break,
                 Err(mapping::Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN })
                     if capacity > least =>
