@@ -256,7 +256,7 @@ static void small_thread(void) {
     pthread_t thread;
     volatile unsigned char *data = cut();
     CHECK(pthread_attr_init(&attributes) == 0);
-    CHECK(pthread_attr_setstacksize(&attributes, 16 << 10) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN) == 0);
     CHECK(pthread_create(&thread, &attributes, fault, (void *)data) == 0);
     pthread_join(thread, NULL);
 }
