@@ -129,13 +129,14 @@ static inline void same(const struct look *before, const struct look *after) {
     CHECK(b->st_blocks <= a->st_blocks + 16);
 }
 
-/* A process that writes the file over and over, each generation of one byte in one write(2), until
- * it is killed. */
+/* What a process has done that writes generations. */
 typedef struct {
     _Atomic unsigned long begun, ended; /* writes */
     pid_t writer;
 } generations_t;
 
+/* A process that writes the file over and over, each generation of one byte in one write(2), until
+ * it is killed. */
 static inline generations_t *write_generations(int fd, unsigned char *block, size_t size) {
     int how = MAP_SHARED | MAP_ANONYMOUS;
     generations_t *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, how, -1, 0);

@@ -248,7 +248,7 @@ pub fn patience(seconds: u64) -> Duration {
     Duration::from_secs(seconds * factor.unwrap_or(1))
 }
 
-/// Runs a program with these arguments, for at most 60 seconds.
+/// Runs a program with these arguments, for at most four minutes.
 pub fn run(program: &Path, arguments: &[&str]) -> Run {
     let mut command = Command::new(program);
     command.args(arguments);
