@@ -5,7 +5,7 @@ mod support;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
-use support::{Scratch, finish, have, missing_unless, ready, ready_as, sigward, victim};
+use support::{Scratch, SmallDisk, finish, have, missing_unless, ready, ready_as, sigward, victim};
 
 /// A process that lives as long as the test, and is ready.
 struct Alive(Child);
@@ -69,18 +69,10 @@ fn children_that_ignore_sigpipe_are_found_and_others_are_not() {
 
 #[test]
 fn a_map_with_more_holes_than_its_disk_has_room_is_found() {
-    let scratch = Scratch::new("audit-full");
-    let folder = scratch.join("");
-    let mount = finish(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", &folder]));
-    if !missing_unless(mount.code == 0, "leave to mount a tmpfs") {
-        return;
-    }
-    let accounts = [("65536", 0), ("1048576", 1)].map(|(length, code)| {
-        let alive = Alive::start(&victim("victim.c"), &["stores", &scratch.join(length), length]);
-        (code, alive.audit())
-    });
-    finish(Command::new("umount").arg(&folder));
-    for (expected, (code, account)) in accounts {
+    let Some(disk) = SmallDisk::mount("audit-full") else { return };
+    for (length, expected) in [("65536", 0), ("1048576", 1)] {
+        let alive = Alive::start(&victim("victim.c"), &["stores", &disk.join(length), length]);
+        let (code, account) = alive.audit();
         let found = &["sparse-on-full-disk"][..expected];
         assert_eq!((code, ids(&account).as_slice()), (expected as i32, found), "{account}");
     }

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Run, Scratch, command, finish, have, missing_unless, ready, sigward, victim};
+use support::{Run, Scratch, SmallDisk, command, finish, have, ready, sigward, victim};
 
 /// Watches a program from its start; each line that is told, as JSON.
 fn watch(options: &[&str], program: &Path, arguments: &[&str], set: &[(&str, &str)]) -> (Run, Vec<Value>) {
@@ -126,14 +126,8 @@ fn a_cut_file_is_named() {
 
 #[test]
 fn a_full_disk_is_told() {
-    let scratch = Scratch::new("watch-full");
-    let folder = scratch.join("");
-    let mount = finish(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", &folder]));
-    if !missing_unless(mount.code == 0, "leave to mount a tmpfs") {
-        return;
-    }
-    let (run, lines) = watch(&[], &victim("victim.c"), &["full", &scratch.join("data")], &[]);
-    finish(Command::new("umount").arg(&folder));
+    let Some(disk) = SmallDisk::mount("watch-full") else { return };
+    let (run, lines) = watch(&[], &victim("victim.c"), &["full", &disk.join("data")], &[]);
     let place = &lines[0]["place"];
     assert_eq!((&place["cause"], &place["now"]["free"]), (&"no-space".into(), &0.into()), "{run:?}");
     assert_eq!(place["now"]["sparse"], true, "{run:?}");

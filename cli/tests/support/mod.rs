@@ -91,6 +91,29 @@ impl Drop for Scratch {
     }
 }
 
+/// A folder on a disk of 256 KiB, which goes with the test.
+pub struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    /// None without leave to mount.
+    pub fn mount(name: &str) -> Option<Self> {
+        let folder = Scratch::new(name);
+        let mut mount = Command::new("mount");
+        let mount = finish(mount.args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()));
+        missing_unless(mount.code == 0, "leave to mount a tmpfs").then(|| Self(folder))
+    }
+
+    pub fn join(&self, name: &str) -> String {
+        self.0.join(name)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        finish(Command::new("umount").arg(self.0.path()));
+    }
+}
+
 /// Builds `victims/NAME` once for all test programs, in the folder of their target.
 pub fn victim(name: &str) -> PathBuf {
     use std::sync::Mutex;
