@@ -135,7 +135,7 @@ fn message_of(parts: *const iovec, count: c_int) -> msghdr {
 
 /// Runs a call that takes `MSG_*` flags.
 #[inline]
-fn quiet(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
+fn without_signal(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
     if MSG_NOSIGNAL == 0 || method() == Method::Guard {
         guarded(|| call(flags))
     } else {
@@ -148,7 +148,7 @@ fn quiet(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
 #[inline]
 pub(crate) unsafe fn send(fd: c_int, data: *const c_void, length: size_t, flags: c_int) -> isize {
     // SAFETY: by this function's contract.
-    quiet(flags, |flags| unsafe { libc::send(fd, data, length, flags) })
+    without_signal(flags, |flags| unsafe { libc::send(fd, data, length, flags) })
 }
 
 /// # Safety
@@ -163,7 +163,7 @@ pub(crate) unsafe fn sendto(
     address_length: socklen_t,
 ) -> isize {
     // SAFETY: by this function's contract.
-    quiet(flags, |flags| unsafe { libc::sendto(fd, data, length, flags, address, address_length) })
+    without_signal(flags, |flags| unsafe { libc::sendto(fd, data, length, flags, address, address_length) })
 }
 
 /// # Safety
@@ -172,7 +172,7 @@ pub(crate) unsafe fn sendto(
 #[inline]
 pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize {
     // SAFETY: by this function's contract.
-    quiet(flags, |flags| unsafe { libc::sendmsg(fd, message, flags) })
+    without_signal(flags, |flags| unsafe { libc::sendmsg(fd, message, flags) })
 }
 
 /// # Safety
@@ -181,7 +181,7 @@ pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
 #[inline]
 pub(crate) unsafe fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int) -> isize {
     // SAFETY: by this function's contract. musl takes the flags unsigned.
-    quiet(flags, |flags| unsafe { libc::sendmmsg(fd, messages, count, flags as _) } as isize)
+    without_signal(flags, |flags| unsafe { libc::sendmmsg(fd, messages, count, flags as _) } as isize)
 }
 
 /// # Safety

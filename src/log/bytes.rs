@@ -19,6 +19,7 @@ use super::format::{self, PREFIX, UNIT};
 use super::scan::{Source, Witness};
 use crate::file::Error as SpaceError;
 use crate::mapping::{self, Cause, Fault, Map, MapOptions};
+use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -300,7 +301,7 @@ impl Plain {
             (large.as_mut_ptr(), Self::CHUNK)
         };
         let mut at = start;
-        let done = disk::quietly(|| {
+        let done = within_limit(|| {
             // SAFETY: the place comes first.
             unsafe { room.cast::<[u8; UNIT as usize]>().write(place.to_le_bytes()) };
             let (mut before, mut rest) = (UNIT as usize, record);
@@ -333,10 +334,10 @@ impl Plain {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut at = offset;
-        disk::quietly(|| self.write_all(&mut at, bytes)).map_err(|errno| refused("pwrite", at, errno))
+        within_limit(|| self.write_all(&mut at, bytes)).map_err(|errno| refused("pwrite", at, errno))
     }
 
-    /// Goes on to behind what was written. Not for itself: see [`disk::quietly`].
+    /// Goes on to behind what was written. Not for itself: see [`within_limit`].
     fn write_all(&self, at: &mut u64, mut bytes: &[u8]) -> Result<(), c_int> {
         while !bytes.is_empty() {
             match self.file.write_at(bytes, *at) {

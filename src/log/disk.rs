@@ -5,8 +5,7 @@ use super::error::Error;
 use crate::sys::call::errno;
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
-#[cfg(target_os = "linux")]
-use crate::sys::undisturbed::{Hold, undisturbed};
+use crate::sys::undisturbed::within_limit;
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::hint;
@@ -113,7 +112,7 @@ pub(super) fn write_header(file: &File, offset: u64, bytes: &[u8]) -> Result<(),
 }
 
 fn write(file: &File, offset: u64, bytes: &[u8]) -> Result<(), c_int> {
-    quietly(|| {
+    within_limit(|| {
         let written = file.write_all_at(bytes, offset);
         written.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
     })
@@ -160,18 +159,6 @@ pub(super) fn keeps_what_it_gave(file: &File) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn keeps_what_it_gave(_file: &File) -> bool {
     false
-}
-
-/// Writes so that a limit (`RLIMIT_FSIZE`) is an error (`EFBIG`) and no SIGXFSZ.
-#[cfg(target_os = "linux")]
-pub(super) fn quietly<T>(write: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    undisturbed(Hold::SizeLimit, write)
-}
-
-/// No log is made where blocks cannot be reserved.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn quietly<T>(write: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    write()
 }
 
 /// Whether a write into the header page would raise SIGXFSZ.

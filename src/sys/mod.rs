@@ -35,4 +35,7 @@ pub(crate) mod process;
 pub(crate) mod stack;
 #[cfg(target_os = "linux")]
 pub(crate) mod undisturbed;
+#[cfg(not(target_os = "linux"))]
+#[path = "undisturbed_unsupported.rs"]
+pub(crate) mod undisturbed;
 pub(crate) mod wiped;

@@ -13,15 +13,24 @@ use std::mem::MaybeUninit;
 
 /// What waits while the call lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+enum Hold {
     /// Every signal.
     All,
     /// SIGXFSZ only: for calls that may wait long for somebody else's computer.
     SizeLimit,
 }
 
-/// Does `work` with these signals blocked in this thread.
-pub(crate) fn undisturbed<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+/// Does `work` with every signal blocked in this thread.
+pub(crate) fn undisturbed<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    holding(Hold::All, work)
+}
+
+/// Does `work`, in which a write beyond `RLIMIT_FSIZE` is EFBIG and raises no signal.
+pub(crate) fn within_limit<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    holding(Hold::SizeLimit, work)
+}
+
+fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
     let held = if hold == Hold::All { every_signal() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
@@ -75,7 +84,7 @@ mod tests {
     #[test]
     fn a_signal_that_the_call_raised_is_taken_back() {
         for hold in [Hold::All, Hold::SizeLimit] {
-            let result: Result<(), c_int> = undisturbed(hold, || {
+            let result: Result<(), c_int> = holding(hold, || {
                 raise(libc::SI_USER); // would end this process
                 Err(libc::EFBIG)
             });
@@ -89,7 +98,7 @@ mod tests {
         blocked(libc::SIG_BLOCK);
         raise(libc::SI_TKILL);
         for meanwhile in [false, true] {
-            let result: Result<(), c_int> = undisturbed(Hold::All, || {
+            let result: Result<(), c_int> = undisturbed(|| {
                 if meanwhile {
                     raise(libc::SI_TKILL);
                 }
@@ -98,7 +107,7 @@ mod tests {
             assert!(result.is_err() && pending::is_on_thread(SIGXFSZ));
             take();
         }
-        assert_eq!(undisturbed(Hold::All, || Ok(7)), Ok(7));
+        assert_eq!(undisturbed(|| Ok(7)), Ok(7));
         blocked(libc::SIG_UNBLOCK);
     }
 
@@ -120,7 +129,7 @@ mod tests {
             // SAFETY: an initialised set and a valid number.
             unsafe { libc::sigismember(&raw const set, libc::SIGALRM) == 1 }
         };
-        assert_eq!((held(), undisturbed(Hold::All, || Ok(held())), held()), (false, Ok(true), false));
-        assert_eq!(undisturbed(Hold::SizeLimit, || Ok(held())), Ok(false));
+        assert_eq!((held(), undisturbed(|| Ok(held())), held()), (false, Ok(true), false));
+        assert_eq!(within_limit(|| Ok(held())), Ok(false));
     }
 }

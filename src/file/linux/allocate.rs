@@ -6,7 +6,7 @@ use super::extents::{extents, gaps};
 use super::promise::promise;
 use super::room::{BTRFS, FileSystem, ZFS};
 use crate::sys::call::{again, status};
-use crate::sys::undisturbed::{Hold, undisturbed};
+use crate::sys::undisturbed::undisturbed;
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -85,7 +85,7 @@ impl<'a> Reservation<'a> {
 
     fn fallocate(&self, mode: c_int, range: &Range<u64>) -> Result<(), c_int> {
         let (start, len) = (range.start as i64, (range.end - range.start) as i64);
-        undisturbed(Hold::All, || {
+        undisturbed(|| {
             // SAFETY: no pointers.
             again(|| unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, start, len) }.into()).map(drop)
         })

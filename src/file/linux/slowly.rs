@@ -12,7 +12,7 @@ use super::extents::{extents, gaps};
 use super::promise::promise;
 use super::room::{FileSystem, ZFS};
 use crate::sys::call::{again, open_again, status};
-use crate::sys::undisturbed::{Hold, undisturbed};
+use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -83,7 +83,7 @@ impl Reservation<'_> {
             let wanted = usize::try_from(self.end - length).unwrap_or(usize::MAX);
             let part: &[u8] = zeros.get(..wanted).unwrap_or(&zeros);
             let vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
-            let written = undisturbed(Hold::SizeLimit, || {
+            let written = within_limit(|| {
                 // SAFETY: one part, which is only read.
                 again(|| unsafe {
                     libc::pwritev2(self.file.as_raw_fd(), &raw const vector, 1, 0, libc::RWF_APPEND)

@@ -3,14 +3,12 @@
 use super::super::error::Error;
 use super::super::steady;
 use crate::sys::call::{self, again, named, open_at, status};
+use crate::sys::undisturbed::within_limit;
 use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-#[cfg(target_os = "linux")]
-use crate::sys::undisturbed::{Hold, undisturbed};
 
 /// A regular file, for reading. A FIFO is not waited for.
 pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
@@ -52,7 +50,7 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
                 // SAFETY: no pointers.
                 again(|| unsafe { libc::ftruncate(to.as_raw_fd(), length as _) }.into())
             };
-            quiet(cut).map_err(|errno| Error::system("ftruncate", errno))?;
+            within_limit(cut).map_err(|errno| Error::system("ftruncate", errno))?;
         }
     }
     if steady::held_still(from, &before)? { Ok(()) } else { Err(Error::SourceChanged) }
@@ -60,21 +58,11 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
 
 /// One write(2), without SIGXFSZ.
 pub(super) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
-    quiet(|| {
+    within_limit(|| {
         // SAFETY: as many bytes, which are only read.
         again(|| unsafe { libc::write(to.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64)
     })
     .map(|count| count as usize)
-}
-
-#[cfg(target_os = "linux")]
-fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    undisturbed(Hold::SizeLimit, work)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    work()
 }
 
 /// Shares the blocks, where the file system can. A failure has done nothing. It counts as a write,
@@ -83,7 +71,8 @@ fn quiet<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
 pub(in crate::file) fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     const FICLONE: u64 = 0x4004_9409;
     // SAFETY: a descriptor is the whole argument.
-    quiet(|| again(|| unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into())).is_ok()
+    within_limit(|| again(|| unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into()))
+        .is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -99,7 +88,7 @@ fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> 
     while (at as u64) < end {
         let len = (end - at as u64).min(MOST) as usize;
         let (source, target) = (from.as_raw_fd(), to.as_raw_fd());
-        let copied = quiet(|| {
+        let copied = within_limit(|| {
             again(|| {
                 // SAFETY: two offsets, which the kernel moves by what it has copied.
                 unsafe { libc::copy_file_range(source, &raw mut at, target, &raw mut out, len, 0) as i64 }
@@ -138,7 +127,7 @@ fn copy_by_hand(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) 
         }
         while !rest.is_empty() {
             let (bytes, len) = (rest.as_ptr().cast(), rest.len());
-            let put = quiet(|| {
+            let put = within_limit(|| {
                 // SAFETY: as many bytes, which are only read.
                 again(|| unsafe { libc::pwrite(to.as_raw_fd(), bytes, len, at as _) } as i64)
             });

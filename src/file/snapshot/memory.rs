@@ -4,7 +4,7 @@ use super::super::error::Error;
 use super::super::linux::over_size_limit;
 use super::{CHUNK, Request, room};
 use crate::sys::call::{again, named};
-use crate::sys::undisturbed::{Hold, undisturbed};
+use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -63,7 +63,7 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
         // SAFETY: as many bytes, which are only read.
         let write = || again(|| unsafe { libc::pwrite64(to.as_raw_fd(), from, len, at as i64) } as i64);
         // RLIMIT_FSIZE is for memory files as well.
-        match undisturbed(Hold::SizeLimit, write) {
+        match within_limit(write) {
             Ok(0) => return Err(Error::system("write", libc::ENOSPC)),
             Ok(count) => {
                 rest = rest.get(count as usize..).unwrap_or_default();

@@ -71,19 +71,19 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
     let pages = &slot.facts().pages;
     let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
-    let quiet = out && wait_until_quiet(slot);
+    let unpinned = out && wait_until_unpinned(slot);
     MAPS.subtract();
-    if !quiet {
+    if !unpinned {
         LEAKED.add();
     }
-    quiet
+    unpinned
 }
 
 /// Waits, at most for a second: see [`withdraw`].
-fn wait_until_quiet(slot: &Slot) -> bool {
+fn wait_until_unpinned(slot: &Slot) -> bool {
     const SPINS: usize = 100;
     for _ in 0..SPINS {
-        if pin::is_quiet(slot.wiped()) {
+        if pin::is_unpinned(slot.wiped()) {
             return true;
         }
         std::hint::spin_loop();
@@ -91,7 +91,7 @@ fn wait_until_quiet(slot: &Slot) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_micros(20));
-        if pin::is_quiet(slot.wiped()) {
+        if pin::is_unpinned(slot.wiped()) {
             return true;
         }
     }
@@ -126,17 +126,17 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
         }
     }
     MAPS.subtract();
-    let quiet = wait_until_quiet(slot);
-    if !quiet {
+    let unpinned = wait_until_unpinned(slot);
+    if !unpinned {
         LEAKED.add();
     }
-    quiet
+    unpinned
 }
 
 /// Gives a withdrawn slot back. Nobody may use it any more. One that a handler is at work on stays
 /// as it is for ever.
 pub(crate) fn release(slot: &'static Slot) {
-    if !pin::is_quiet(slot.wiped()) {
+    if !pin::is_unpinned(slot.wiped()) {
         return;
     }
     give_slot(slot);

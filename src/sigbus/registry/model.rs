@@ -3,7 +3,7 @@
 //! `make test-model` runs it. Memory that is mapped is an `UnsafeCell` here: loom fails
 //! on any access that is not ordered against a change. The naive variants show that it would.
 
-use super::pin::{is_quiet, pin};
+use super::pin::{is_unpinned, pin};
 use super::poison::Poison;
 use super::wiped::Wiped;
 use crate::sigbus::sync::fence;
@@ -47,7 +47,7 @@ fn closing(wait: bool) {
             thread::spawn(move || model.fault())
         };
         model.registered.store(false, Ordering::Release);
-        while wait && !is_quiet(&model.wiped) {
+        while wait && !is_unpinned(&model.wiped) {
             thread::yield_now();
         }
         // The address is somebody else's now.
@@ -90,7 +90,7 @@ fn closing_waits_for_all() {
         let handlers =
             [model.clone(), model.clone()].map(|model| thread::spawn(move || lock_and_fault(&model)));
         model.registered.store(false, Ordering::Release);
-        while !is_quiet(&model.wiped) {
+        while !is_unpinned(&model.wiped) {
             thread::yield_now();
         }
         // SAFETY: as above.

@@ -34,7 +34,7 @@ pub(crate) fn pin<'a, S>(
         let wiped = wiped(slot);
         wiped.pins.fetch_add(1, Ordering::Relaxed);
         let pinned = Pinned { slot, wiped };
-        // Pairs with the fence in `is_quiet`.
+        // Pairs with the fence in `is_unpinned`.
         fence(Ordering::SeqCst);
         if find().is_some_and(|again| std::ptr::eq(again, slot)) {
             return Some(pinned);
@@ -52,7 +52,7 @@ impl<S> Drop for Pinned<'_, S> {
 
 /// Whether no handler is at work on a slot that has been taken out of the table. Once it says so it
 /// stays so.
-pub(crate) fn is_quiet(wiped: &Wiped) -> bool {
+pub(crate) fn is_unpinned(wiped: &Wiped) -> bool {
     // Pairs with the fence in `pin`.
     fence(Ordering::SeqCst);
     wiped.pins.load(Ordering::Acquire) == 0

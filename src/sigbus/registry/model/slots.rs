@@ -1,7 +1,7 @@
 //! The table with two slots: a slot that is used again, an address that another slot guards by now,
 //! a forked child.
 
-use super::super::pin::{is_quiet, pin};
+use super::super::pin::{is_unpinned, pin};
 use super::super::poison::Poison;
 use super::super::wiped::Wiped;
 use loom::cell::UnsafeCell;
@@ -69,7 +69,7 @@ impl Table {
     /// Takes the first slot's map away. Afterwards the page is somebody else's.
     fn close_first(&self) {
         self.guarded_by[0].store(NOBODY, Ordering::Release);
-        while !is_quiet(&self.slots[0].wiped) {
+        while !is_unpinned(&self.slots[0].wiped) {
             thread::yield_now();
         }
         // SAFETY: loom checks that nobody else is at the page.
@@ -161,7 +161,7 @@ fn fork(wiped: bool) {
         let fresh = Wiped::new();
         let child = if wiped { &fresh } else { words };
         assert!(page == OURS || poison == 0, "the child has a zero that nobody tells of");
-        assert!(is_quiet(child), "the child waits for a handler that it does not have");
+        assert!(is_unpinned(child), "the child waits for a handler that it does not have");
         assert!(child.try_lock(1).is_some(), "the child finds the patch lock taken for ever");
         handler.join().unwrap();
     });
