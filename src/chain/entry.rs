@@ -8,7 +8,7 @@
 use super::disposition::Disposition;
 use super::handler::delivery::{Delivery, Verdict};
 use super::handler::trampolines::ENTRY_POINTS;
-use super::watch::Watch;
+use super::owner::Owner;
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ const RECORDS: usize = 4;
 /// One entry point: who watches there, and who comes after.
 pub(crate) struct Entry {
     /// Null while free. Set once.
-    watch: AtomicPtr<Watch>,
+    owner: AtomicPtr<Owner>,
     /// Off after leaving: deliveries pass through.
     active: AtomicBool,
     /// How many records are published; the last one counts. A record never changes once published.
@@ -39,7 +39,7 @@ unsafe impl Sync for Entry {}
 impl Entry {
     const fn free() -> Self {
         Self {
-            watch: AtomicPtr::new(std::ptr::null_mut()),
+            owner: AtomicPtr::new(std::ptr::null_mut()),
             active: AtomicBool::new(false),
             published: AtomicUsize::new(0),
             records: [const { UnsafeCell::new(MaybeUninit::uninit()) }; RECORDS],
@@ -49,9 +49,9 @@ impl Entry {
     }
 
     /// Who watches here; none while the entry is free. Signal-safe.
-    pub(super) fn watch(&self) -> Option<&'static Watch> {
-        // SAFETY: null, or made from a `&'static Watch` in `claim`. Acquire pairs with its Release.
-        unsafe { self.watch.load(Ordering::Acquire).as_ref() }
+    pub(super) fn owner(&self) -> Option<&'static Owner> {
+        // SAFETY: null, or made from a `&'static Owner` in `claim`. Acquire pairs with its Release.
+        unsafe { self.owner.load(Ordering::Acquire).as_ref() }
     }
 
     /// What stood here before. Signal-safe.
@@ -65,9 +65,9 @@ impl Entry {
         Some(unsafe { record.assume_init_ref() })
     }
 
-    /// What the watch says of a delivery; without one it passes through. Signal-safe.
+    /// What the owner says of a delivery; without one it passes through. Signal-safe.
     pub(super) fn decide(&self, delivery: &Delivery<'_>) -> Verdict {
-        self.watch().map_or(Verdict::PassOn, |watch| (watch.decide)(delivery))
+        self.owner().map_or(Verdict::PassOn, |owner| (owner.decide)(delivery))
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -129,12 +129,12 @@ pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'stati
     ENTRIES
         .iter()
         .enumerate()
-        .filter(move |(_, entry)| entry.watch().is_some_and(|watch| watch.signal == signal))
+        .filter(move |(_, entry)| entry.owner().is_some_and(|owner| owner.signal == signal))
 }
 
-/// Takes a free entry for `watch`. Only under the lock; the caller publishes a predecessor next.
-pub(super) fn claim(watch: &'static Watch) -> Option<usize> {
-    let free = ENTRIES.iter().position(|entry| entry.watch().is_none())?;
-    ENTRIES.get(free)?.watch.store(std::ptr::from_ref(watch).cast_mut(), Ordering::Release);
+/// Takes a free entry for `owner`. Only under the lock; the caller publishes a predecessor next.
+pub(super) fn claim(owner: &'static Owner) -> Option<usize> {
+    let free = ENTRIES.iter().position(|entry| entry.owner().is_none())?;
+    ENTRIES.get(free)?.owner.store(std::ptr::from_ref(owner).cast_mut(), Ordering::Release);
     Some(free)
 }

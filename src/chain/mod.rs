@@ -3,7 +3,7 @@
 //! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
 //! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
 //! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
-//! The owner of the seat, a `Watch`, looks at each *delivery* and says whether it ends there or goes
+//! An [`Owner`] of seats looks at each *delivery* and says whether it ends there or goes
 //! on to the predecessor. This module knows no SIGPIPE and no maps.
 //!
 //! ```text
@@ -29,26 +29,26 @@ mod disposition;
 mod entry;
 pub(crate) mod handler;
 mod lock;
+mod owner;
 mod repair;
 mod row;
 mod rows;
 mod seat;
-mod watch;
 
 pub(crate) use disposition::{Disposition, Kind};
 pub(crate) use handler::trampolines::ENTRY_POINTS;
 pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
+pub(crate) use owner::{Owner, no_farewell};
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
 #[cfg(feature = "capi")]
 pub(crate) use rows::SIGNALS;
 pub use seat::Seat;
 pub(crate) use seat::Standing;
-pub(crate) use watch::{Watch, no_farewell};
 
 pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{
-    flipped, is_ours, leave, notice, put, seats_of, standing, standing_below, take, take_in_place_of,
+    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_in_place_of, vacate,
 };

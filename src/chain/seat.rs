@@ -9,8 +9,8 @@ use super::disposition::{Disposition, Kind, same_set};
 use super::entry::{Entry, claim, entries_for, entry};
 use super::handler::trampolines::index_of;
 use super::lock::Lock;
+use super::owner::Owner;
 use super::row::disposition_of;
-use super::watch::Watch;
 use crate::error::Error;
 use crate::observe::counters;
 use std::ffi::c_int;
@@ -31,14 +31,14 @@ pub enum Seat {
 
 /// Counts it if the kernel's table shows somebody else on top of our seats, or our row altered.
 /// Signal-safe.
-pub(crate) fn notice(watch: &'static Watch, top: &Disposition) {
-    match standing_below(watch, top) {
-        Standing::Covered { .. } => watch.count(top),
-        Standing::OnTop { .. } | Standing::Absent => watch.is_ours_again(),
+pub(crate) fn notice(owner: &'static Owner, top: &Disposition) {
+    match standing_below(owner, top) {
+        Standing::Covered { .. } => owner.count(top),
+        Standing::OnTop { .. } | Standing::Absent => owner.is_ours_again(),
     }
 }
 
-/// Where a watch's seats stand.
+/// Where an owner's seats stand.
 #[derive(Debug, Clone, Copy)]
 pub enum Standing {
     /// It has none, or has left.
@@ -61,52 +61,52 @@ pub(super) const ATTEMPTS: usize = 8;
 
 /// The active seat whose row somebody copied to write SIG_IGN in its place: libcurl does around its calls
 /// (lib/sigpipe.h), and two threads of it can leave that behind for ever.
-pub(crate) fn flipped(watch: &'static Watch, top: &Disposition) -> Option<Disposition> {
+pub(crate) fn flipped(owner: &'static Owner, top: &Disposition) -> Option<Disposition> {
     if top.kind() != Kind::Ignore {
         return None;
     }
-    seats_of(watch).find(|predecessor| {
-        let ours = disposition_of(watch.signal, 0, predecessor);
+    seats_of(owner).find(|predecessor| {
+        let ours = disposition_of(owner.signal, 0, predecessor);
         top.flags == ours.flags && same_set(&top.mask, &ours.mask) && ours.flags & libc::SA_NODEFER == 0
     })
 }
 
-/// Where the seats of `watch` stand now.
-pub(crate) fn standing(watch: &'static Watch) -> Result<Standing, Error> {
-    Ok(standing_below(watch, &Disposition::read(watch.signal)?))
+/// Where the seats of `owner` stand now.
+pub(crate) fn standing(owner: &'static Owner) -> Result<Standing, Error> {
+    Ok(standing_below(owner, &Disposition::read(owner.signal)?))
 }
 
-/// Where the seats of `watch` stand when the kernel's table shows `top`.
-pub(crate) fn standing_below(watch: &'static Watch, top: &Disposition) -> Standing {
+/// Where the seats of `owner` stand when the kernel's table shows `top`.
+pub(crate) fn standing_below(owner: &'static Owner, top: &Disposition) -> Standing {
     let found = index_of(top.handler).and_then(|index| Some((index, entry(index)?)));
     if let Some((index, found)) = found.filter(|(_, found)| found.is_active()) {
         let predecessor = found.predecessor().copied().unwrap_or(*top);
-        let ours = disposition_of(watch.signal, index, &predecessor);
+        let ours = disposition_of(owner.signal, index, &predecessor);
         if ours.same(top) {
             return Standing::OnTop { predecessor };
         }
     }
-    let seated = seats_of(watch).next().is_some();
+    let seated = seats_of(owner).next().is_some();
     if seated { Standing::Covered { top: *top } } else { Standing::Absent }
 }
 
-/// The predecessors of all active seats of `watch`, oldest first.
-pub(crate) fn seats_of(watch: &'static Watch) -> impl Iterator<Item = Disposition> {
-    entries_for(watch.signal)
+/// The predecessors of all active seats of `owner`, oldest first.
+pub(crate) fn seats_of(owner: &'static Owner) -> impl Iterator<Item = Disposition> {
+    entries_for(owner.signal)
         .filter(|(_, entry)| entry.is_active())
         .filter_map(|(_, entry)| entry.predecessor().copied())
 }
 
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
-pub(crate) fn take(held: &Lock, watch: &'static Watch) -> Result<Disposition, Error> {
-    let top = Disposition::read(watch.signal)?;
+pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Error> {
+    let top = Disposition::read(owner.signal)?;
     if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
         ours.set_active(true);
         let predecessor = ours.predecessor().copied().unwrap_or(top);
-        mend(watch.signal, index, &predecessor, &top)?;
+        mend(owner.signal, index, &predecessor, &top)?;
         return Ok(predecessor);
     }
-    take_in_place_of(held, watch, top, top)
+    take_in_place_of(held, owner, top, top)
 }
 
 /// Writes the row of entry `index` anew if it is no more what we had written; says whether it did. Signal-safe.
@@ -120,13 +120,13 @@ pub(super) fn mend(
     if row.handler != ours.handler || ours.same(row) {
         return Ok(false);
     }
-    let watch = entry(index).and_then(Entry::watch);
-    if let Some(watch) = watch {
-        watch.count(row);
+    let owner = entry(index).and_then(Entry::owner);
+    if let Some(owner) = owner {
+        owner.count(row);
     }
     let mended = put(signal, row, &ours)?;
-    if let Some(watch) = watch.filter(|_| mended) {
-        watch.is_ours_again();
+    if let Some(owner) = owner.filter(|_| mended) {
+        owner.is_ours_again();
     }
     Ok(mended)
 }
@@ -139,21 +139,21 @@ pub(crate) fn is_ours(handler: usize) -> bool {
 /// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands there.
 pub(crate) fn take_in_place_of(
     _held: &Lock,
-    watch: &'static Watch,
+    owner: &'static Owner,
     top: Disposition,
     predecessor: Disposition,
 ) -> Result<Disposition, Error> {
-    let (index, seat) = entry_above(watch, &predecessor)?;
+    let (index, seat) = entry_above(owner, &predecessor)?;
     if top.same(&predecessor) {
         // With SA_RESETHAND a handler that was installed again has another call to come.
         seat.rearm();
     }
     // An entry that is used again goes on with what it has recorded: the kernel does the same with both.
     let predecessor = seat.predecessor().copied().unwrap_or(predecessor);
-    let ours = disposition_of(watch.signal, index, &predecessor);
+    let ours = disposition_of(owner.signal, index, &predecessor);
     let was_active = seat.is_active();
     seat.set_active(true);
-    let before = match ours.write(watch.signal) {
+    let before = match ours.write(owner.signal) {
         Ok(before) => before,
         Err(error) => {
             seat.set_active(was_active);
@@ -161,14 +161,14 @@ pub(crate) fn take_in_place_of(
         }
     };
     if before.same(&top) || before.handler == ours.handler {
-        watch.is_ours_again();
+        owner.is_ours_again();
         return Ok(predecessor);
     }
     // Somebody installed `before` since we looked: it is the one that comes after us.
     counters::RACES_REPAIRED.add();
-    if let Ok((right, seat)) = entry_above(watch, &before) {
+    if let Ok((right, seat)) = entry_above(owner, &before) {
         seat.set_active(true);
-        if put(watch.signal, &ours, &disposition_of(watch.signal, right, &before))? {
+        if put(owner.signal, &ours, &disposition_of(owner.signal, right, &before))? {
             return Ok(before);
         }
     }
@@ -177,19 +177,19 @@ pub(crate) fn take_in_place_of(
     Ok(before)
 }
 
-/// An entry point of this watch with this predecessor: one that has it already, or a new one.
-fn entry_above(watch: &'static Watch, predecessor: &Disposition) -> Result<(usize, &'static Entry), Error> {
-    let index = reusable(watch, predecessor).or_else(|| {
-        let fresh = claim(watch)?;
+/// An entry point of this owner with this predecessor: one that has it already, or a new one.
+fn entry_above(owner: &'static Owner, predecessor: &Disposition) -> Result<(usize, &'static Entry), Error> {
+    let index = reusable(owner, predecessor).or_else(|| {
+        let fresh = claim(owner)?;
         entry(fresh)?.publish(predecessor);
         Some(fresh)
     });
     index.and_then(|index| Some((index, entry(index)?))).ok_or(Error::NoEntryPoint)
 }
 
-/// An entry of this watch that already stands above `predecessor`: nothing in it has to change.
-fn reusable(watch: &'static Watch, predecessor: &Disposition) -> Option<usize> {
-    entries_for(watch.signal)
+/// An entry of this owner that already stands above `predecessor`: nothing in it has to change.
+fn reusable(owner: &'static Owner, predecessor: &Disposition) -> Option<usize> {
+    entries_for(owner.signal)
         .find(|(_, entry)| {
             entry.has_room()
                 && !entry.has_given_up_predecessor()
@@ -198,22 +198,22 @@ fn reusable(watch: &'static Watch, predecessor: &Disposition) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
-/// Leaves every seat of `watch`: deliveries pass through, and where one of ours is on top the kernel's
+/// Vacates every seat of `owner`: deliveries pass through, and where one of ours is on top the kernel's
 /// table gets back what stood there.
-pub(crate) fn leave(_held: &Lock, watch: &'static Watch) -> Result<(), Error> {
-    for (_, entry) in entries_for(watch.signal) {
+pub(crate) fn vacate(_held: &Lock, owner: &'static Owner) -> Result<(), Error> {
+    for (_, entry) in entries_for(owner.signal) {
         entry.set_active(false);
     }
     // Ours may stand above ours (on top, and beneath): each round takes one away.
     for _ in 0..super::ENTRY_POINTS + ATTEMPTS {
-        let top = Disposition::read(watch.signal)?;
+        let top = Disposition::read(owner.signal)?;
         let Some(index) = index_of(top.handler) else {
             return Ok(());
         };
         let Some(predecessor) = entry(index).and_then(remaining) else {
             return Ok(());
         };
-        put(watch.signal, &top, &predecessor)?;
+        put(owner.signal, &top, &predecessor)?;
     }
     Err(Error::Contended)
 }

@@ -153,7 +153,7 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
         _ if replace => return code(Err(Error::InvalidArgument)),
         SIGWARD_SIGPIPE_FILTER => sigpipe::filter,
         SIGWARD_SIGPIPE_IGNORE => sigpipe::ignore,
-        SIGWARD_SIGPIPE_LEAVE => sigpipe::leave,
+        SIGWARD_SIGPIPE_LEAVE => sigpipe::leave_alone,
         _ => return code(Err(Error::InvalidArgument)),
     };
     let status = code(crate::init_with(sigpipe).map(drop));

@@ -71,7 +71,7 @@ pub(crate) use error::NO_DATA;
 /// # Errors
 /// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].
 pub fn restore() -> Result<(), Error> {
-    if crate::sigbus::seat::leave()? { Ok(()) } else { Err(Error::Busy) }
+    if crate::sigbus::seat::vacate()? { Ok(()) } else { Err(Error::Busy) }
 }
 
 /// Whether a file can be mapped at all, for who wants to know before.

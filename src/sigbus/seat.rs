@@ -6,12 +6,12 @@
 
 use super::guarding::{GUARDING, is_guarding};
 use super::{handler, registry};
-use crate::chain::{self, Disposition, Seat, Standing, Watch};
+use crate::chain::{self, Disposition, Owner, Seat, Standing};
 use libc::SIGBUS;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{Ordering, fence};
 
-static WATCH: Watch = Watch::new(SIGBUS, handler::decide, handler::farewell, true);
+static OWNER: Owner = Owner::new(SIGBUS, handler::decide, handler::farewell, true);
 
 /// Takes the seat on top for SIGBUS, above whatever handler stands there, which goes on to get
 /// every fault and signal that is not ours. [`crate::init`] and the first map do it by themselves.
@@ -44,14 +44,14 @@ pub fn guard() -> Result<(), crate::Error> {
     let held = chain::lock()?;
     crate::sys::pages::page_size();
     super::fetch::prepare();
-    chain::take(&held, &WATCH)?;
+    chain::take(&held, &OWNER)?;
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
     Ok(())
 }
 
-/// Leaves the seat, unless maps are open or files adopted; whether it is left.
-pub(crate) fn leave() -> Result<bool, crate::Error> {
+/// Vacates the seat, unless maps are open or files adopted; whether it did.
+pub(crate) fn vacate() -> Result<bool, crate::Error> {
     if registry::registered() != 0 {
         return Ok(false);
     }
@@ -61,9 +61,9 @@ pub(crate) fn leave() -> Result<bool, crate::Error> {
     // nobody guards.
     fence(Ordering::SeqCst);
     let left =
-        if registry::registered() == 0 { chain::leave(&held, &WATCH).map(|()| true) } else { Ok(false) };
+        if registry::registered() == 0 { chain::vacate(&held, &OWNER).map(|()| true) } else { Ok(false) };
     if left == Ok(true) {
-        super::copy::seat_was_left();
+        super::copy::seat_was_vacated();
     } else {
         GUARDING.store(guarding, Ordering::SeqCst);
     }
@@ -72,7 +72,7 @@ pub(crate) fn leave() -> Result<bool, crate::Error> {
 
 /// Where the seat is. Signal-safe.
 pub(crate) fn seat() -> Result<Seat, crate::Error> {
-    Ok(match chain::standing(&WATCH)? {
+    Ok(match chain::standing(&OWNER)? {
         Standing::Absent => Seat::None,
         Standing::OnTop { .. } => Seat::OnTop,
         Standing::Covered { .. } => Seat::Covered,
@@ -84,9 +84,9 @@ pub(crate) fn seat() -> Result<Seat, crate::Error> {
 pub(crate) fn mend_seat() -> Result<(), crate::Error> {
     let held = chain::lock()?;
     let top = Disposition::read(SIGBUS)?;
-    let altered = matches!(chain::standing_below(&WATCH, &top), Standing::Covered { .. });
+    let altered = matches!(chain::standing_below(&OWNER, &top), Standing::Covered { .. });
     if altered && chain::is_ours(top.handler) {
-        chain::take(&held, &WATCH)?;
+        chain::take(&held, &OWNER)?;
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ pub(crate) fn guard_for(if_guarded: bool) -> Result<(), crate::Error> {
     if !if_guarded {
         return guard();
     }
-    let on_top = matches!(chain::standing(&WATCH), Ok(Standing::OnTop { .. })) && !chain::interposed(SIGBUS);
+    let on_top = matches!(chain::standing(&OWNER), Ok(Standing::OnTop { .. })) && !chain::interposed(SIGBUS);
     if is_guarding() && on_top { Ok(()) } else { Err(crate::Error::Unsupported) }
 }
 
@@ -120,8 +120,8 @@ pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
         return Ok(());
     }
     let top = Disposition::read(SIGBUS)?;
-    chain::notice(&WATCH, &top);
-    chain::take(&held, &WATCH).map(drop)
+    chain::notice(&OWNER, &top);
+    chain::take(&held, &OWNER).map(drop)
 }
 
 /// Why a fault on this thread would not be caught.
@@ -172,7 +172,7 @@ pub fn thread_check() -> Result<(), Unprotected> {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()) };
     // SAFETY: zeroed is an empty set, and the call has filled it; the number is valid.
     let blocked = unsafe { libc::sigismember(mask.as_ptr(), SIGBUS) } == 1;
-    let standing = chain::standing(&WATCH).unwrap_or(Standing::Absent);
+    let standing = chain::standing(&OWNER).unwrap_or(Standing::Absent);
     let found = Unprotected {
         blocked,
         // libjsig shows our handler to whoever asks by way of the C library, while the JVM's stands

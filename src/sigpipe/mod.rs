@@ -41,7 +41,7 @@ pub(crate) use policy::explain;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use policy::is_asked;
 #[cfg(feature = "capi")]
-pub(crate) use policy::leave;
+pub(crate) use policy::leave_alone;
 #[cfg(all(feature = "early", target_os = "linux"))]
 pub(crate) use policy::step_aside;
 pub use policy::{Outcome, Previous, Status, filter, filter_instead_of_ignore, ignore, restore, status};

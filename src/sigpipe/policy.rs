@@ -2,12 +2,12 @@
 
 use super::wanted::{EXPLAIN, FILTER, IGNORE, NOTHING, POLICY};
 use super::{handler, runtime};
-use crate::chain::{self, Disposition, Kind, Lock, Seat, Standing, Watch};
+use crate::chain::{self, Disposition, Kind, Lock, Owner, Seat, Standing};
 use crate::error::Error;
 use libc::SIGPIPE;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) static WATCH: Watch = Watch::new(SIGPIPE, handler::decide, handler::farewell, false);
+pub(super) static OWNER: Owner = Owner::new(SIGPIPE, handler::decide, handler::farewell, false);
 
 /// What [`filter`] or [`ignore`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,14 +126,14 @@ fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<boo
     }
     // What our constructor took before a runtime's own SIG_IGN was not asked for by the program.
     let asked_for = || !EARLY.load(Ordering::Relaxed) && POLICY.load(Ordering::Relaxed) == FILTER;
-    let covered = || chain::seats_of(&WATCH).last().filter(|_| asked_for());
-    let predecessor = match chain::flipped(&WATCH, top).or_else(covered) {
+    let covered = || chain::seats_of(&OWNER).last().filter(|_| asked_for());
+    let predecessor = match chain::flipped(&OWNER, top).or_else(covered) {
         Some(predecessor) => predecessor,
         None if replace => *top,
         None => return Ok(false),
     };
     notice(top);
-    chain::take_in_place_of(held, &WATCH, *top, predecessor)?;
+    chain::take_in_place_of(held, &OWNER, *top, predecessor)?;
     Ok(true)
 }
 
@@ -143,7 +143,7 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     }
     crate::sys::wiped::remember_process();
     let top = Disposition::read(SIGPIPE)?;
-    let standing = chain::standing_below(&WATCH, &top);
+    let standing = chain::standing_below(&OWNER, &top);
     if let Standing::OnTop { .. } = standing {
         // Even if our constructor took it: now the program has asked for it.
         EARLY.store(false, Ordering::Relaxed);
@@ -154,16 +154,16 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     look_for_go(held, &top);
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     if ours_to_lift {
-        chain::take_in_place_of(held, &WATCH, top, Disposition::default_action())?;
+        chain::take_in_place_of(held, &OWNER, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
     } else if take_from_ignore(held, &top, replace)? {
     } else if top.kind() != Kind::Ignore && !runtime_above(&top) {
         notice(&top);
         if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
-            chain::take_in_place_of(held, &WATCH, top, Disposition::ignore())?;
+            chain::take_in_place_of(held, &OWNER, top, Disposition::ignore())?;
         } else {
-            chain::take(held, &WATCH)?;
+            chain::take(held, &OWNER)?;
         }
     }
     POLICY.store(FILTER, Ordering::Relaxed);
@@ -191,14 +191,14 @@ pub fn ignore() -> Result<Outcome, Error> {
     UNASKED.store(false, Ordering::Relaxed);
     let top = Disposition::read(SIGPIPE)?;
     let default_behind_us = matches!(
-        chain::standing(&WATCH)?,
+        chain::standing(&OWNER)?,
         Standing::OnTop { predecessor } if predecessor.kind() == Kind::Default
     );
     let replaceable = top.kind() == Kind::Default || default_behind_us;
     if replaceable && chain::put(SIGPIPE, &top, &Disposition::ignore())? {
         OUR_IGNORE.store(true, Ordering::Relaxed);
         // The constructor's seat, if that is what stood there, is no longer one.
-        chain::leave(&held, &WATCH)?;
+        chain::vacate(&held, &OWNER)?;
     } else if top.kind() != Kind::Ignore {
         return filter_under(&held, false);
     }
@@ -208,7 +208,7 @@ pub fn ignore() -> Result<Outcome, Error> {
 
 /// Changes nothing that the program has asked for. What a constructor did before it could ask is taken back.
 #[cfg(feature = "capi")]
-pub(crate) fn leave() -> Result<Outcome, Error> {
+pub(crate) fn leave_alone() -> Result<Outcome, Error> {
     if UNASKED.load(Ordering::Relaxed) {
         restore()?;
     }
@@ -238,7 +238,7 @@ pub fn restore() -> Result<(), Error> {
         }
         OUR_IGNORE.store(false, Ordering::Relaxed);
     }
-    chain::leave(&held, &WATCH)?;
+    chain::vacate(&held, &OWNER)?;
     super::swallow_stdio(false);
     UNASKED.store(false, Ordering::Relaxed);
     POLICY.store(NOTHING, Ordering::Relaxed);
@@ -253,7 +253,7 @@ pub fn restore() -> Result<(), Error> {
 pub fn status() -> Result<Status, Error> {
     let top = Disposition::read(SIGPIPE)?;
     notice(&top);
-    let standing = chain::standing_below(&WATCH, &top);
+    let standing = chain::standing_below(&OWNER, &top);
     let seat = match standing {
         Standing::Absent => Seat::None,
         Standing::OnTop { .. } => Seat::OnTop,
@@ -278,18 +278,18 @@ pub(crate) fn explain() -> Result<(), Error> {
     look_for_go(&held, &top);
     // Before the seat: nothing may be swallowed there.
     let before = POLICY.swap(EXPLAIN, Ordering::Relaxed);
-    chain::take(&held, &WATCH).map(drop).inspect_err(|_| POLICY.store(before, Ordering::Relaxed))
+    chain::take(&held, &OWNER).map(drop).inspect_err(|_| POLICY.store(before, Ordering::Relaxed))
 }
 
 /// Whether our handler is in the line of handlers, so that it may be asked. Signal-safe.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) fn is_asked() -> bool {
     !super::wanted::only_explains()
-        && chain::standing(&WATCH).is_ok_and(|standing| !matches!(standing, Standing::Absent))
+        && chain::standing(&OWNER).is_ok_and(|standing| !matches!(standing, Standing::Absent))
 }
 
 fn outcome() -> Result<Outcome, Error> {
-    Ok(outcome_of(&chain::standing(&WATCH)?))
+    Ok(outcome_of(&chain::standing(&OWNER)?))
 }
 
 fn outcome_of(standing: &Standing) -> Outcome {
@@ -303,7 +303,7 @@ fn outcome_of(standing: &Standing) -> Outcome {
         Standing::OnTop { predecessor } => Some(predecessor),
         // Ignored above the constructor's seat (Rust's `main` does that): nothing comes to us.
         Standing::Covered { top } if top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed) => None,
-        Standing::Covered { .. } => chain::seats_of(&WATCH).next(),
+        Standing::Covered { .. } => chain::seats_of(&OWNER).next(),
         Standing::Absent => None,
     };
     match previous.map(Previous::from) {
@@ -331,7 +331,7 @@ fn runtime_above(top: &Disposition) -> bool {
     if chain::is_ours(address) {
         return false;
     }
-    let covered = matches!(chain::standing_below(&WATCH, top), Standing::Covered { .. });
+    let covered = matches!(chain::standing_below(&OWNER, top), Standing::Covered { .. });
     EARLY.load(Ordering::Relaxed) && covered && runtime::is_go_handler(address)
 }
 
@@ -341,7 +341,7 @@ fn runtime_above(top: &Disposition) -> bool {
 fn notice(top: &Disposition) {
     let early = EARLY.load(Ordering::Relaxed);
     if !(runtime_above(top) || top.kind() == Kind::Ignore && early) {
-        chain::notice(&WATCH, top);
+        chain::notice(&OWNER, top);
     }
 }
 
@@ -354,7 +354,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             look_for_go(&held, &top);
             notice(&top);
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
-                chain::take(&held, &WATCH)?;
+                chain::take(&held, &OWNER)?;
             }
             Ok(())
         }
@@ -388,7 +388,7 @@ pub(crate) fn step_aside(address: usize) {
 #[cfg(feature = "capi")]
 pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     let beneath = status()?.seat == Seat::Beneath;
-    let default = chain::seats_of(&WATCH).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
+    let default = chain::seats_of(&OWNER).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
     Ok(beneath && default)
 }
 

@@ -13,7 +13,7 @@ pub(super) use libc::SI_TKILL;
 #[cfg(not(target_os = "linux"))]
 pub(super) const SI_TKILL: std::ffi::c_int = 0x1_0001;
 
-/// What a watch says of one delivery.
+/// What an owner says of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It ends here.
@@ -22,7 +22,7 @@ pub enum Verdict {
     PassOn,
 }
 
-/// One signal on its way through an entry point, as a watch sees it.
+/// One signal on its way through an entry point, as an owner sees it.
 pub struct Delivery<'a> {
     /// The signal's number.
     pub signal: c_int,

@@ -25,13 +25,13 @@ pub(super) fn farewell(_delivery: &Delivery<'_>, _handler: Option<usize>) {}
 #[inline(never)]
 fn say(delivery: &Delivery<'_>, handler: Option<usize>) {
     let errno = Errno::save();
-    if let Some(watch) = entries_for(delivery.signal).find_map(|(_, entry)| entry.watch()) {
+    if let Some(owner) = entries_for(delivery.signal).find_map(|(_, entry)| entry.owner()) {
         match delivery.raised_for() {
             Some(fault) => {
                 let (info, context, filled) = (fault.info, fault.context, fault.filled);
-                (watch.farewell)(&Delivery { info, context, filled, ..*delivery }, handler);
+                (owner.farewell)(&Delivery { info, context, filled, ..*delivery }, handler);
             }
-            None => (watch.farewell)(delivery, handler),
+            None => (owner.farewell)(delivery, handler),
         }
     }
     errno.restore();

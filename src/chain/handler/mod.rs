@@ -121,7 +121,7 @@ fn pass_on(index: usize, delivery: &Delivery<'_>) {
         (Visit::Spent, _) => counters::CYCLES_CUT.add(),
         (Visit::First | Visit::Second, _) => cut(index, level.is_none(), delivery),
     }
-    trace::leave(delivery.info, index, visit);
+    trace::end_visit(delivery.info, index, visit);
 }
 
 /// Ends a circle with what was recorded before it closed.

@@ -55,10 +55,10 @@ pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<
 
 /// Whether a predecessor is looked after when it has returned: it may have written SIG_DFL.
 pub(super) fn stays(seat: &Entry) -> bool {
-    seat.is_active() && seat.watch().is_some_and(|watch| watch.stays)
+    seat.is_active() && seat.owner().is_some_and(|owner| owner.stays)
 }
 
-/// Takes the seat back where the predecessor has written SIG_DFL and its watch stays: that predecessor is done, the
+/// Takes the seat back where the predecessor has written SIG_DFL and its owner stays: that predecessor is done, the
 /// default action comes next.
 #[inline(never)]
 fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {

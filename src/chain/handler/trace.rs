@@ -58,7 +58,7 @@ pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
 }
 
 /// Takes the mark of a visit away that is over.
-pub(super) fn leave(info: *mut libc::siginfo_t, index: usize, visit: Visit) {
+pub(super) fn end_visit(info: *mut libc::siginfo_t, index: usize, visit: Visit) {
     let mark = match visit {
         Visit::First => 1_u64 << (2 * index),
         Visit::Second => 2_u64 << (2 * index),

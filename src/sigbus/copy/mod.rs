@@ -38,7 +38,7 @@ mod processor;
 ))]
 mod tests;
 
-use crate::chain::{self, Watch};
+use crate::chain::{self, Owner};
 use crate::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,7 +60,7 @@ use name;
 /// written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
-static SEGV: Watch = Watch::new(libc::SIGSEGV, in_handler::decide, chain::no_farewell, true);
+static SEGV: Owner = Owner::new(libc::SIGSEGV, in_handler::decide, chain::no_farewell, true);
 
 /// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
 /// as there are before the first byte that cannot be read or written. Bytes of `dst` after those
@@ -145,7 +145,7 @@ pub(crate) fn repeats_from() -> usize {
 }
 
 /// The seat for SIGBUS was left: the next copy looks again.
-pub(crate) fn seat_was_left() {
+pub(crate) fn seat_was_vacated() {
     WAY.store(0, Ordering::Relaxed);
 }
 

@@ -6,11 +6,11 @@ use crate::observe::counters;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A watch that says nothing.
+/// An owner that says nothing.
 pub(crate) fn no_farewell(_delivery: &Delivery<'_>, _handler: Option<usize>) {}
 
 /// Who owns seats for one signal, and what it says of each delivery.
-pub struct Watch {
+pub struct Owner {
     /// The signal.
     pub signal: c_int,
     /// Looks at one delivery. Runs inside the handler: under the discipline of `handler/`.
@@ -26,7 +26,7 @@ pub struct Watch {
     noticed: AtomicUsize,
 }
 
-impl Watch {
+impl Owner {
     pub(crate) const fn new(
         signal: c_int,
         decide: fn(&Delivery<'_>) -> Verdict,
