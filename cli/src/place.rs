@@ -54,9 +54,8 @@ impl Now {
     }
 
     fn of_the_library(&self) -> outside::Now {
-        let mut now = outside::Now::default();
-        (now.length, now.free, now.sparse) = (self.length, self.free, self.sparse);
-        now
+        let &Self { length, free, sparse } = self;
+        outside::Now { length, free, sparse }
     }
 }
 
