@@ -13,7 +13,7 @@ const CLOSED: u64 = 0x7369_6777_6172_64de;
 
 /// The box behind a handle. The pointer that C has is to `value`.
 #[repr(C)]
-struct Held<T> {
+struct Boxed<T> {
     #[cfg(debug_assertions)]
     state: std::sync::atomic::AtomicU64,
     value: std::mem::ManuallyDrop<T>,
@@ -34,19 +34,19 @@ pub(super) unsafe fn open_handle<M, T>(
     };
     *out = std::ptr::null_mut();
     map_code(made.map(|made| {
-        let held = Box::new(Held {
+        let boxed = Box::new(Boxed {
             #[cfg(debug_assertions)]
             state: std::sync::atomic::AtomicU64::new(OPEN),
             value: std::mem::ManuallyDrop::new(wrap(made)),
         });
-        let held = Box::into_raw(held);
+        let boxed = Box::into_raw(boxed);
         // SAFETY: just made; only the address of the field is taken.
-        *out = unsafe { &raw mut (*held).value }.cast();
+        *out = unsafe { &raw mut (*boxed).value }.cast();
     }))
 }
 
-fn held<T>(handle: *const T) -> *mut Held<T> {
-    handle.cast_mut().wrapping_byte_sub(std::mem::offset_of!(Held<T>, value)).cast()
+fn boxed<T>(handle: *const T) -> *mut Boxed<T> {
+    handle.cast_mut().wrapping_byte_sub(std::mem::offset_of!(Boxed<T>, value)).cast()
 }
 
 /// What an open handle holds; none if it is null.
@@ -83,7 +83,7 @@ pub(super) unsafe fn close<T>(handle: *mut T) -> Option<T> {
     // A debug build keeps the box, so that its state can be told later.
     #[cfg(not(debug_assertions))]
     // SAFETY: made by `Box::into_raw` in `open_handle`; the value in it is not dropped with it.
-    drop(unsafe { Box::from_raw(held(handle)) });
+    drop(unsafe { Box::from_raw(boxed(handle)) });
     Some(value)
 }
 
@@ -94,7 +94,7 @@ fn check<T>(handle: *const T, closing: bool) {
         return;
     }
     // SAFETY: a box of `open_handle`, which a debug build never frees.
-    let state = unsafe { &(*held(handle)).state };
+    let state = unsafe { &(*boxed(handle)).state };
     let found = if closing { state.swap(CLOSED, Ordering::AcqRel) } else { state.load(Ordering::Acquire) };
     if found != OPEN {
         let text = if closing { "closed twice" } else { "used after it was closed" };

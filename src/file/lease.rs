@@ -37,20 +37,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
-mod held;
-#[cfg(target_os = "linux")]
 mod keeper;
 #[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(target_os = "linux")]
+mod leased;
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 
 #[cfg(target_os = "linux")]
-use held::Held;
-#[cfg(target_os = "linux")]
 pub(crate) use kernel::has_writer;
+#[cfg(target_os = "linux")]
+use leased::LeasedFile;
 #[cfg(not(target_os = "linux"))]
-use unsupported::Held;
+use unsupported::LeasedFile;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported::has_writer;
 
@@ -96,7 +96,7 @@ pub enum Notice {
 /// fcntl(2) (Leases), fs/locks.c of Linux, proc_sys_fs(5).
 #[doc(alias = "F_SETLEASE")]
 #[doc(alias = "fcntl")]
-pub struct Lease(Held);
+pub struct Lease(LeasedFile);
 
 impl Lease {
     /// Opens the file at `path` for reading, and takes a lease on it. Symbolic links are followed. Waits for nobody.
@@ -108,7 +108,7 @@ impl Lease {
     /// `EAGAIN` of `pthread_create`, …
     #[doc(alias = "sigward_lease_take")]
     pub fn take(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Held::take(path.as_ref()).map(Self)
+        LeasedFile::take(path.as_ref()).map(Self)
     }
 
     /// A lease on a file that is open already. The file is opened once more by way of `/proc/self/fd`, so the given descriptor may be
@@ -117,7 +117,7 @@ impl Lease {
     /// # Errors
     /// As [`Lease::take`]; `EACCES` also where the file may not be read by its name.
     pub fn of(file: impl AsFd) -> Result<Self, Error> {
-        Held::of(file.as_fd()).map(Self)
+        LeasedFile::of(file.as_fd()).map(Self)
     }
 
     /// The file, open for reading: to read, map or copy from. The descriptor is the lease's own; a duplicate (`try_clone_to_owned`) or

@@ -161,7 +161,7 @@ impl ReplaceOptions {
     /// What the new file has to take over from the one that is there now.
     fn existing(self, target: &Target) -> Result<Option<(Attributes, Fidelity)>, Error> {
         let fidelity = if self.any_owner { Fidelity::BestEffort } else { Fidelity::Strict };
-        match target.look()? {
+        match target.existing()? {
             Existing::File => Ok(Attributes::of_named(target)?.map(|attributes| (attributes, fidelity))),
             Existing::Nothing | Existing::Link => Ok(None),
         }

@@ -69,7 +69,7 @@ pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error>
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make();
     #[cfg(not(target_os = "linux"))]
-    return elsewhere(&file.as_fd(), offset, len);
+    return unsupported(&file.as_fd(), offset, len);
 }
 
 /// As [`reserve`]; where the file system cannot promise (ext2, some network and user-space file
@@ -89,11 +89,11 @@ pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise,
     #[cfg(target_os = "linux")]
     return Reservation::of(file.as_fd(), offset, len)?.make_slowly();
     #[cfg(not(target_os = "linux"))]
-    return elsewhere(&file.as_fd(), offset, len);
+    return unsupported(&file.as_fd(), offset, len);
 }
 
 /// There is no such call on other systems, and no list of holes.
 #[cfg(not(target_os = "linux"))]
-fn elsewhere(_file: &std::os::fd::BorrowedFd<'_>, _offset: u64, len: u64) -> Result<Promise, Error> {
+fn unsupported(_file: &std::os::fd::BorrowedFd<'_>, _offset: u64, len: u64) -> Result<Promise, Error> {
     if len == 0 { Err(Error::Invalid("a length of 0: nothing to reserve")) } else { Err(Error::NoPromise) }
 }

@@ -104,7 +104,7 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
     let moment = moment::of(source.as_fd());
     let mut tries = steady::Tries::new();
     loop {
-        let mut before = steady::look(&source)?;
+        let mut before = steady::stat_anew(&source)?;
         request.allow(before.st_size as u64)?;
         let frozen = if let Some(frozen) = clone(&source, request, before.st_size as u64)? {
             if clones_at_one_moment(&source) {

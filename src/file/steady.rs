@@ -54,14 +54,15 @@ impl Tries {
 /// Whether the file is still what it was `before` the copy.
 pub(super) fn held_still(file: &File, before: &libc::stat) -> Result<bool, Error> {
     wait_for_writers(file);
-    let after = look(file)?;
-    let look = |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
-    Ok(look(before) == look(&after))
+    let after = stat_anew(file)?;
+    let times_of =
+        |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
+    Ok(times_of(before) == times_of(&after))
 }
 
 /// What the file is, asked of a server (or a daemon) anew: the kernel may have an answer in memory
 /// from before somebody else's change.
-pub(super) fn look(file: &File) -> Result<libc::stat, Error> {
+pub(super) fn stat_anew(file: &File) -> Result<libc::stat, Error> {
     #[cfg(target_os = "linux")]
     ask_the_server(file);
     Ok(status(file.as_fd())?)
@@ -86,7 +87,7 @@ fn changed(status: &libc::stat) -> (i64, i64) {
 /// What the file is, in a later tick than the one of its last change.
 /// Where times are whole seconds it waits for those only if told to: up to two of them.
 pub(super) fn settled(file: &File, wait_for_seconds: bool) -> Result<libc::stat, Error> {
-    let mut now = look(file)?;
+    let mut now = stat_anew(file)?;
     // A server's clock may be ahead of ours for ever.
     let (pause, most) = if wait_for_seconds && is_coarse(&now) { (50, 42) } else { (1, 20) };
     for _ in 0..most {
@@ -94,7 +95,7 @@ pub(super) fn settled(file: &File, wait_for_seconds: bool) -> Result<libc::stat,
             break;
         }
         sleep(Duration::from_millis(pause));
-        now = look(file)?;
+        now = stat_anew(file)?;
     }
     wait_for_writers(file);
     Ok(now)

@@ -19,7 +19,7 @@ pub(crate) fn result(status: isize) -> io::Result<usize> {
 
 /// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp)
 /// it is the plain call: the last method.
-fn guarded(call: impl FnOnce() -> isize) -> isize {
+fn in_thread_guard(call: impl FnOnce() -> isize) -> isize {
     let guard = GuardState::enter();
     let status = status(call());
     if let Ok(guard) = guard {
@@ -72,7 +72,7 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
         Method::Guard => NOT_A_SOCKET,
     };
     match tried {
-        refused if is_refused(refused) => guarded(plain),
+        refused if is_refused(refused) => in_thread_guard(plain),
         done => done,
     }
 }
@@ -107,7 +107,7 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
         Method::Guard => NOT_A_SOCKET,
     };
     match tried {
-        refused if is_refused(refused) => guarded(plain),
+        refused if is_refused(refused) => in_thread_guard(plain),
         done => done,
     }
 }
@@ -137,7 +137,7 @@ fn message_of(parts: *const iovec, count: c_int) -> msghdr {
 #[inline]
 fn without_signal(flags: c_int, call: impl FnOnce(c_int) -> isize) -> isize {
     if MSG_NOSIGNAL == 0 || method() == Method::Guard {
-        guarded(|| call(flags))
+        in_thread_guard(|| call(flags))
     } else {
         status(call(flags | MSG_NOSIGNAL))
     }
@@ -189,7 +189,7 @@ pub(crate) unsafe fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u3
 #[cfg(target_os = "linux")]
 pub(crate) unsafe fn sendfile(out: c_int, file: c_int, offset: *mut libc::off_t, count: size_t) -> isize {
     // SAFETY: by this function's contract.
-    guarded(|| unsafe { libc::sendfile(out, file, offset, count) })
+    in_thread_guard(|| unsafe { libc::sendfile(out, file, offset, count) })
 }
 
 /// # Safety
@@ -204,7 +204,7 @@ pub(crate) unsafe fn splice(
     flags: u32,
 ) -> isize {
     // SAFETY: by this function's contract.
-    guarded(|| unsafe { libc::splice(from, from_offset, to, to_offset, length, flags) })
+    in_thread_guard(|| unsafe { libc::splice(from, from_offset, to, to_offset, length, flags) })
 }
 
 /// `SO_NOSIGPIPE` and `F_SETNOSIGPIPE`, where there are such.

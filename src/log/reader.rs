@@ -96,7 +96,7 @@ impl Reader {
     pub fn next(&mut self, record: &mut Vec<u8>) -> Result<Option<u64>, Error> {
         record.clear();
         self.sure(|reader| {
-            let Some(length) = reader.look()? else { return Ok(None) };
+            let Some(length) = reader.length_if_whole()? else { return Ok(None) };
             // Memory for a long one only if it is one.
             let mut room = vec![0; if length > LONG { LONG / 16 } else { 0 }];
             let (salt, position) = (reader.salt, reader.position);
@@ -118,7 +118,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next`].
     pub fn length_of_next(&mut self) -> Result<Option<usize>, Error> {
-        self.sure(Self::look)
+        self.sure(Self::length_if_whole)
     }
 
     /// Copies the next record into as many bytes as it has.
@@ -166,7 +166,7 @@ impl Reader {
     }
 
     /// The length that the next record has, if it is one.
-    fn look(&mut self) -> Result<Option<usize>, Error> {
+    fn length_if_whole(&mut self) -> Result<Option<usize>, Error> {
         if !self.reaches(self.position + PREFIX)? {
             return Ok(None);
         }
@@ -237,7 +237,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let mut looks = 0;
         let found = reader.sure(|reader| {
-            let length = reader.look()?;
+            let length = reader.length_if_whole()?;
             looks += 1;
             if looks == 1 {
                 assert_eq!(length, None);

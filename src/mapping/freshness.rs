@@ -107,7 +107,7 @@ impl Map {
     /// As `check_length`, of the file as it is now.
     pub(super) fn check_length_now(&self) -> Result<(), Error> {
         let end = self.end_wanted();
-        crate::sigbus::kept::look(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
+        crate::sigbus::kept::current(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
     }
 
     /// Makes a loss that nobody has met yet known to all who read.

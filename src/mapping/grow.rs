@@ -26,7 +26,7 @@ use super::error::Error;
 use super::kept;
 use super::map::Map;
 #[cfg(feature = "capi")]
-use super::map::held;
+use super::map::pointer_to;
 use super::map_mut::MapMut;
 use crate::file;
 use crate::sigbus::identity::Identity;
@@ -98,7 +98,7 @@ impl MapMut {
             done => return done,
         }
         // Nobody else has this map, and nobody has borrowed from it: the old mapping can go.
-        let larger = self.0.grow_elsewhere(self.0.slot(), new_len)?;
+        let larger = self.0.grow_moved(self.0.slot(), new_len)?;
         self.0 = larger;
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Map {
             Err(Error::Capacity { .. }) => {}
             done => return done,
         }
-        let larger = self.grow_elsewhere(slot, new_len)?;
+        let larger = self.grow_moved(slot, new_len)?;
         self.move_to(larger);
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Map {
         let _no_flush = self.slot().wiped().lock_to_flush();
         let larger = std::mem::ManuallyDrop::new(larger);
         let before = Self {
-            slot: held(self.slot()),
+            slot: pointer_to(self.slot()),
             options: self.options,
             unwritten: AtomicI32::new(self.unwritten.load(Ordering::Acquire)),
             older: AtomicPtr::new(self.older.load(Ordering::Acquire)),
@@ -249,7 +249,7 @@ impl Map {
     }
 
     /// A map of the same file with more room, `new_len` bytes long.
-    fn grow_elsewhere(&self, slot: &'static Slot, new_len: u64) -> Result<Self, Error> {
+    fn grow_moved(&self, slot: &'static Slot, new_len: u64) -> Result<Self, Error> {
         let larger = self.with_room(new_len)?;
         // What the file has beyond our length is not ours yet.
         larger.slot().begin_with(slot.length());

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use crate::sigbus::identity::{self, Identity};
-use crate::sigbus::kept::look;
+use crate::sigbus::kept::current;
 use crate::sigbus::registry::Facts;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -12,7 +12,7 @@ pub(super) fn identity_of(facts: &Facts) -> Result<Identity, Error> {
     if facts.descriptor < 0 {
         return Err(Error::Invalid("the map keeps no descriptor to ask"));
     }
-    look(facts).ok_or(identity::NOT_OURS.into())
+    current(facts).ok_or(identity::NOT_OURS.into())
 }
 
 /// A duplicate of its own, of which it is certain that it is the map's file.

@@ -146,7 +146,7 @@ impl Map {
                     }
                     return Err(error.into());
                 }
-                let (slot, unwritten) = (held(slot), AtomicI32::new(0));
+                let (slot, unwritten) = (pointer_to(slot), AtomicI32::new(0));
                 return Ok(Self { slot, options, unwritten, older: AtomicPtr::default() });
             }
             Err(refused) => refused,
@@ -419,10 +419,10 @@ const BEYOND: Error = Error::Invalid("the range is not within the map");
 impl Drop for Map {
     fn drop(&mut self) {
         drop(self.take_older());
-        let quiet = registry::withdraw(self.slot());
+        let unpinned = registry::withdraw(self.slot());
         let facts = self.facts();
         let (start, length) = (facts.pages.start as *mut _, facts.pages.len());
-        if !quiet {
+        if !unpinned {
             // A handler is at work on the map and may put zeros there yet: nobody else may ever have the addresses. The file goes.
             let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
             // SAFETY: pages of this map, which no borrow is left of.
@@ -455,7 +455,7 @@ fn touch(slot: &Slot, pages: Range<usize>, write: bool) {
     }
 }
 
-pub(super) fn held(slot: &'static Slot) -> AtomicPtr<Slot> {
+pub(super) fn pointer_to(slot: &'static Slot) -> AtomicPtr<Slot> {
     AtomicPtr::new(std::ptr::from_ref(slot).cast_mut())
 }
 

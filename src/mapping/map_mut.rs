@@ -169,7 +169,7 @@ impl Map {
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let written = self.write_out();
         // Pages that were cut off before anybody met it are not on the disk either.
-        self.check_ground(|| Ok(kept::look(self.facts())))?;
+        self.check_ground(|| Ok(kept::current(self.facts())))?;
         if self.met().is_some() {
             return Err(self.lost());
         }

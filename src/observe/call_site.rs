@@ -48,13 +48,13 @@ fn behind_stub(address: usize) -> Option<usize> {
 #[cfg(target_arch = "aarch64")]
 use aarch64 as processor;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-use elsewhere as processor;
+use unsupported as processor;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as processor;
 
 /// Of other processors' instructions nothing is known.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod elsewhere {
+mod unsupported {
     pub(super) fn leads<T>(_: &[u8], _: usize, _: &impl Fn(usize) -> Option<T>) -> Option<T> {
         None
     }

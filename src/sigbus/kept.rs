@@ -12,7 +12,7 @@ use std::ffi::c_int;
 
 /// What a map's descriptor names now, and that it is still ours: of the same file, and
 /// close-on-exec as ours always is. None if it is not, or if none is kept. Signal-safe.
-pub(crate) fn look(facts: &Facts) -> Option<Identity> {
+pub(crate) fn current(facts: &Facts) -> Option<Identity> {
     let descriptor = Some(facts.descriptor).filter(|descriptor| *descriptor >= 0)?;
     let now = Identity::of(&status(descriptor)?);
     (now.is_same_file(&facts.identity) && is_close_on_exec(descriptor)).then_some(now)
@@ -20,7 +20,7 @@ pub(crate) fn look(facts: &Facts) -> Option<Identity> {
 
 /// Closes it, if it is still ours.
 pub(crate) fn close(facts: &Facts) {
-    if look(facts).is_some() {
+    if current(facts).is_some() {
         // SAFETY: the map's own descriptor, used no more.
         unsafe { libc::close(facts.descriptor) };
     }

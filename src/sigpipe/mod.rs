@@ -17,7 +17,7 @@
 
 #[cfg(target_os = "linux")]
 mod elf;
-mod guard;
+
 mod handler;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -26,13 +26,12 @@ mod policy;
 pub(crate) mod quiet;
 pub(crate) mod runtime;
 mod stdio;
+mod thread_guard;
 mod wanted;
 
 pub use crate::chain::Seat;
 #[cfg(all(target_os = "linux", any(fuzzing, test)))]
 pub(crate) use elf::names_go;
-pub(crate) use guard::GuardState;
-pub use guard::ThreadGuard;
 #[cfg(feature = "early")]
 pub(crate) use policy::beneath;
 pub(crate) use policy::ensure_on_top;
@@ -49,6 +48,8 @@ pub use policy::{Outcome, Previous, Status, filter, filter_instead_of_ignore, ig
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use quiet::QuietThread;
 pub use stdio::swallow_stdio;
+pub(crate) use thread_guard::GuardState;
+pub use thread_guard::ThreadGuard;
 
 /// Whether this system shows a handler what a system call has returned.
 pub(crate) fn is_supported() -> bool {

@@ -2,7 +2,7 @@
 //! command `sigward`; no part of the library's contract.
 
 use super::handler::describe;
-use super::handler::echo::{self, Look};
+use super::handler::echo::{self, Probe};
 use crate::chain::{Gate, Registers};
 use crate::observe::Event;
 use crate::observe::in_handler::status;
@@ -26,7 +26,7 @@ pub struct Stopped {
 
 struct Duplicates<F>(F);
 
-impl<F: Fn(c_int) -> Option<OwnedFd>> Look for Duplicates<F> {
+impl<F: Fn(c_int) -> Option<OwnedFd>> Probe for Duplicates<F> {
     fn is_broken(&self, fd: c_int) -> bool {
         (self.0)(fd).is_some_and(|fd| describe::is_broken(fd.as_raw_fd()))
     }

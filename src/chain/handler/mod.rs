@@ -62,7 +62,7 @@ unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Deliv
     if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
         let suspect = arrival.by_kernel && row::is_suspect(&arrival);
         if suspect {
-            row::look(index, predecessor, &mut arrival, true);
+            row::check(index, predecessor, &mut arrival, true);
         } else if arrival.by_kernel {
             trace::begin(arrival.info);
         }
@@ -92,7 +92,7 @@ fn swallows_after_look(
     delivery: &mut Delivery<'_>,
     arrival: &mut Arrival,
 ) -> bool {
-    row::look(index, delivery.predecessor, arrival, false);
+    row::check(index, delivery.predecessor, arrival, false);
     delivery.filled = arrival.filled;
     !arrival.filled && seat.decide(delivery) == Verdict::Swallow
 }

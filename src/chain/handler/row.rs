@@ -26,7 +26,7 @@ pub(super) fn is_suspect(arrival: &Arrival) -> bool {
 /// believed: the row may be another one by now than it was when the kernel looked.
 #[cold]
 #[inline(never)]
-pub(super) fn look(index: usize, predecessor: &Disposition, arrival: &mut Arrival, suspect: bool) {
+pub(super) fn check(index: usize, predecessor: &Disposition, arrival: &mut Arrival, suspect: bool) {
     let row = Disposition::read(arrival.signal).ok().filter(|row| row.handler == address_of(index));
     if let Some(row) = &row {
         // Refused or overtaken: then the next delivery comes here as well.

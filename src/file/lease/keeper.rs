@@ -32,7 +32,7 @@ pub(super) struct Noticed {
 
 impl Noticed {
     pub(super) fn is_wanted(&self) -> bool {
-        // Pairs with the Release in `look`.
+        // Pairs with the Release in `check_all`.
         self.wanted.load(Ordering::Acquire)
     }
 
@@ -44,13 +44,13 @@ impl Noticed {
 /// A lease that is watched. The descriptors are the holder's, who closes them when it is not in the table any more. (And not ours, or a
 /// child forked at the wrong moment could never close its copies.)
 #[derive(Debug)]
-struct Watched {
+struct Registered {
     file: RawFd,
     event: RawFd,
     noticed: Arc<Noticed>,
 }
 
-impl Watched {
+impl Registered {
     fn is_newly_wanted(&self) -> bool {
         !self.noticed.is_wanted() && kernel::is_wanted(self.file)
     }
@@ -65,14 +65,14 @@ pub(super) struct Keeper {
 
 #[derive(Debug, Default)]
 struct Inside {
-    thread: Option<Watcher>,
-    leases: HashMap<RawFd, Watched>,
+    thread: Option<KeeperThread>,
+    leases: HashMap<RawFd, Registered>,
     /// As last read, for when there is no descriptor left to read it.
     patience: Option<Duration>,
 }
 
 #[derive(Debug)]
-struct Watcher {
+struct KeeperThread {
     id: libc::pid_t,
     stop: Arc<AtomicBool>,
     handle: JoinHandle<()>,
@@ -134,7 +134,7 @@ impl Keeper {
         // A notice that comes now waits for the lock.
         kernel::take(file, thread)?;
         let (file, event, noticed) = (file.as_raw_fd(), event.as_raw_fd(), Arc::<Noticed>::default());
-        inside.leases.insert(file, Watched { file, event, noticed: Arc::clone(&noticed) });
+        inside.leases.insert(file, Registered { file, event, noticed: Arc::clone(&noticed) });
         Ok(noticed)
     }
 
@@ -147,14 +147,14 @@ impl Keeper {
         held
     }
 
-    fn start(&'static self) -> Result<Watcher, Error> {
+    fn start(&'static self) -> Result<KeeperThread, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let (says, hears) = mpsc::sync_channel(1);
         let work = {
             let stop = Arc::clone(&stop);
             move || {
                 let _ = says.send(this_thread());
-                self.watch(&stop);
+                self.run(&stop);
             }
         };
         let thread = std::thread::Builder::new().name("sigward-leases".into()).stack_size(64 << 10);
@@ -162,11 +162,11 @@ impl Keeper {
             .map_err(|error| Failed::of("pthread_create", &error))?;
         // It says so first of all.
         let id = hears.recv().map_err(|_| Error::system("pthread_create", libc::EAGAIN))?;
-        Ok(Watcher { id, stop, handle })
+        Ok(KeeperThread { id, stop, handle })
     }
 
     /// What the thread does.
-    fn watch(&self, stop: &AtomicBool) {
+    fn run(&self, stop: &AtomicBool) {
         let mut looked = Instant::now();
         loop {
             let came = kernel::next(SWEEP);
@@ -175,7 +175,7 @@ impl Keeper {
             }
             let now = Instant::now();
             // Found without a notice, it may have been wanted since the last look.
-            self.inside().look(if came { now } else { looked });
+            self.inside().check_all(if came { now } else { looked });
             looked = now;
         }
     }
@@ -184,8 +184,8 @@ impl Keeper {
 impl Inside {
     /// Asks the kernel about every lease: a notice does not say for how many it stands. `since`: when nobody had wanted them yet, or a moment
     /// after.
-    fn look(&mut self, since: Instant) {
-        let found: Vec<&Watched> = self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
+    fn check_all(&mut self, since: Instant) {
+        let found: Vec<&Registered> = self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
         if found.is_empty() {
             return;
         }

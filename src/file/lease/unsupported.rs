@@ -11,9 +11,9 @@ pub(crate) fn has_writer(_file: BorrowedFd<'_>) -> Option<bool> {
     None
 }
 
-pub(super) enum Held {}
+pub(super) enum LeasedFile {}
 
-impl Held {
+impl LeasedFile {
     pub(super) fn take(_path: &Path) -> Result<Self, Error> {
         Err(Error::NoLeases)
     }

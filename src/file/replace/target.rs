@@ -76,7 +76,7 @@ impl Target {
     }
 
     /// What is to be replaced; an error if that is nothing to replace.
-    pub(super) fn look(&self) -> Result<Existing, Error> {
+    pub(super) fn existing(&self) -> Result<Existing, Error> {
         match self.kind()? {
             None => Ok(Existing::Nothing),
             Some(libc::S_IFREG) => Ok(Existing::File),

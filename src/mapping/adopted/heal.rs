@@ -10,7 +10,7 @@ use crate::sigbus::identity;
 use std::ffi::c_int;
 
 /// Every mapping of this process for which `of` has something to say; it sees the path as well.
-fn look<T>(mut of: impl FnMut(&Area, &[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
+fn mappings<T>(mut of: impl FnMut(&Area, &[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
     let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
     let found = maps.split(|byte| *byte == b'\n').filter_map(|line| {
         let (area, path) = parse(line)?;
@@ -22,7 +22,7 @@ fn look<T>(mut of: impl FnMut(&Area, &[u8]) -> Option<T>) -> Result<Vec<T>, Erro
 /// How many mappings show the file or patches of it; neighbours that differ in that only are one.
 pub(super) fn count(entry: &Entry) -> usize {
     let shown = entry.shown.as_deref().map(std::ffi::CStr::to_bytes);
-    let areas = look(|area, path| {
+    let areas = mappings(|area, path| {
         let offset = if let Some(patch) = Patch::of(area) {
             (patch.number == entry.number).then_some(patch.offset)
         } else {
@@ -50,13 +50,13 @@ fn is_in_range(entry: &Entry, area: &Area, offset: u64) -> bool {
 
 /// Maps the file over every patch of it, and forgets the loss. Under the lock of the list.
 pub(super) fn heal(entry: &Entry) -> Result<(), Error> {
-    let patches = look(|area, _| {
+    let patches = mappings(|area, _| {
         let patch = Patch::of(area).filter(|patch| patch.number == entry.number)?;
         Some((*area, patch))
     })?;
     // A descriptor that is not ours any more must not be mapped, and says that the host has closed
     // it.
-    let now = match entry.kept.look(&entry.identity) {
+    let now = match entry.kept.current(&entry.identity) {
         Ok(now) => now,
         Err(Silent::NotOurs) => return Err(identity::NOT_OURS.into()),
         Err(Silent::Errno(errno)) => return Err(Error::System { call: "fstat", errno }),
@@ -95,7 +95,7 @@ fn map_file_over(entry: &Entry, area: &Area, patch: Patch) -> Result<(), Error> 
 
 /// The file, open to be mapped; by its path, only if that names it.
 fn readable(entry: &Entry, access: c_int) -> Result<Readable, c_int> {
-    if entry.kept.look(&entry.identity).is_ok() {
+    if entry.kept.current(&entry.identity).is_ok() {
         return Readable::with(entry.kept.number(), access);
     }
     let file = Readable::at(entry.path.as_deref().ok_or(libc::EBADF)?, access)?;

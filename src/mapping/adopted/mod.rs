@@ -12,7 +12,7 @@ use super::error::Error;
 use super::open::c_path;
 use crate::sigbus::adopted::entry::{Entry, Range};
 use crate::sigbus::adopted::kept::{self, Kept, Silent};
-use crate::sigbus::adopted::list::{self, Held};
+use crate::sigbus::adopted::list::{self, LockedList};
 use crate::sigbus::adopted::name;
 use crate::sigbus::fault::{Cause, Fault};
 use crate::sigbus::identity::{self, Identity};
@@ -156,13 +156,13 @@ fn shown(kept: &Kept, path: &CStr) -> Option<CString> {
     CString::new(shown.ok()?.into_vec()).ok()
 }
 
-fn under_lock<T>(work: impl FnOnce(&mut Held<'static>) -> Result<T, Error>) -> Result<T, Error> {
+fn under_lock<T>(work: impl FnOnce(&mut LockedList<'static>) -> Result<T, Error>) -> Result<T, Error> {
     const BUSY: Error = Error::System { call: "mmap", errno: libc::ENOMEM };
-    list::quietly(work).ok_or(BUSY)?
+    list::with_lock(work).ok_or(BUSY)?
 }
 
 impl Adopted {
-    fn insert(held: &mut Held<'static>, entry: Entry) -> Self {
+    fn insert(held: &mut LockedList<'static>, entry: Entry) -> Self {
         // Given back when it is out of the list; never if the lock cannot be had then.
         let entry = Box::leak(Box::new(entry));
         held.insert(entry);
@@ -188,12 +188,12 @@ impl Adopted {
     /// away as well. Not for signal handlers.
     #[must_use]
     pub fn take(&self) -> Option<Fault> {
-        let taken = list::quietly(|_| {
+        let taken = list::with_lock(|_| {
             let fault = self.entry.fault();
             self.entry.forget();
             fault
         });
-        if let (Some(Some(_)), Ok(now)) = (&taken, self.entry.kept.look(&self.entry.identity)) {
+        if let (Some(Some(_)), Ok(now)) = (&taken, self.entry.kept.current(&self.entry.identity)) {
             self.entry.note(&now);
         }
         // Without the lock it is not forgotten, but told.
@@ -214,7 +214,7 @@ impl Adopted {
         if let Some(fault) = entry.fault() {
             return Err(Error::Lost(fault));
         }
-        let now = match (entry.kept.look(&entry.identity), entry.shown.as_deref()) {
+        let now = match (entry.kept.current(&entry.identity), entry.shown.as_deref()) {
             (Ok(now), _) => now,
             (Err(Silent::NotOurs), _) => return Err(identity::NOT_OURS.into()),
             (Err(Silent::Errno(errno)), _) => return Err(Error::System { call: "fstat", errno }),
@@ -250,7 +250,7 @@ impl Adopted {
         let cause = Cause::Truncated { len_now: length };
         let mut fault = Fault { offset: length, ..Fault::of(cause, libc::EFAULT) };
         crate::sigbus::handler::describe::moment(&mut fault);
-        list::quietly(|_| self.entry.publish(&fault));
+        list::with_lock(|_| self.entry.publish(&fault));
         fault
     }
 
@@ -295,7 +295,7 @@ impl Drop for Adopted {
     fn drop(&mut self) {
         let entry = self.entry;
         // Without the lock the entry stays for ever, guarded: a handler may be looking at it.
-        if list::quietly(|held| held.remove(entry)).is_some() {
+        if list::with_lock(|held| held.remove(entry)).is_some() {
             entry.kept.close(&entry.identity);
             let entry = std::ptr::from_ref(entry).cast_mut();
             // SAFETY: leaked in `insert`, and out of the list: this handle was the last to know it.

@@ -3,7 +3,7 @@
 use crate::mapping::Error;
 use crate::sigbus::adopted::entry::Range;
 use crate::sigbus::adopted::handler::area::{self, Area, area_at};
-use crate::sigbus::adopted::list::Held;
+use crate::sigbus::adopted::list::LockedList;
 use crate::sigbus::adopted::name;
 use crate::sigbus::identity::Identity;
 use crate::sigbus::registry;
@@ -14,7 +14,7 @@ const NOT_MAPPED: Error = Error::Invalid("the range is not wholly mapped from a 
 
 /// How the kernel names the file, and bytes of a page.
 pub(super) fn check(
-    held: &mut Held<'static>,
+    held: &mut LockedList<'static>,
     range: &Range,
     file: Option<(c_int, &Identity)>,
 ) -> Result<((u64, u64), usize), Error> {
@@ -45,7 +45,7 @@ pub(super) fn check(
 }
 
 /// The mapping that the range begins in; all that it reaches into shows the bytes that follow.
-fn one_mapping(held: &mut Held<'static>, start: usize, end: usize, offset: u64) -> Result<Area, Error> {
+fn one_mapping(held: &mut LockedList<'static>, start: usize, end: usize, offset: u64) -> Result<Area, Error> {
     let first = area_at(start, held.scratch()).filter(|area| area.file != (0, 0)).ok_or(NOT_MAPPED)?;
     if first.offset_at(start) != offset {
         return Err(Error::Invalid("the mapping begins elsewhere in the file"));

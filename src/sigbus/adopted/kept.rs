@@ -58,13 +58,13 @@ impl Kept {
         }
     }
 
-    /// The number, for questions right now. Of no use without [`Kept::look`].
+    /// The number, for questions right now. Of no use without [`Kept::current`].
     pub(crate) fn number(&self) -> c_int {
         self.0.load(Ordering::Relaxed)
     }
 
     /// What fstat(2) says of the file. Signal-safe.
-    pub(crate) fn look(&self, identity: &Identity) -> Result<Identity, Silent> {
+    pub(crate) fn current(&self, identity: &Identity) -> Result<Identity, Silent> {
         let fd = self.number();
         if fd < 0 {
             return Err(Silent::None);
@@ -82,7 +82,7 @@ impl Kept {
     /// Closes the descriptor if it is still the file's. Nobody uses it any more.
     pub(crate) fn close(&self, identity: &Identity) {
         let fd = self.0.load(Ordering::Relaxed);
-        if !matches!(self.look(identity), Err(Silent::None | Silent::NotOurs)) {
+        if !matches!(self.current(identity), Err(Silent::None | Silent::NotOurs)) {
             close(fd);
         }
         self.0.store(-1, Ordering::Relaxed);

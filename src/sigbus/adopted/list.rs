@@ -47,7 +47,7 @@ pub(crate) fn has_paths() -> bool {
 }
 
 /// The lock.
-pub(crate) struct Held<'a> {
+pub(crate) struct LockedList<'a> {
     _lock: Locked<'a>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> Marked<'a> {
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> LockedList<'a> {
     /// Room to ask the kernel with.
     #[allow(clippy::unused_self, reason = "it is the lock's to give")]
     pub(crate) fn scratch(&mut self) -> &mut Scratch {
@@ -193,8 +193,8 @@ fn hash(path: &[u8]) -> usize {
 
 /// Waits for the lock, at most some hundredths of a second. Signal-safe; all signals must be
 /// blocked.
-pub(crate) fn hold(me: u32) -> Option<Held<'static>> {
-    lock()?.wait(me).map(|lock| Held { _lock: lock })
+pub(crate) fn hold(me: u32) -> Option<LockedList<'static>> {
+    lock()?.wait(me).map(|lock| LockedList { _lock: lock })
 }
 
 #[cfg(not(sigward_loom))]
@@ -211,7 +211,7 @@ fn lock() -> Option<&'static Lock> {
 /// Runs `work` under the lock, with all signals blocked. None if the lock cannot be had: no memory,
 /// or whoever has it has not given it back for seconds (its file system does not answer). Not for
 /// handlers.
-pub(crate) fn quietly<T>(work: impl FnOnce(&mut Held<'static>) -> T) -> Option<T> {
+pub(crate) fn with_lock<T>(work: impl FnOnce(&mut LockedList<'static>) -> T) -> Option<T> {
     const PATIENCE: Duration = Duration::from_secs(5);
     wiped::words()?;
     let since = Instant::now();

@@ -36,7 +36,7 @@ pub(crate) fn of(
     if known {
         return Ok((plain, granule));
     }
-    let name = look(fd, granule, scratch)?;
+    let name = from_mapping(fd, granule, scratch)?;
     if name == plain && system.kind != OVERLAY {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let turn = NEXT.fetch_add(1, Ordering::Relaxed) as usize % AGREE.len();
@@ -54,7 +54,7 @@ pub(crate) fn in_maps(device: u64) -> u64 {
 }
 
 /// Maps a page of the file and asks the kernel what it is.
-fn look(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64, u64), Failed> {
+fn from_mapping(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64, u64), Failed> {
     let readable = Readable::open(fd).map_err(|errno| Failed { call: "open", errno })?;
     // As low as anybody may map (`vm.mmap_min_addr`).
     let low = std::ptr::without_provenance_mut(1 << 16);

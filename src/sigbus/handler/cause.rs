@@ -44,7 +44,7 @@ pub(super) fn find(slot: &Slot, delivered: &Delivered) -> Finding {
     }
     // Before the file is looked at: the map may be growing.
     let end_wanted = slot.end_in_file();
-    let file = kept::look(facts);
+    let file = kept::current(facts);
     if file.is_none() && facts.descriptor >= 0 && status(facts.descriptor).is_none() {
         // The file system is gone from under it: the daemon of a FUSE one has died (ENOTCONN), a
         // server has lost it (ESTALE).

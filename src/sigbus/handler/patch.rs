@@ -48,7 +48,7 @@ pub(super) fn settle(slot: &Slot, met: &Met<'_>, held: &PatchLock<'_>) -> bool {
                 return true;
             }
             let facts = slot.facts();
-            let descriptor = if kept::look(facts).is_some() { facts.descriptor } else { -1 };
+            let descriptor = if kept::current(facts).is_some() { facts.descriptor } else { -1 };
             describe::tell(&fault, delivered, descriptor, facts.identity.inode, facts.path);
         }
     }

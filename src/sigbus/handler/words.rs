@@ -101,7 +101,7 @@ fn now(area: &Area, scratch: &Scratch) -> Now {
     path.number(area.end as u64, 16);
     path.push(b"\0");
     if let Some(found) = status(path.bytes()) {
-        return told(&found, path.bytes());
+        return now_of(&found, path.bytes());
     }
     let Some(name) = scratch.path().filter(|name| name.len() < 4096) else { return Now::default() };
     let mut path = Text::new(&mut room);
@@ -109,12 +109,12 @@ fn now(area: &Area, scratch: &Scratch) -> Now {
     path.push(b"\0");
     // The device is another number there than in stat(2) on some file systems.
     match status(path.bytes()).filter(|found| found.st_ino == area.file.1) {
-        Some(found) => told(&found, path.bytes()),
+        Some(found) => now_of(&found, path.bytes()),
         None => Now::default(),
     }
 }
 
-fn told(file: &libc::stat, path: &[u8]) -> Now {
+fn now_of(file: &libc::stat, path: &[u8]) -> Now {
     let length = u64::try_from(file.st_size).unwrap_or(0);
     let sparse = u64::try_from(file.st_blocks).unwrap_or(0).saturating_mul(512) < length;
     Now { length: Some(length), free: free(path), sparse }

@@ -142,7 +142,7 @@ pub(crate) fn release(slot: &'static Slot) {
     give_slot(slot);
 }
 
-fn take_slot(held: &Held) -> Option<&'static Slot> {
+fn take_slot(held: &LockedTable) -> Option<&'static Slot> {
     if FREE.load(Ordering::Relaxed).is_null() {
         more_slots(held)?;
     }
@@ -174,7 +174,7 @@ fn give_slot(slot: &'static Slot) {
 }
 
 /// Makes slots in ever larger batches: 100,000 of them are a dozen areas.
-fn more_slots(_held: &Held) -> Option<()> {
+fn more_slots(_held: &LockedTable) -> Option<()> {
     static BATCH: AtomicU32 = AtomicU32::new(32);
     let batch = BATCH.load(Ordering::Relaxed);
     BATCH.store((batch * 2).min(1 << 14), Ordering::Relaxed);
@@ -197,12 +197,12 @@ fn more_slots(_held: &Held) -> Option<()> {
 /// The lock of the registry. No handler takes it. Whoever has it does some stores and some calls of
 /// mmap(2): one that does not end is of a thread that was stopped alone (ptrace(2)), or that gets no
 /// processor.
-struct Held(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>);
+struct LockedTable(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>);
 
-fn hold() -> Result<Held, Refused> {
+fn hold() -> Result<LockedTable, Refused> {
     let lock = lock_word().ok_or(Refused::NoMemory)?;
     let since = Instant::now();
-    lock.lock(|| since.elapsed() > PATIENCE).map(Held).map_err(|why| match why {
+    lock.lock(|| since.elapsed() > PATIENCE).map(LockedTable).map_err(|why| match why {
         NotHad::Reentered => Refused::Reentered,
         NotHad::Busy => Refused::Busy,
     })

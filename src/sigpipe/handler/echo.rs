@@ -61,7 +61,7 @@ impl Echo {
 }
 
 /// What is asked of the kernel where the number of a system call is unknown.
-pub(in crate::sigpipe) trait Look {
+pub(in crate::sigpipe) trait Probe {
     /// Whether a descriptor is a pipe or socket whose other side is gone.
     fn is_broken(&self, fd: c_int) -> bool;
     /// Whether it is an io_uring.
@@ -76,7 +76,7 @@ pub(in crate::sigpipe) trait Look {
 }
 
 /// Finds out whether a system call that left these registers raised the signal.
-pub(in crate::sigpipe) fn find(registers: &Registers, look: &impl Look) -> Option<Echo> {
+pub(in crate::sigpipe) fn find(registers: &Registers, probe: &impl Probe) -> Option<Echo> {
     let &Registers { result, pc, stack, link, .. } = registers;
     let failed = result == -i64::from(libc::EPIPE);
     let first = registers.arguments.map(|[first, ..]| first);
@@ -84,7 +84,7 @@ pub(in crate::sigpipe) fn find(registers: &Registers, look: &impl Look) -> Optio
         Some(number) => match call(registers.gate, number, first, &registers.rest)? {
             Call::Writer(place) if failed || result > 0 => {
                 let written = argument(registers, place);
-                if result > 0 && is_whole(registers, number, look) && is_sound(&written, look) {
+                if result > 0 && is_whole(registers, number, probe) && is_sound(&written, probe) {
                     return None;
                 }
                 written
@@ -92,7 +92,7 @@ pub(in crate::sigpipe) fn find(registers: &Registers, look: &impl Look) -> Optio
             Call::Submitter if result >= 0 => Written::Unknown,
             _ => return None,
         },
-        None => of_unknown_number(registers, failed, look)?,
+        None => of_unknown_number(registers, failed, probe)?,
     };
     let native = registers.gate == Gate::Native;
     let operation = registers.number.filter(|_| native).map(|number| number as u32);
@@ -102,7 +102,7 @@ pub(in crate::sigpipe) fn find(registers: &Registers, look: &impl Look) -> Optio
 /// Whether a call has written all that it was to write. Of calls with a vector that is looked up in
 /// memory: if it lies no more where it was, the call may have been cut short.
 #[cfg(target_os = "linux")]
-fn is_whole(registers: &Registers, number: u64, look: &impl Look) -> bool {
+fn is_whole(registers: &Registers, number: u64, probe: &impl Probe) -> bool {
     let [second, third, fourth, fifth, _] = registers.rest;
     if registers.gate != Gate::Native {
         return false;
@@ -112,9 +112,9 @@ fn is_whole(registers: &Registers, number: u64, look: &impl Look) -> bool {
         Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee | libc::SYS_sendmmsg) => Some(third),
         Ok(libc::SYS_sendfile) => Some(fourth),
         Ok(libc::SYS_splice) => Some(fifth),
-        Ok(libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice) => look.length_of(second, third),
+        Ok(libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice) => probe.length_of(second, third),
         Ok(libc::SYS_sendmsg) => {
-            look.vector_of(second).and_then(|[vector, pieces]| look.length_of(vector, pieces))
+            probe.vector_of(second).and_then(|[vector, pieces]| probe.length_of(vector, pieces))
         }
         _ => None,
     };
@@ -122,14 +122,14 @@ fn is_whole(registers: &Registers, number: u64, look: &impl Look) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_whole(_registers: &Registers, _number: u64, _look: &impl Look) -> bool {
+fn is_whole(_registers: &Registers, _number: u64, _probe: &impl Probe) -> bool {
     false
 }
 
 /// Whether the descriptor is known, and not broken: then a call that has written all to it has raised nothing, and the signal is a kill(2)
 /// of this very moment. (A socket with TLS in the kernel may raise it with a full count: that one is broken.)
-fn is_sound(written: &Written, look: &impl Look) -> bool {
-    matches!(written, Written::To(fd) if !look.is_broken(*fd))
+fn is_sound(written: &Written, probe: &impl Probe) -> bool {
+    matches!(written, Written::To(fd) if !probe.is_broken(*fd))
 }
 
 fn argument(registers: &Registers, place: Option<usize>) -> Written {
@@ -144,7 +144,7 @@ fn argument(registers: &Registers, place: Option<usize>) -> Written {
 
 #[cold]
 #[inline(never)]
-fn of_unknown_number(registers: &Registers, failed: bool, look: &impl Look) -> Option<Written> {
+fn of_unknown_number(registers: &Registers, failed: bool, probe: &impl Probe) -> Option<Written> {
     let [first, second, third] = registers.arguments?.map(descriptor);
     if failed {
         // The first for write, send and sendfile, the third for splice, the second for tee.
@@ -152,17 +152,17 @@ fn of_unknown_number(registers: &Registers, failed: bool, look: &impl Look) -> O
     }
     let Some(fd) = first else {
         let Registers { result, arguments: Some([context, count, _]), .. } = *registers else { return None };
-        let submitted = result > 0 && result as u64 <= count && look.is_aio_context(context);
+        let submitted = result > 0 && result as u64 <= count && probe.is_aio_context(context);
         return submitted.then_some(Written::Unknown);
     };
     let native = registers.gate == Gate::Native && registers.result >= 0;
     if native && is_registered_ring(registers, fd) {
         return Some(Written::Unknown);
     }
-    if registers.result > 0 && look.is_broken(fd) {
+    if registers.result > 0 && probe.is_broken(fd) {
         return Some(Written::To(fd));
     }
-    (native && look.is_ring(fd)).then_some(Written::Unknown)
+    (native && probe.is_ring(fd)).then_some(Written::Unknown)
 }
 
 /// Whether the arguments are those of io_uring_enter(2) with the index of a registered ring in place of a descriptor
@@ -206,7 +206,7 @@ mod tests {
     /// A kernel in which these are broken, and 5 is a ring.
     struct Kernel<'a>(&'a [c_int], Cell<bool>);
 
-    impl Look for Kernel<'_> {
+    impl Probe for Kernel<'_> {
         fn is_broken(&self, fd: c_int) -> bool {
             self.1.set(true);
             self.0.contains(&fd)

@@ -12,7 +12,7 @@ pub(super) use crate::chain::no_farewell as farewell;
 use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring, without_events};
 use crate::sys::wiped;
-use echo::{Echo, Look, Written};
+use echo::{Echo, Probe, Written};
 use std::ffi::c_int;
 #[cfg(target_os = "linux")]
 pub(super) use words::farewell;
@@ -91,7 +91,7 @@ fn is_quiet(echo: &Echo) -> bool {
 /// The kernel, asked by signal-safe system calls.
 struct Kernel;
 
-impl Look for Kernel {
+impl Probe for Kernel {
     fn is_broken(&self, fd: c_int) -> bool {
         without_events::is_on() || describe::is_broken(fd)
     }

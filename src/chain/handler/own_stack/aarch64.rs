@@ -125,7 +125,7 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "cmp w11, #0",
         "csel x10, x10, x12, eq",
         "cmp x9, x10",
-        "b.lo {elsewhere}",
+        "b.lo {switch}",
         "b {here}",
         // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of
         // number 0.
@@ -152,11 +152,11 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "mov x1, x10",
         "mov x2, x11",
         "mov x3, x12",
-        "b.eq {elsewhere}",
+        "b.eq {switch}",
         "b {here}",
         called = sym called,
         here = sym on_this_stack,
-        elsewhere = sym elsewhere,
+        switch = sym switch_stack,
         quiet = sym without_events::ON,
         least = const LEAST,
         least_quiet = const LEAST_WITHOUT_EVENTS,
@@ -167,7 +167,7 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
 /// The kernel has called, and there is little stack. Nothing is written to it: registers that a
 /// function would have to keep are free, as the kernel puts them all back from its frame.
 #[unsafe(naked)]
-unsafe extern "C" fn elsewhere() {
+unsafe extern "C" fn switch_stack() {
     std::arch::naked_asm!(
         "mov x19, x0",
         "mov x20, x1",
@@ -289,10 +289,10 @@ unsafe extern "C" fn called() {
         "mov x12, #{least}",
         "cmp x11, x12",
         "b.hs {here}",
-        "b {elsewhere}",
+        "b {switch}",
         quiet = sym without_events::ON,
         here = sym on_this_stack,
-        elsewhere = sym called_elsewhere,
+        switch = sym switch_stack_called,
         sigaltstack = const libc::SYS_sigaltstack,
         least = const LEAST,
     )
@@ -301,7 +301,7 @@ unsafe extern "C" fn called() {
 /// The same with little stack: some words of it, and a call in place of the jump, as the caller's
 /// mask comes back afterwards.
 #[unsafe(naked)]
-unsafe extern "C" fn called_elsewhere() {
+unsafe extern "C" fn switch_stack_called() {
     std::arch::naked_asm!(
         "stp x29, x30, [sp, #-112]!",
         "stp x19, x20, [sp, #16]",

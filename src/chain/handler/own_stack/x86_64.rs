@@ -100,11 +100,11 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "cmp byte ptr [rip + {quiet}], 0",
         "jne 2f",
         "cmp rax, {least}",
-        "jb {elsewhere}",
+        "jb {switch}",
         "jmp {here}",
         "2:",
         "cmp rax, {least_quiet}",
-        "jb {elsewhere}",
+        "jb {switch}",
         "jmp {here}",
         // A thread's own stack. rt_sigaction(2) reads the action before it refuses a signal of
         // number 0.
@@ -131,12 +131,12 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
         "lea rdx, [rsp + 8]",
         "mov rcx, rsp",
         "cmp rax, -14",
-        "je {elsewhere}",
+        "je {switch}",
         "5:",
         "jmp {here}",
         called = sym called,
         here = sym on_this_stack,
-        elsewhere = sym elsewhere,
+        switch = sym switch_stack,
         quiet = sym without_events::ON,
         least = const LEAST,
         least_quiet = const LEAST_WITHOUT_EVENTS,
@@ -148,7 +148,7 @@ pub(in crate::chain) unsafe extern "C" fn arrive() {
 /// The kernel has called, and there is little stack. Nothing is written to it: registers that a
 /// function would have to keep are free, as the kernel puts them all back from its frame.
 #[unsafe(naked)]
-unsafe extern "C" fn elsewhere() {
+unsafe extern "C" fn switch_stack() {
     std::arch::naked_asm!(
         "mov r13d, edi",
         "mov r12, r8",
@@ -260,13 +260,13 @@ unsafe extern "C" fn called() {
         "cmp rax, {least}",
         "jae 2f",
         "add rsp, 24",
-        "jmp {elsewhere}",
+        "jmp {switch}",
         "2:",
         "add rsp, 24",
         "jmp {here}",
         quiet = sym without_events::ON,
         here = sym on_this_stack,
-        elsewhere = sym called_elsewhere,
+        switch = sym switch_stack_called,
         sigaltstack = const libc::SYS_sigaltstack,
         least = const LEAST,
     )
@@ -275,7 +275,7 @@ unsafe extern "C" fn called() {
 /// The same with little stack: some words of it, and a call in place of the jump, as the caller's
 /// mask comes back afterwards.
 #[unsafe(naked)]
-unsafe extern "C" fn called_elsewhere() {
+unsafe extern "C" fn switch_stack_called() {
     std::arch::naked_asm!(
         "push rbp",
         "push rbx",

@@ -112,7 +112,7 @@ impl<'a> File<'a> {
     #[inline(never)]
     fn of(entry: &'a Entry, renamed: bool, area: &Area) -> Result<Self, Option<c_int>> {
         if !renamed {
-            match entry.kept.look(&entry.identity) {
+            match entry.kept.current(&entry.identity) {
                 Ok(identity) => return Ok(Self { identity, way: Way::Kept(entry.kept.number()) }),
                 Err(Silent::Errno(errno)) => return Err(Some(errno)),
                 Err(Silent::None | Silent::NotOurs) => {}

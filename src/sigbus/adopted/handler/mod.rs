@@ -15,7 +15,7 @@ mod cause;
 pub(crate) mod zero;
 
 use super::entry::Entry;
-use super::list::{self, Chain, Held, Marked};
+use super::list::{self, Chain, LockedList, Marked};
 use crate::chain::Fault as Delivered;
 use crate::observe::{Event, counters, last_words};
 use crate::sigbus::fault::Fault;
@@ -41,7 +41,7 @@ pub(crate) fn settle(met: &Met<'_>) -> bool {
         return false;
     }
     match list::hold(met.thread) {
-        Some(mut held) => look(&mut held, met),
+        Some(mut held) => resolve(&mut held, met),
         // Another thread has been at it for long: its file system does not answer. Running the
         // instruction again comes back here.
         None => true,
@@ -62,7 +62,7 @@ pub(crate) fn is_guarded(address: usize) -> bool {
     guarded
 }
 
-fn look(held: &mut Held<'_>, met: &Met<'_>) -> bool {
+fn resolve(held: &mut LockedList<'_>, met: &Met<'_>) -> bool {
     let delivered = met.fault;
     let Some(area) = area_at(delivered.address, held.scratch()) else { return false };
     let page = page_of(&area, delivered.address, crate::sys::pages::page_size());
@@ -117,8 +117,8 @@ struct Found<'a> {
 
 /// Those that were adopted as this file; else those whose path it has now.
 #[inline(never)]
-fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a>> {
-    let covers = |held: &mut Held<'a>, entry: &Entry| {
+fn find<'a>(held: &mut LockedList<'a>, area: &Area, address: usize) -> Option<Found<'a>> {
+    let covers = |held: &mut LockedList<'a>, entry: &Entry| {
         entry.file == area.file
             && entry.covers(area, address, |place| shows(held, entry, area, address, place))
     };
@@ -130,7 +130,7 @@ fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a
     }
     // The path is in the room that belongs to the lock, and nothing asks again meanwhile.
     let (chain, length) = path_at(address, held.scratch()).map(|path| (Chain::of_path(path), path.len()))?;
-    let named = |held: &mut Held<'a>, entry: &Entry| {
+    let named = |held: &mut LockedList<'a>, entry: &Entry| {
         let shown =
             entry.shown.as_deref().map(std::ffi::CStr::to_bytes).filter(|shown| shown.len() == length);
         shown.is_some() && shown == held.scratch().path()
@@ -141,7 +141,7 @@ fn find<'a>(held: &mut Held<'a>, area: &Area, address: usize) -> Option<Found<'a
 /// Whether `place` shows the byte of the file that `address` shows, or the zeros that took its
 /// place.
 #[inline(never)]
-fn shows(held: &mut Held<'_>, entry: &Entry, area: &Area, address: usize, place: usize) -> bool {
+fn shows(held: &mut LockedList<'_>, entry: &Entry, area: &Area, address: usize, place: usize) -> bool {
     let offset = area.offset_at(address);
     area_at(place, held.scratch()).is_some_and(|there| match Patch::of(&there) {
         Some(patch) => patch.number == entry.number && Patch::offset_in(there.offset_at(place)) == offset,

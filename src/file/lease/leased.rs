@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct LeasedFile {
     file: OwnedFd,
     event: OwnedFd,
     noticed: Arc<Noticed>,
@@ -22,7 +22,7 @@ pub(super) struct Held {
     given_up: bool,
 }
 
-impl Held {
+impl LeasedFile {
     pub(super) fn take(path: &Path) -> Result<Self, Error> {
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::Invalid("a path with a NUL byte: name a file"))?;
@@ -94,7 +94,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LeasedFile {
     fn drop(&mut self) {
         self.give_up();
     }
