@@ -41,7 +41,7 @@ var (
 // they are no signals that package os/signal sees, or could lose. With and without cgo the same.
 // All methods may be called at once from many goroutines.
 type Lease struct {
-	held *heldLease
+	held *leasedFile
 }
 
 // TakeLease opens the file for reading, following symbolic links, and takes a lease on it. It waits

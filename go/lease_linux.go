@@ -33,7 +33,7 @@ const (
 	brokenErrno = syscall.ESTALE
 )
 
-type heldLease struct {
+type leasedFile struct {
 	path     string
 	file     *os.File
 	wanted   chan struct{}
@@ -43,7 +43,7 @@ type heldLease struct {
 	fd int // of the lease, file's being a duplicate that others may close; -1 when released
 }
 
-func takeLease(path string) (*heldLease, syscall.Errno, error) {
+func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 	// Opening a pipe or a device does something to it, so it is looked at before.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -73,7 +73,7 @@ func takeLease(path string) (*heldLease, syscall.Errno, error) {
 		syscall.Close(fd)
 		return nil, errno, nil
 	}
-	l := &heldLease{path: path, file: os.NewFile(copied, path), wanted: make(chan struct{}), fd: fd}
+	l := &leasedFile{path: path, file: os.NewFile(copied, path), wanted: make(chan struct{}), fd: fd}
 	if info, err = l.file.Stat(); err != nil {
 		errno = errnoIn(err)
 	} else {
@@ -101,7 +101,7 @@ func leasable(info os.FileInfo) syscall.Errno {
 }
 
 // isHeld: the kernel takes the signal back when it takes the lease, before it lets anybody go on.
-func (l *heldLease) isHeld() bool {
+func (l *leasedFile) isHeld() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	signal, errno := fcntl(l.fd, getSignal, 0)
@@ -109,7 +109,7 @@ func (l *heldLease) isHeld() bool {
 }
 
 // release tells whether it was still held, and whether nobody had released it before.
-func (l *heldLease) release() (held, first bool) {
+func (l *leasedFile) release() (held, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fd < 0 {
@@ -120,7 +120,7 @@ func (l *heldLease) release() (held, first bool) {
 	return held, true
 }
 
-func (l *heldLease) close() {
+func (l *leasedFile) close() {
 	syscall.Close(l.fd)
 	l.fd = -1
 	l.file.Close()
@@ -132,8 +132,8 @@ var leases leaseKeeper
 type leaseKeeper struct {
 	mu       sync.Mutex
 	thread   *leaseThread
-	held     map[*heldLease]int // with its descriptor, which is open for as long as it is in here
-	patience time.Duration      // as last read
+	held     map[*leasedFile]int // with its descriptor, which is open for as long as it is in here
+	patience time.Duration       // as last read
 }
 
 type leaseThread struct {
@@ -142,10 +142,10 @@ type leaseThread struct {
 	ended chan struct{}
 }
 
-func (k *leaseKeeper) take(l *heldLease) (errno syscall.Errno, kind error) {
+func (k *leaseKeeper) take(l *leasedFile) (errno syscall.Errno, kind error) {
 	k.mu.Lock()
 	if k.thread == nil {
-		k.held, k.patience = make(map[*heldLease]int), 45*time.Second
+		k.held, k.patience = make(map[*leasedFile]int), 45*time.Second
 		k.thread = &leaseThread{ended: make(chan struct{})}
 		started := make(chan struct{})
 		go k.watch(k.thread, started)
@@ -180,7 +180,7 @@ func leaseError(errno syscall.Errno) (syscall.Errno, error) {
 	return errno, nil
 }
 
-func (k *leaseKeeper) giveUp(l *heldLease) bool {
+func (k *leaseKeeper) giveUp(l *leasedFile) bool {
 	k.mu.Lock()
 	delete(k.held, l)
 	_, errno := fcntl(l.fd, setLease, syscall.F_UNLCK)
@@ -224,7 +224,7 @@ func (k *leaseKeeper) watch(thread *leaseThread, started chan<- struct{}) {
 			k.mu.Unlock()
 			break
 		}
-		k.look(since)
+		k.checkAll(since)
 		k.mu.Unlock()
 		looked = now
 	}
@@ -236,8 +236,8 @@ func (k *leaseKeeper) watch(thread *leaseThread, started chan<- struct{}) {
 }
 
 // look asks the kernel about every lease: a notice does not say for how many it stands.
-func (k *leaseKeeper) look(since time.Time) {
-	var found []*heldLease
+func (k *leaseKeeper) checkAll(since time.Time) {
+	var found []*leasedFile
 	for l, fd := range k.held {
 		kind, errno := fcntl(fd, getLease, 0)
 		if errno == 0 && kind == syscall.F_RDLCK {

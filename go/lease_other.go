@@ -10,18 +10,18 @@ import (
 
 const brokenErrno = syscall.ESTALE
 
-// heldLease is never made: these systems have no leases.
-type heldLease struct {
+// leasedFile is never made: these systems have no leases.
+type leasedFile struct {
 	path     string
 	file     *os.File
 	wanted   chan struct{}
 	deadline time.Time
 }
 
-func takeLease(string) (*heldLease, syscall.Errno, error) {
+func takeLease(string) (*leasedFile, syscall.Errno, error) {
 	return nil, syscall.EOPNOTSUPP, ErrNoLeases
 }
 
-func (l *heldLease) isHeld() bool { return false }
+func (l *leasedFile) isHeld() bool { return false }
 
-func (l *heldLease) release() (held, first bool) { return false, false }
+func (l *leasedFile) release() (held, first bool) { return false, false }

@@ -134,16 +134,16 @@ func (m *Map) ReadAt(p []byte, off int64) (n int, err error) {
 	}
 	order.LoadLoad()
 	if n < len(p) || off < 0 || atomic.LoadUint64(c.lowestLost) < uint64(off)+uint64(n) || c.identity != nil {
-		return m.readAtWithCare(c, len(p), off, n)
+		return m.readAtChecked(c, len(p), off, n)
 	}
 	runtime.KeepAlive(c)
 	return n, nil
 }
 
-// readAtWithCare finds out what is to be said of n bytes, already copied, of the wanted ones.
+// readAtChecked finds out what is to be said of n bytes, already copied, of the wanted ones.
 //
 //go:noinline
-func (m *Map) readAtWithCare(c *mapping, wanted int, off int64, n int) (int, error) {
+func (m *Map) readAtChecked(c *mapping, wanted int, off int64, n int) (int, error) {
 	if off < 0 {
 		return 0, &MapError{Op: "read", Path: m.path, Errno: syscall.EINVAL}
 	}

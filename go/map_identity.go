@@ -31,14 +31,14 @@ func (s snapshot) sameFile(other snapshot) bool {
 }
 
 func identityOf(fd int) (*identity, syscall.Errno) {
-	seen, errno := look(fd)
+	seen, errno := statNow(fd)
 	if errno != 0 {
 		return nil, errno
 	}
 	return &identity{fd, seen}, 0
 }
 
-func look(fd int) (snapshot, syscall.Errno) {
+func statNow(fd int) (snapshot, syscall.Errno) {
 	var s syscall.Stat_t
 	if errno := eintr(func() error { return syscall.Fstat(fd, &s) }); errno != 0 {
 		return snapshot{}, errno
@@ -48,7 +48,7 @@ func look(fd int) (snapshot, syscall.Errno) {
 
 // changed tells whether the file is no longer as it was; also when nobody can tell.
 func (i *identity) changed() bool {
-	now, errno := look(i.fd)
+	now, errno := statNow(i.fd)
 	return errno != 0 || now != i.seen
 }
 

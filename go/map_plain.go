@@ -62,7 +62,7 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 	if o.CopyOnWrite {
 		kind = syscall.MAP_PRIVATE
 	}
-	seen, errno := look(fd)
+	seen, errno := statNow(fd)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -177,7 +177,7 @@ func (c *mapping) explain(found *Fault) {
 	if c.fd < 0 {
 		return
 	}
-	now, errno := look(c.fd)
+	now, errno := statNow(c.fd)
 	if errno != 0 {
 		return
 	}
@@ -244,7 +244,7 @@ func (g *ground) status() (Fault, bool) {
 
 // measure is status after a look at the file's length.
 func (c *mapping) measure() (Fault, bool) {
-	if now, errno := look(c.fd); c.fd >= 0 && errno == 0 && now.size < c.begin+int64(len(c.data)) {
+	if now, errno := statNow(c.fd); c.fd >= 0 && errno == 0 && now.size < c.begin+int64(len(c.data)) {
 		c.lose(Fault{Offset: max(now.size-c.begin, 0), LenNow: now.size, Time: time.Now(), Cause: CauseTruncated,
 			Errno: syscall.EFAULT})
 	}

@@ -73,7 +73,7 @@ func (c *mapping) mapMore(n int64) (whole []byte, errno syscall.Errno) {
 }
 
 func (c *mapping) follow() (*mapping, syscall.Errno) {
-	now, errno := look(c.fd)
+	now, errno := statNow(c.fd)
 	switch {
 	case c.fd < 0:
 		return nil, syscall.EINVAL

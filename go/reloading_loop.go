@@ -298,7 +298,7 @@ func (l *reloadLoop) attempt(seen **reloadSeen, known bool, done func()) (
 	if err != nil {
 		return size, again, err, false
 	}
-	if after, errno := steadyLook(file); errno != 0 || !after.equal(now.state) {
+	if after, errno := steadyNow(file); errno != 0 || !after.equal(now.state) {
 		*seen = nil // it is being written: to be looked at again
 	}
 	l.waiting = time.Time{} // the next contents are waited for anew
@@ -335,7 +335,7 @@ func (l *reloadLoop) copy(file *os.File, now *reloadSeen, settled bool) (
 	here := seenAt(l.path)
 	good := here.errno == 0 && os.SameFile(here.info, now.info)
 	if settled {
-		after, errno := steadyLook(file)
+		after, errno := steadyNow(file)
 		writing, _ := isBeingWritten(file)
 		good = good && errno == 0 && !writing && after.equal(now.state) && here.equal(now) &&
 			int64(frozen.Len()) == size && !l.watch.read().written

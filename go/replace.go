@@ -49,7 +49,7 @@ func ReplaceFile(source, destination string) error {
 	if r.attributes == nil {
 		r.source = given
 	}
-	before, errno := steadyLook(from)
+	before, errno := steadyNow(from)
 	if errno == 0 && !cloneContents(r.file, from) {
 		if before, errno = settled(from, false); errno == 0 {
 			errno = withinLimit(func() syscall.Errno { return errnoIn(copyContents(r.file, from, before.size)) })
@@ -58,7 +58,7 @@ func ReplaceFile(source, destination string) error {
 	if errno != 0 {
 		return pathError("replace", destination, errno, nil)
 	}
-	if after, errno := steadyLook(from); errno != 0 || !after.equal(before) {
+	if after, errno := steadyNow(from); errno != 0 || !after.equal(before) {
 		return pathError("replace", source, syscall.ESTALE, ErrSourceChanged)
 	}
 	return r.Commit()

@@ -151,7 +151,7 @@ type taking struct {
 
 // once returns nothing at all when the file has changed.
 func (t *taking) once() (*Frozen, error) {
-	before, errno := steadyLook(t.source)
+	before, errno := steadyNow(t.source)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -183,7 +183,7 @@ func (t *taking) once() (*Frozen, error) {
 	}
 	if same && err == nil {
 		waitForWriters(t.source)
-		after, errno := steadyLook(t.source)
+		after, errno := steadyNow(t.source)
 		if errno != 0 {
 			err = errno
 		}
@@ -256,7 +256,7 @@ func (t *taking) cloned(size int64) (*Frozen, error) {
 	if file == nil {
 		return nil, nil
 	}
-	now, errno := steadyLook(file)
+	now, errno := steadyNow(file)
 	var err error
 	switch {
 	case errno != 0:

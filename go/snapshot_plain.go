@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-func steadyLook(f *os.File) (steady, syscall.Errno) {
+func steadyNow(f *os.File) (steady, syscall.Errno) {
 	info, err := f.Stat()
 	if err != nil {
 		return steady{}, errnoIn(err)

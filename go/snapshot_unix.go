@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// steadyLook asks for the change time, which nobody can set.
-func steadyLook(f *os.File) (steady, syscall.Errno) {
+// steadyNow asks for the change time, which nobody can set.
+func steadyNow(f *os.File) (steady, syscall.Errno) {
 	askServer(f)
 	info, err := f.Stat()
 	if err != nil {

@@ -26,7 +26,7 @@ func (s steady) equal(other steady) bool {
 // that had begun before. So a copy that is made after it is of one moment if the file looks the
 // same then. Where times are whole seconds it waits for those only if told to.
 func settled(f *os.File, waitForSeconds bool) (steady, syscall.Errno) {
-	now, errno := steadyLook(f)
+	now, errno := steadyNow(f)
 	// A server's clock may be ahead of ours for ever.
 	tick, pause, most := longestTick, time.Millisecond, 20
 	if errno == 0 && waitForSeconds && now.changed.Nanosecond() == 0 {
@@ -34,7 +34,7 @@ func settled(f *os.File, waitForSeconds bool) (steady, syscall.Errno) {
 	}
 	for wait := 0; errno == 0 && wait < most && time.Since(now.changed) < tick; wait++ {
 		time.Sleep(pause)
-		now, errno = steadyLook(f)
+		now, errno = steadyNow(f)
 	}
 	if errno == 0 {
 		waitForWriters(f)

@@ -289,17 +289,17 @@ func TestQuietlyTakesItsOwnOnly(t *testing.T) {
 		comes int
 	}{
 		"bare write":           {beyond, 1},
-		"write":                {func() { quietly(syscall.SIGXFSZ, beyond) }, 0},
-		"nothing":              {func() { quietly(syscall.SIGXFSZ, func() {}) }, 0},
-		"aimed at the thread":  {func() { quietly(syscall.SIGXFSZ, aimed) }, 1},
-		"twice":                {func() { quietly(syscall.SIGXFSZ, func() { quietly(syscall.SIGXFSZ, beyond) }) }, 0},
-		"waits already, write": {func() { quietly(syscall.SIGXFSZ, func() { aimed(); quietly(syscall.SIGXFSZ, beyond) }) }, 1},
-		"kill, then a write":   {func() { kill(); quietly(syscall.SIGXFSZ, beyond) }, 1},
-		"kill in the meantime": {func() { quietly(syscall.SIGXFSZ, kill) }, 1},
-		"kill while it writes": {func() { quietly(syscall.SIGXFSZ, func() { kill(); beyond() }) }, 1},
+		"write":                {func() { withoutSignal(syscall.SIGXFSZ, beyond) }, 0},
+		"nothing":              {func() { withoutSignal(syscall.SIGXFSZ, func() {}) }, 0},
+		"aimed at the thread":  {func() { withoutSignal(syscall.SIGXFSZ, aimed) }, 1},
+		"twice":                {func() { withoutSignal(syscall.SIGXFSZ, func() { withoutSignal(syscall.SIGXFSZ, beyond) }) }, 0},
+		"waits already, write": {func() { withoutSignal(syscall.SIGXFSZ, func() { aimed(); withoutSignal(syscall.SIGXFSZ, beyond) }) }, 1},
+		"kill, then a write":   {func() { kill(); withoutSignal(syscall.SIGXFSZ, beyond) }, 1},
+		"kill in the meantime": {func() { withoutSignal(syscall.SIGXFSZ, kill) }, 1},
+		"kill while it writes": {func() { withoutSignal(syscall.SIGXFSZ, func() { kill(); beyond() }) }, 1},
 		"a panic passes through": {func() {
 			defer func() { recover() }()
-			quietly(syscall.SIGXFSZ, func() { beyond(); panic("") })
+			withoutSignal(syscall.SIGXFSZ, func() { beyond(); panic("") })
 		}, 0},
 	} {
 		if came := counted(t, syscall.SIGXFSZ, c.do, c.comes); came != c.comes {

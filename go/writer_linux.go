@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// writeQuietly is write(2) without a signal.
-func writeQuietly(fd int, p []byte, regular bool) (n int, err error) {
+// writeWithoutSignal is write(2) without a signal.
+func writeWithoutSignal(fd int, p []byte, regular bool) (n int, err error) {
 	if regular {
 		withinLimit(func() syscall.Errno {
 			n, err = syscall.Write(fd, p)
@@ -19,7 +19,7 @@ func writeQuietly(fd int, p []byte, regular bool) (n int, err error) {
 	if n, err, known := writeFlagged(fd, p); known {
 		return n, err
 	}
-	quietly(syscall.SIGPIPE, func() { n, err = syscall.Write(fd, p) })
+	withoutSignal(syscall.SIGPIPE, func() { n, err = syscall.Write(fd, p) })
 	return n, err
 }
 

@@ -4,4 +4,4 @@ package sigward
 
 import "syscall"
 
-func writeQuietly(fd int, p []byte, _ bool) (int, error) { return syscall.Write(fd, p) }
+func writeWithoutSignal(fd int, p []byte, _ bool) (int, error) { return syscall.Write(fd, p) }

@@ -65,7 +65,7 @@ func (w *writer) Write(p []byte) (written int, err error) {
 
 // writeSome makes one call, and tells whether it is to be followed by another at once.
 func (w *writer) writeSome(fd int, p []byte, written *int) (more bool, err error) {
-	n, err := writeQuietly(fd, p[*written:min(len(p), *written+largestWrite)], w.regular)
+	n, err := writeWithoutSignal(fd, p[*written:min(len(p), *written+largestWrite)], w.regular)
 	*written += max(n, 0)
 	switch {
 	case err == syscall.EINTR:

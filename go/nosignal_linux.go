@@ -25,14 +25,14 @@ func setOf(signal syscall.Signal) signalSet { return signalSet{1 << (uint(signal
 
 func (s signalSet) has(signal syscall.Signal) bool { return s[0]>>(uint(signal)-1)&1 != 0 }
 
-// quietly makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for a
+// withoutSignal makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for a
 // write beyond RLIMIT_FSIZE, SIGPIPE for one into a broken pipe. Inside a C host (c-shared,
 // c-archive) Go installs no handler for SIGXFSZ, and the host may have reset SIGPIPE: the signal
 // would end the process. So it is blocked on this thread while the calls last, and taken back if
 // they raised it. src/sys/undisturbed.rs of the Rust crate does the same.
 //
 // A signal that was pending before stays, and so does one for the whole process.
-func quietly(signal syscall.Signal, calls func()) {
+func withoutSignal(signal syscall.Signal, calls func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	held, before := setOf(signal), signalSet{}
@@ -111,6 +111,6 @@ func takeBack(signal syscall.Signal) {
 // withinLimit makes a call that writes to a file: beyond RLIMIT_FSIZE its errno is EFBIG, and
 // nothing else happens.
 func withinLimit(call func() syscall.Errno) (errno syscall.Errno) {
-	quietly(syscall.SIGXFSZ, func() { errno = call() })
+	withoutSignal(syscall.SIGXFSZ, func() { errno = call() })
 	return errno
 }
