@@ -73,7 +73,8 @@ func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 		syscall.Close(fd)
 		return nil, errno, nil
 	}
-	l := &leasedFile{path: path, file: os.NewFile(copied, path), wanted: make(chan struct{}), fd: fd}
+	file, wanted := os.NewFile(copied, path), make(chan struct{})
+	l := &leasedFile{path: path, file: file, wanted: wanted, fd: fd}
 	if info, err = l.file.Stat(); err != nil {
 		errno = errnoIn(err)
 	} else {

@@ -244,7 +244,8 @@ func (g *ground) status() (Fault, bool) {
 
 // measure is status after a look at the file's length.
 func (c *mapping) measure() (Fault, bool) {
-	if now, errno := statNow(c.fd); c.fd >= 0 && errno == 0 && now.size < c.begin+int64(len(c.data)) {
+	end := c.begin + int64(len(c.data))
+	if now, errno := statNow(c.fd); c.fd >= 0 && errno == 0 && now.size < end {
 		c.lose(Fault{Offset: max(now.size-c.begin, 0), LenNow: now.size, Time: time.Now(), Cause: CauseTruncated,
 			Errno: syscall.EFAULT})
 	}

@@ -25,8 +25,8 @@ func setOf(signal syscall.Signal) signalSet { return signalSet{1 << (uint(signal
 
 func (s signalSet) has(signal syscall.Signal) bool { return s[0]>>(uint(signal)-1)&1 != 0 }
 
-// withoutSignal makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for a
-// write beyond RLIMIT_FSIZE, SIGPIPE for one into a broken pipe. Inside a C host (c-shared,
+// withoutSignal makes calls that the kernel may answer with a signal beside the error: SIGXFSZ for
+// a write beyond RLIMIT_FSIZE, SIGPIPE for one into a broken pipe. Inside a C host (c-shared,
 // c-archive) Go installs no handler for SIGXFSZ, and the host may have reset SIGPIPE: the signal
 // would end the process. So it is blocked on this thread while the calls last, and taken back if
 // they raised it. src/sys/undisturbed.rs of the Rust crate does the same.
