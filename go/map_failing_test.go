@@ -11,16 +11,20 @@ import (
 	"testing"
 )
 
-// failedFlush makes a map of 'a's whose Flush has failed, on a device that is well again, and
-// returns the errno.
+// failedFlush makes a map of 'a's that has moved and whose Flush has failed, on a device that is
+// well again, and returns the errno.
 func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.Errno) {
 	t.Helper()
 	write(t, path, nil)
-	m := open(t, path, Options{Writable: true, Capacity: size})
-	if err := m.Grow(size); err != nil {
+	m := open(t, path, Options{Writable: true, Capacity: size / 2})
+	if err := m.Grow(size / 2); err != nil {
 		t.Fatal(err)
 	}
 	fillDevice(t, ballast)
+	put(t, m, 'a')
+	if err := m.Grow(size); err != nil {
+		t.Fatal(err)
+	}
 	put(t, m, 'a')
 	failed, ok := m.Flush().(*MapError)
 	if err := os.Remove(ballast); err != nil || !ok {

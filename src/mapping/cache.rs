@@ -27,7 +27,8 @@ pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>, older: &[&Map]) -> 
     };
     for _ in 0..TRIES {
         for map in older {
-            let_go(map.facts());
+            // Also what it was before it moved: slices that were handed out show that.
+            std::iter::successors(Some(*map), |map| map.older()).for_each(|map| let_go(map.facts()));
         }
         write_out(&file)?;
         give_up(&file);
