@@ -64,8 +64,9 @@ pub enum Notice {
     Broken,
 }
 
-/// A file that nobody opens for writing or cuts unless its holder was told, and has had time to finish. Those who come from
-/// another machine, or through the lower layer of an overlay, are not held back.
+/// A file that nobody opens for writing or cuts unless its holder was told, and has had time to
+/// finish. Those who come from another machine, or through the lower layer of an overlay, are not
+/// held back.
 ///
 /// Dropping it releases it. Thread-safe: every method but [`Lease::release`] may be called from many threads at once; none of them in
 /// signal handlers. It has two descriptors, both closed on exec.

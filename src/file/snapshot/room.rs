@@ -4,7 +4,10 @@
 //! | asked | counts as left |
 //! |---|---|
 //! | /proc/meminfo | `MemAvailable` and `SwapFree` |
-//! | the group of this process and those above it: `memory.max` and `memory.high` (cgroup v2), `memory.limit_in_bytes` (v1) | the lower one less what is taken, and the page cache in that, which the kernel gives back |
+//! | each group | the lowest limit less what is taken, and the page cache in that |
+//!
+//! The kernel gives page cache back. The groups are this process's and those above it, with the
+//! limits `memory.max` and `memory.high` (cgroup v2) or `memory.limit_in_bytes` (v1).
 //!
 //! Others may take it meanwhile: this refuses what cannot be, and promises nothing. The groups lie
 //! where they always do; in a container that sees only its own, the walk upwards ends there.
