@@ -97,3 +97,10 @@ fn addresses_that_change_hands_are_never_touched() {
     let _alone = ALONE.lock();
     scenario("map_threads", "changing_hands", Link::Archive).lived();
 }
+
+#[test]
+fn a_flush_that_a_handler_jumps_out_of_holds_up_no_later_one() {
+    for link in [Link::Bare, Link::Archive] {
+        scenario("map_threads", "jumped_out", link).lived();
+    }
+}

@@ -185,7 +185,7 @@ impl Map {
     fn write_out(&self) -> Result<(), Error> {
         loop {
             let slot = self.slot();
-            let _held = slot.wiped().lock_to_flush().ok_or(Error::Signal(crate::Error::Reentered))?;
+            let _held = slot.wiped().lock_to_flush();
             if !std::ptr::eq(slot, self.slot()) {
                 continue; // a grower has moved the map
             }

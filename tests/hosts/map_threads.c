@@ -1,6 +1,7 @@
 /* Opening, closing, faulting and forking at the same time: nobody hangs, nothing leaks, nobody else's memory is touched. */
 #include "maps.h"
 #include <dirent.h>
+#include <setjmp.h>
 #include <spawn.h>
 
 #define LENGTH (16 * PAGE)
@@ -242,4 +243,48 @@ static void changing_hands(void) {
     SAY("faults %llu elsewhere %lu\n", (unsigned long long)counters().faults, faults_elsewhere);
 }
 
-SCENARIOS({"together", together}, {"in_the_middle", in_the_middle}, {"spawned", spawned}, {"changing_hands", changing_hands})
+/* ---- a handler that jumps out of a flush ---- */
+
+static sigjmp_buf before;
+static volatile int flushing;
+
+static void jumps(int signal) {
+    (void)signal;
+    siglongjmp(before, 1);
+}
+
+/* In place of the C library's: what came meanwhile is delivered with its end. */
+int msync(void *start, size_t len, int flags) {
+    int status = (int)syscall(SYS_msync, start, len, flags);
+    if (flushing) {
+        flushing = 0;
+        raise(SIGUSR1);
+    }
+    return status;
+}
+
+static void *flushes(void *map) {
+    CHECK(sigward_map_flush(map) == 0);
+    return NULL;
+}
+
+/* Who goes on there flushes as before, and so do others after that. */
+static void jumped_out(void) {
+    pthread_t thread;
+    static sigward_map *map;
+    alarm(patience(20));
+    signal(SIGUSR1, jumps);
+    CHECK(sigward_map_fd(nameless(LENGTH), OPTIONS(.writable = 1), &map) == 0);
+    if (sigsetjmp(before, 1) == 0) {
+        flushing = 1;
+        sigward_map_flush(map);
+        CHECK(false);
+    }
+    CHECK(!flushing);
+    flushes(map);
+    in_thread(&thread, flushes, map);
+    CHECK(pthread_join(thread, NULL) == 0 && sigward_map_close(map) == 0);
+}
+
+SCENARIOS({"together", together}, {"in_the_middle", in_the_middle}, {"spawned", spawned},
+          {"changing_hands", changing_hands}, {"jumped_out", jumped_out})

@@ -83,6 +83,13 @@ impl Lock {
         }
     }
 
+    /// Waits for it, and takes it again if this thread has it already: it was left by longjmp, or
+    /// this is a handler that has interrupted the holder. Only where two holders do no harm. Not
+    /// for handlers.
+    pub(super) fn lock_again(&self) -> Locked<'_> {
+        self.lock(|| false).unwrap_or_else(|_| Locked(self))
+    }
+
     /// Waits for it, at most some hundredths of a second; none if somebody has it still.
     /// Signal-safe where no signal can interrupt a holder.
     pub(crate) fn wait(&self, me: u32) -> Option<Locked<'_>> {

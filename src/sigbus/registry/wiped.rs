@@ -52,8 +52,11 @@ impl Wiped {
         self.growing.lock(|| false).ok().map(GrowLock)
     }
 
-    /// Waits until nobody else writes the map out; else as [`Wiped::lock_to_grow`].
-    pub(crate) fn lock_to_flush(&self) -> Option<FlushLock<'_>> {
-        self.flushing.lock(|| false).ok().map(FlushLock)
+    /// Waits until nobody else writes the map out. Not for handlers. In a forked child it is free,
+    /// whoever had it. This thread may have it already, and has it again: a handler that comes with
+    /// the end of msync(2) and jumps out of it has left it locked, and others wait until this
+    /// thread flushes once more. Two who flush at once take at worst each other's error.
+    pub(crate) fn lock_to_flush(&self) -> FlushLock<'_> {
+        FlushLock(self.flushing.lock_again())
     }
 }
