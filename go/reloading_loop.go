@@ -332,13 +332,16 @@ func (l *reloadLoop) copy(file *os.File, now *reloadSeen, settled bool) (
 	case err != nil:
 		return nil, l.o.Tick, err
 	}
+	// The events of a writer who is gone are all there by now. One that was left for the next look
+	// would seem to tell of what happens after this one.
+	written := settled && l.hear()
 	here := seenAt(l.path)
 	good := here.errno == 0 && os.SameFile(here.info, now.info)
 	if settled {
 		after, errno := steadyNow(file)
 		writing, _ := isBeingWritten(file)
 		good = good && errno == 0 && !writing && after.equal(now.state) && here.equal(now) &&
-			int64(frozen.Len()) == size && !l.watch.read().written
+			int64(frozen.Len()) == size && !written
 	}
 	if !good {
 		frozen.Close()

@@ -153,7 +153,7 @@ func TestReloadingMounts(t *testing.T) {
 	folder := os.Getenv("SIGWARD_TEST_FOLDER")
 	at := func(name string) string { return filepath.Join(folder, name) }
 	merged := at("merged/file")
-	ticking := ReloadOptions{Tick: 50 * time.Millisecond, Settle: 700 * time.Millisecond}
+	ticking := ReloadOptions{Tick: 50 * time.Millisecond, Settle: 1500 * time.Millisecond}
 	r, torn := openWhole(t, merged, ticking)
 	inHalves(t, at("lower/file"), reloadGeneration(2))
 	becomesWhole(t, r, torn, 2, "the lower side")
@@ -168,6 +168,23 @@ func TestReloadingMounts(t *testing.T) {
 	becomesWhole(t, r, torn, 6, "by another name of the mount")
 	shellScript(t, `umount "$1"`, merged)
 	becomesWhole(t, r, torn, 4, "taken away")
+	must(t, r.Close())
+	newsOfOneWrite(t, merged, at("upper/file"))
+}
+
+// newsOfOneWrite are not taken for those of the next. What nobody tells of has to rest for an hour.
+func newsOfOneWrite(t *testing.T, merged, upper string) {
+	t.Helper()
+	r, torn := openWhole(t, merged, ReloadOptions{Tick: 50 * time.Millisecond, Settle: time.Hour})
+	for number := uint64(10); number < 90; number++ {
+		data := reloadGeneration(number)
+		// Its end comes in the midst of a look, in some of the rounds.
+		writeOver(t, merged, data, len(data), time.Duration(number%50)*time.Millisecond)
+		becomesWhole(t, r, torn, number, "through the mount")
+		writeFile(t, upper, data[:len(data)/2])
+		time.Sleep(20 * time.Millisecond)
+	}
+	becomesWhole(t, r, torn, 89, "the last")
 }
 
 func TestReloadingNeverClosed(t *testing.T) {

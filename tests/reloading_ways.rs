@@ -277,7 +277,7 @@ fn privileged(name: &str) {
 }
 
 fn ticking() -> Options<Contents> {
-    Options::new().tick(Duration::from_millis(50)).settle(Duration::from_millis(700))
+    Options::new().tick(Duration::from_millis(50)).settle(Duration::from_millis(1500))
 }
 
 #[test]
@@ -333,6 +333,40 @@ fn an_overlay_and_what_lies_under_it() {
         fs::write(merged.join("next"), generation(5)).unwrap();
         fs::rename(merged.join("next"), merged.join("file")).unwrap();
         served.becomes(5, "renamed");
+    });
+    privileged(NAME);
+}
+
+#[test]
+fn news_of_one_write_are_not_taken_for_those_of_the_next() {
+    const NAME: &str = "news_of_one_write_are_not_taken_for_those_of_the_next";
+    if_apart(NAME, |folder| {
+        if !mounts(folder) {
+            return;
+        }
+        let merged = overlay(folder, |_| ());
+        let rounds = |name: &str| {
+            let (above, below) = (merged.join(name), folder.join("upper").join(name));
+            fs::write(&above, generation(1)).unwrap();
+            // What nobody tells of has to rest for an hour.
+            let served = Served::open(ticking().settle(HOUR), &above);
+            for number in 2..80 {
+                let mut file = File::create(&above).unwrap();
+                file.write_all(&generation(number)).unwrap();
+                // Its end comes in the midst of a look, in some of the rounds.
+                std::thread::sleep(Duration::from_millis(number % 50));
+                drop(file);
+                served.becomes(number, "through the mount");
+                fs::write(&below, &generation(number)[..80_000]).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            served.becomes(79, "the last");
+        };
+        std::thread::scope(|scope| {
+            for name in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+                scope.spawn(|| rounds(name));
+            }
+        });
     });
     privileged(NAME);
 }

@@ -224,13 +224,6 @@ impl Ears {
         lock(&self.engine.state).watch.is_writing(self.id)
     }
 
-    /// Whether somebody was seen writing since then.
-    pub(super) fn is_disturbed(&self) -> bool {
-        let mut state = lock(&self.engine.state);
-        self.engine.read(&mut state);
-        state.watch.news(self.id).written
-    }
-
     /// Waits for news on a thread of one's own: for a first version, which gets no turns yet.
     pub(super) fn wait(&self, at_most: Duration) {
         /// The thread of the turns may be busy and read nothing.

@@ -172,7 +172,7 @@ fn first<T>(
     let mut last = (Reason::Open { errno: libc::ENOENT }, None);
     loop {
         let (force, watched) = taker.hear(ears);
-        let again = match taker.look(force, &mut || ears.is_disturbed()) {
+        let again = match taker.look(force, &mut || ears.take()) {
             Outcome::Taken { value, seen, length, settled } => {
                 let loaded = SystemTime::now();
                 return Ok((Version { value, number: 1, length, identity: seen, loaded, settled }, watched));

@@ -133,10 +133,10 @@ impl<T> Taker<T> {
         }
     }
 
-    /// Looks at the path. `force`: also if nothing seems to have changed. `disturbed` is asked,
-    /// after the copy, whether somebody was seen writing meanwhile.
-    pub(super) fn look(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
-        let outcome = self.attempt(force, disturbed);
+    /// Looks at the path. `force`: also if nothing seems to have changed. `news` is asked, after
+    /// the copy, what has happened meanwhile.
+    pub(super) fn look(&mut self, force: bool, news: &mut dyn FnMut() -> News) -> Outcome<T> {
+        let outcome = self.attempt(force, news);
         match outcome {
             // Also if the file stays as it is: then the trouble is over.
             Outcome::NotYet(..) => self.concluded = None,
@@ -146,7 +146,7 @@ impl<T> Taker<T> {
         outcome
     }
 
-    fn attempt(&mut self, force: bool, disturbed: &mut dyn FnMut() -> bool) -> Outcome<T> {
+    fn attempt(&mut self, force: bool, news: &mut dyn FnMut() -> News) -> Outcome<T> {
         let found = std::fs::metadata(&self.path);
         let found = found.map(|status| Seen::of(&status)).map_err(|error| errno_of(&error));
         let known = self.concluded == Some(found);
@@ -170,7 +170,7 @@ impl<T> Taker<T> {
             Err((Reason::Writing, again)) if known && self.unsettled => Outcome::Waits(again),
             Ok(false) if known && self.unsettled => Outcome::Waits(self.pace),
             Err((reason, again)) => Outcome::NotYet(reason, Some(seen.length), again),
-            Ok(settled) => self.copy(&file, seen, settled, disturbed),
+            Ok(settled) => self.copy(&file, seen, settled, news),
         }
     }
 
@@ -181,15 +181,20 @@ impl<T> Taker<T> {
     pub(super) fn hear(&mut self, ears: &Ears) -> (bool, Result<(), c_int>) {
         let news = ears.take();
         let watched = ears.renew(&self.path);
-        self.told |= news != News::default() || watched.is_err();
+        self.note(news);
+        self.told |= watched.is_err();
+        self.writing = ears.is_writing();
+        (news.written, watched)
+    }
+
+    fn note(&mut self, news: News) {
+        self.told |= news != News::default();
         if news.written {
             self.settling = None;
         }
         if news.concluded {
             self.pace = PACE;
         }
-        self.writing = ears.is_writing();
-        (news.written, watched)
     }
 
     /// Somebody who should know says that the file is worth a look.
@@ -254,13 +259,7 @@ impl<T> Taker<T> {
         Some(again.min(left)).filter(|again| !again.is_zero())
     }
 
-    fn copy(
-        &mut self,
-        file: &File,
-        seen: Seen,
-        settled: bool,
-        disturbed: &mut dyn FnMut() -> bool,
-    ) -> Outcome<T> {
+    fn copy(&mut self, file: &File, seen: Seen, settled: bool, news: &mut dyn FnMut() -> News) -> Outcome<T> {
         let length = Some(seen.length);
         if seen.length == 0 && !self.limits.accept_empty {
             self.concluded = Some(Ok(seen));
@@ -291,9 +290,13 @@ impl<T> Taker<T> {
             // No memory, no descriptor: may pass.
             Err(error) => return Outcome::NotYet(Reason::Copy(Arc::new(error)), length, self.tick),
         };
+        // The events of a writer who is gone are all there by now. One that was left for the next
+        // look would seem to tell of what happens after this one.
+        let news = if settled { news() } else { News::default() };
+        self.note(news);
         let after = file.metadata().map(|status| Seen::of(&status)).ok();
         // Of a file that is being written the copy is of one moment, and more was not promised.
-        if settled && (after != Some(seen) || has_writer(file.as_fd()) == Some(true) || disturbed()) {
+        if settled && (after != Some(seen) || has_writer(file.as_fd()) == Some(true) || news.written) {
             return Outcome::NotYet(Reason::Changed, length, SOON);
         }
         self.concluded = Some(Ok(seen)).filter(|_| after == Some(seen));

@@ -25,7 +25,7 @@ impl<T: Send + Sync + 'static> Job for Watcher<T> {
         if called {
             taker.called();
         }
-        let outcome = taker.look(force || called, &mut || ears.is_disturbed());
+        let outcome = taker.look(force || called, &mut || ears.take());
         let wait = self.note(outcome, taker.tick);
         self.shared.book().done = asked;
         self.shared.told.notify_all();
