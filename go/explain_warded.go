@@ -5,6 +5,11 @@ package sigward
 // #include "sigward.h"
 import "C"
 
+import (
+	"syscall"
+	"unsafe"
+)
+
 // Explain says, from now on, what the process dies of: one line on standard error, and to the file
 // of [LastWords], before a SIGPIPE or SIGBUS that comes by here ends it. Whether it ends is not
 // changed. Also for mappings that nobody guards.
@@ -26,3 +31,22 @@ import "C"
 // own write to a broken os.Stdout or os.Stderr ends it (see [Writer]) is the runtime's, without a
 // line. From any goroutine.
 func Explain() error { return code("explain", C.sigward_explain()) }
+
+// ExplainSignals is [Explain], and also of these signals: SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGXFSZ
+// and SIGSYS. Those that an earlier call has named and this one does not are left again; no signal
+// at all leaves them all.
+//
+//	sigward: passing on: SIGSEGV (code 1, address 0x10) on thread "app" (tid 4711) of pid 4711:
+//	    read at app+0x4b1b32 by app: a null pointer; it goes to the handler of app
+//
+// (One line.) Each goes on to the Go runtime, whose report or panic is as it was: a nil pointer
+// that Go code recovers from is told as well, up to those 16 times. It fails with EINVAL for
+// another signal; SIGPIPE and SIGBUS may be named and change nothing. From any goroutine.
+func ExplainSignals(signals ...syscall.Signal) error {
+	numbers := make([]C.int, 0, len(signals)+1)
+	for _, signal := range signals {
+		numbers = append(numbers, C.int(signal))
+	}
+	status := C.sigward_explain_signals(unsafe.SliceData(numbers), C.size_t(len(numbers)))
+	return code("explain", status)
+}

@@ -69,5 +69,8 @@ func Explain() error {
 	return &Error{Op: "explain", Errno: syscall.ENOTSUP, Text: "the library is not linked"}
 }
 
+// ExplainSignals fails with ENOTSUP.
+func ExplainSignals(...syscall.Signal) error { return Explain() }
+
 // LastWords does nothing: nothing is adopted without the library.
 func LastWords(*os.File) error { return nil }

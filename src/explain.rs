@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 #[cfg(target_os = "linux")]
-use crate::{mapping, sigpipe};
+use crate::{fatal, mapping, sigpipe};
+use std::ffi::c_int;
 
 /// Says what the process dies of, from now on: one line on stderr, and to the descriptor of
 /// [`observe::last_words`](crate::observe::last_words), before a SIGPIPE or SIGBUS that comes by
@@ -63,8 +64,92 @@ pub(crate) fn explain_faults(faults: bool) -> Result<(), Error> {
         mapping::guard()?;
     }
     sigpipe::explain()?;
-    crate::observe::last_words::explain();
+    crate::observe::last_words::explain(&BOTH, false);
     Ok(())
+}
+
+/// What [`explain`] tells of.
+#[cfg(target_os = "linux")]
+const BOTH: [c_int; 2] = [libc::SIGPIPE, libc::SIGBUS];
+
+/// The further signals of [`explain_signals`], by the names that `SIGWARD` has for them.
+#[cfg(target_os = "linux")]
+pub(crate) const FURTHER: [(c_int, &[u8]); 6] = [
+    (libc::SIGSEGV, b"SEGV"),
+    (libc::SIGABRT, b"ABRT"),
+    (libc::SIGFPE, b"FPE"),
+    (libc::SIGILL, b"ILL"),
+    (libc::SIGXFSZ, b"XFSZ"),
+    (libc::SIGSYS, b"SYS"),
+];
+
+/// As [`explain`], and also of these signals: of SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGXFSZ and
+/// SIGSYS those that are in `signals`. Those that an earlier call has named and this one does not
+/// are left again; an empty list leaves them all.
+///
+/// ```text
+/// sigward: last words: SIGSEGV (code 1, address 0x10) on thread "app" (tid 4711) of pid 4711:
+///     read at libfoo.so+0x1b32 by libfoo.so: a null pointer
+/// sigward: last words: SIGABRT (code -6) on thread "app" (tid 4711) of pid 4711: aborted by
+///     libfoo.so: the process has ended itself (a failed assertion, …)
+/// sigward: last words: SIGXFSZ (code 0) on thread "app" (tid 4711) of pid 4711: write to fd 5
+///     (/var/log/app.log) by app: the file may not be longer than 1,048,576 bytes (RLIMIT_FSIZE, …)
+/// ```
+///
+/// (Each is one line.) A seat that lets everything pass is taken on top of each, above whatever
+/// handler stands there, which goes on to get every signal: the reports of Go, of a JVM or of a
+/// crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
+/// children inherit that. A fault or an abort that goes to a handler is told as "passing on" (see
+/// [`explain`]), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives;
+/// other signals that go to a handler are not told.
+///
+/// A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
+/// a sandbox (seccomp) the line takes the system calls openat, read, close, readlink, ioctl, ppoll,
+/// write, newfstatat, statfs, prctl and gettid: a filter that ends the process for one of them
+/// makes the death another one.
+///
+/// Idempotent, thread-safe; a forked child goes on as its parent. Not for signal handlers.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for another signal: then nothing has changed. SIGPIPE and SIGBUS may
+/// be named and change nothing. Else as [`explain`].
+///
+/// ```
+/// sigward::explain_signals(&[libc::SIGSEGV, libc::SIGABRT])?;
+/// # Ok::<(), sigward::Error>(())
+/// ```
+#[doc(alias = "SIGSEGV")]
+#[doc(alias = "SIGABRT")]
+#[doc(alias = "sigward_explain_signals")]
+pub fn explain_signals(signals: &[c_int]) -> Result<(), Error> {
+    explain_all(signals, true)
+}
+
+/// As [`explain_signals`]; without `faults` the seat for SIGBUS is not taken.
+#[cfg(target_os = "linux")]
+pub(crate) fn explain_all(signals: &[c_int], faults: bool) -> Result<(), Error> {
+    let known =
+        |signal: &c_int| BOTH.contains(signal) || FURTHER.iter().any(|(further, _)| further == signal);
+    if !signals.iter().all(known) {
+        return Err(Error::InvalidArgument);
+    }
+    explain_faults(faults)?;
+    let held = crate::chain::lock()?;
+    let segv = signals.contains(&libc::SIGSEGV) && fatal::is_free(libc::SIGSEGV)?;
+    crate::sigbus::segv::explain(&held, segv)?;
+    fatal::explain(&held, signals)?;
+    let mut all = [0; BOTH.len() + FURTHER.len()];
+    let further = FURTHER.iter().map(|(further, _)| *further).filter(|further| signals.contains(further));
+    for (place, signal) in all.iter_mut().zip(BOTH.into_iter().chain(further)) {
+        *place = signal;
+    }
+    crate::observe::last_words::explain(&all, true);
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn explain_all(_signals: &[c_int], _faults: bool) -> Result<(), Error> {
+    Err(Error::Unsupported)
 }
 
 #[cfg(not(target_os = "linux"))]

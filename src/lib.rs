@@ -51,6 +51,8 @@ pub mod chain;
 mod early;
 mod error;
 mod explain;
+#[cfg(target_os = "linux")]
+mod fatal;
 #[cfg(feature = "capi")]
 pub mod ffi;
 pub mod file;
@@ -72,7 +74,7 @@ mod status;
 mod sys;
 
 pub use error::Error;
-pub use explain::explain;
+pub use explain::{explain, explain_signals};
 pub use observe::{Counters, Event, read_events};
 pub use status::{Reason, Standing, Status, status};
 
@@ -122,6 +124,8 @@ pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Res
 #[doc(alias = "sigward_ensure_on_top")]
 pub fn ensure_on_top() -> Result<(), Error> {
     mapping::ensure_on_top()?;
+    #[cfg(target_os = "linux")]
+    fatal::ensure_on_top()?;
     sigpipe::ensure_on_top()
 }
 

@@ -11,9 +11,10 @@
 //! | `ignore` | [`crate::sigpipe::ignore`] |
 //! | `stdio` | also swallows where descriptor 1 or 2 is a pipe: [`crate::sigpipe::swallow_stdio`] |
 //! | `explain` | one line on stderr for each swallowed signal, and last words: [`crate::explain`] |
+//! | `SEGV`, `ABRT`, `FPE`, `ILL`, `XFSZ`, `SYS` | with `explain`, last words of this signal as well: [`crate::explain_signals`] |
 //! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
 //!
-//! Executables of Go and Java get no last words of a SIGBUS: their runtimes would find our seat
+//! Executables of Go and Java get last words of SIGPIPE only: their runtimes would find our seat
 //! beneath their own, pass faults of C code on to it and leave out their own reports.
 //!
 //! Other words mean nothing. Without `inherit` the library takes itself out of what children see:
@@ -50,7 +51,10 @@ pub(crate) fn from_environment() {
         (false, false) => Ok(sigpipe::Outcome::Untouched),
     };
     if explain {
-        let _ = crate::explain::explain_faults(!reports_by_itself());
+        let faults = !reports_by_itself();
+        // SIGPIPE is told in any case.
+        let chosen = |(signal, name): (_, &[u8])| if faults && says(name) { signal } else { libc::SIGPIPE };
+        let _ = crate::explain::explain_all(&crate::explain::FURTHER.map(chosen), faults);
     }
 }
 

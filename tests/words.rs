@@ -12,6 +12,8 @@ use support::file_systems::{EXT4, FileSystem, OVERLAY, TMPFS, XFS};
 use support::{Link, Run, SIGPIPE, Scratch, library, prepared, run, run_command};
 
 const SIGBUS: i32 = libc::SIGBUS;
+/// For scenarios about the two signals alone the further ones make no difference.
+const WORDS: &str = "explain,SEGV,ABRT,FPE,ILL,XFSZ,SYS";
 const LAST: &str = "sigward: last words: ";
 
 /// How a program comes to say them.
@@ -35,7 +37,7 @@ fn command(way: Way, scenario: &str, folder: &Path) -> Command {
     let link = if let Way::Asked(link) = way { link } else { Link::Bare };
     let mut command = Command::new(prepared("words", link));
     command.arg(scenario).arg(folder);
-    if way == Way::Preloaded { preloaded(command, "explain") } else { command }
+    if way == Way::Preloaded { preloaded(command, WORDS) } else { command }
 }
 
 fn warded(way: Way, scenario: &str) -> Run {
@@ -175,6 +177,120 @@ fn a_write_into_a_hole_of_a_full_disk() {
             file_system.name
         );
     }
+}
+
+// ---- further signals ----
+
+#[test]
+fn an_access_to_what_is_not_there() {
+    let place = |cause: &str| cause.split_once(": ").expect("a reason").0.to_owned();
+    dies("null", libc::SIGSEGV, |head, cause, _| {
+        assert!(head.starts_with("SIGSEGV (code 1, address 0x10) on thread \"words-"), "{head}");
+        assert!(cause.starts_with("read at words-") && cause.ends_with(": a null pointer"), "{cause}");
+        assert!(place(cause).contains("+0x") && place(cause).contains(" by words-"), "{cause}");
+    });
+    dies("jump_nowhere", libc::SIGSEGV, |_, cause, _| assert_eq!(cause, "jump: a null pointer"));
+    dies("in_libc_null", libc::SIGSEGV, |_, cause, _| {
+        assert!(cause.starts_with("read at libc") && place(cause).contains(" by words-"), "{cause}");
+    });
+}
+
+#[test]
+fn a_store_into_what_may_only_be_read() {
+    dies("read_only", libc::SIGSEGV, |head, cause, _| {
+        assert!(head.starts_with("SIGSEGV (code 2, address 0x"), "{head}");
+        assert!(cause.starts_with("write at offset 20,485 of /"), "{cause}");
+        assert!(cause.contains("/geo.mmdb (65,536 bytes mapped) at words-"), "{cause}");
+        assert!(cause.ends_with(": what is mapped there may not be accessed so"), "{cause}");
+    });
+}
+
+/// Without an alternate stack nobody can say anything; the death is the same.
+#[test]
+fn a_stack_that_is_full() {
+    dies("no_stack_left", libc::SIGSEGV, |_, cause, _| {
+        assert!(cause.ends_with(": the thread's stack is full, as it seems"), "{cause}");
+    });
+    for run in WAYS.map(|way| warded(way, "no_stack_at_all")) {
+        assert_eq!(run.died_of(libc::SIGSEGV).err, "");
+    }
+}
+
+#[test]
+fn a_process_that_ends_itself() {
+    dies("aborted", libc::SIGABRT, |head, cause, _| {
+        assert!(head.starts_with("SIGABRT (code -6) on thread "), "{head}");
+        assert!(cause.starts_with("aborted by words-"), "{cause}");
+    });
+    dies("abort_sent", libc::SIGABRT, |_, cause, _| assert_eq!(cause, "sent by the process itself"));
+}
+
+#[test]
+fn what_the_processor_or_the_kernel_does_not_do() {
+    if cfg!(target_arch = "x86_64") {
+        dies("divided", libc::SIGFPE, |head, cause, _| {
+            assert!(head.starts_with("SIGFPE (code 1, address 0x"), "{head}");
+            assert!(
+                cause.starts_with("arithmetic by words-") && cause.contains("divided by zero"),
+                "{cause}"
+            );
+        });
+        dies("illegal", libc::SIGILL, |_, cause, _| {
+            assert!(cause.starts_with("an instruction by words-") && cause.contains("a trap"), "{cause}");
+        });
+    }
+    dies("forbidden", libc::SIGSYS, |head, cause, _| {
+        let call = format!("system call {} by words-", libc::SYS_sethostname);
+        assert!(head.starts_with("SIGSYS (code 1, address 0x"), "{head}");
+        assert!(cause.starts_with(&call) && cause.ends_with(": a seccomp filter forbids it"), "{cause}");
+    });
+}
+
+#[test]
+fn a_write_to_a_file_that_may_not_be_longer() {
+    dies("too_long", libc::SIGXFSZ, |head, cause, _| {
+        assert!(head.starts_with("SIGXFSZ (code 0) on thread "), "{head}");
+        if cfg!(target_arch = "x86_64") {
+            assert!(
+                cause.starts_with("pwrite to fd 17 (/") && cause.contains("/app.log) by words-"),
+                "{cause}"
+            );
+        }
+        let reason = ": the file may not be longer than 4,096 bytes (RLIMIT_FSIZE, ulimit -f)";
+        assert!(cause.ends_with(reason), "{cause}");
+    });
+}
+
+#[test]
+fn what_was_not_chosen_stays_as_it_is() {
+    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)] {
+        assert_eq!(warded(way, "not_chosen").died_of(libc::SIGSEGV).err, "", "{way:?}");
+        assert_eq!(warded(way, "ignored_further").lived().err, "");
+    }
+    assert_eq!(bare("not_chosen").died_of(libc::SIGSEGV).err, "");
+    assert_eq!(warded(Way::Preloaded, "ignored_further").lived().err, "");
+    let mut alone = Command::new(prepared("words", Link::Bare));
+    alone.args(["null", "/"]);
+    assert_eq!(run_command(preloaded(alone, "explain")).died_of(libc::SIGSEGV).err, "");
+}
+
+#[test]
+fn an_abort_that_goes_to_a_handler_is_no_last_word() {
+    assert_eq!(bare("abort_survived").lived().out, "lived\n");
+    let run = warded(Way::Asked(Link::Archive), "abort_survived");
+    assert_eq!(run.lived().out, "lived\n");
+    assert!(run.err.starts_with("sigward: passing on: SIGABRT (code -6) on thread "), "{run:#?}");
+    assert!(
+        run.err.lines().count() == 1 && run.err.contains("; it goes to the handler of words-"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn faults_in_code_that_a_runtime_has_made_are_its_own_affair() {
+    assert_eq!(bare("made_code").lived().out, "100\n");
+    let run = warded(Way::Asked(Link::Archive), "made_code");
+    assert_eq!((run.lived().out.as_str(), run.err.as_str()), ("100\n", ""));
 }
 
 // ---- wherever ----

@@ -38,7 +38,9 @@ mod seat;
 pub(crate) use disposition::{Disposition, Kind};
 pub(crate) use handler::trampolines::ENTRY_POINTS;
 pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
-pub(crate) use owner::{Owner, no_farewell};
+pub(crate) use owner::Owner;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use owner::no_farewell;
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
 #[cfg(feature = "capi")]

@@ -7,6 +7,7 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An owner that says nothing.
+#[cfg(not(target_os = "linux"))]
 pub(crate) fn no_farewell(_delivery: &Delivery<'_>, _handler: Option<usize>) {}
 
 /// Who owns seats for one signal, and what it says of each delivery.

@@ -134,6 +134,46 @@ pub extern "C" fn sigward_explain() -> c_int {
     code(crate::explain())
 }
 
+/// As sigward_explain, and also of these signals: of SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGXFSZ and
+/// SIGSYS those that are among the count numbers at signals. Those that an earlier call has named
+/// and this one does not are left again; a count of 0 leaves them all. A preloaded program has them
+/// by their names in SIGWARD, as in SIGWARD=explain,SEGV,ABRT.
+///
+/// - sigward: last words: SIGSEGV (code 1, address 0x10) on thread "app" (tid 4711) of pid 4711:
+///   read at libfoo.so+0x1b32 by libfoo.so: a null pointer
+/// - sigward: last words: SIGXFSZ (code 0) on thread "app" (tid 4711) of pid 4711: write to fd 5
+///   (/var/log/app.log) by app: the file may not be longer than 1,048,576 bytes (RLIMIT_FSIZE, …)
+///
+/// (Each is one line.) A seat that lets everything pass is taken on top of each, above whatever
+/// handler stands there, which goes on to get every signal: the reports of Go, of a JVM or of a
+/// crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
+/// children inherit that. A fault or an abort that goes to a handler is told as "passing on", but
+/// for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives; other signals that
+/// go to a handler are not told.
+///
+/// A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
+/// a sandbox (seccomp) the line takes the system calls openat, read, close, readlink, ioctl, ppoll,
+/// write, newfstatat, statfs, prctl and gettid: a filter that ends the process for one of them
+/// makes the death another one.
+///
+/// Idempotent; thread-safe; a forked child goes on as its parent. Returns 0; -EINVAL for another
+/// signal (SIGPIPE and SIGBUS may be named and change nothing), or if signals is NULL and count is
+/// not 0: then nothing has changed; else as sigward_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigward_explain_signals(signals: *const c_int, count: usize) -> c_int {
+    let _whole = Uncancelled::enter();
+    // More than there are signals is a mistake.
+    if signals.is_null() && count != 0 || count > 64 {
+        return code(Err(Error::InvalidArgument));
+    }
+    let signals = match count {
+        0 => &[],
+        // SAFETY: so many numbers by the header's contract.
+        _ => unsafe { std::slice::from_raw_parts(signals, count) },
+    };
+    code(crate::explain_signals(signals))
+}
+
 /// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr
 /// included. Last words are one line (cause, file, offset, thread) before a process ends because an
 /// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), and after

@@ -44,12 +44,13 @@ mod view;
 
 pub use crate::file::snapshot::SnapshotKind;
 pub use crate::file::snapshot::moment::Moment;
-pub use crate::sigbus::copy::{try_copy, try_copy_segv};
+pub use crate::sigbus::copy::try_copy;
 pub use crate::sigbus::fault::{Cause, Fault};
 pub use crate::sigbus::is_guarded;
 #[doc(hidden)]
 pub use crate::sigbus::outside;
 pub use crate::sigbus::seat::{Unprotected, guard, thread_check};
+pub use crate::sigbus::segv::try_copy_segv;
 pub use adopted::{Adopted, adopt_file, adopt_range};
 pub use error::Error;
 pub use map::Map;

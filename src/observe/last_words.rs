@@ -14,8 +14,9 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 static OFF: AtomicBool = AtomicBool::new(false);
+/// The signals of which reports were asked for, a bit each.
 #[cfg(target_os = "linux")]
-static EXPLAINS: AtomicBool = AtomicBool::new(false);
+static EXPLAINED: AtomicU64 = AtomicU64::new(0);
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of what it was when it was chosen.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -61,17 +62,34 @@ fn file_of(status: &libc::stat) -> [u64; 2] {
     [status.st_dev as u64, status.st_ino as u64]
 }
 
-/// From now on there is a report about each signal that ends the process and comes by here.
+/// From now on there is a report about each of these signals that ends the process and comes by
+/// here: besides others, or about them `only`.
 #[cfg(target_os = "linux")]
-pub(crate) fn explain() {
+pub(crate) fn explain(signals: &[c_int], only: bool) {
     log::remember_stderr();
-    EXPLAINS.store(true, Ordering::Release);
+    let set = signals.iter().fold(0, |set, signal| set | bit(*signal));
+    if only {
+        EXPLAINED.store(set, Ordering::Release);
+    } else {
+        EXPLAINED.fetch_or(set, Ordering::Release);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn bit(signal: c_int) -> u64 {
+    1_u64.checked_shl(signal.unsigned_abs()).unwrap_or(0)
 }
 
 /// Whether such reports were asked for. Signal-safe.
 #[cfg(target_os = "linux")]
 pub(crate) fn explains() -> bool {
-    EXPLAINS.load(Ordering::Relaxed)
+    EXPLAINED.load(Ordering::Relaxed) != 0
+}
+
+/// The same, about this signal. Signal-safe.
+#[cfg(target_os = "linux")]
+fn explains_this(signal: c_int) -> bool {
+    EXPLAINED.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
 /// Writes the line for `event`, unless the end is told anyway. Signal-safe.

@@ -62,17 +62,23 @@ impl Name {
 /// Signal-safe; takes some 16 KiB of stack.
 #[cfg(target_os = "linux")]
 pub(crate) fn caller(event: &Event) -> Option<Name> {
-    let mut at = Place { pc: event.pc as usize, back: event.pc as usize, used: 0 };
+    caller_at(event.pc as usize, &event.stack)
+}
+
+/// The same, of an instruction, with the link register, where there is one, and the words on top of
+/// the stack: as an event has them, or more of them.
+#[cfg(target_os = "linux")]
+pub(super) fn caller_at(pc: usize, words: &[u64]) -> Option<Name> {
+    let mut at = Place { pc, back: pc, used: 0 };
     let mut object = objects::holding(at.pc)?;
-    // The C library's functions call each other a few times at most, and an event has a few words
-    // only.
-    for _ in 0..=event.stack.len() {
+    // The C library's functions call each other a few times at most.
+    for _ in 0..=CALLS {
         let name = name_of(&object);
         if !name.is_plumbing() {
             return Some(name);
         }
-        let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(event, &at) };
-        at = at.caller(&frame, event)?;
+        let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(words, &at) };
+        at = at.caller(&frame, words)?;
         object = objects::holding(at.pc)?;
         if !name_of(&object).is_plumbing() {
             return call_site::leads(at.back, |target| who(&object, target, frame.function.0));
@@ -81,22 +87,25 @@ pub(crate) fn caller(event: &Event) -> Option<Name> {
     None
 }
 
+#[cfg(target_os = "linux")]
+const CALLS: usize = 16;
+
 /// A place in the code of one of the functions that have called each other.
 #[cfg(target_os = "linux")]
 struct Place {
     pc: usize,
     /// The return address that has led here.
     back: usize,
-    /// How far above the event's stack pointer its own is, in bytes.
+    /// How far above the first one's stack pointer its own is, in bytes.
     used: i64,
 }
 
 #[cfg(target_os = "linux")]
 impl Place {
     /// Where its function was called from.
-    fn caller(&self, frame: &unwind::Frame, event: &Event) -> Option<Self> {
+    fn caller(&self, frame: &unwind::Frame, words: &[u64]) -> Option<Self> {
         let end = self.used.checked_add(frame.size)?;
-        let (link, words) = split(event);
+        let (link, words) = split(words);
         let back = match frame.saved {
             unwind::Saved::At(place) => {
                 let place = usize::try_from(end.checked_add(place)?).ok()?;
@@ -114,8 +123,8 @@ impl Place {
 
 /// The link register, where there is one, and the words on top of the stack.
 #[cfg(target_os = "linux")]
-fn split(event: &Event) -> (Option<u64>, &[u64]) {
-    match &event.stack {
+fn split(words: &[u64]) -> (Option<u64>, &[u64]) {
+    match words {
         [link, words @ ..] if cfg!(target_arch = "aarch64") => (Some(*link), words),
         words => (None, words),
     }
@@ -132,13 +141,17 @@ fn who(caller: &Object, target: usize, function: usize) -> Option<Name> {
     call_site::jumps(start, length, |target| (target == function).then(|| name_of(&object)))
 }
 
+/// So many words an event has: of more of them most are of calls that are over.
+#[cfg(target_os = "linux")]
+const EVENT: usize = 16;
+
 /// The only object that has called the C library, judging by all words that may be return
 /// addresses.
 #[cfg(target_os = "linux")]
-fn without_tables(event: &Event, at: &Place) -> Option<Name> {
+fn without_tables(words: &[u64], at: &Place) -> Option<Name> {
     let into_the_same = |target: usize| objects::holding(target)?.has_code_at(at.pc).then_some(());
     let mut only: Option<Object> = None;
-    for word in event.stack.into_iter().map(without_signature).filter(|_| at.used == 0) {
+    for word in words.iter().take(EVENT).copied().map(without_signature).filter(|_| at.used == 0) {
         let back = word as usize;
         let Some(object) = back.checked_sub(1).and_then(objects::holding) else { continue };
         if object.has_code_at(at.pc) || call_site::leads(back, into_the_same).is_none() {
@@ -195,6 +208,14 @@ pub(crate) fn is_loaded(names: &[&[u8]]) -> bool {
 #[cfg(target_os = "linux")]
 pub(super) fn object_of(address: usize) -> Option<Name> {
     objects::holding(address).map(|object| name_of(&object))
+}
+
+/// The object with code at this address, and where in it: what `addr2line` is asked with.
+/// Signal-safe; takes some 8 KiB of stack.
+#[cfg(target_os = "linux")]
+pub(crate) fn place_of(address: usize) -> Option<(Name, usize)> {
+    let object = objects::holding(address)?;
+    Some((name_of(&object), address.wrapping_sub(object.base)))
 }
 
 #[cfg(target_os = "linux")]

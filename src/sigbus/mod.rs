@@ -15,6 +15,7 @@ pub(crate) mod kept;
 pub mod outside;
 pub(crate) mod registry;
 pub(crate) mod seat;
+pub(crate) mod segv;
 pub(crate) mod spare;
 mod sync;
 

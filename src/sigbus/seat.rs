@@ -115,7 +115,7 @@ pub(crate) fn guard_registered(if_guarded: bool) -> Result<(), crate::Error> {
 pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
     let held = chain::lock()?;
     // Asked for apart from the seat for SIGBUS.
-    super::copy::ensure_on_top(&held)?;
+    super::segv::ensure_on_top(&held)?;
     if !is_guarding() {
         return Ok(());
     }

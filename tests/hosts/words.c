@@ -2,9 +2,12 @@
  * preloaded or absent; else the host asks for last words itself. The first argument is a folder. */
 #include "host.h"
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,6 +21,16 @@ static void arm(void) {
     sigward_options options = {.size = sizeof options, .sigpipe = SIGWARD_SIGPIPE_LEAVE};
     options.flags = SIGWARD_EXPLAIN;
     CHECK(sigward_init(&options) == 0);
+#endif
+}
+
+/* The bare program has them by SIGWARD=explain,SEGV,… if at all. */
+static void arm_further(void) {
+#ifdef BARE
+    arm();
+#else
+    int signals[] = {SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGXFSZ, SIGSYS};
+    CHECK(sigward_explain_signals(signals, sizeof signals / sizeof *signals) == 0);
 #endif
 }
 
@@ -345,7 +358,184 @@ static void ignored(void) {
     CHECK(current_handler(SIGPIPE) == (void *)SIG_IGN);
 }
 
-SCENARIOS({"tcp", tcp}, {"broken", broken}, {"sent", sent}, {"sent_by_child", sent_by_child},
+/* ---- further signals ---- */
+
+static unsigned char *volatile nowhere = (unsigned char *)0x10;
+
+static void null(void) {
+    arm_further();
+    (void)*(volatile unsigned char *)nowhere; /* dies here */
+}
+
+static void read_only(void) {
+    arm_further();
+    volatile unsigned char *data = map("geo.mmdb", PROT_READ, MAP_SHARED);
+    data[5 * PAGE + 5] = 1; /* dies here */
+}
+
+static void jump_nowhere(void) {
+    arm_further();
+    void (*volatile function)(void) = (void (*)(void))nowhere;
+    function(); /* dies here */
+}
+
+static void in_libc_null(void) {
+    arm_further();
+    unsigned char copy[2 * PAGE];
+    void *(*volatile function)(void *, const void *, size_t) = memcpy;
+    function(copy, nowhere, sizeof copy); /* dies here */
+    SAY("%d\n", copy[3]);
+}
+
+static volatile int deepest = 1 << 30;
+
+static int deeper(volatile int *above) {
+    volatile int here[1024];
+    here[0] = *above + 1;
+    return here[0] > deepest ? 0 : deeper(here) + here[0];
+}
+
+/* On an alternate stack a thread has something to say it on. */
+static void no_stack_left(void) {
+    arm_further();
+    static char room[64 << 10];
+    stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
+    CHECK(sigaltstack(&stack, NULL) == 0);
+    volatile int start = 0;
+    SAY("%d\n", deeper(&start)); /* dies here */
+}
+
+static void no_stack_at_all(void) {
+    arm_further();
+    volatile int start = 0;
+    SAY("%d\n", deeper(&start)); /* dies here */
+}
+
+static void aborted(void) {
+    arm_further();
+    abort(); /* dies here */
+}
+
+static void abort_sent(void) {
+    arm_further();
+    kill(getpid(), SIGABRT); /* dies here */
+}
+
+static void divided(void) {
+    arm_further();
+    volatile int zero = 0, number = 7;
+    SAY("%d\n", number / zero); /* dies here */
+}
+
+static void illegal(void) {
+    arm_further();
+    __builtin_trap(); /* dies here */
+}
+
+static void too_long(void) {
+    arm_further();
+    struct rlimit limit = {.rlim_cur = PAGE, .rlim_max = RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    int fd = open(path_of("app.log"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(fd >= 0 && dup2(fd, 17) == 17);
+    CHECK(pwrite(17, "x", 1, PAGE - 1) == 1);
+    CHECK(pwrite(17, "x", 1, PAGE) == 0); /* dies here */
+}
+
+static void forbidden(void) {
+    arm_further();
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sethostname, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    syscall(SYS_sethostname, "x", 1); /* dies here */
+}
+
+static bool is_default(int signal) { return current_handler(signal) == (void *)SIG_DFL; }
+
+/* What nobody has asked for is not told, and its row is nobody's. */
+static void not_chosen(void) {
+    CHECK(is_default(SIGABRT) && is_default(SIGSEGV));
+#ifndef BARE
+    int wrong[] = {SIGABRT, SIGTERM}, right[] = {SIGABRT, SIGPIPE, SIGBUS};
+    CHECK(sigward_explain_signals(wrong, 2) == -EINVAL);
+    CHECK(sigward_explain_signals(NULL, 1) == -EINVAL);
+    CHECK(is_default(SIGABRT) && is_default(SIGBUS));
+    CHECK(sigward_explain_signals(right, 3) == 0 && !is_default(SIGABRT));
+    CHECK(is_default(SIGSEGV) && is_default(SIGSYS));
+    arm_further();
+    CHECK(sigward_explain() == 0 && !is_default(SIGSEGV));
+    CHECK(sigward_explain_signals(NULL, 0) == 0);
+    CHECK(is_default(SIGABRT) && is_default(SIGSEGV) && !is_default(SIGBUS));
+    CHECK(sigward_try_copy_segv() == 0);
+    arm_further();
+    CHECK(sigward_explain_signals(NULL, 0) == 0 && !is_default(SIGSEGV));
+#endif
+    (void)*(volatile unsigned char *)nowhere; /* dies here */
+}
+
+static void ignored_further(void) {
+    signal(SIGXFSZ, SIG_IGN);
+    arm_further();
+    CHECK(current_handler(SIGXFSZ) == (void *)SIG_IGN);
+}
+
+static void jump_from_abort(int signal, siginfo_t *info, void *context) {
+    CHECK(signal == SIGABRT && info->si_code == SI_TKILL && info->si_pid == getpid());
+    (void)context;
+    siglongjmp(place, 1);
+}
+
+static void abort_survived(void) {
+    install(SIGABRT, jump_from_abort, 0);
+    arm_further();
+    if (sigsetjmp(place, 1) == 0) raise(SIGABRT);
+    SAY("lived\n");
+}
+
+static volatile sig_atomic_t faults;
+
+static void count_and_skip(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    faults++;
+    siglongjmp(place, 1);
+}
+
+/* As a JVM does: code that was made as the program runs, and faults that are looked for. */
+static void made_code(void) {
+#ifdef __x86_64__
+    static const unsigned char load[] = {0x0f, 0xb6, 0x07, 0xc3}; /* movzbl (%rdi), %eax; ret */
+#else
+    /* ldrb w0, [x0]; ret */
+    static const unsigned char load[] = {0x00, 0x00, 0x40, 0x39, 0xc0, 0x03, 0x5f, 0xd6};
+#endif
+    int rights = PROT_READ | PROT_WRITE;
+    unsigned char *code = mmap(NULL, PAGE, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(code != MAP_FAILED);
+    memcpy(code, load, sizeof load);
+    CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
+    __builtin___clear_cache((char *)code, (char *)code + sizeof load);
+    int (*made)(unsigned char *) = (int (*)(unsigned char *))(void *)code;
+    install(SIGSEGV, count_and_skip, 0);
+    arm_further();
+    for (volatile int i = 0; i < 100; i++)
+        if (sigsetjmp(place, 1) == 0) made(nowhere);
+    SAY("%d\n", faults);
+}
+
+SCENARIOS({"null", null}, {"read_only", read_only}, {"jump_nowhere", jump_nowhere},
+          {"in_libc_null", in_libc_null}, {"no_stack_left", no_stack_left},
+          {"no_stack_at_all", no_stack_at_all}, {"aborted", aborted}, {"abort_sent", abort_sent},
+          {"divided", divided}, {"illegal", illegal}, {"too_long", too_long},
+          {"forbidden", forbidden}, {"not_chosen", not_chosen},
+          {"ignored_further", ignored_further}, {"abort_survived", abort_survived},
+          {"made_code", made_code},
+          {"tcp", tcp}, {"broken", broken}, {"sent", sent}, {"sent_by_child", sent_by_child},
           {"sent_by_named", sent_by_named}, {"truncated", truncated}, {"in_libc", in_libc},
           {"full_disk", full_disk}, {"deleted", deleted}, {"long_name", long_name},
           {"forked", forked}, {"full_pipe", full_pipe}, {"broken_stderr", broken_stderr},

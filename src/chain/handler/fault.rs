@@ -33,6 +33,18 @@ pub struct Fault {
     pub shift: u32,
 }
 
+/// Where interrupted code was.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site {
+    /// The instruction.
+    pub(crate) pc: usize,
+    /// The stack pointer; 0 where it is unknown.
+    pub(crate) stack: usize,
+    /// The link register; 0 where there is none.
+    pub(crate) link: usize,
+}
+
 impl Delivery<'_> {
     /// The fault that this delivery of SIGBUS or SIGSEGV is; none for what a process sent, for what was found without
     /// being the interrupted instruction's doing, and where a handler above passed no siginfo.
@@ -62,6 +74,43 @@ impl Delivery<'_> {
             fault.write = machine::write(context).filter(|_| fault.shift == 0);
         }
         Some(fault)
+    }
+
+    /// Where the interrupted code was; none where the context does not show it. Signal-safe.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn site(&self) -> Option<Site> {
+        // SAFETY: null, or the context of this delivery.
+        let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
+        let (stack, link) = machine::stack_and_link(context);
+        Some(Site { pc: machine::pc(context), stack, link }).filter(|site| site.pc != 0)
+    }
+
+    /// `si_addr`, of a signal that the kernel has made for an instruction. Signal-safe.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn address(&self) -> Option<usize> {
+        self.code().filter(|code| *code > 0)?;
+        // SAFETY: the siginfo of this delivery: the code was in it.
+        let info = unsafe { self.info.as_ref() }?;
+        // SAFETY: the kernel made it for an instruction, so the field is an address.
+        Some(unsafe { info.si_addr() } as usize)
+    }
+
+    /// `si_syscall`, of a SIGSYS that the kernel has made. Signal-safe.
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    pub(crate) fn system_call(&self) -> Option<c_int> {
+        /// It follows `si_call_addr` (`__sifields._sigsys` in include/uapi/asm-generic/siginfo.h).
+        const PLACE: usize = 24;
+        const { assert!(PLACE + 4 <= size_of::<libc::siginfo_t>()) };
+        self.code().filter(|code| *code > 0 && self.signal == libc::SIGSYS)?;
+        let place = self.info.cast::<c_int>().wrapping_add(PLACE / size_of::<c_int>());
+        // SAFETY: inside the siginfo of this delivery.
+        Some(unsafe { place.read() })
+    }
+
+    /// Elsewhere nobody has looked where it is.
+    #[cfg(all(target_os = "linux", not(target_pointer_width = "64")))]
+    pub(crate) fn system_call(&self) -> Option<c_int> {
+        None
     }
 
     /// The stack pointer of the code that was interrupted; none where the context does not show it. Signal-safe.

@@ -42,7 +42,8 @@ pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<
             let once = disposition.flags & libc::SA_RESETHAND != 0;
             // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before that call.
             if !given_up && (!once || entry(owner).is_some_and(Entry::spend)) {
-                if delivery.is_fault() {
+                // Whoever aborts seldom goes on from a handler.
+                if delivery.is_fault() || delivery.signal == libc::SIGABRT {
                     farewell(delivery, Some(address));
                 }
                 return Some(Next { address, siginfo, mask: mask_during(disposition, delivery) });

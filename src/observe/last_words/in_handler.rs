@@ -5,9 +5,9 @@
 //! its own death would cut off, but not for long; then it says its own, if it is there still.
 //! Nothing here runs while the process goes on living, unless a fault goes to somebody's handler.
 
-use super::{EXPLAINS, OFF, chosen};
+use super::{OFF, chosen, explains_this};
 use crate::observe::event::Event;
-use crate::observe::in_handler::{copy_file, describe_moment, poll};
+use crate::observe::in_handler::{copy_file, copy_what_is_mapped, describe_moment, poll};
 use crate::observe::text::Text;
 use crate::observe::{library, log};
 use crate::sys::mask::Mask;
@@ -28,6 +28,10 @@ const ROOM: usize = 1024;
 const PASSED_ON: u32 = 16;
 static PASSED: AtomicU32 = AtomicU32::new(0);
 
+/// A runtime that is seen so often to live by its faults is not looked at any more.
+const CUSTOMS: u32 = 64;
+static CUSTOM: AtomicU32 = AtomicU32::new(0);
+
 /// A thread waits for another one's line for so many milliseconds.
 const PATIENCE: u32 = 200;
 
@@ -45,15 +49,26 @@ pub(crate) struct Subject {
     pub(crate) handler: Option<usize>,
 }
 
-/// Writes the report, if reports are wanted. `tell` says what has happened; if it knows nothing and
-/// says false, then who has sent the signal. Signal-safe.
+/// What is known of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// What has happened, which is in the line.
+    Cause,
+    /// Nothing: it is said who has sent it.
+    Nothing,
+    /// That a runtime lives by such signals: no line is written.
+    Custom,
+}
+
+/// Writes the report, if one is wanted. `tell` says what has happened. Signal-safe.
 #[cold]
 #[inline(never)]
-pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
-    if !EXPLAINS.load(Ordering::Relaxed) || OFF.load(Ordering::Relaxed) {
+pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> Told) {
+    if !explains_this(subject.signal) || OFF.load(Ordering::Relaxed) {
         return;
     }
-    if subject.handler.is_some() && PASSED.load(Ordering::Relaxed) >= PASSED_ON {
+    let most = |count: &AtomicU32, most| count.load(Ordering::Relaxed) >= most;
+    if subject.handler.is_some() && (most(&PASSED, PASSED_ON) || most(&CUSTOM, CUSTOMS)) {
         return;
     }
     let signals = Mask::block_all();
@@ -65,7 +80,7 @@ pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> b
     signals.restore();
 }
 
-fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
+fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> Told) {
     let mut room = [0; ROOM];
     let mut line = Text::new(&mut room);
     let mut who = Event::blank(subject.signal);
@@ -77,8 +92,13 @@ fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
     line.push(b" of pid ");
     line.number(std::process::id().into(), 10);
     line.push(b": ");
-    if !tell(&mut line) {
-        sender(&mut line, subject);
+    match tell(&mut line) {
+        Told::Cause => {}
+        Told::Nothing => sender(&mut line, subject),
+        Told::Custom => {
+            CUSTOM.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
     }
     if let Some(handler) = subject.handler {
         PASSED.fetch_add(1, Ordering::Relaxed);
@@ -90,6 +110,25 @@ fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> bool) {
     }
     line.end();
     log::write_last(&line, chosen(), false);
+}
+
+/// ` by LIBRARY`, if it is known who has called, or has met a fault, there. Signal-safe; on the
+/// report's own stack.
+pub(crate) fn by(line: &mut Text<'_>, pc: usize, stack: usize, link: usize) {
+    /// Enough for abort(3), which calls others.
+    const WORDS: usize = 256;
+    let mut words = [0_u64; WORDS];
+    // Where there is a link register it comes first.
+    let first = usize::from(cfg!(target_arch = "aarch64"));
+    let (links, room) = words.split_at_mut(first);
+    links.fill(link as u64);
+    // SAFETY: the bytes of these words, which any bytes may be.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room)) };
+    copy_what_is_mapped(stack, bytes);
+    if let Some(library) = library::caller_at(pc, &words) {
+        line.push(b" by ");
+        line.push_name(library.bytes());
+    }
 }
 
 /// ` (code N, address 0xN)`
@@ -134,6 +173,11 @@ fn name_of(signal: c_int) -> &'static [u8] {
         libc::SIGPIPE => b"SIGPIPE",
         libc::SIGBUS => b"SIGBUS",
         libc::SIGSEGV => b"SIGSEGV",
+        libc::SIGABRT => b"SIGABRT",
+        libc::SIGFPE => b"SIGFPE",
+        libc::SIGILL => b"SIGILL",
+        libc::SIGXFSZ => b"SIGXFSZ",
+        libc::SIGSYS => b"SIGSYS",
         _ => b"a signal",
     }
 }

@@ -10,7 +10,7 @@
 //! takes at most two signals, whatever the addresses do.
 
 use super::processor;
-use crate::chain::{Delivery, Fault, General, Verdict};
+use crate::chain::{Delivery, Fault, General};
 
 /// What the registers are in a range of the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +79,6 @@ pub(crate) fn fixup(delivery: &Delivery<'_>, fault: &Fault) -> bool {
     };
     // SAFETY: `go_on` answers with a place in the copy and the registers that are right there.
     unsafe { delivery.resume_at(pc, &general) }
-}
-
-/// SIGSEGV, once asked for: what is not the copy's is none of ours.
-pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
-    let ours = delivery.active && delivery.fault().is_some_and(|fault| fixup(delivery, &fault));
-    if ours { Verdict::Swallow } else { Verdict::PassOn }
 }
 
 /// Where to go on, and with which registers, after a fault at `address` of the instruction at `pc`.

@@ -9,7 +9,7 @@
 //! Without the seat for SIGBUS the kernel copies (`by_kernel`): the copy takes none by itself.
 //!
 //! A fault anywhere else goes to whoever had it before, and so does every SIGSEGV until
-//! [`try_copy_segv`] was called: a JVM's null checks and a crash reporter's reports are theirs.
+//! `try_copy_segv` was called: a JVM's null checks and a crash reporter's reports are theirs.
 
 #[cfg(target_os = "linux")]
 mod by_kernel;
@@ -38,7 +38,6 @@ mod processor;
 ))]
 mod tests;
 
-use crate::chain::{self, Owner};
 use crate::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,15 +59,13 @@ use name;
 /// written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
-static SEGV: Owner = Owner::new(libc::SIGSEGV, in_handler::decide, chain::no_farewell, true);
-
 /// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
 /// as there are before the first byte that cannot be read or written. Bytes of `dst` after those
 /// are as they were.
 ///
 /// What counts as "cannot" is SIGBUS: a page of a mapped file that was truncated away, that has no
-/// space on the disk, or that the hardware lost. After [`try_copy_segv`] it is SIGSEGV as well. 0
-/// if a pointer is null, `len` is 0 or above `isize::MAX`.
+/// space on the disk, or that the hardware lost. After [`crate::mapping::try_copy_segv`] it is
+/// SIGSEGV as well. 0 if a pointer is null, `len` is 0 or above `isize::MAX`.
 ///
 /// Nothing of the process is changed by it. Where the seat for SIGBUS was taken ([`crate::init`],
 /// [`crate::mapping::guard`], any map) it costs what memcpy(3) costs. Without the seat the kernel
@@ -149,40 +146,7 @@ pub(crate) fn seat_was_vacated() {
     WAY.store(0, Ordering::Relaxed);
 }
 
-/// Takes the seat for SIGSEGV on top again, if it was asked for.
-pub(crate) fn ensure_on_top(held: &chain::Lock) -> Result<(), Error> {
-    if chain::seats_of(&SEGV).next().is_some() {
-        chain::take(held, &SEGV)?;
-    }
-    Ok(())
-}
-
-/// Lets [`try_copy`] return at a SIGSEGV of its own as well: addresses where nothing is mapped, or
-/// nothing that may be read or written. Takes the seat on top for SIGSEGV; every other SIGSEGV goes
-/// to what stood there before, which sees it as without us. [`crate::ensure_on_top`] takes the top
-/// again after another runtime has installed its handler. There is no way back.
-///
-/// Idempotent, thread-safe, works in a forked child; not for signal handlers.
-///
-/// # Errors
-/// [`Error::NoEntryPoint`], [`Error::Contended`] or [`Error::System`] if the seat cannot be taken;
-/// [`Error::Unsupported`] where there is no checked copy. Then nothing has changed.
-///
-/// ```
-/// sigward::mapping::try_copy_segv()?;
-/// let mut byte = 1;
-/// // SAFETY: nothing is mapped there, and that may be found out.
-/// let count = unsafe { sigward::mapping::try_copy(&raw mut byte, 8 as *const u8, 1)? };
-/// assert_eq!((count, byte), (0, 1));
-/// # Ok::<(), sigward::Error>(())
-/// ```
-#[doc(alias = "SIGSEGV")]
-#[doc(alias = "sigward_try_copy_segv")]
-pub fn try_copy_segv() -> Result<(), Error> {
-    if processor::way() == 0 {
-        return Err(Error::Unsupported);
-    }
-    let held = chain::lock()?;
-    chain::take(&held, &SEGV)?;
-    Ok(())
+/// Whether there is a checked copy.
+pub(super) fn is_there() -> bool {
+    processor::way() != 0
 }

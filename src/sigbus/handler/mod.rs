@@ -6,6 +6,8 @@
 //!     └────────────────────── the predecessor gets it as the kernel would have given it ──────┘
 //! ```
 
+#[cfg(target_os = "linux")]
+mod access;
 pub(crate) mod cause;
 pub(crate) mod describe;
 mod patch;
@@ -26,6 +28,7 @@ use crate::sys::mask::Mask;
 use crate::sys::process::thread_id;
 use progress::is_stuck;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(target_os = "linux")]
 pub(super) use words::farewell;
 
@@ -36,6 +39,17 @@ const ADDRESS: c_int = 2;
 const OBJECT: c_int = 3;
 /// `BUS_MCEERR_AR`: the memory is damaged, action required.
 pub(crate) const MEMORY: c_int = 4;
+
+/// Whether a SIGSEGV of the checked copy ends it. Without this the seat for SIGSEGV is there for
+/// last words alone.
+pub(super) static COPY_ENDS_SEGV: AtomicBool = AtomicBool::new(false);
+
+/// The decision for a SIGSEGV: what is not the copy's is none of ours.
+pub(super) fn decide_segv(delivery: &Delivery<'_>) -> Verdict {
+    let asked = delivery.active && COPY_ENDS_SEGV.load(Ordering::Acquire);
+    let ours = asked && delivery.fault().is_some_and(|fault| copy::fixup(delivery, &fault));
+    if ours { Verdict::Swallow } else { Verdict::PassOn }
+}
 
 /// The decision for one delivery.
 pub(crate) fn decide(delivery: &Delivery<'_>) -> Verdict {

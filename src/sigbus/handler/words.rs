@@ -1,12 +1,11 @@
 //! What is said of a SIGBUS that goes on to what may end the process: which byte of which file, how
 //! long that is now, what is free on its disk. Also of mappings that nobody guards.
 
-use super::describe::call_site;
+use super::access::{self, access_of, place};
 use crate::chain::{Delivery, Fault};
-use crate::observe::last_words::in_handler::{Subject, report};
+use crate::observe::last_words::in_handler::{Subject, Told, by, report};
 use crate::observe::text::Text;
-use crate::observe::{Event, library};
-use crate::sigbus::adopted::handler::area::{Area, Scratch, area_at, path_at};
+use crate::sigbus::adopted::handler::area::{Area, Scratch, area_at};
 use crate::sigbus::fault::Cause;
 use crate::sigbus::outside::{self, Now, cause};
 use crate::sys::pages::page_size;
@@ -22,16 +21,16 @@ pub(crate) fn farewell(delivery: &Delivery<'_>, handler: Option<usize>) {
         sender: delivery.sender(),
         handler,
     };
-    report(&subject, &mut |line| fault.is_some_and(|fault| tell(line, &fault)));
+    report(&subject, &mut |line| match &fault {
+        Some(fault) if delivery.signal == libc::SIGSEGV => access::tell(line, fault, handler.is_some()),
+        Some(fault) => tell(line, fault),
+        None => Told::Nothing,
+    });
 }
 
-/// Says what the fault was; false if that is not known.
-fn tell(line: &mut Text<'_>, fault: &Fault) -> bool {
-    line.push(match fault.write {
-        Some(true) => b"write",
-        Some(false) => b"read",
-        None => b"access",
-    });
+/// Says what the fault was.
+fn tell(line: &mut Text<'_>, fault: &Fault) -> Told {
+    line.push(access_of(fault));
     let mut scratch = Scratch::new();
     let area = area_at(fault.address, &mut scratch).filter(|area| area.file != (0, 0));
     let page = area.map_or(0, |area| area.page).max(page_size()) as u64;
@@ -39,17 +38,12 @@ fn tell(line: &mut Text<'_>, fault: &Fault) -> bool {
         Some(area) => place(line, fault, area, &mut scratch),
         None => line.push(b" where no file is mapped"),
     }
-    let mut event = Event::blank(libc::SIGBUS);
-    call_site(&mut event, fault);
-    if let Some(library) = library::caller(&event) {
-        line.push(b" by ");
-        line.push_name(library.bytes());
-    }
+    by(line, fault.pc, fault.stack, fault.link);
     line.push(b": ");
     let Some(area) = &area else {
         // BUS_ADRALN
         line.push(if fault.code == 1 { b"the address is not aligned" } else { b"nobody knows why" });
-        return true;
+        return Told::Cause;
     };
     let now = now(area, &scratch);
     match cause(fault.code, area.offset_at(fault.address), page, &now) {
@@ -69,24 +63,7 @@ fn tell(line: &mut Text<'_>, fault: &Fault) -> bool {
         _ if now.length.is_none() => line.push(outside::GONE.as_bytes()),
         _ => line.push(outside::THERE.as_bytes()),
     }
-    true
-}
-
-/// ` at offset N of PATH (N bytes mapped)`
-#[inline(never)]
-fn place(line: &mut Text<'_>, fault: &Fault, area: &Area, scratch: &mut Scratch) {
-    /// What else the line says, at most.
-    const REST: usize = 320;
-    line.push(b" at offset ");
-    line.grouped(area.offset_at(fault.address));
-    line.push(b" of ");
-    let path = path_at(fault.address, scratch).unwrap_or(b"a file");
-    // Its end tells most.
-    let start = path.len().saturating_sub(line.left().saturating_sub(REST));
-    line.push_name(path.get(start..).unwrap_or_default());
-    line.push(b" (");
-    line.grouped((area.end - area.start) as u64);
-    line.push(b" bytes mapped)");
+    Told::Cause
 }
 
 /// The file and its disk at this moment: by the mapping itself, which only a privileged process may

@@ -2,7 +2,7 @@
 
 use super::{describe, find_echo};
 use crate::chain::Delivery;
-use crate::observe::last_words::in_handler::{Subject, report};
+use crate::observe::last_words::in_handler::{Subject, Told, report};
 use crate::observe::text::Text;
 use crate::observe::{FdKind, library};
 
@@ -21,9 +21,9 @@ pub(in crate::sigpipe) fn farewell(delivery: &Delivery<'_>, handler: Option<usiz
     report(&subject, &mut |line| tell(line, delivery));
 }
 
-/// Which write, to whom, by which library; false if it is not the echo of one.
-fn tell(line: &mut Text<'_>, delivery: &Delivery<'_>) -> bool {
-    let Some(echo) = find_echo(delivery) else { return false };
+/// Which write, to whom, by which library, if it is the echo of one.
+fn tell(line: &mut Text<'_>, delivery: &Delivery<'_>) -> Told {
+    let Some(echo) = find_echo(delivery) else { return Told::Nothing };
     let event = describe::event(&echo);
     line.push(event.operation_c_name().map_or(b"a write".as_slice(), std::ffi::CStr::to_bytes));
     line.push(b" to ");
@@ -40,5 +40,5 @@ fn tell(line: &mut Text<'_>, delivery: &Delivery<'_>) -> bool {
         line.grouped(event.result.unsigned_abs());
         line.push(b" bytes");
     }
-    true
+    Told::Cause
 }
