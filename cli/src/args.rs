@@ -37,17 +37,26 @@ pub enum Command {
     /// neither. Where that cannot work (a static or set-user-ID program) it is said, and the
     /// program is watched as by `sigward watch`. Exits as the program does.
     Run(Run),
-    /// Says from a core file what a program died of
+    /// Says from a core file what a program died of, or what a process would die of
     ///
-    /// Which thread, which instruction, which mapped file at which offset, how long that file is
-    /// now and what is free on its disk, and which other threads were opening, cutting or replacing
-    /// files. The core's notes are read, not its memory, so a large core takes no longer.
+    /// Of a core file: which thread, which instruction, which mapped file at which offset, how long
+    /// that file is now and what is free on its disk, and which other threads were opening, cutting
+    /// or replacing files. The core's notes are read, not its memory, so a large core takes no
+    /// longer.
+    ///
+    /// Of a process: descriptors whose other side is gone, mapped files that were cut or have no
+    /// room on their disk, and signals that wait; of one that has ended and was not waited for, how
+    /// it ended. Nothing is stopped.
     ///
     /// SIGPIPE leaves no core: `sigward watch` tells of it as it happens. Exits with 1 if the cause
-    /// is not in the core (Go with GOTRACEBACK=crash, Python's faulthandler).
+    /// is not in the core (Go with GOTRACEBACK=crash, Python's faulthandler), or if something would
+    /// end the process now.
+    #[command(after_help = "Examples:\n  sigward explain core ./server\n  \
+        sudo sigward explain $(pidof server)")]
     Explain {
-        /// The core file
-        core: PathBuf,
+        /// The core file, or the number of a process
+        #[arg(value_name = "CORE|PID")]
+        what: PathBuf,
         /// The executable, if it is elsewhere than it was: for names of functions
         program: Option<PathBuf>,
     },

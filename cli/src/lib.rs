@@ -10,6 +10,7 @@ mod args;
 mod audit;
 mod core;
 mod cut;
+mod descriptors;
 mod exit;
 mod explain;
 mod failure;
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
         Command::Reserve(request) => files::reserve(&request, output),
         Command::Audit(request) => audit::audit(&request, output),
         Command::Cut(request) => cut::cut(&request, output),
-        Command::Explain { core, program } => explain::explain(&core, program.as_deref(), output),
+        Command::Explain { what, program } => explain::explain(&what, program.as_deref(), output),
         Command::Watch(request) => {
             return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));
         }

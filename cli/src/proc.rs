@@ -101,6 +101,18 @@ pub enum Disposition {
     Init,
 }
 
+impl Disposition {
+    /// What follows, to be read behind what has happened.
+    pub fn comes_to(self) -> &'static str {
+        match self {
+            Self::Default => "; the default action ends the program",
+            Self::Ignored => "; ignored, the program goes on",
+            Self::Caught => "; the program's handler gets it",
+            Self::Init => "; the first process of a namespace goes on",
+        }
+    }
+}
+
 /// A line of /proc/PID/maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the kernel's letters")]
@@ -218,15 +230,42 @@ pub fn threads(process: i32) -> Vec<i32> {
     numbers(&format!("/proc/{process}/task"))
 }
 
+/// The wait status of a process that has ended and was not waited for; 0 as well where it may not
+/// be seen.
+pub fn ended(process: i32) -> Option<i32> {
+    parse_end(&std::fs::read(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// From the file's text: the name, which may hold anything, ends with the last `)`.
+fn parse_end(text: &[u8]) -> Option<i32> {
+    let name = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = String::from_utf8_lossy(text.get(name + 1..)?).into_owned();
+    let mut words = rest.split_whitespace();
+    matches!(words.next()?, "Z" | "X").then(|| words.next_back()?.parse().ok())?
+}
+
+/// The descriptors of a process; none if they may not be looked at.
+pub fn descriptors(process: i32) -> Option<Vec<i32>> {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let mut all: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    all.sort_unstable();
+    Some(all)
+}
+
+/// Whether a descriptor is open for writing.
+pub fn writes(process: i32, fd: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
 /// The files that a process has open for writing, as far as that may be looked at.
 pub fn open_for_writing(process: i32) -> impl Iterator<Item = Metadata> {
-    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(move |entry| {
-        let fd = entry.file_name();
-        let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{}", fd.display())).ok()?;
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:\t"))?;
-        let writes = i32::from_str_radix(flags, 8).ok()? & libc::O_ACCMODE != libc::O_RDONLY;
-        std::fs::metadata(entry.path()).ok().filter(|_| writes)
+    let open = descriptors(process).unwrap_or_default().into_iter();
+    open.filter_map(move |fd| {
+        let path = PathBuf::from(format!("/proc/{process}/fd/{fd}"));
+        std::fs::metadata(path).ok().filter(|_| writes(process, fd))
     })
 }
 
@@ -257,7 +296,7 @@ fn numbers(folder: &str) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disposition, Path, Status, parse_maps};
+    use super::{Disposition, Path, Status, parse_end, parse_maps};
 
     const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
         7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
@@ -287,6 +326,14 @@ mod tests {
         assert_eq!(status.disposition(11), Disposition::Caught);
         assert_eq!(status.disposition(7), Disposition::Init);
         assert_eq!(Status { innermost: 70, ..status }.disposition(7), Disposition::Default);
+    }
+
+    #[test]
+    fn the_end_is_the_last_word() {
+        assert_eq!(parse_end(b"7 (a) Z) Z 1 2 13"), Some(13));
+        for text in [&b"7 (a Z 1 13) S 1 2 13"[..], b"7 (a) Z", b"", b")", b"7 (a) Z x"] {
+            assert_eq!(parse_end(text), None, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

@@ -57,6 +57,18 @@ pub struct MappedFile {
     pub writers: Vec<i32>,
 }
 
+impl MappedFile {
+    /// Whether more is mapped than the file has: the last page of a file is there as a whole.
+    pub fn is_beyond(&self, page: u64) -> bool {
+        self.now.length.is_some_and(|length| self.mapped_to > length.div_ceil(page).saturating_mul(page))
+    }
+
+    /// Whether its disk has no room for all of its holes, into which somebody may write.
+    pub fn lacks_room(&self) -> bool {
+        self.shared_writable && !self.deleted && self.now.free.is_some_and(|free| self.holes > free)
+    }
+}
+
 /// What is blocked in a thread and kills it there, or is told to nobody.
 pub const MATTERING: [i32; 3] = [libc::SIGBUS, libc::SIGSEGV, libc::SIGPIPE];
 

@@ -78,9 +78,7 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
     }
     for file in &facts.files {
         let path = file.path.display();
-        // The last page of a file is there as a whole.
-        let end = file.now.length.map_or(0, |length| length.div_ceil(facts.page).saturating_mul(facts.page));
-        if file.mapped_to > end && file.now.length.is_some() {
+        if file.is_beyond(facts.page) {
             let [mapped, length] = [file.mapped_to, file.now.length.unwrap_or(0)].map(grouped);
             add(
                 "map-beyond-file",
@@ -90,9 +88,8 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
                  room to grow? guard the map",
             );
         }
-        let free = file.now.free.unwrap_or(u64::MAX);
-        if file.shared_writable && !file.deleted && file.holes > free {
-            let [holes, free] = [file.holes, free].map(grouped);
+        if file.lacks_room() {
+            let [holes, free] = [file.holes, file.now.free.unwrap_or(0)].map(grouped);
             add(
                 "sparse-on-full-disk",
                 Severity::Warning,

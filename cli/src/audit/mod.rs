@@ -3,7 +3,7 @@
 //! Nothing is stopped and nothing is injected: handlers' addresses and flags are not seen.
 
 mod binary;
-mod facts;
+pub mod facts;
 mod findings;
 
 use crate::args::Audit;

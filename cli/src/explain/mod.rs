@@ -1,6 +1,8 @@
-//! `sigward explain CORE [PROGRAM]`: what a program has died of, from its core file.
+//! `sigward explain CORE [PROGRAM]`: what a program has died of, from its core file. Of a process
+//! (`PID`) what it would die of.
 
 mod frame;
+mod prospect;
 pub mod runtime;
 
 use crate::core::Core;
@@ -66,8 +68,12 @@ struct Changing {
     call: String,
 }
 
-/// `sigward explain CORE [PROGRAM]`
+/// `sigward explain CORE|PID [PROGRAM]`
 pub fn explain(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+    let pid = path.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|pid| *pid > 0);
+    if let Some(pid) = pid.filter(|_| !path.exists()) {
+        return prospect::explain(pid, output);
+    }
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)

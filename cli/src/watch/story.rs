@@ -1,6 +1,7 @@
 //! What is told of one signal: gathered while its thread is stopped, written when it goes on.
 
 use super::trace;
+use crate::descriptors::{Process, target};
 use crate::place::{Now, Place};
 use crate::proc::{self, Disposition, Status};
 use crate::registers::{Machine, Registers};
@@ -10,7 +11,6 @@ use crate::symbols::Program;
 use serde::Serialize;
 use sigward::sigpipe::outside::{Stopped, write_of};
 use std::fmt::{self, Write as _};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// One signal.
@@ -157,12 +157,7 @@ impl fmt::Display for Story {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, program, pid, tid, thread, .. } = self;
         write!(out, "{signal} in {program} (pid {pid}, thread {tid} {thread:?}): {}", self.cause())?;
-        out.write_str(match self.disposition {
-            Disposition::Default => "; the default action ends the program",
-            Disposition::Ignored => "; ignored, the program goes on",
-            Disposition::Caught => "; the program's handler gets it",
-            Disposition::Init => "; the first process of a namespace goes on",
-        })
+        out.write_str(self.disposition.comes_to())
     }
 }
 
@@ -202,8 +197,8 @@ fn broken(tid: i32, status: &Status, registers: &Registers) -> Option<Write> {
         result: registers.result,
         pc: registers.pc,
     };
-    let process = open(status.process);
-    let event = write_of(&stopped, |fd| duplicate(process.as_ref()?, fd))?;
+    let process = Process::open(status.process);
+    let event = write_of(&stopped, |fd| process.as_ref()?.duplicate(fd))?;
     let call = event.operation_name().unwrap_or("a write").to_owned();
     let fd = (event.fd >= 0).then_some(event.fd);
     let peer = event.peer_address().map(|peer| peer.to_string());
@@ -216,30 +211,6 @@ fn too_long(tid: i32, registers: &Registers) -> Option<Write> {
     let fd = (registers.machine == Machine::X86_64).then(|| registers.arguments[0] as i32);
     let target = fd.and_then(|fd| target(tid, fd));
     Some(Write { call, fd, target, peer: None, result: -i64::from(libc::EFBIG) })
-}
-
-/// pidfd_open(2)
-fn open(process: i32) -> Option<OwnedFd> {
-    // SAFETY: numbers only.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })
-}
-
-/// pidfd_getfd(2)
-fn duplicate(process: &OwnedFd, fd: i32) -> Option<OwnedFd> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: numbers only.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
-}
-
-fn owned(fd: libc::c_long) -> Option<OwnedFd> {
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: a new descriptor, which is ours alone.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn target(tid: i32, fd: i32) -> Option<String> {
-    let link = std::fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?;
-    Some(link.display().to_string())
 }
 
 fn place(tid: i32, lines: &[proc::Line], info: &Info) -> Option<Place> {

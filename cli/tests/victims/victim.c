@@ -195,6 +195,28 @@ int main(int count, char **argv) {
         mmap(0, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         is("ready");
         for (;;) pause();
+    } else if (!strcmp(how, "doomed")) {
+        /* A pipe without a reader and one with, a peer that is gone, one that is there, a listener,
+         * a cut map, a signal that waits. */
+        int broken[2], sound[2], peers[2], friends[2];
+        sigset_t term;
+        sigemptyset(&term);
+        sigaddset(&term, SIGTERM);
+        sigprocmask(SIG_BLOCK, &term, 0);
+        kill(getpid(), SIGTERM);
+        if (pipe(broken) || pipe(sound)) abort();
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, peers)) abort();
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, friends)) abort();
+        int listener = socket(AF_INET, SOCK_STREAM, 0);
+        if (listener < 0 || listen(listener, 1) || socket(AF_UNIX, SOCK_STREAM, 0) < 0) abort();
+        close(broken[0]);
+        close(peers[0]);
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        if (ftruncate(fd, 1 << 20)) abort();
+        mmap(0, 1 << 20, PROT_READ, MAP_SHARED, fd, 0);
+        if (ftruncate(fd, 4096)) abort();
+        printf("%d %d\n", broken[1], peers[1]);
+        for (;;) pause();
     } else if (!strcmp(how, "parent")) {
         /* Ends with its child, which ends when stdin does. */
         if (fork()) {
