@@ -1,9 +1,12 @@
 //! System calls that answer with a `Result`, and begin again after a signal.
 
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use std::ffi::{CStr, c_int};
-use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A system call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +47,33 @@ pub(crate) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
     }
 }
 
+/// As [`again`], for calls of `nix`. The number is the C library's: `nix` knows some only, and the
+/// rest, as 524 of network file systems, would become 0.
+pub(crate) fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> Result<T, c_int> {
+    loop {
+        if let Ok(done) = call() {
+            return Ok(done);
+        }
+        match errno() {
+            libc::EINTR => {}
+            errno => return Err(errno),
+        }
+    }
+}
+
 /// As [`again`], with the call's name in the error.
+#[cfg(target_os = "linux")]
 pub(crate) fn named(call: &'static str, work: impl FnMut() -> i64) -> Result<i64, Failed> {
     again(work).map_err(|errno| Failed { call, errno })
 }
 
 pub(crate) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Failed> {
-    let mut status = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: room for one struct.
-    named("fstat", || i64::from(unsafe { libc::fstat(file.as_raw_fd(), status.as_mut_ptr()) }))?;
-    // SAFETY: the call succeeded, so it filled the struct.
-    Ok(unsafe { status.assume_init() })
+    retried(|| fstat(file)).map_err(|errno| Failed { call: "fstat", errno })
+}
+
+/// What the name stands for, a symbolic link included.
+pub(crate) fn status_in(folder: BorrowedFd<'_>, name: &CStr) -> Result<libc::stat, c_int> {
+    retried(|| fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW))
 }
 
 /// Opens `name` in `folder`, or relative to the working directory.
@@ -64,12 +83,16 @@ pub(crate) fn open_at(
     flags: c_int,
     mode: libc::c_uint,
 ) -> Result<OwnedFd, c_int> {
-    let folder = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
-    let flags = flags | libc::O_CLOEXEC;
-    // SAFETY: a NUL-terminated name; the mode is read only where a file is made.
-    let file = again(|| i64::from(unsafe { libc::openat(folder, name.as_ptr(), flags, mode) }))?;
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(file as c_int) })
+    let folder = folder.unwrap_or(AT_FDCWD);
+    let flags = OFlag::from_bits_retain(flags | libc::O_CLOEXEC);
+    let mode = Mode::from_bits_retain(mode as libc::mode_t);
+    retried(|| openat(folder, name, flags, mode))
+}
+
+/// The number of a file system's kind: 32 bits, whose sign differs between C libraries.
+#[cfg(target_os = "linux")]
+pub(crate) fn kind_of(system: &nix::sys::statfs::Statfs) -> u64 {
+    system.filesystem_type().0 as u64 & 0xffff_ffff
 }
 
 /// Opens the file of a descriptor once more, with other flags.
@@ -89,14 +112,15 @@ pub(crate) fn magic_path(file: BorrowedFd<'_>) -> std::ffi::CString {
 /// the descriptor's position.
 #[cfg(target_os = "linux")]
 pub(crate) fn data_in(file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u64>> {
-    // SAFETY: no pointers.
-    let seek = |from: u64, what| again(|| unsafe { libc::lseek64(file.as_raw_fd(), from as i64, what) });
-    let start = match seek(range.start, libc::SEEK_DATA) {
+    use nix::unistd::{Whence, lseek64};
+
+    let seek = |from: u64, what| retried(|| lseek64(file, from as i64, what));
+    let start = match seek(range.start, Whence::SeekData) {
         Ok(start) => start as u64,
         Err(libc::ENXIO) => return None, // a hole up to the end
         Err(_) => range.start,
     };
-    let end = seek(start, libc::SEEK_HOLE).map_or(range.end, |end| range.end.min(end as u64));
+    let end = seek(start, Whence::SeekHole).map_or(range.end, |end| range.end.min(end as u64));
     (start < end).then_some(start..end)
 }
 

@@ -6,9 +6,10 @@
 //! So a request that cannot be met is refused before a block is taken, and what a refusal leaves
 //! after that (others were quicker) stays with the file.
 
-use crate::sys::call::again;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use crate::sys::call::{kind_of, retried};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::geteuid;
+use std::os::fd::BorrowedFd;
 
 /// `BTRFS_SUPER_MAGIC`, `ZFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC` (include/uapi/linux/magic.h).
 pub(super) const BTRFS: u64 = 0x9123_683e;
@@ -27,17 +28,13 @@ pub(super) struct FileSystem {
 
 impl FileSystem {
     pub(super) fn of(file: BorrowedFd<'_>) -> Option<Self> {
-        let mut status = MaybeUninit::<libc::statfs64>::zeroed();
-        // SAFETY: room for one struct.
-        again(|| unsafe { libc::fstatfs64(file.as_raw_fd(), status.as_mut_ptr()) }.into()).ok()?;
-        // SAFETY: the call succeeded, so it filled the struct.
-        let status = unsafe { status.assume_init_ref() };
-        let block = (status.f_bsize as u64).max(1);
+        let status = retried(|| fstatfs(file)).ok()?;
+        let block = (status.block_size() as u64).max(1);
         // The last blocks are root's. (Those to whom ext4's `resuid=` gives them, too, are refused
-        // them here.) SAFETY: cannot fail.
-        let blocks = if unsafe { libc::geteuid() } == 0 { status.f_bfree } else { status.f_bavail };
-        let free = (status.f_blocks != 0).then(|| blocks.saturating_mul(block));
-        Some(Self { kind: status.f_type as u64 & 0xffff_ffff, block, free })
+        // them here.)
+        let blocks = if geteuid().is_root() { status.blocks_free() } else { status.blocks_available() };
+        let free = (status.blocks() != 0).then(|| blocks.saturating_mul(block));
+        Some(Self { kind: kind_of(&status), block, free })
     }
 
     /// Whether there may be so many free bytes.

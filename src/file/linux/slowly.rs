@@ -11,7 +11,7 @@ use super::allocate::{Reservation, page};
 use super::extents::{extents, gaps};
 use super::promise::promise;
 use super::room::{FileSystem, ZFS};
-use crate::sys::call::{again, open_again, status};
+use crate::sys::call::{again, open_again, retried, status};
 use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::ops::Range;
@@ -99,9 +99,8 @@ impl Reservation<'_> {
 
     /// Network file systems find room when the pages are written.
     fn settle(&self) -> Result<(), Error> {
-        // SAFETY: no pointers.
-        let done = again(|| unsafe { libc::fdatasync(self.file.as_raw_fd()) }.into());
-        done.map(drop).map_err(|errno| self.error("fdatasync", errno))
+        let done = retried(|| nix::unistd::fdatasync(self.file));
+        done.map_err(|errno| self.error("fdatasync", errno))
     }
 }
 

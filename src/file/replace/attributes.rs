@@ -3,8 +3,10 @@
 use super::super::error::Error;
 use super::fidelity::Fidelity;
 use super::target::Target;
-use crate::sys::call::{again, open_at, status};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use crate::sys::call::{open_at, retried, status};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown};
+use std::os::fd::{AsFd, BorrowedFd};
 
 #[cfg(target_os = "linux")]
 use super::xattr;
@@ -82,17 +84,16 @@ impl Attributes {
         if (now.st_uid, now.st_gid) == (self.user, self.group) {
             return Ok(true);
         }
-        // SAFETY: no pointers.
-        let chown = |user, group| again(|| unsafe { libc::fchown(file.as_raw_fd(), user, group) }.into());
-        match chown(self.user, self.group) {
-            Ok(_) => Ok(true),
+        let group = Some(Gid::from_raw(self.group));
+        match retried(|| fchown(file, Some(Uid::from_raw(self.user)), group)) {
+            Ok(()) => Ok(true),
             // EINVAL: the owner has no number in this user namespace.
             Err(libc::EPERM | libc::EINVAL) if fidelity == Fidelity::Strict => {
                 Err(Error::Owner { user: self.user, group: self.group })
             }
             Err(libc::EPERM | libc::EINVAL) => {
                 // At least the group, if it is one of ours.
-                let _ = chown(libc::uid_t::MAX, self.group);
+                let _ = retried(|| fchown(file, None, group));
                 Ok(false)
             }
             Err(errno) => Err(Error::system("chown", errno)),
@@ -101,7 +102,6 @@ impl Attributes {
 }
 
 pub(super) fn set_mode(file: BorrowedFd<'_>, mode: libc::mode_t) -> Result<(), Error> {
-    // SAFETY: no pointers.
-    let done = again(|| unsafe { libc::fchmod(file.as_raw_fd(), mode) }.into());
-    done.map(drop).map_err(|errno| Error::system("chmod", errno))
+    let done = retried(|| fchmod(file, Mode::from_bits_retain(mode)));
+    done.map_err(|errno| Error::system("chmod", errno))
 }

@@ -2,8 +2,11 @@
 
 use super::super::error::Error;
 use super::super::steady;
-use crate::sys::call::{self, again, named, open_at, status};
+use crate::sys::call::{self, again, open_at, retried, status};
 use crate::sys::undisturbed::within_limit;
+#[cfg(target_os = "linux")]
+use nix::fcntl::copy_file_range;
+use nix::sys::uio::{pread, pwrite};
 use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -46,11 +49,8 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
         // Files of /proc have a length of 0 and contents all the same.
         let end = copy_by_hand(from.as_fd(), to.as_fd(), length, u64::MAX)?;
         if end == length {
-            let cut = || {
-                // SAFETY: no pointers.
-                again(|| unsafe { libc::ftruncate(to.as_raw_fd(), length as _) }.into())
-            };
-            within_limit(cut).map_err(|errno| Error::system("ftruncate", errno))?;
+            let cut = || nix::unistd::ftruncate(to, length as _);
+            within_limit(|| retried(cut)).map_err(|errno| Error::system("ftruncate", errno))?;
         }
     }
     if steady::held_still(from, &before)? { Ok(()) } else { Err(Error::SourceChanged) }
@@ -58,11 +58,7 @@ pub(super) fn copy(from: &File, to: &File) -> Result<(), Error> {
 
 /// One write(2), without SIGXFSZ.
 pub(super) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
-    within_limit(|| {
-        // SAFETY: as many bytes, which are only read.
-        again(|| unsafe { libc::write(to.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64)
-    })
-    .map(|count| count as usize)
+    within_limit(|| retried(|| nix::unistd::write(to, bytes)))
 }
 
 /// Shares the blocks, where the file system can. A failure has done nothing. It counts as a write,
@@ -87,13 +83,9 @@ fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> 
     let (mut at, mut out) = (start as i64, start as i64);
     while (at as u64) < end {
         let len = (end - at as u64).min(MOST) as usize;
-        let (source, target) = (from.as_raw_fd(), to.as_raw_fd());
-        let copied = within_limit(|| {
-            again(|| {
-                // SAFETY: two offsets, which the kernel moves by what it has copied.
-                unsafe { libc::copy_file_range(source, &raw mut at, target, &raw mut out, len, 0) as i64 }
-            })
-        });
+        // The kernel moves both offsets by what it has copied.
+        let copied =
+            within_limit(|| retried(|| copy_file_range(from, Some(&mut at), to, Some(&mut out), len)));
         match copied {
             // Between file systems that have nothing in common, an old kernel, a filter; and a file
             // that is not on a disk.
@@ -118,20 +110,15 @@ fn copy_by_hand(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) 
     let mut at = start;
     while at < end {
         let room = (end - at).min(buffer.len() as u64) as usize;
-        let into = buffer.as_mut_ptr().cast();
-        // SAFETY: that much room.
-        let got = named("read", || unsafe { libc::pread(from.as_raw_fd(), into, room, at as _) as i64 })?;
-        let mut rest = buffer.get(..got as usize).unwrap_or_default();
+        let into = buffer.get_mut(..room).unwrap_or_default();
+        let got = retried(|| pread(from, into, at as _)).map_err(|errno| Error::system("read", errno))?;
+        let mut rest = buffer.get(..got).unwrap_or_default();
         if rest.is_empty() {
             break;
         }
         while !rest.is_empty() {
-            let (bytes, len) = (rest.as_ptr().cast(), rest.len());
-            let put = within_limit(|| {
-                // SAFETY: as many bytes, which are only read.
-                again(|| unsafe { libc::pwrite(to.as_raw_fd(), bytes, len, at as _) } as i64)
-            });
-            let put = put.map_err(|errno| Error::system("write", errno))? as usize;
+            let put = within_limit(|| retried(|| pwrite(to, rest, at as _)));
+            let put = put.map_err(|errno| Error::system("write", errno))?;
             rest = rest.get(put..).unwrap_or_default();
             at += put as u64;
         }

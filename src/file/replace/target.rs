@@ -2,11 +2,10 @@
 //! the folder, so that moving it meanwhile does no harm.
 
 use super::super::error::Error;
-use crate::sys::call::{again, named, open_at};
+use crate::sys::call::{open_at, retried, status_in};
 use std::ffi::{CStr, CString, c_int};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// What the name belongs to now.
@@ -62,14 +61,8 @@ impl Target {
 
     /// The name's file type; none if it is free.
     fn kind(&self) -> Result<Option<libc::mode_t>, Error> {
-        let mut status = MaybeUninit::<libc::stat>::zeroed();
-        let (folder, name) = (self.folder.as_raw_fd(), self.name.as_ptr());
-        let nofollow = libc::AT_SYMLINK_NOFOLLOW;
-        // SAFETY: a NUL-terminated name and room for one struct.
-        let done = again(|| unsafe { libc::fstatat(folder, name, status.as_mut_ptr(), nofollow) }.into());
-        match done {
-            // SAFETY: zeroed, and filled by the call.
-            Ok(_) => Ok(Some(unsafe { status.assume_init_ref() }.st_mode & libc::S_IFMT)),
+        match status_in(self.folder.as_fd(), &self.name) {
+            Ok(status) => Ok(Some(status.st_mode & libc::S_IFMT)),
             Err(libc::ENOENT) => Ok(None),
             Err(errno) => Err(Error::system("stat", errno)),
         }
@@ -88,15 +81,11 @@ impl Target {
 
     /// The folder's entry is on the disk afterwards. `file` is one of the same file system.
     pub(super) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
-        let done = if self.readable {
-            // SAFETY: no pointers.
-            again(|| unsafe { libc::fsync(self.folder.as_raw_fd()) }.into())
-        } else {
-            sync_all_of(file)
-        };
+        let done =
+            if self.readable { retried(|| nix::unistd::fsync(&self.folder)) } else { sync_all_of(file) };
         match done {
             // What a file system says that writes folders at once, or cannot otherwise.
-            Ok(_) | Err(libc::EINVAL | libc::ENOTSUP) => Ok(()),
+            Ok(()) | Err(libc::EINVAL | libc::ENOTSUP) => Ok(()),
             Err(errno) => Err(Error::Unsynced { errno }),
         }
     }
@@ -118,23 +107,16 @@ fn open_folder(base: Option<BorrowedFd<'_>>, folder: &CStr) -> Result<(OwnedFd, 
 }
 
 #[cfg(target_os = "linux")]
-fn sync_all_of(file: BorrowedFd<'_>) -> Result<i64, c_int> {
-    // SAFETY: no pointers.
-    again(|| unsafe { libc::syncfs(file.as_raw_fd()) }.into())
+fn sync_all_of(file: BorrowedFd<'_>) -> Result<(), c_int> {
+    retried(|| nix::unistd::syncfs(file))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync_all_of(_file: BorrowedFd<'_>) -> Result<i64, c_int> {
+fn sync_all_of(_file: BorrowedFd<'_>) -> Result<(), c_int> {
     Err(libc::EACCES)
 }
 
 fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Error> {
-    let mut text = vec![0_u8; libc::PATH_MAX as usize];
-    let (to, room) = (text.as_mut_ptr().cast(), text.len());
-    let len = named("readlink", || {
-        // SAFETY: a NUL-terminated name, and that much room.
-        unsafe { libc::readlinkat(folder.as_raw_fd(), name.as_ptr(), to, room) as i64 }
-    })?;
-    text.truncate(len as usize);
-    Ok(text)
+    let text = retried(|| nix::fcntl::readlinkat(folder, name));
+    text.map(OsStringExt::into_vec).map_err(|errno| Error::system("readlink", errno))
 }

@@ -6,11 +6,16 @@
 
 use super::super::error::Error;
 use super::target::Target;
-use crate::sys::call::{Failed, again, open_at, status};
+use crate::sys::call::{Failed, again, open_at, retried, status, status_in};
+use nix::fcntl::renameat;
+#[cfg(target_os = "linux")]
+use nix::fcntl::{AT_FDCWD, AtFlags};
+#[cfg(target_os = "linux")]
+use nix::unistd::{AccessFlags, linkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString, c_int};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 #[derive(Debug)]
@@ -33,9 +38,8 @@ impl Drop for Hidden {
         if !self.is_there {
             return;
         }
-        // SAFETY: a NUL-terminated name. If somebody else has taken it away already, so much the
-        // better.
-        let _ = again(|| unsafe { libc::unlinkat(self.folder.as_raw_fd(), self.name.as_ptr(), 0) }.into());
+        // If somebody else has taken it away already, so much the better.
+        let _ = unlink(self.folder.as_fd(), &self.name);
     }
 }
 
@@ -80,13 +84,9 @@ impl Temporary {
             self.hidden = Some(Hidden::new(target.folder.as_fd(), name)?);
         }
         let Some(mut hidden) = self.hidden.take() else { return Ok(()) };
-        let folder = target.folder.as_raw_fd();
-        let moved = again(|| {
-            // SAFETY: two NUL-terminated names.
-            unsafe { libc::renameat(folder, hidden.name.as_ptr(), folder, target.name.as_ptr()) }.into()
-        });
-        match moved {
-            Ok(_) => {
+        let folder = &target.folder;
+        match retried(|| renameat(folder, hidden.name.as_c_str(), folder, target.name.as_c_str())) {
+            Ok(()) => {
                 hidden.is_there = false; // free again, and may be somebody else's by now
                 // SAFETY: no pointers. From now on it is everybody's, to lock as well.
                 let _ = again(|| unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) }.into());
@@ -103,8 +103,7 @@ impl Hidden {
         match folder.try_clone_to_owned() {
             Ok(folder) => Ok(Self { folder, name, is_there: true }),
             Err(error) => {
-                // SAFETY: a NUL-terminated name of ours.
-                unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) };
+                let _ = unlink(folder, &name);
                 Err(Failed::of("dup", &error).into())
             }
         }
@@ -117,8 +116,7 @@ fn nameless(folder: BorrowedFd<'_>, mode: u32) -> Result<Option<OwnedFd>, Error>
     match open_at(Some(folder), c".", libc::O_TMPFILE | libc::O_RDWR, mode) {
         Ok(file) => {
             let path = crate::sys::call::magic_path(file.as_fd());
-            // SAFETY: a NUL-terminated path.
-            let there = again(|| unsafe { libc::access(path.as_ptr(), libc::F_OK) }.into());
+            let there = retried(|| nix::unistd::access(path.as_c_str(), AccessFlags::F_OK));
             Ok(there.is_ok().then_some(file)) // without /proc it could not be named
         }
         // The file system cannot; the kernel is older than 3.11; a server does not know the flag.
@@ -135,12 +133,7 @@ fn nameless(_folder: BorrowedFd<'_>, _mode: u32) -> Result<Option<OwnedFd>, Erro
 #[cfg(target_os = "linux")]
 fn link(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), c_int> {
     let from = crate::sys::call::magic_path(file);
-    let (to, follow) = (folder.as_raw_fd(), libc::AT_SYMLINK_FOLLOW);
-    again(|| {
-        // SAFETY: two NUL-terminated names.
-        unsafe { libc::linkat(libc::AT_FDCWD, from.as_ptr(), to, name.as_ptr(), follow) }.into()
-    })
-    .map(drop)
+    retried(|| linkat(AT_FDCWD, from.as_c_str(), folder, name, AtFlags::AT_SYMLINK_FOLLOW))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -189,8 +182,7 @@ fn sweep(target: &Target) {
             && lock(file.as_fd()).is_ok()
             && is_named(file.as_fd(), folder, &name)
         {
-            // SAFETY: a NUL-terminated name.
-            let _ = again(|| unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) }.into());
+            let _ = unlink(folder, &name);
         }
     }
 }
@@ -199,12 +191,11 @@ fn sweep(target: &Target) {
 /// its owner.
 fn is_ours(file: BorrowedFd<'_>, target: &Target) -> bool {
     let Ok(status) = status(file) else { return false };
-    // SAFETY: cannot fail.
-    let caller = unsafe { libc::geteuid() };
+    let caller = nix::unistd::geteuid().as_raw();
     status.st_mode & libc::S_IFMT == libc::S_IFREG
         && status.st_nlink == 1
         && (status.st_uid == caller
-            || named(target.folder.as_fd(), &target.name).is_some_and(|live| live.st_uid == status.st_uid))
+            || status_in(target.folder.as_fd(), &target.name).is_ok_and(|live| live.st_uid == status.st_uid))
 }
 
 /// Whoever works on a file has it locked, until the process dies.
@@ -214,17 +205,12 @@ fn lock(file: BorrowedFd<'_>) -> Result<(), c_int> {
 }
 
 fn is_named(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> bool {
-    let (Ok(file), Some(named)) = (status(file), named(folder, name)) else { return false };
+    let (Ok(file), Ok(named)) = (status(file), status_in(folder, name)) else { return false };
     (file.st_dev, file.st_ino) == (named.st_dev, named.st_ino)
 }
 
-fn named(folder: BorrowedFd<'_>, name: &CStr) -> Option<libc::stat> {
-    let mut status = MaybeUninit::<libc::stat>::zeroed();
-    let (folder, nofollow) = (folder.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
-    // SAFETY: a NUL-terminated name and room for one struct.
-    again(|| unsafe { libc::fstatat(folder, name.as_ptr(), status.as_mut_ptr(), nofollow) }.into()).ok()?;
-    // SAFETY: zeroed, and filled by the call.
-    Some(unsafe { status.assume_init() })
+fn unlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), c_int> {
+    retried(|| unlinkat(folder, name, UnlinkatFlags::NoRemoveDir))
 }
 
 /// Whether a name in this folder can be removed again.

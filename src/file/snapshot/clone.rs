@@ -1,10 +1,9 @@
 //! Blocks shared with the source, in a file that never has a name.
 
 use super::super::replace::contents;
-use crate::sys::call::{magic_path, open_at};
+use crate::sys::call::{self, magic_path, open_at};
 use std::ffi::CString;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -30,12 +29,7 @@ pub(super) fn is_at_one_moment(file: BorrowedFd<'_>) -> bool {
 
 /// The number of the file system's kind.
 pub(super) fn kind_of(file: BorrowedFd<'_>) -> Option<u64> {
-    let mut system = MaybeUninit::<libc::statfs64>::zeroed();
-    // SAFETY: room for one struct.
-    let done = unsafe { libc::fstatfs64(file.as_raw_fd(), system.as_mut_ptr()) } == 0;
-    // SAFETY: zeroed, and filled if the call succeeded.
-    let kind = unsafe { system.assume_init_ref() }.f_type as u64 & 0xffff_ffff;
-    done.then_some(kind)
+    nix::sys::statfs::fstatfs(file).ok().map(|system| call::kind_of(&system))
 }
 
 /// The folder of the file itself, which may not be that of the link that was named.

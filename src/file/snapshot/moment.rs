@@ -5,11 +5,15 @@ use super::Frozen;
 #[cfg(target_os = "linux")]
 use super::{CHUNK, clone};
 #[cfg(target_os = "linux")]
-use crate::sys::call::{again, open_again};
+use crate::sys::call::{open_again, retried};
+#[cfg(target_os = "linux")]
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+#[cfg(target_os = "linux")]
+use nix::sys::uio::pread;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// What a snapshot is worth when somebody writes to the file by write(2) meanwhile. Of stores
 /// through a shared map the times tell only now and then, whatever it says here.
@@ -90,12 +94,10 @@ const ALIGNED: usize = 4096;
 fn read(file: BorrowedFd<'_>, room: &mut [u8], at: u64) -> Result<usize, Error> {
     let mut got = 0;
     while let Some(rest) = room.get_mut(got..).filter(|rest| !rest.is_empty()) {
-        let (into, len, from) = (rest.as_mut_ptr().cast(), rest.len(), at + got as u64);
-        // SAFETY: that much room.
-        let part = again(|| unsafe { libc::pread(file.as_raw_fd(), into, len, from as _) as i64 });
-        match part.map_err(|errno| Error::system("read", errno))? {
+        let from = (at + got as u64) as _;
+        match retried(|| pread(file, rest, from)).map_err(|errno| Error::system("read", errno))? {
             0 => break,
-            count => got += count as usize,
+            count => got += count,
         }
     }
     Ok(got)
@@ -111,8 +113,8 @@ fn past_cache(source: &File) -> Option<OwnedFd> {
     let room = rooms.get_mut(start..start + ALIGNED).unwrap_or_default();
     let direct = direct.filter(|file| read(file.as_fd(), room, 0).is_ok());
     if direct.is_none() {
-        // SAFETY: no pointers. All of the file.
-        unsafe { libc::posix_fadvise(source.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        // All of the file.
+        let _ = posix_fadvise(source, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
     direct
 }
