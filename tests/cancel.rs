@@ -9,7 +9,7 @@ use support::{Link, Scratch, prepared, run};
 
 #[test]
 fn no_function_is_a_cancellation_point() {
-    assert_eq!(run(&prepared("cancel", Link::Archive), &["deferred"]).every_row("whole"), 19);
+    assert_eq!(run(&prepared("cancel", Link::Archive), &["deferred"]).every_row("whole"), 20);
 }
 
 #[test]
@@ -20,6 +20,11 @@ fn no_function_of_files_is_one() {
 }
 
 #[test]
+fn a_signal_is_swallowed_whole() {
+    assert_eq!(run(&prepared("cancel", Link::Archive), &["swallowed"]).every_row("whole"), 2);
+}
+
+#[test]
 fn who_is_ended_at_any_moment_leaves_nothing_taken() {
-    assert_eq!(run(&prepared("cancel", Link::Archive), &["any_moment"]).every_row("whole"), 19);
+    assert_eq!(run(&prepared("cancel", Link::Archive), &["any_moment"]).every_row("whole"), 20);
 }

@@ -73,11 +73,8 @@ fn handlers_make_no_system_call_that_is_not_listed() {
     assert_eq!(allowed("listed").every_row("exit 0"), 9);
     let words = allowed("last_words");
     assert_eq!(words.lived().out, "last words: signal 13\nlast words: signal 7\n");
-    assert_eq!(
-        words.err.lines().filter(|line| line.starts_with("sigward: last words: ")).count(),
-        2,
-        "{words:?}"
-    );
+    let lines = words.err.lines().filter(|line| line.starts_with("sigward: last words: "));
+    assert_eq!(lines.count(), 2, "{words:?}");
     assert!(words.err.contains(" by allowed-") && words.err.contains(" bytes long now"), "{words:?}");
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }
@@ -95,9 +92,10 @@ const METHODS: [&str; 5] = [".unwrap(", ".expect(", ".to_string(", ".to_owned(",
 /// Parts of std that are calls into the system, or none.
 const FORBIDDEN_MODULES: [&str; 7] = ["fs", "env", "thread", "io", "net", "panic", "sync::mpsc"];
 
-/// Functions of signal-safety(7), and what is a bare system call in every C library.
-const CALLS: &str = "clock_gettime close fstat fstatfs getpeername getsockopt mmap munlock munmap open poll prctl \
-    pthread_sigmask raise read readlink send sigaddset sigaltstack sigdelset stat syscall";
+/// Functions of signal-safety(7), and what is a bare system call in every C library; none in which
+/// a cancelled thread ends (poll(2) is for other systems than Linux).
+const CALLS: &str = "clock_gettime fstat fstatfs getpeername getsockopt mmap munlock munmap poll prctl \
+    pthread_sigmask raise readlink sigaddset sigaltstack sigdelset stat syscall";
 
 /// The files that run in handlers: those of a folder `handler`, and those called `in_handler.rs`.
 fn handler_files(folder: &std::path::Path, inside: bool, found: &mut Vec<std::path::PathBuf>) {
@@ -147,10 +145,11 @@ fn offences(code: &str) -> Vec<String> {
 
 #[test]
 fn what_runs_in_a_handler_calls_nothing_that_it_may_not() {
-    for bad in ["let a = Box::new(1);", "a.unwrap()", "std::fs::read(a)", "libc::malloc(1)", "format!()"] {
+    for bad in ["let a = Box::new(1);", "a.unwrap()", "std::fs::read(a)", "libc::read(0)", "format!()"] {
         assert_eq!(offences(bad).len(), 1, "{bad}");
     }
-    assert!(offences(&code_of("/// Box\nlibc::close(fd); // unwrap\nlet a = \"Vec\";")).is_empty());
+    let good = "/// Box\nlibc::fstat(fd, to); // unwrap\nlet a = \"Vec\";";
+    assert!(offences(&code_of(good)).is_empty());
     let mut files = Vec::new();
     handler_files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), false, &mut files);
     assert!(files.len() > 30, "{files:?}");

@@ -2,6 +2,7 @@
  * cancellation points, and nobody waits for what an ended thread held. Warded only: bare there is
  * nothing to ask. */
 #include "host.h"
+#include <sys/syscall.h>
 
 static sigward_rows rows;
 static sigward_event event;
@@ -32,6 +33,7 @@ static void format(void) {
     CHECK(sigward_event_format(&event, text, sizeof text) > 0);
     CHECK(sigward_event_library(&event, text, sizeof text) >= 0);
 }
+static void explain(void) { CHECK(sigward_explain() == 0); }
 static void words(void) { CHECK(sigward_last_words(2) == 0); }
 static void quiet(void) {
     CHECK(sigward_quiet_thread_enter() == 0 && sigward_quiet_thread_leave() == 0);
@@ -157,7 +159,7 @@ static const struct call {
     {"ignore", ignore}, {"guard", guard}, {"repair", repair}, {"repair_all", repair_all},
     {"rows", keep}, {"status", status}, {"format", format}, {"counters", counters},
     {"words", words}, {"quiet", quiet}, {"mask", mask}, {"nosigpipe", nosigpipe}, {"check", check},
-    {"segv", segv}, {"unguard", unguard},
+    {"segv", segv}, {"unguard", unguard}, {"explain", explain},
 };
 #define CALLS (sizeof calls_ / sizeof *calls_)
 static const struct call of_files[] = {
@@ -220,6 +222,34 @@ static void deferred_files(void) {
     }
 }
 
+/* ---- a request that is pending when the handler runs ---- */
+
+static int target;
+
+/* By a number that the handler does not know, so that it asks more. */
+static void write_there(void) {
+    CHECK(syscall(SYS_write, target, "x", 1) == -1 && errno == EPIPE);
+}
+
+static void swallowed(void) {
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && shutdown(ends[0], SHUT_WR) == 0);
+    const int targets[] = {broken_pipe(), ends[0]};
+    const struct call call = {"write", write_there};
+    init();
+    repeats = 3;
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        pthread_t thread;
+        void *end;
+        target = targets[i];
+        done = 0;
+        CHECK(pthread_create(&thread, NULL, pending, (void *)&call) == 0);
+        CHECK(pthread_join(thread, &end) == 0);
+        int whole = done && end == PTHREAD_CANCELED;
+        SAY("%s: %s\n", i == 0 ? "pipe" : "socket", whole ? "whole" : "ended inside");
+    }
+}
+
 /* ---- a request that takes effect at any instruction ---- */
 
 static volatile int started;
@@ -250,4 +280,5 @@ static void any_moment(void) {
     }
 }
 
-SCENARIOS({"deferred", deferred}, {"deferred_files", deferred_files}, {"any_moment", any_moment})
+SCENARIOS({"deferred", deferred}, {"deferred_files", deferred_files},
+          {"swallowed", swallowed}, {"any_moment", any_moment})

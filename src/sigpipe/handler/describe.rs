@@ -1,4 +1,5 @@
-//! What the handler asks the kernel about a descriptor and a thread: signal-safe calls only.
+//! What the handler asks the kernel about a descriptor and a thread: signal-safe calls only, and
+//! none of the C library's that a cancelled thread would end in.
 
 use super::echo::{Echo, Written};
 use crate::observe::Event;
@@ -35,9 +36,8 @@ fn looks_broken(fd: c_int, kind: c_int) -> bool {
     };
     // Asked some times in a row: a number that another thread moves to and fro is seen on its way.
     let mut polls = [libc::pollfd { fd, events: 0, revents: 0 }; 8];
-    let room = polls.len() as libc::nfds_t;
-    // SAFETY: so many pollfds; a timeout of 0 returns at once. POLLERR and POLLHUP need not be asked for.
-    unsafe { libc::poll(polls.as_mut_ptr(), room, 0) };
+    // POLLERR and POLLHUP need not be asked for.
+    in_handler::poll(&mut polls, 0);
     polls.iter().all(|poll| poll.revents & signs != 0)
 }
 
@@ -288,9 +288,10 @@ fn has_shut_down(fd: c_int) -> bool {
         // net/unix/af_unix.c).
         Some(libc::AF_UNIX) if number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM) => {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-            // SAFETY: no bytes; send(2) is signal-safe.
-            (unsafe { libc::send(fd, std::ptr::null(), 0, flags) }) == -1
-                && crate::sys::call::errno() == libc::EPIPE
+            let (none, length) = (std::ptr::null::<u8>(), 0_usize);
+            // SAFETY: no bytes, to nobody else.
+            let sent = unsafe { libc::syscall(libc::SYS_sendto, fd, none, length, flags, none, length) };
+            sent == -1 && crate::sys::call::errno() == libc::EPIPE
         }
         _ => false,
     }
@@ -333,21 +334,22 @@ pub(super) fn on_go_signal_stack(at: usize) -> bool {
 }
 
 /// Whether a file whose path ends so is mapped. `ending` is a line's end in /proc/self/maps (proc(5)), newline
-/// included; its first byte occurs in it only once. Signal-safe: open, read, close.
+/// included; its first byte occurs in it only once. Signal-safe.
 #[cfg(target_os = "linux")]
 #[cold]
 #[inline(never)]
 pub(super) fn is_mapped(ending: &[u8]) -> bool {
-    // SAFETY: a C string; open(2) is signal-safe.
-    let fd = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let (maps, flags) = (c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+    // SAFETY: a C string.
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, maps, flags) };
     if fd < 0 {
         return false;
     }
     let mut matched = 0;
     let mut buffer = [0_u8; 128];
     while matched < ending.len() {
-        // SAFETY: room for as many bytes; read(2) is signal-safe.
-        let count = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+        // SAFETY: room for as many bytes.
+        let count = unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
         let bytes = usize::try_from(count).ok().and_then(|count| buffer.get(..count)).unwrap_or_default();
         if bytes.is_empty() {
             break;
@@ -360,7 +362,7 @@ pub(super) fn is_mapped(ending: &[u8]) -> bool {
         }
     }
     // SAFETY: ours.
-    unsafe { libc::close(fd) };
+    unsafe { libc::syscall(libc::SYS_close, fd) };
     matched == ending.len()
 }
 
