@@ -100,6 +100,11 @@ fn a_write_to_a_pipe_that_nobody_reads() {
 }
 
 #[test]
+fn a_thread_that_is_to_be_cancelled_dies_of_its_write() {
+    dies("cancelled", SIGPIPE, |head, _, _| assert!(head.starts_with("SIGPIPE (code 0) on "), "{head}"));
+}
+
+#[test]
 fn a_signal_that_somebody_has_sent_is_told_with_its_sender() {
     dies("sent", SIGPIPE, |_, cause, _| assert_eq!(cause, "sent by the process itself"));
     dies("sent_by_child", SIGPIPE, |_, cause, _| {
@@ -354,6 +359,17 @@ fn threads_that_die_at_once_leave_whole_lines() {
         told.dedup();
         assert_eq!(told.len(), 40, "{way:?}: a line for each death");
     }
+}
+
+/// On x86-64 a stack pointer that cannot be an address is a SIGBUS.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_stack_that_is_not_there_is_left_alone() {
+    dies("lost_stack", SIGBUS, |head, _, _| assert!(head.starts_with("SIGBUS (code 128, "), "{head}"));
+    assert_eq!(bare("lost_stack_reported").lived().out, "reported\n");
+    let run = warded(Way::Asked(Link::Archive), "lost_stack_reported");
+    assert_eq!(run.lived().out, "reported\n");
+    assert!(run.err.starts_with("sigward: passing on: SIGBUS (code 128, "), "{run:#?}");
 }
 
 // ---- with others' handlers ----

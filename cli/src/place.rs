@@ -66,7 +66,8 @@ fn free(path: &Path) -> Option<u64> {
     let status = unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) };
     // SAFETY: numbers, zero or filled.
     let found = unsafe { found.assume_init() };
-    (status == 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+    // Without any blocks it has no limit: some mounts of tmpfs.
+    (status == 0 && found.f_blocks != 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// A fault in a mapped file.
@@ -138,4 +139,18 @@ impl fmt::Display for Place {
 pub fn page_size() -> u64 {
     // SAFETY: asks for a number.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_blocks_has_no_limit() {
+        // SAFETY: a name and a flag; the descriptor is this test's own, and goes with the process.
+        let memory = unsafe { libc::memfd_create(c"place".as_ptr(), libc::MFD_CLOEXEC) };
+        assert_eq!(free(Path::new(&format!("/proc/self/fd/{memory}"))), None);
+        assert!(free(Path::new("/")).is_some());
+        assert_eq!(free(Path::new("/no such file")), None);
+    }
 }

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define PAGE 4096
 #define LENGTH (16 * PAGE)
@@ -109,6 +110,21 @@ static void sent_by_named(void) {
     arm();
     SAY("%d\n", getpid());
     for (;;) pause();
+}
+
+/* By a number that the handler does not know, so that it asks more. */
+static void *write_cancelled(void *fd) {
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    syscall(SYS_write, *(int *)fd, "x", 1); /* dies here */
+    return NULL;
+}
+
+static void cancelled(void) {
+    arm();
+    pthread_t thread;
+    int fd = broken_pipe();
+    CHECK(pthread_create(&thread, NULL, write_cancelled, &fd) == 0);
+    pthread_join(thread, NULL);
 }
 
 /* ---- SIGBUS ---- */
@@ -256,6 +272,38 @@ static void small_stack(void) {
         CHECK(sigaltstack(&stack, NULL) == 0);
         die_in_child();
     }
+}
+
+static void take_stack(void) {
+    static char memory[1 << 16];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    CHECK(sigaltstack(&stack, NULL) == 0);
+}
+
+/* A push to where no address can be. */
+static void no_stack(void) {
+#ifdef __x86_64__
+    __asm__ volatile("movq %0, %%rsp\n\tpushq %%rax" : : "r"(0x8000000000001100) : "memory");
+#endif
+}
+
+static void lost_stack(void) {
+    arm();
+    take_stack();
+    no_stack(); /* dies here */
+}
+
+static void report_lost_stack(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    SAY("reported\n");
+    _exit(0);
+}
+
+static void lost_stack_reported(void) {
+    install(SIGBUS, report_lost_stack, SA_ONSTACK);
+    arm();
+    take_stack();
+    no_stack();
 }
 
 static void *fault(void *data) {
@@ -535,8 +583,10 @@ SCENARIOS({"null", null}, {"read_only", read_only}, {"jump_nowhere", jump_nowher
           {"forbidden", forbidden}, {"not_chosen", not_chosen},
           {"ignored_further", ignored_further}, {"abort_survived", abort_survived},
           {"made_code", made_code},
-          {"tcp", tcp}, {"broken", broken}, {"sent", sent}, {"sent_by_child", sent_by_child},
-          {"sent_by_named", sent_by_named}, {"truncated", truncated}, {"in_libc", in_libc},
+          {"tcp", tcp}, {"broken", broken}, {"cancelled", cancelled}, {"lost_stack", lost_stack},
+          {"lost_stack_reported", lost_stack_reported}, {"sent", sent},
+          {"sent_by_child", sent_by_child}, {"sent_by_named", sent_by_named},
+          {"truncated", truncated}, {"in_libc", in_libc},
           {"full_disk", full_disk}, {"deleted", deleted}, {"long_name", long_name},
           {"forked", forked}, {"full_pipe", full_pipe}, {"broken_stderr", broken_stderr},
           {"closed", closed}, {"reused", reused}, {"closed_before", closed_before},

@@ -115,5 +115,21 @@ fn free(path: &[u8]) -> Option<u64> {
     let failed = unsafe { libc::syscall(libc::SYS_statfs, path.as_ptr(), room.as_mut_ptr()) } != 0;
     // SAFETY: the call returned 0, so it filled the struct.
     let room = (!failed).then(|| unsafe { room.assume_init() })?;
+    // Without any blocks it has no limit: memfd_create(2), some mounts of tmpfs.
+    if room.f_blocks == 0 {
+        return None;
+    }
     Some(room.f_bavail.saturating_mul(u64::try_from(room.f_frsize).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_disk_without_blocks_has_no_limit() {
+        // SAFETY: a name and a flag; the descriptor is this test's own, and goes with the process.
+        let memory = unsafe { libc::memfd_create(c"words".as_ptr(), libc::MFD_CLOEXEC) };
+        assert_eq!(super::free(format!("/proc/self/fd/{memory}\0").as_bytes()), None);
+        assert!(super::free(b"/\0").is_some());
+        assert_eq!(super::free(b"/no such file\0"), None);
+    }
 }
