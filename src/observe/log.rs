@@ -177,6 +177,10 @@ mod tests {
                       peer 127.0.0.1:8080): EPIPE\n";
         assert_eq!(text(&event), wanted);
         assert_eq!(wanted, format!("sigward: {event}\n"));
+        event.peer[..28].fill(0);
+        event.peer[..10].copy_from_slice(&[10, 0, 1, 0xbb, 0, 0, 0, 0, 0x20, 1]);
+        (event.peer[23], event.peer_len) = (0xab, 28);
+        assert!(text(&event).contains("], peer [2001:0:0:0:0:0:0:ab]:443): EPIPE\n"), "{}", text(&event));
         (event.fd, event.fd_kind, event.result) = (-1, 0, 4096);
         assert!(text(&event).ends_with("to an unknown fd: 4096 bytes, then it broke\n"));
     }

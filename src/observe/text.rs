@@ -106,33 +106,30 @@ impl<'a> Text<'a> {
     }
 
     fn peer(&mut self, event: &Event) {
-        match event.peer_address() {
-            Some(std::net::SocketAddr::V4(address)) => {
-                let mut before: &[u8] = b", peer ";
-                for byte in address.ip().octets() {
-                    self.push(before);
-                    self.number(byte.into(), 10);
-                    before = b".";
-                }
-                self.push(b":");
-                self.number(address.port().into(), 10);
+        let Some(address) = event.peer_address() else {
+            if let Some(path) = event.peer_path() {
+                self.push(b", peer ");
+                self.push_name(path.as_os_str().as_encoded_bytes());
             }
-            Some(std::net::SocketAddr::V6(address)) => {
-                let mut before: &[u8] = b", peer [";
-                for group in address.ip().segments() {
-                    self.push(before);
-                    self.number(group.into(), 16);
-                    before = b":";
-                }
-                self.push(b"]:");
-                self.number(address.port().into(), 10);
+            return;
+        };
+        match address.ip() {
+            std::net::IpAddr::V4(ip) => self.joined(b", peer ", &ip.octets().map(u16::from), b".", 10),
+            std::net::IpAddr::V6(ip) => {
+                self.joined(b", peer [", &ip.segments(), b":", 16);
+                self.push(b"]");
             }
-            None => {
-                if let Some(path) = event.peer_path() {
-                    self.push(b", peer ");
-                    self.push_name(path.as_os_str().as_encoded_bytes());
-                }
-            }
+        }
+        self.push(b":");
+        self.number(address.port().into(), 10);
+    }
+
+    /// Numbers with something before the first and between any two.
+    fn joined(&mut self, mut before: &[u8], numbers: &[u16], between: &'static [u8], base: u64) {
+        for number in numbers {
+            self.push(before);
+            self.number((*number).into(), base);
+            before = between;
         }
     }
 
