@@ -67,6 +67,9 @@ pub enum Command {
     /// microseconds, a few hundred where it is told. Every signal goes on unchanged. Ctrl-C
     /// detaches, and nothing is lost even if the watcher is killed with kill -9.
     ///
+    /// Left out are faults that a runtime lives by: a SIGSEGV in code that a JVM has made, and that
+    /// its handler gets. `--signals SEGV` tells of them as well.
+    ///
     /// With a command it is started and watched, and its exit status is handed on (128 + N if
     /// signal N ended it); what is told goes to stderr then.
     #[command(after_help = "Examples:\n  sigward watch -- ./server --port 80\n  \

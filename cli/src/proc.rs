@@ -131,6 +131,13 @@ pub struct Line {
     pub deleted: bool,
 }
 
+impl Line {
+    /// Whether it is neither a file's nor the kernel's own page.
+    pub fn is_anonymous(&self) -> bool {
+        self.inode == 0 && !self.mapping.path.as_os_str().as_encoded_bytes().starts_with(b"[v")
+    }
+}
+
 /// All mappings of a process.
 pub fn maps(id: i32) -> std::io::Result<Vec<Line>> {
     Ok(parse_maps(&std::fs::read(format!("/proc/{id}/maps"))?))

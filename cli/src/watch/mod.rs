@@ -75,6 +75,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
         threads: HashMap::new(),
         processes: BTreeMap::new(),
         told,
+        by_choice: request.signals.is_some(),
         children: request.children,
         leaving: None,
         stuck: None,
@@ -117,6 +118,8 @@ struct Watcher {
     threads: HashMap<i32, i32>,
     processes: BTreeMap<i32, Process>,
     told: Vec<i32>,
+    /// Whether the user has named them: then all are told.
+    by_choice: bool,
     children: bool,
     /// Since when it detaches.
     leaving: Option<Instant>,
@@ -233,7 +236,7 @@ impl Watcher {
         let told = self.told.contains(&signal);
         let story = (told || KEPT.contains(&signal)).then(|| Story::of(tid)).flatten();
         self.let_go(tid, signal);
-        let Some(mut story) = story else { return };
+        let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else { return };
         story.complete();
         let fatal = story.is_fatal();
         if told {

@@ -44,6 +44,9 @@ pub struct Story {
     pub address: Option<u64>,
     /// The instruction: file and offset.
     pub instruction: Option<(PathBuf, u64)>,
+    /// Whether the instruction is in code that the program has made as it runs.
+    #[serde(skip)]
+    pub is_made_code: bool,
     /// The function, if the file tells.
     pub function: Option<String>,
     /// Who has sent it, if somebody has: process and name.
@@ -84,9 +87,10 @@ impl Story {
         let fault = info.is_fault();
         let lines = if fault { proc::maps(tid).unwrap_or_default() } else { Vec::new() };
         let place = fault.then(|| place(tid, &lines, &info)).flatten();
-        let instruction = registers.and_then(|it| {
-            let mapping = &proc::at(&lines, it.pc)?.mapping;
-            Some((mapping.path.clone(), mapping.offset_of(it.pc)?))
+        let code = registers.and_then(|it| Some((it.pc, proc::at(&lines, it.pc)?)));
+        let instruction = code.and_then(|(pc, line)| {
+            let offset = line.mapping.offset_of(pc).filter(|_| line.inode != 0)?;
+            Some((line.mapping.path.clone(), offset))
         });
         let sent = write.is_none() && matches!(info.code, 0 | -1 | -6);
         Some(Self {
@@ -104,6 +108,7 @@ impl Story {
             place,
             address: fault.then_some(info.address),
             instruction,
+            is_made_code: code.is_some_and(|(_, line)| line.executable && line.is_anonymous()),
             function: None,
             sender: sent.then(|| sender(&info, &status)),
         })
@@ -126,6 +131,13 @@ impl Story {
     /// Whether the processor has raised it, for what the thread did.
     pub fn is_a_fault(&self) -> bool {
         self.address.is_some()
+    }
+
+    /// Whether it is a runtime's daily work: a JVM looks for null pointers and stops its threads by
+    /// faults in code that it has made, and its handler goes on.
+    pub fn is_routine(&self) -> bool {
+        let caught = self.disposition == Disposition::Caught;
+        self.number == libc::SIGSEGV && self.is_a_fault() && caught && self.is_made_code
     }
 
     /// What has happened, without who and when.
