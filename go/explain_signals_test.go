@@ -4,7 +4,9 @@ package sigward
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,6 +23,7 @@ func endOfChild(how string) {
 		if err := ExplainSignals(syscall.SIGSEGV, syscall.SIGABRT); err != nil {
 			panic(err)
 		}
+		LastWordsJSON(how == "json")
 	}
 	var nowhere *[4]int
 	switch how {
@@ -32,12 +35,26 @@ func endOfChild(how string) {
 			os.Exit(0)
 		}()
 		os.Exit(3 + nowhere[2])
-	case "nil":
+	case "nil", "json":
 		os.Exit(3 + nowhere[2])
 	default:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGABRT)
 		select {}
 	}
+}
+
+// As JSON the line is an object.
+func fromJSON(t *testing.T, line string) string {
+	var told struct {
+		Sigward, Signal, Address, Thread, Cause, Handler string
+		Number, Code, Tid, Pid                           int
+	}
+	if err := json.Unmarshal([]byte(line), &told); err != nil {
+		t.Errorf("%v: %s", err, line)
+	}
+	return fmt.Sprintf("sigward: %s: %s (code %d, address %s) on thread %q (tid %d) of pid %d: %s"+
+		"; it goes to the handler of %s", told.Sigward, told.Signal, told.Code, told.Address,
+		told.Thread, told.Tid, told.Pid, told.Cause, told.Handler)
 }
 
 // The runtime's reports and panics are as without us; ours comes before.
@@ -50,6 +67,7 @@ func TestExplainSignals(t *testing.T) {
 		ours, theirs string
 	}{
 		"nil":       {2, "SIGSEGV (code 1, address 0x10)", "nil pointer dereference"},
+		"json":      {2, "SIGSEGV (code 1, address 0x10)", "nil pointer dereference"},
 		"recovered": {0, "SIGSEGV (code 1, address 0x10)", ""},
 		"abort":     {2, "SIGABRT (code 0)", "SIGABRT: abort"},
 	} {
@@ -65,8 +83,12 @@ func TestExplainSignals(t *testing.T) {
 			ours, theirs, _ := strings.Cut(stderr.String(), "\n")
 			if bare != "" {
 				theirs = stderr.String()
-			} else if !strings.HasPrefix(ours, "sigward: passing on: "+want.ours+" on thread ") ||
-				!strings.Contains(ours, "; it goes to the handler of ") {
+			} else if how == "json" {
+				ours = fromJSON(t, ours)
+			}
+			start := "sigward: passing on: " + want.ours + " on thread "
+			if bare == "" && (!strings.HasPrefix(ours, start) ||
+				!strings.Contains(ours, "; it goes to the handler of ")) {
 				t.Errorf("%s: %.2000s", how, &stderr)
 			}
 			if !strings.Contains(theirs, want.theirs) || strings.Contains(theirs, "sigward: ") ||

@@ -50,3 +50,14 @@ func ExplainSignals(signals ...syscall.Signal) error {
 	status := C.sigward_explain_signals(unsafe.SliceData(numbers), C.size_t(len(numbers)))
 	return code("explain", status)
 }
+
+// LastWordsJSON makes the reports of [Explain] and [ExplainSignals] JSON, or text again: one object
+// in one line, with the keys sigward ("last words" or "passing on"), time_ns, signal, number, code,
+// address, thread, tid, pid, cause and handler, in this order; more may follow. From any goroutine.
+func LastWordsJSON(wanted bool) {
+	var number C.int
+	if wanted {
+		number = 1
+	}
+	C.sigward_last_words_json(number)
+}

@@ -72,5 +72,8 @@ func Explain() error {
 // ExplainSignals fails with ENOTSUP.
 func ExplainSignals(...syscall.Signal) error { return Explain() }
 
+// LastWordsJSON does nothing: there are no last words without the library.
+func LastWordsJSON(bool) {}
+
 // LastWords does nothing: nothing is adopted without the library.
 func LastWords(*os.File) error { return nil }

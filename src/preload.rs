@@ -12,6 +12,7 @@
 //! | `stdio` | also swallows where descriptor 1 or 2 is a pipe: [`crate::sigpipe::swallow_stdio`] |
 //! | `explain` | one line on stderr for each swallowed signal, and last words: [`crate::explain`] |
 //! | `SEGV`, `ABRT`, `FPE`, `ILL`, `XFSZ`, `SYS` | with `explain`, last words of this signal as well: [`crate::explain_signals`] |
+//! | `json` | last words as JSON: [`crate::observe::last_words_as_json`] |
 //! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
 //!
 //! Executables of Go and Java get last words of SIGPIPE only: their runtimes would find our seat
@@ -50,6 +51,7 @@ pub(crate) fn from_environment() {
         (true, false) => sigpipe::filter(),
         (false, false) => Ok(sigpipe::Outcome::Untouched),
     };
+    crate::observe::last_words_as_json(says(b"json"));
     if explain {
         let faults = !reports_by_itself();
         // SIGPIPE is told in any case.

@@ -298,6 +298,37 @@ fn faults_in_code_that_a_runtime_has_made_are_its_own_affair() {
     assert_eq!((run.lived().out.as_str(), run.err.as_str()), ("100\n", ""));
 }
 
+/// By python, which others wrote to read it.
+#[test]
+fn as_json_it_is_one_object_in_one_line() {
+    assert_eq!(bare("as_json").died_of(SIGBUS).err, "");
+    for way in WAYS {
+        let scratch = Scratch::new("words-as_json");
+        let mut program = command(way, "as_json", scratch.path());
+        if way == Way::Preloaded {
+            program.env("SIGWARD", format!("{WORDS},json"));
+        }
+        let run = run_command(program);
+        let line = run.died_of(SIGBUS).err.as_str();
+        println!("{line}");
+        assert!(line.ends_with("}\n") && line.lines().count() == 1, "{way:?}: {run:#?}");
+        assert!(line.starts_with("{\"sigward\":\"last words\",\"time_ns\":1"), "{line}");
+        let rest = line.split_once(",\"signal\":").expect("a signal").1;
+        assert!(rest.starts_with("\"SIGBUS\",\"number\":7,\"code\":2,\"address\":\"0x"), "{line}");
+        assert!(rest.contains(r#","thread":"a\"b\\c?","tid":"#), "{line}");
+        assert!(rest.contains(r#","cause":"read at offset 20,485 of /"#), "{line}");
+        assert!(rest.contains(r#"/a\"b\\?? (65,536 bytes mapped) by words-"#), "{line}");
+        assert!(rest.ends_with(": the file is 0 bytes long now\",\"handler\":null}\n"), "{line}");
+        let mut python = Command::new("python3");
+        python.args(["-c", "import json, sys; print(json.loads(sys.argv[1])['number'])", line]);
+        if python.stderr(Stdio::null()).status().is_ok() {
+            assert_eq!(run_command(python).lived().out, "7\n");
+        }
+        let again = warded(way, "json_again");
+        assert!(again.died_of(libc::SIGSEGV).err.starts_with(LAST), "{again:#?}");
+    }
+}
+
 // ---- wherever ----
 
 #[test]

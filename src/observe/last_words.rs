@@ -17,6 +17,7 @@ static OFF: AtomicBool = AtomicBool::new(false);
 /// The signals of which reports were asked for, a bit each.
 #[cfg(target_os = "linux")]
 static EXPLAINED: AtomicU64 = AtomicU64::new(0);
+static JSON: AtomicBool = AtomicBool::new(false);
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of what it was when it was chosen.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -55,6 +56,25 @@ pub fn last_words(fd: c_int) -> Result<(), Error> {
     OFF.store(false, Ordering::Relaxed);
     DESCRIPTOR.store(fd, Ordering::Release);
     Ok(())
+}
+
+/// Whether the reports of [`crate::explain`] and [`crate::explain_signals`] are JSON: one object in
+/// one line, less than 2,048 bytes.
+///
+/// ```json
+/// {"sigward":"last words","time_ns":1790000000000000000,"signal":"SIGBUS","number":7,"code":2,
+///  "address":"0x7f3a50014000","thread":"app","tid":4711,"pid":4711,"cause":"read at offset 20,480
+///  of /data/geo.mmdb (65,536 bytes mapped) by app: the file is 0 bytes long now","handler":null}
+/// ```
+///
+/// (One line.) These keys come in this order and stay; more may follow. `sigward` is `last words`
+/// or `passing on`, `code` and `address` are null where there is none, `handler` is null before the
+/// default action, else the file name of the handler's library, empty if it is unknown. `cause` is
+/// the text's. A preloaded program has it by the word `json` in `SIGWARD`. Signal-safe,
+/// thread-safe.
+#[doc(alias = "sigward_last_words_json")]
+pub fn last_words_as_json(wanted: bool) {
+    JSON.store(wanted, Ordering::Relaxed);
 }
 
 #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]

@@ -19,7 +19,7 @@ pub(crate) mod without_events;
 
 pub use counters::Counters;
 pub use event::{Event, FdKind};
-pub use last_words::last_words;
+pub use last_words::{last_words, last_words_as_json};
 pub use log::to_stderr as log_to_stderr;
 pub use ring::read as read_events;
 pub use without_events::without_events;

@@ -506,6 +506,25 @@ static void forbidden(void) {
 
 static bool is_default(int signal) { return current_handler(signal) == (void *)SIG_DFL; }
 
+static void as_json(void) {
+#ifndef BARE
+    CHECK(sigward_last_words_json(1) == 0);
+#endif
+    arm_further();
+    prctl(PR_SET_NAME, "a\"b\\c\xff");
+    const char *name = "a\"b\\\xff\n";
+    volatile unsigned char *data = map(name, PROT_READ, MAP_SHARED);
+    CHECK(truncate(path_of(name), 0) == 0);
+    (void)data[5 * PAGE + 5]; /* dies here */
+}
+
+static void json_again(void) {
+#ifndef BARE
+    CHECK(sigward_last_words_json(1) == 0 && sigward_last_words_json(0) == 0);
+#endif
+    null();
+}
+
 /* What nobody has asked for is not told, and its row is nobody's. */
 static void not_chosen(void) {
     CHECK(is_default(SIGABRT) && is_default(SIGSEGV));
@@ -582,7 +601,7 @@ SCENARIOS({"null", null}, {"read_only", read_only}, {"jump_nowhere", jump_nowher
           {"divided", divided}, {"illegal", illegal}, {"too_long", too_long},
           {"forbidden", forbidden}, {"not_chosen", not_chosen},
           {"ignored_further", ignored_further}, {"abort_survived", abort_survived},
-          {"made_code", made_code},
+          {"made_code", made_code}, {"as_json", as_json}, {"json_again", json_again},
           {"tcp", tcp}, {"broken", broken}, {"cancelled", cancelled}, {"lost_stack", lost_stack},
           {"lost_stack_reported", lost_stack_reported}, {"sent", sent},
           {"sent_by_child", sent_by_child}, {"sent_by_named", sent_by_named},

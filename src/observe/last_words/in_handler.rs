@@ -5,7 +5,9 @@
 //! its own death would cut off, but not for long; then it says its own, if it is there still.
 //! Nothing here runs while the process goes on living, unless a fault goes to somebody's handler.
 
-use super::{OFF, chosen, explains_this};
+mod json;
+
+use super::{JSON, OFF, chosen, explains_this};
 use crate::observe::event::Event;
 use crate::observe::in_handler::{copy_file, copy_what_is_mapped, describe_moment, poll};
 use crate::observe::text::Text;
@@ -23,6 +25,9 @@ static STACK: Stack<{ 64 << 10 }> = Stack::new();
 
 /// A line fits into one write to a pipe that is not divided (PIPE_BUF, 4096).
 const ROOM: usize = 1024;
+
+/// What of it is for the cause: who and when take the rest.
+const CAUSE: usize = 800;
 
 /// Faults that go to handlers, which may live on for ever, are told so often.
 const PASSED_ON: u32 = 16;
@@ -81,35 +86,57 @@ pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> T
 }
 
 fn write(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> Told) {
-    let mut room = [0; ROOM];
-    let mut line = Text::new(&mut room);
-    let mut who = Event::blank(subject.signal);
-    describe_moment(&mut who);
-    line.push(if subject.handler.is_none() { b"sigward: last words: " } else { b"sigward: passing on: " });
-    line.push(name_of(subject.signal));
-    heading(&mut line, subject);
-    line.thread(&who);
-    line.push(b" of pid ");
-    line.number(std::process::id().into(), 10);
-    line.push(b": ");
-    match tell(&mut line) {
+    let mut room = [0; CAUSE];
+    let mut cause = Text::new(&mut room);
+    match tell(&mut cause) {
         Told::Cause => {}
-        Told::Nothing => sender(&mut line, subject),
+        Told::Nothing => sender(&mut cause, subject),
         Told::Custom => {
             CUSTOM.fetch_add(1, Ordering::Relaxed);
             return;
         }
     }
-    if let Some(handler) = subject.handler {
+    let mut who = Event::blank(subject.signal);
+    describe_moment(&mut who);
+    let handler = subject.handler.map(|handler| {
         PASSED.fetch_add(1, Ordering::Relaxed);
+        library::object_of(handler)
+    });
+    let mut room = [0; json::ROOM];
+    let as_json = JSON.load(Ordering::Relaxed);
+    let room = if as_json { &mut room[..] } else { &mut room[..ROOM] };
+    let mut line = Text::new(room);
+    if as_json {
+        json::write(&mut line, subject, &who, cause.bytes(), handler.as_ref());
+    } else {
+        write_text(&mut line, subject, &who, cause.bytes(), handler.as_ref());
+    }
+    line.end();
+    log::write_last(&line, chosen(), false);
+}
+
+fn write_text(
+    line: &mut Text<'_>,
+    subject: &Subject,
+    who: &Event,
+    cause: &[u8],
+    handler: Option<&Option<library::Name>>,
+) {
+    line.push(if handler.is_none() { b"sigward: last words: " } else { b"sigward: passing on: " });
+    line.push(name_of(subject.signal));
+    heading(line, subject);
+    line.thread(who);
+    line.push(b" of pid ");
+    line.number(std::process::id().into(), 10);
+    line.push(b": ");
+    line.push(cause);
+    if let Some(name) = handler {
         line.push(b"; it goes to the handler of ");
-        match library::object_of(handler) {
+        match name {
             Some(name) => line.push_name(name.bytes()),
             None => line.push(b"an unknown library"),
         }
     }
-    line.end();
-    log::write_last(&line, chosen(), false);
 }
 
 /// ` by LIBRARY`, if it is known who has called, or has met a fault, there. Signal-safe; on the
