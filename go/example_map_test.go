@@ -125,20 +125,28 @@ func ExampleMap_WriteAt() {
 	// Output: <nil>
 }
 
-// A library that maps a file by itself.
-func ExampleAdoptFile() {
-	path, remove := scratch('a')
-	defer remove()
+// mapped is what a library does that maps a file by itself.
+func mapped(path string) (f *os.File, data []byte, unmap func()) {
 	f, err := os.Open(path)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer f.Close()
-	data, err := syscall.Mmap(int(f.Fd()), 0, 1<<16, syscall.PROT_READ, syscall.MAP_SHARED)
+	data, err = syscall.Mmap(int(f.Fd()), 0, 1<<16, syscall.PROT_READ, syscall.MAP_SHARED)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer syscall.Munmap(data)
+	return f, data, func() {
+		syscall.Munmap(data)
+		f.Close()
+	}
+}
+
+// A library that maps a file by itself.
+func ExampleAdoptFile() {
+	path, remove := scratch('a')
+	defer remove()
+	_, data, unmap := mapped(path)
+	defer unmap()
 
 	guarded, err := sigward.AdoptFile(path)
 	if err != nil {
@@ -177,16 +185,8 @@ func ExampleMap_Grow() {
 func ExampleAdopt() {
 	path, remove := scratch('a')
 	defer remove()
-	f, err := os.Open(path)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer f.Close()
-	data, err := syscall.Mmap(int(f.Fd()), 0, 1<<16, syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer syscall.Munmap(data)
+	f, data, unmap := mapped(path)
+	defer unmap()
 	guarded, err := sigward.Adopt(data, f, 0)
 	if err != nil {
 		log.Fatal(err)

@@ -50,22 +50,6 @@ func onDevice(t *testing.T, path string, size int) []byte {
 	return all
 }
 
-// fillDevice lets every write of the file system to its device fail that needs room there.
-func fillDevice(t *testing.T, ballast string) {
-	t.Helper()
-	full, err := os.Create(ballast)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	for err == nil {
-		_, err = full.Write(make([]byte, 1<<12))
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-}
-
 // What ReplaceFile says to be there is on the device; what is written over the old file, as by cp,
 // is said to be there and is not.
 func TestReplaceBelievesOnlyWhatTheDeviceHas(t *testing.T) {
@@ -80,7 +64,7 @@ func TestReplaceBelievesOnlyWhatTheDeviceHas(t *testing.T) {
 		}
 		before := names()
 		write(t, source, generation('b', size))
-		fillDevice(t, ballast)
+		fillDisk(t, ballast)
 		if err := ReplaceFile(source, live); err == nil || errors.Is(err, ErrUnsynced) {
 			t.Errorf("%v", err)
 		}

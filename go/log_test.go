@@ -242,7 +242,7 @@ func TestLogOnFullDisk(t *testing.T) {
 		path := filepath.Join(folder, "log")
 		l := openLog(t, path)
 		appendTo(t, l, 0, 100)
-		fillDisk(t, folder)
+		fillDisk(t, filepath.Join(folder, "ballast"))
 		number := uint64(100)
 		var err error
 		for ; err == nil; number++ {

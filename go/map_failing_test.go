@@ -20,7 +20,7 @@ func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.
 	if err := m.Grow(size / 2); err != nil {
 		t.Fatal(err)
 	}
-	fillDevice(t, ballast)
+	fillDisk(t, ballast)
 	put(t, m, 'a')
 	if err := m.Grow(size); err != nil {
 		t.Fatal(err)

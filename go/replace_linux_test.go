@@ -19,7 +19,7 @@ func TestReplaceOnAFullDiskLeavesTheOldFile(t *testing.T) {
 		live, fresh := filepath.Join(folder, "live"), filepath.Join(folder, "new")
 		write(t, live, []byte("old"))
 		write(t, fresh, bytes.Repeat([]byte("n"), 1<<20))
-		fillDisk(t, folder)
+		fillDisk(t, filepath.Join(folder, "ballast"))
 		if err := ReplaceFile(fresh, live); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
 			t.Error(err)
 		}

@@ -35,9 +35,10 @@ func onSmallDisk(t *testing.T, test func(t *testing.T, folder string)) {
 	}
 }
 
-func fillDisk(t *testing.T, folder string) {
+// fillDisk writes ballast until nobody finds room on its device any more.
+func fillDisk(t *testing.T, ballast string) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(folder, "ballast"))
+	f, err := os.Create(ballast)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestAReservedMapTakesEveryStoreOnAFullDisk(t *testing.T) {
 		if promise, err := ReservePromise(f, 100, size-100); err != nil || promise != PromiseFull {
 			t.Fatal(promise, err)
 		}
-		fillDisk(t, folder)
+		fillDisk(t, filepath.Join(folder, "ballast"))
 		data, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +86,7 @@ func TestAReservedMapTakesEveryStoreOnAFullDisk(t *testing.T) {
 func TestAnUnreservedMapFaultsOnAFullDisk(t *testing.T) {
 	onSmallDisk(t, func(t *testing.T, folder string) {
 		if os.Getenv("SIGWARD_BARE") != "" {
-			fillDisk(t, folder)
+			fillDisk(t, filepath.Join(folder, "ballast"))
 			data, err := syscall.Mmap(int(sparse(t, folder, 1<<20).Fd()), 0, 1<<20, syscall.PROT_WRITE, syscall.MAP_SHARED)
 			if err != nil {
 				os.Exit(0)

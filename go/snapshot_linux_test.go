@@ -101,7 +101,7 @@ func TestSnapshotOnTmpfs(t *testing.T) {
 		path := filepath.Join(folder, "file")
 		provenOnly(t, snapshotIsWhole(t, path, path))
 		write(t, path, generation('a', 1<<20))
-		fillDisk(t, folder)
+		fillDisk(t, filepath.Join(folder, "ballast"))
 		holdsAll(t, frozen(t, path, SnapshotOptions{}), generation('a', 1<<20))
 	})
 }
