@@ -65,21 +65,16 @@ fn find() -> Method {
     {
         // Two descriptors are open meanwhile.
         let _whole = crate::sys::cancel::Uncancelled::enter();
-        let mut ends = [-1; 2];
-        // SAFETY: room for two numbers.
-        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        let Ok((reader, writer)) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC) else {
             // No descriptors left: the answer for now, to be asked again.
             return Method::Message;
-        }
-        let [reader, writer] = ends;
-        // SAFETY: ours.
-        unsafe { libc::close(reader) };
+        };
+        drop(reader);
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
         let byte = libc::iovec { iov_base: c"x".as_ptr().cast_mut().cast(), iov_len: 1 };
         // SAFETY: one whole iovec. Between the close and this nobody can write to the pipe's
         // reader.
-        let status = unsafe { pwritev2(writer, &raw const byte, 1) };
-        // SAFETY: ours.
-        unsafe { libc::close(writer) };
+        let status = unsafe { pwritev2(fd, &raw const byte, 1) };
         let found = if status == -(libc::EPIPE as isize) { Method::Flag } else { Method::Message };
         force(Some(found));
         found

@@ -2,16 +2,18 @@
 //! written, what can be given back.
 
 use super::error::Error;
-use crate::sys::call::errno;
+#[cfg(target_os = "linux")]
+use crate::sys::call::kind_of_file;
+use crate::sys::call::{errno, status_in};
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
+use nix::sys::resource::{Resource, getrlimit};
 use std::ffi::{CString, OsStr, c_int};
 use std::fs::File;
 use std::hint;
-use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -142,18 +144,9 @@ pub(super) fn write_zeros(file: &File, range: Range<u64>) {
 /// is worth more than its bytes: so on ext4 and xfs. btrfs may copy on write, tmpfs gains nothing.
 #[cfg(target_os = "linux")]
 pub(super) fn keeps_what_it_gave(file: &File) -> bool {
-    const EXT4: u32 = libc::EXT4_SUPER_MAGIC as u32;
-    const XFS: u32 = libc::XFS_SUPER_MAGIC as u32;
-    let mut room = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: room for one struct.
-    if unsafe { libc::fstatfs(file.as_raw_fd(), room.as_mut_ptr()) } != 0 {
-        return false;
-    }
-    // SAFETY: the call has filled it.
-    let room = unsafe { room.assume_init() };
-    #[allow(clippy::unnecessary_cast, reason = "the types differ between C libraries")]
-    let kind = room.f_type as u32;
-    matches!(kind, EXT4 | XFS)
+    use crate::sys::constants::file_systems::{EXT, XFS};
+
+    matches!(kind_of_file(file.as_fd()), Some(EXT | XFS))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -168,11 +161,10 @@ pub(super) fn is_limited() -> bool {
 
 /// Where a write would raise SIGXFSZ.
 pub(super) fn limit() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: room for one struct.
-    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    let limit = getrlimit(Resource::RLIMIT_FSIZE);
+    let (bytes, _) = limit.unwrap_or((libc::RLIM_INFINITY, libc::RLIM_INFINITY));
     #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
-    let bytes = limit.rlim_cur as u64;
+    let bytes = bytes as u64;
     bytes
 }
 
@@ -180,16 +172,15 @@ pub(super) fn limit() -> u64 {
 /// false where this cannot be done.
 #[cfg(target_os = "linux")]
 pub(super) fn write_past_cache(file: &File, offset: u64, bytes: &[u8]) -> Result<bool, Error> {
-    let fd = file.as_raw_fd();
-    // SAFETY: no pointers.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    // SAFETY: no pointers.
-    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_DIRECT) } != 0 {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    let Ok(flags) = fcntl(file, FcntlArg::F_GETFL) else { return Ok(false) };
+    let set = |flags| fcntl(file, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags)));
+    if set(flags | libc::O_DIRECT).is_err() {
         return Ok(false);
     }
     let written = write(file, offset, bytes);
-    // SAFETY: no pointers.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    let _ = set(flags);
     match written {
         Ok(()) => Ok(true),
         Err(libc::EINVAL | libc::EFBIG) => Ok(false),
@@ -230,15 +221,10 @@ impl Named {
 
     /// Whether the name leads somewhere else now, or nowhere. Who may not look does not know.
     pub(super) fn is_gone(&self) -> bool {
-        let mut now = MaybeUninit::<libc::stat>::uninit();
-        let (folder, name) = (self.folder.as_raw_fd(), self.name.as_ptr());
-        // SAFETY: a terminated name, and room for a status.
-        let status = unsafe { libc::fstatat(folder, name, now.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) };
-        if status != 0 {
-            return errno() == libc::ENOENT;
-        }
-        // SAFETY: fstatat(2) has filled it.
-        let now = unsafe { now.assume_init() };
+        let now = match status_in(self.folder.as_fd(), &self.name) {
+            Ok(now) => now,
+            Err(errno) => return errno == libc::ENOENT,
+        };
         #[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
         let identity = (now.st_dev as u64, now.st_ino as u64);
         identity != self.identity
@@ -263,17 +249,14 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
 /// is refused, which does no harm.
 #[cfg(target_os = "linux")]
 pub(super) fn write_in_place(file: &File) {
-    use std::ffi::c_long;
-    const WORD: usize = size_of::<c_long>();
-    const GET: u64 = if WORD == 8 { 0x8008_6601 } else { 0x8004_6601 }; // FS_IOC_GETFLAGS
-    const SET: u64 = if WORD == 8 { 0x4008_6602 } else { 0x4004_6602 }; // FS_IOC_SETFLAGS
-    const FS_NOCOW_FL: c_int = 0x0080_0000;
+    use crate::sys::constants::{FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NOCOW_FL};
+
     let mut flags: [c_int; 2] = [0; 2]; // an int, in a long (ioctl_iflags(2))
     // SAFETY: room for the flags.
-    if unsafe { libc::ioctl(file.as_raw_fd(), GET as _, flags.as_mut_ptr()) } == 0 {
+    if unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS as _, flags.as_mut_ptr()) } == 0 {
         flags[0] |= FS_NOCOW_FL;
         // SAFETY: the flags, which are only read.
-        unsafe { libc::ioctl(file.as_raw_fd(), SET as _, flags.as_ptr()) };
+        unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS as _, flags.as_ptr()) };
     }
 }
 

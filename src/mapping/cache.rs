@@ -10,7 +10,7 @@ use super::open;
 use crate::sigbus::registry::Facts;
 use crate::sys::pages::page_size;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// How often it is tried: a reader may have a page in use just then.
 const TRIES: u32 = 5;
@@ -49,14 +49,15 @@ fn let_go(facts: &Facts) {
 }
 
 fn write_out(file: &OwnedFd) -> Result<(), Error> {
-    // SAFETY: no pointers.
-    if unsafe { libc::fsync(file.as_raw_fd()) } == 0 { Ok(()) } else { Err(Error::system("fsync")) }
+    nix::unistd::fsync(file).map_err(|_| Error::system("fsync"))
 }
 
 #[cfg(target_os = "linux")]
 fn give_up(file: &OwnedFd) {
-    // SAFETY: no pointers. All of the file; what it did is looked at afterwards.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+    // All of the file; what it did is looked at afterwards.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 /// There is no such call; then pages are in memory, and that is said.

@@ -2,9 +2,9 @@
 
 use super::error::Error;
 use crate::sigbus::identity::{self, Identity};
-use crate::sys::call::errno;
+use crate::sys::call::open_at;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// Opens the file at `path`. A FIFO would wait for a writer, so what it is is looked at first, and
@@ -28,18 +28,7 @@ pub(super) fn open(path: &CStr, write: bool) -> Result<(OwnedFd, Identity), Erro
 }
 
 fn attempt(path: &CStr, flags: libc::c_int) -> Result<OwnedFd, libc::c_int> {
-    loop {
-        // SAFETY: a NUL-terminated path.
-        let fd = unsafe { libc::open(path.as_ptr(), flags) };
-        if fd >= 0 {
-            // SAFETY: a new descriptor that nobody else has.
-            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
-        match errno() {
-            libc::EINTR => {}
-            errno => return Err(errno),
-        }
-    }
+    open_at(None, path, flags, 0)
 }
 
 /// A path as the kernel takes it.

@@ -95,6 +95,12 @@ pub(crate) fn kind_of(system: &nix::sys::statfs::Statfs) -> u64 {
     system.filesystem_type().0 as u64 & 0xffff_ffff
 }
 
+/// The number of the kind of file system that a file lies on.
+#[cfg(target_os = "linux")]
+pub(crate) fn kind_of_file(file: BorrowedFd<'_>) -> Option<u64> {
+    nix::sys::statfs::fstatfs(file).ok().map(|system| kind_of(&system))
+}
+
 /// Opens the file of a descriptor once more, with other flags.
 #[cfg(target_os = "linux")]
 pub(crate) fn open_again(file: BorrowedFd<'_>, flags: c_int) -> Result<OwnedFd, c_int> {

@@ -4,8 +4,10 @@ use super::super::error::Error;
 use super::super::reserve::Promise;
 use super::extents::{extents, gaps};
 use super::promise::promise;
-use super::room::{BTRFS, FileSystem, ZFS};
+use super::room::FileSystem;
 use crate::sys::call::{again, status};
+use crate::sys::constants::file_systems::{BTRFS, ZFS};
+use crate::sys::pages::page_size;
 use crate::sys::undisturbed::undisturbed;
 use std::ffi::c_int;
 use std::ops::Range;
@@ -122,8 +124,7 @@ fn keeps_list(file: BorrowedFd<'_>) -> bool {
 
 /// Bytes of a page of memory.
 pub(super) fn page() -> u64 {
-    // SAFETY: a name that every system knows.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64
+    page_size() as u64
 }
 
 /// `RLIMIT_FSIZE` in bytes.

@@ -1,8 +1,10 @@
 //! How much a reservation is worth on this file's file system.
 
 use super::super::reserve::Promise;
-use super::room::{FUSE, FileSystem};
+use super::room::FileSystem;
 use crate::sys::call::{errno, open_again};
+use crate::sys::constants::file_systems::FUSE;
+use crate::sys::constants::{FS_IOC_GETFLAGS, FS_NOCOW_FL};
 use std::ffi::{c_int, c_long};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -16,8 +18,6 @@ struct CloneRange {
 }
 
 const FICLONERANGE: u64 = 0x4020_940d;
-const FS_IOC_GETFLAGS: u64 = if size_of::<c_long>() == 8 { 0x8008_6601 } else { 0x8004_6601 };
-const FS_NOCOW_FL: c_int = 0x0080_0000;
 
 /// After an allocation that could not say whether the blocks are shared.
 ///

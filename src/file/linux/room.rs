@@ -11,11 +11,6 @@ use nix::sys::statfs::fstatfs;
 use nix::unistd::geteuid;
 use std::os::fd::BorrowedFd;
 
-/// `BTRFS_SUPER_MAGIC`, `ZFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC` (include/uapi/linux/magic.h).
-pub(super) const BTRFS: u64 = 0x9123_683e;
-pub(super) const ZFS: u64 = 0x2fc1_2fc1;
-pub(super) const FUSE: u64 = 0x6573_5546;
-
 /// What statfs(2) says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileSystem {

@@ -1,11 +1,13 @@
 //! What it rests on that a copy is of one moment: see [`Moment`].
 
 use super::super::error::Error;
+#[cfg(target_os = "linux")]
+use super::CHUNK;
 use super::Frozen;
 #[cfg(target_os = "linux")]
-use super::{CHUNK, clone};
+use crate::sys::call::{kind_of_file, open_again, retried};
 #[cfg(target_os = "linux")]
-use crate::sys::call::{open_again, retried};
+use crate::sys::constants::file_systems::{BTRFS, EXT, OVERLAY, TMPFS, XFS};
 #[cfg(target_os = "linux")]
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 #[cfg(target_os = "linux")]
@@ -36,15 +38,14 @@ pub enum Moment {
     Unproven,
 }
 
-/// Magic numbers of statfs(2) (include/uapi/linux/magic.h): tmpfs, ext2 to ext4, xfs, btrfs,
-/// overlay.
+/// Those whose times tell of each write.
 #[cfg(target_os = "linux")]
-const KNOWN: [u64; 5] = [0x0102_1994, 0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+const KNOWN: [u64; 5] = [TMPFS, EXT, XFS, BTRFS, OVERLAY];
 
 /// Of a file on this file system.
 #[cfg(target_os = "linux")]
 pub(super) fn of(file: BorrowedFd<'_>) -> Moment {
-    let kind = clone::kind_of(file);
+    let kind = kind_of_file(file);
     if kind.is_some_and(|kind| KNOWN.contains(&kind)) { Moment::Proven } else { Moment::Unproven }
 }
 
