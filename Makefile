@@ -237,6 +237,7 @@ lint: $(archive)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy -p sigward --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps --all-features -p sigward
 	test -z "$$(gofmt -l go go-example tests benches examples)"
 	scripts/check-width
 	scripts/check-directions

@@ -3,7 +3,7 @@
 //! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
 //! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
 //! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
-//! An [`Owner`] of seats looks at each *delivery* and says whether it ends there or goes
+//! An owner of seats looks at each *delivery* and says whether it ends there or goes
 //! on to the predecessor. This module knows no SIGPIPE and no maps.
 //!
 //! ```text
