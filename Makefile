@@ -36,6 +36,8 @@ help:
 	@echo '               go get of it from an empty folder: every Go, build mode, compiler, processor'
 	@echo 'make release-check VERSION=0.1.0'
 	@echo '               what is not yet as that release wants it'
+	@echo 'make release-tag VERSION=0.1.0'
+	@echo '               the tags of what is in dist/; that of the Go module has the archives'
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
@@ -168,6 +170,7 @@ test-signals:
 test-install: $(archive)
 	tests/install
 	tests/install-go
+	tests/install-go-tag
 	tests/install-rust
 	tests/install-containers
 	tests/install-debian
@@ -200,7 +203,7 @@ arm64-tests:
 
 # ---- releases ----------------------------------------------------------------------------------------
 
-.PHONY: dist dist-check release-check
+.PHONY: dist dist-check release-check release-tag
 dist:
 	scripts/dist
 
@@ -215,6 +218,10 @@ dist-go-check:
 # VERSION=0.1.0: what is not yet as that release wants it.
 release-check:
 	scripts/release-check $(VERSION)
+
+# VERSION=0.1.0: the tags of what `make dist` has made; the Go module's has the archives.
+release-tag:
+	scripts/release-tag $(VERSION)
 
 .PHONY: go-targets
 go-targets:
