@@ -67,6 +67,9 @@ pub enum Command {
     /// microseconds, a few hundred where it is told. Every signal goes on unchanged. Ctrl-C
     /// detaches, and nothing is lost even if the watcher is killed with kill -9.
     ///
+    /// Of a file that was cut it is said who else has it open for writing, as far as a search of
+    /// a second tells, and of the first 16 only.
+    ///
     /// Left out are faults that a runtime lives by: a SIGSEGV in code that a JVM has made, and that
     /// its handler gets. `--signals SEGV` tells of them as well.
     ///

@@ -122,6 +122,33 @@ fn a_cut_file_is_named() {
     assert_eq!((&place["cause"], &place["now"]["length"]), (&"truncated".into(), &0.into()), "{run:?}");
     assert!(lines[0]["function"].as_str().unwrap().starts_with("cut+"), "{run:?}");
     assert_eq!(lines[1]["of"]["place"], *place);
+    assert_eq!(lines[0]["writers"], Value::Array(Vec::new()), "{run:?}");
+}
+
+#[test]
+fn who_has_a_cut_file_open_for_writing_is_named() {
+    let scratch = Scratch::new("watch-writer");
+    let data = scratch.file("data", b"");
+    let _writer = std::fs::File::options().write(true).open(&data).unwrap();
+    let _reader = std::fs::File::open(&data).unwrap();
+    let own = std::process::id();
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    // The search ends after a while, wherever it is; and a child of another test's has our files
+    // until it executes its program.
+    let again = || {
+        let _ = std::fs::remove_file(format!("{data}.fifo"));
+    };
+    wait_for(|| {
+        again();
+        let (_, lines) = watch(&[], &victim("victim.c"), &["cut", &data], &[]);
+        let found = lines.first()?["writers"].as_array()?.clone();
+        found.contains(&serde_json::json!([own, name.trim()])).then_some(())
+    });
+    wait_for(|| {
+        again();
+        let text = finish(command().arg("watch").arg("--").arg(victim("victim.c")).args(["cut", &data]));
+        text.err.contains(&format!("; open for writing in pid {own} (")).then_some(())
+    });
 }
 
 #[test]

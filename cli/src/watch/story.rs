@@ -12,6 +12,8 @@ use serde::Serialize;
 use sigward::sigpipe::outside::{Stopped, write_of};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// One signal.
 #[derive(Debug, Clone, Serialize)]
@@ -40,6 +42,11 @@ pub struct Story {
     pub write: Option<Write>,
     /// The mapped file that a fault was in.
     pub place: Option<Place>,
+    /// Others that have the file open for writing, if it was cut: process and name.
+    pub writers: Vec<(i32, String)>,
+    /// Device and inode of that file.
+    #[serde(skip)]
+    pub file: Option<(u64, u64)>,
     /// The address of a fault.
     pub address: Option<u64>,
     /// The instruction: file and offset.
@@ -105,6 +112,8 @@ impl Story {
             meaning: info.meaning(),
             disposition: status.disposition(info.signal),
             write,
+            writers: Vec::new(),
+            file: place.as_ref().and_then(|_| identity(tid, proc::at(&lines, info.address)?)),
             place,
             address: fault.then_some(info.address),
             instruction,
@@ -117,6 +126,10 @@ impl Story {
     /// Adds what can be had when the thread is on its way again.
     pub fn complete(&mut self) {
         self.program = proc::name(self.pid).unwrap_or_else(|| "?".to_owned());
+        let cut = self.place.as_ref().is_some_and(|place| place.cause == Some("truncated"));
+        if let Some(file) = self.file.filter(|_| cut) {
+            self.writers = writers(self.pid, file);
+        }
         self.function = self.instruction.as_ref().and_then(|(file, offset)| {
             let (name, inside) = Program::open(file)?.function(*offset)?;
             Some(format!("{name}+{inside:#x}"))
@@ -160,6 +173,10 @@ impl Story {
         if let Some(so) = self.place.as_ref().and_then(Place::so) {
             text.push_str(": ");
             text.push_str(&so);
+        }
+        for (at, (pid, name)) in self.writers.iter().enumerate() {
+            let start = if at == 0 { "; open for writing in" } else { "," };
+            let _ = write!(text, "{start} pid {pid} ({name})");
         }
         text
     }
@@ -230,6 +247,37 @@ fn place(tid: i32, lines: &[proc::Line], info: &Info) -> Option<Place> {
     let now = proc::reachable(tid, line).map_or_else(Now::default, |path| Now::of(&path));
     let code = (info.signal == libc::SIGBUS).then_some(info.code);
     Place::of(&line.mapping, info.address, code, now)
+}
+
+/// Device and inode as stat(2) has them, of a mapping's file.
+fn identity(tid: i32, line: &proc::Line) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(proc::reachable(tid, line)?).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Who besides `process` has a file open for writing. The thread is on its way, others may wait for
+/// us: so for a moment only.
+fn writers(process: i32, file: (u64, u64)) -> Vec<(i32, String)> {
+    use std::os::unix::fs::MetadataExt;
+    /// A machine has some hundred processes, of which each takes a tenth of a millisecond.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    /// More are no help.
+    const MOST: usize = 8;
+    /// A program that lives on by its handler may cut and read for ever.
+    const SEARCHES: u32 = 16;
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    if DONE.fetch_add(1, Ordering::Relaxed) >= SEARCHES {
+        return Vec::new();
+    }
+    let end = Instant::now() + PATIENCE;
+    let mut others = proc::processes();
+    others.retain(|pid| *pid != process);
+    // An updater has started a moment ago.
+    others.sort_unstable_by(|one, other| other.cmp(one));
+    let in_time = others.into_iter().take_while(|_| Instant::now() < end);
+    let writes = |pid: &i32| proc::open_for_writing(*pid).any(|open| (open.dev(), open.ino()) == file);
+    in_time.filter(writes).take(MOST).filter_map(|pid| Some((pid, proc::name(pid)?))).collect()
 }
 
 fn sender(info: &Info, status: &Status) -> (i32, Option<String>) {
