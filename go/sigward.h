@@ -12,9 +12,9 @@
 struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 
 // sigward: a broken peer (SIGPIPE) and a lost page of a mapped file (SIGBUS) are errors, never
-// deaths. This header is the manual of the C functions. First constants, enums and structs, then
-// the functions: policy; counters and events; writers; guarded maps; mappings of others; the
-// checked copy; files; leases; the log; snapshots; texts.
+// deaths; docs/book/limits.md says where not. This header is the manual of the C functions. First
+// constants, enums and structs, then the functions: policy; counters and events; writers; guarded
+// maps; mappings of others; the checked copy; files; leases; the log; snapshots; texts.
 //
 // What holds for every function, unless its own text says otherwise:
 //
@@ -95,7 +95,7 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // Flag: last words, as by sigward_explain.
 #define SIGWARD_EXPLAIN 16
 
-// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+// SIGBUS is blocked in this thread: a fault kills the process, and no handler runs.
 #define SIGWARD_THREAD_BLOCKED 1
 
 // Another handler stands above ours: sigward_ensure_on_top.
@@ -770,8 +770,8 @@ ssize_t sigward_read_events_sized(uint64_t *cursor,
 // policy was set, a seat that lets everything pass is taken for it; sigward_sigpipe_filter makes
 // it one that filters, sigward_sigpipe_restore leaves it. Nothing is told where somebody else has
 // written over a seat, of a SIGPIPE that a handler gets or that is ignored, of a fault in a thread
-// that has SIGBUS blocked (the kernel asks nobody), and in the first process of a pid namespace,
-// which such a signal does not end.
+// that has SIGBUS blocked (the kernel consults no handler), and in the first process of a pid
+// namespace, which such a signal does not end.
 //
 // A line that stderr cannot take at once is left out, and so is one for a stderr that was closed
 // or has become another file since: call this again after redirecting it. Of two threads that die

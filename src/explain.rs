@@ -34,8 +34,8 @@ use std::ffi::c_int;
 /// [`filter`](crate::sigpipe::filter) makes it one that filters,
 /// [`restore`](crate::sigpipe::restore) leaves it. Nothing is told where somebody else has written
 /// over a seat, of a SIGPIPE that a handler gets or that is ignored, of a fault in a thread that
-/// has SIGBUS blocked (the kernel asks nobody), and in the first process of a pid namespace, which
-/// such a signal does not end.
+/// has SIGBUS blocked (the kernel consults no handler), and in the first process of a pid
+/// namespace, which such a signal does not end.
 ///
 /// A line that stderr cannot take at once is left out, and so is one for a stderr that was closed
 /// or has become another file since: call this again after redirecting it. Of two threads that die

@@ -3,8 +3,10 @@
 //! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
 //! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
 //! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
-//! An owner of seats looks at each *delivery* and says whether it ends there or goes
-//! on to the predecessor. This module knows no SIGPIPE and no maps.
+//! An owner of seats looks at each *delivery* and says whether it ends there or goes on to the
+//! predecessor. This module knows no policy of SIGPIPE and no maps; by name it knows signals only
+//! where the kernel treats them in ways of their own: the codes of a fault, the instruction that
+//! runs again, what a handler of each needs of the stack.
 //!
 //! ```text
 //!   kernel ──▶ entry point 1 ──▶ Go's handler ──▶ entry point 0 ──▶ SIG_DFL

@@ -119,8 +119,8 @@ pub unsafe extern "C" fn sigward_read_events_sized(
 /// policy was set, a seat that lets everything pass is taken for it; sigward_sigpipe_filter makes
 /// it one that filters, sigward_sigpipe_restore leaves it. Nothing is told where somebody else has
 /// written over a seat, of a SIGPIPE that a handler gets or that is ignored, of a fault in a thread
-/// that has SIGBUS blocked (the kernel asks nobody), and in the first process of a pid namespace,
-/// which such a signal does not end.
+/// that has SIGBUS blocked (the kernel consults no handler), and in the first process of a pid
+/// namespace, which such a signal does not end.
 ///
 /// A line that stderr cannot take at once is left out, and so is one for a stderr that was closed
 /// or has become another file since: call this again after redirecting it. Of two threads that die

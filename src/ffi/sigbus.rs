@@ -27,7 +27,7 @@ pub extern "C" fn sigward_sigbus_restore() -> c_int {
     map_code(mapping::restore())
 }
 
-/// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+/// SIGBUS is blocked in this thread: a fault kills the process, and no handler runs.
 pub const SIGWARD_THREAD_BLOCKED: c_int = 1;
 /// Another handler stands above ours: sigward_ensure_on_top.
 pub const SIGWARD_THREAD_COVERED: c_int = 2;

@@ -129,7 +129,7 @@ pub(crate) fn ensure_on_top() -> Result<(), crate::Error> {
 #[allow(clippy::struct_excessive_bools, reason = "three independent findings, one bit each in C")]
 #[non_exhaustive]
 pub struct Unprotected {
-    /// SIGBUS is blocked in this thread: the kernel kills the process at a fault and asks nobody.
+    /// SIGBUS is blocked in this thread: a fault kills the process, and no handler runs.
     pub blocked: bool,
     /// Another handler stands above ours: see [`crate::ensure_on_top`].
     pub covered: bool,
