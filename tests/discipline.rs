@@ -79,6 +79,15 @@ fn handlers_make_no_system_call_that_is_not_listed() {
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }
 
+#[test]
+fn what_a_sandbox_traps_is_answered_by_its_handler() {
+    for scenario in ["reserve", "init", "write"] {
+        for link in [Link::Bare, Link::Archive] {
+            run(&host("trapped", link), &[scenario]).lived();
+        }
+    }
+}
+
 // ---- what handlers are made of ----
 
 /// What allocates, locks, unwinds, waits for others or asks the C library for more than it may.

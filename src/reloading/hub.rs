@@ -10,10 +10,10 @@
 
 use super::watch::{Id, News, Queue, Watch, walk};
 use crate::sys::event::Bell;
+use crate::sys::mask::with_signals_blocked;
 use crate::sys::process::{self, Process};
 use std::collections::BTreeMap;
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -254,11 +254,8 @@ impl Engine {
             turned: Condvar::new(),
         });
         let within = engine.clone();
-        let before = block_signals();
-        let started = std::thread::Builder::new().name("sigward-reload".into()).spawn(move || within.run());
-        if let Some(before) = before {
-            restore_signals(&before);
-        }
+        let thread = std::thread::Builder::new().name("sigward-reload".into());
+        let started = with_signals_blocked(|| thread.spawn(move || within.run()));
         let thread = started.map_err(|error| error.raw_os_error().unwrap_or(libc::EAGAIN))?;
         let _ = engine.thread.set(thread.thread().id());
         Ok(Running { engine, thread })
@@ -359,27 +356,3 @@ impl Engine {
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Faults stay: the kernel kills a process whose thread has blocked its own.
-const FAULTS: [c_int; 6] =
-    [libc::SIGBUS, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
-
-fn block_signals() -> Option<libc::sigset_t> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: room for a set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    for fault in FAULTS {
-        // SAFETY: a set that was filled, and a number that is a signal's.
-        unsafe { libc::sigdelset(all.as_mut_ptr(), fault) };
-    }
-    // SAFETY: a set, and room for one.
-    let done = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr()) };
-    // SAFETY: the call returned 0, so it filled the set.
-    (done == 0).then(|| unsafe { before.assume_init() })
-}
-
-fn restore_signals(before: &libc::sigset_t) {
-    // SAFETY: a set that pthread_sigmask filled; the old one is not wanted.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
-}

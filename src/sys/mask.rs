@@ -7,6 +7,24 @@
 
 use std::ffi::c_int;
 
+/// What the processor, or a filter of system calls, raises for this thread's own instruction: the
+/// kernel ends a process whose thread has blocked its own.
+pub(crate) const FAULTS: [c_int; 6] =
+    [libc::SIGBUS, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
+/// The C library's set of all signals but those that it keeps for itself and [`FAULTS`].
+pub(crate) fn all_sent() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    for fault in FAULTS {
+        // SAFETY: a set that was filled, and a number that is a signal's.
+        unsafe { libc::sigdelset(set.as_mut_ptr(), fault) };
+    }
+    // SAFETY: zeroed and filled.
+    unsafe { set.assume_init() }
+}
+
 /// A set of signals.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask(Set);
@@ -21,6 +39,12 @@ impl Mask {
     /// of this very thread cannot be held back.
     pub(crate) fn block_all() -> Self {
         Self(exchange(libc::SIG_SETMASK, Some(full())))
+    }
+
+    /// Blocks what others may send at any moment, and returns the mask before: all but [`FAULTS`].
+    pub(crate) fn block_sent() -> Self {
+        let sent = FAULTS.into_iter().fold(Self(full()), Self::without);
+        Self(exchange(libc::SIG_BLOCK, Some(sent.0)))
     }
 
     /// The mask now.
@@ -106,12 +130,10 @@ impl Mask {
 /// thread that lives on.
 #[cfg(target_os = "linux")]
 pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
-    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    let sent = all_sent();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: a filled set, and room for one.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    // SAFETY: a set, and room for one.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const sent, before.as_mut_ptr()) };
     let result = work();
     // SAFETY: filled by the first call, which cannot fail; no old mask is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
@@ -192,5 +214,9 @@ mod tests {
         Mask::now().without(libc::SIGUSR1).restore();
         assert!(!Mask::now().holds(libc::SIGUSR1) && Mask::now().holds(libc::SIGUSR2));
         before.restore();
+        let before = Mask::block_sent();
+        assert!(Mask::now().holds(libc::SIGTERM) && !Mask::now().holds(libc::SIGSYS));
+        before.restore();
+        assert_eq!(Mask::now().holds(libc::SIGTERM), before.holds(libc::SIGTERM));
     }
 }

@@ -6,6 +6,7 @@
 //! again for ever. So the thread's signals wait until the call is done, and a SIGXFSZ that it
 //! raised is taken back; whoever sent another one finds it delivered afterwards.
 
+use super::mask::all_sent;
 use super::pending;
 use libc::SIGXFSZ;
 use std::ffi::c_int;
@@ -14,13 +15,13 @@ use std::mem::MaybeUninit;
 /// What waits while the call lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
-    /// Every signal.
+    /// Every signal that others send.
     All,
     /// SIGXFSZ only: for calls that may wait long for somebody else's computer.
     SizeLimit,
 }
 
-/// Does `work` with every signal blocked in this thread.
+/// Does `work` with every signal blocked in this thread that others send.
 pub(crate) fn undisturbed<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
     holding(Hold::All, work)
 }
@@ -31,7 +32,7 @@ pub(crate) fn within_limit<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result
 }
 
 fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
-    let held = if hold == Hold::All { every_signal() } else { pending::only(SIGXFSZ) };
+    let held = if hold == Hold::All { all_sent() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
     let status = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, before.as_mut_ptr()) };
@@ -49,14 +50,6 @@ fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, 
     // SAFETY: an initialised set; no old mask is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     result
-}
-
-fn every_signal() -> libc::sigset_t {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    // SAFETY: zeroed and filled.
-    unsafe { set.assume_init() }
 }
 
 #[cfg(test)]
