@@ -581,11 +581,11 @@ extern "C" {
 // Idempotent; from any thread, also many at once; works in a forked child. Call it before or after
 // any other runtime starts: it looks at what stands there and chains it. It works in a signal
 // handler as well, also in one that has interrupted the dynamic loader, and takes no lock of the
-// loader's; where the handler interrupted this very call it returns -EDEADLK. (Only in a plug-in
-// that holds libsigward.a, the first call pins that object with dlopen(3): make it outside
-// handlers.) A SIGPIPE that a thread has blocked stays pending there, as without us. A flag that
-// one call has set stays when a later call does without it; sigward_sigpipe_restore takes
-// SIGWARD_SWALLOW_STDIO back.
+// loader's. Signals that others send wait while this call changes anything; the handler of a fault
+// inside it is told -EDEADLK. (Only in a plug-in that holds libsigward.a, the first call pins that
+// object with dlopen(3): make it outside handlers.) A SIGPIPE that a thread has blocked stays
+// pending there, as without us. A flag that one call has set stays when a later call does without
+// it; sigward_sigpipe_restore takes SIGWARD_SWALLOW_STDIO back.
 //
 // Returns 0. -EINVAL: options of an unknown size, policy or flag. -ENOSPC: no entry point left.
 // -EDEADLK: see above. -ENOTSUP: this system shows no system call's result (filter works on Linux

@@ -13,7 +13,7 @@ pub enum Error {
     /// Every entry point of the process's fixed pool is in use by another predecessor. C:
     /// `-ENOSPC`.
     NoEntryPoint,
-    /// The call came from a signal handler that interrupted the same call on the same thread, which
+    /// The call came from a handler that interrupted the same call on the same thread, which
     /// cannot go on before the handler returns. C: `-EDEADLK`.
     Reentered,
     /// Other threads kept changing the disposition while it was being changed here, or one is in

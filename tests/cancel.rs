@@ -28,3 +28,12 @@ fn a_signal_is_swallowed_whole() {
 fn who_is_ended_at_any_moment_leaves_nothing_taken() {
     assert_eq!(run(&prepared("cancel", Link::Archive), &["any_moment"]).every_row("whole"), 20);
 }
+
+#[test]
+fn who_leaves_in_the_middle_holds_nobody_up() {
+    for (scenario, said) in [("jumped", "jumped\n"), ("ended", "ended\n"), ("killed", "killed\n")] {
+        for link in [Link::Bare, Link::Archive] {
+            assert_eq!(run(&prepared("left", link), &[scenario]).lived().out, said);
+        }
+    }
+}

@@ -82,11 +82,17 @@ pub(crate) fn seat() -> Result<Seat, crate::Error> {
 /// Writes our row anew where somebody has changed its flags or its mask. Another handler above it
 /// stays.
 pub(crate) fn mend_seat() -> Result<(), crate::Error> {
-    let held = chain::lock()?;
-    let top = Disposition::read(SIGBUS)?;
-    let altered = matches!(chain::standing_below(&OWNER, &top), Standing::Covered { .. });
-    if altered && chain::is_ours(top.handler) {
-        chain::take(&held, &OWNER)?;
+    let altered = || {
+        let top = Disposition::read(SIGBUS)?;
+        let covered = matches!(chain::standing_below(&OWNER, &top), Standing::Covered { .. });
+        Ok(covered && chain::is_ours(top.handler))
+    };
+    if altered()? {
+        let held = chain::lock()?;
+        // Mended meanwhile, or not.
+        if altered()? {
+            chain::take(&held, &OWNER)?;
+        }
     }
     Ok(())
 }

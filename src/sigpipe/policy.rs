@@ -64,8 +64,8 @@ static UNASKED: AtomicBool = AtomicBool::new(false);
 /// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
 /// there before. Idempotent; [`restore`] takes it back.
 ///
-/// Thread-safe, works in a forked child. Not for signal handlers: one that interrupts this call gets
-/// [`Error::Reentered`]. With SIGPIPE blocked in a thread, the signal stays pending there as it would
+/// Thread-safe, works in a forked child. Not for signal handlers. Signals that others send wait while
+/// anything is changed. With SIGPIPE blocked in a thread, the signal stays pending there as it would
 /// without us.
 ///
 /// # Errors
@@ -141,10 +141,13 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
     }
-    crate::sys::wiped::remember_process();
     let top = Disposition::read(SIGPIPE)?;
     let standing = chain::standing_below(&OWNER, &top);
-    if let Standing::OnTop { .. } = standing {
+    let on_top = matches!(standing, Standing::OnTop { .. });
+    if !on_top || !crate::sys::wiped::knows_process() {
+        crate::sys::wiped::remember_process();
+    }
+    if on_top {
         // Even if our constructor took it: now the program has asked for it.
         EARLY.store(false, Ordering::Relaxed);
         POLICY.store(FILTER, Ordering::Relaxed);

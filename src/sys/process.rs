@@ -27,6 +27,27 @@ pub(crate) fn this_thread() -> libc::pid_t {
     unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
+/// Whether no such thread is left that could let go of what it holds. A process that has ended and
+/// was not waited for has no memory any more, which is what this asks for; a refusal (another
+/// user's, a seccomp filter) counts as alive.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_dead(thread: u32) -> bool {
+    static SOME: u8 = 0;
+    let mut byte = 0_u8;
+    let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: (&raw const SOME).cast_mut().cast(), iov_len: 1 };
+    let (thread, one, flags) = (thread as usize, 1_usize, 0_usize);
+    let (local, remote) = (&raw const local, &raw const remote);
+    // SAFETY: one byte from wherever it is to a byte of ours.
+    let read = unsafe { libc::syscall(libc::SYS_process_vm_readv, thread, local, one, remote, one, flags) };
+    read < 0 && super::call::errno() == libc::ESRCH
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_dead(_thread: u32) -> bool {
+    false
+}
+
 /// This thread among those of the process, never 0. Signal-safe.
 pub(crate) fn thread_id() -> u32 {
     #[cfg(target_os = "linux")]

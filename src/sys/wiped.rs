@@ -7,8 +7,8 @@
 //! can have the same one.
 //!
 //! A child that *shares* memory (vfork(2), `CLONE_VM`) shares these pages as well: its words are
-//! its parent's, as all of its memory is. A lock that such a child holds when it is killed stays
-//! taken; the locks here say what their users do about that.
+//! its parent's, as all of its memory is. A lock that such a child holds when it is killed goes to
+//! who waits for it.
 //!
 //! Before Linux 4.14, and on systems without the advice, it is ordinary memory: there a child
 //! forked in the middle of a change of another thread may wait for it.
@@ -88,6 +88,11 @@ pub(crate) fn remember_process() {
     if let Some(words) = words().filter(|_| WIPES.load(Ordering::Relaxed)) {
         words.process.store(std::process::id() as libc::pid_t, Ordering::Relaxed);
     }
+}
+
+/// Whether somebody in this process has remembered its id, or one that shares its memory.
+pub(crate) fn knows_process() -> bool {
+    existing().is_some_and(|words| words.process.load(Ordering::Relaxed) != 0)
 }
 
 /// Whether `claimed` is the process id of the caller. Signal-safe; no system call if it is, and

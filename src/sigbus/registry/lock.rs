@@ -12,7 +12,7 @@
 //! what they guard whole.
 
 use super::super::sync::{AtomicU32, Ordering};
-use crate::sys::process::thread_id;
+use crate::sys::process::{is_dead, thread_id};
 
 /// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22
 /// (proc(5), pid_max).
@@ -111,7 +111,7 @@ impl Lock {
             return self.try_lock(me);
         }
         let timed_out = wait::sleep(&self.0, sleeping);
-        if timed_out && wait::is_dead(word & !WAITED_FOR) {
+        if timed_out && is_dead(word & !WAITED_FOR) {
             // Others may sleep for it: whoever lets go wakes them.
             let mine = me | WAITED_FOR;
             let taken = self.0.compare_exchange(sleeping, mine, Ordering::Acquire, Ordering::Relaxed);
@@ -148,21 +148,6 @@ mod wait {
         // SAFETY: a word that lives for ever.
         unsafe { libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), operation, i32::MAX) };
     }
-
-    /// Whether no such thread is left that could let go. A process that has ended and was not
-    /// waited for has no memory any more, which is what this asks for; a refusal (another user's, a
-    /// seccomp filter) counts as alive.
-    pub(super) fn is_dead(thread: u32) -> bool {
-        let mut byte = 0_u8;
-        let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        let remote = libc::iovec { iov_base: (&raw const PATIENCE).cast_mut().cast(), iov_len: 1 };
-        let (thread, one, flags) = (thread as usize, 1_usize, 0_usize);
-        let (local, remote) = (&raw const local, &raw const remote);
-        // SAFETY: one byte from wherever it is to a byte of ours.
-        let read =
-            unsafe { libc::syscall(libc::SYS_process_vm_readv, thread, local, one, remote, one, flags) };
-        read < 0 && errno() == libc::ESRCH
-    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -177,8 +162,4 @@ mod wait {
     }
 
     pub(super) fn wake(_word: &AtomicU32) {}
-
-    pub(super) fn is_dead(_thread: u32) -> bool {
-        false
-    }
 }
