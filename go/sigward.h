@@ -1111,16 +1111,19 @@ int sigward_map_look(const struct sigward_map *map, struct sigward_bytes *out);
 
 // Waits until what was written is on the disk (msync(2)).
 //
-// Thread-safe; flushes of one map wait for each other. Returns 0. If any byte of the map is lost,
-// the errno of the cause (-ENOSPC, -EIO, -EFAULT): all else is on the disk then. -EINVAL if map is
-// NULL; else what msync says: some of what was written is not on the disk. The kernel says that
-// once and does not try again, so every later flush of this map says it, too, until
-// sigward_map_refresh. On FUSE and network file systems a full disk is first met here. -ESTALE:
-// what was written is on the disk, but not where somebody finds it: the file was unlinked, or
-// another has taken its place (one that has any name left is well); or it has fewer blocks than
-// sigward_map_grow has given it, because somebody has cut it and made it as long again, or punched
-// holes. Of a map that has not grown, and on btrfs and FUSE, a file that was cut and is as long
-// again cannot be told.
+// Thread-safe; flushes of one map, and of maps of one descriptor or its duplicates, wait for each
+// other. Returns 0. If any byte of the map is lost, the errno of the cause (-ENOSPC, -EIO,
+// -EFAULT): all else is on the disk then. -EINVAL if map is NULL; else what msync says: some of
+// what was written is not on the disk. The kernel says that once, for the descriptor and its
+// duplicates together, and does not try again: so every later flush of this map, and of others in
+// this process that share its file in this way, says it, too, until sigward_map_refresh. The
+// kernel counts a host's own fsync(2) of that descriptor, and flushes of a forked child and of its
+// parent, as one as well: who is told there has to tell the other. On FUSE and network file
+// systems a full disk is first met here. -ESTALE: what was written is on the disk, but not where
+// somebody finds it: the file was unlinked, or another has taken its place (one that has any name
+// left is well); or it has fewer blocks than sigward_map_grow has given it, because somebody has
+// cut it and made it as long again, or punched holes. Of a map that has not grown, and on btrfs
+// and FUSE, a file that was cut and is as long again cannot be told.
 int sigward_map_flush(struct sigward_map *map);
 
 // Takes the map away: no thread may be using it, and its bytes must not be read any more. NULL is

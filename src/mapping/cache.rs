@@ -4,10 +4,11 @@
 //! nothing to do (ext4, xfs, btrfs). Only dropping them, or storing into them again, ends that.
 
 use super::error::Error;
+use super::failures;
 use super::kept;
 use super::map::Map;
 use super::open;
-use crate::sigbus::registry::Facts;
+use crate::sigbus::registry::{Facts, Slot};
 use crate::sys::pages::page_size;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -20,7 +21,8 @@ const AT_ONCE: usize = 4096;
 /// Whether no page below a map that nobody has touched yet is in memory any more. What others have
 /// stored and is not on the disk is written first. The `older` maps of the file let theirs go; who
 /// reads through one meanwhile has them brought back.
-pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>, older: &[&Map]) -> Result<bool, Error> {
+pub(super) fn drop_pages(slot: &'static Slot, path: Option<&CStr>, older: &[&Map]) -> Result<bool, Error> {
+    let facts = slot.facts();
     let file = match path {
         Some(path) if facts.descriptor < 0 => open::open(path, true)?.0,
         _ => kept::duplicate(facts)?.0,
@@ -30,7 +32,7 @@ pub(super) fn drop_pages(facts: &Facts, path: Option<&CStr>, older: &[&Map]) -> 
             // Also what it was before it moved: slices that were handed out show that.
             std::iter::successors(Some(*map), |map| map.older()).for_each(|map| let_go(map.facts()));
         }
-        write_out(&file)?;
+        write_out(&file, slot)?;
         give_up(&file);
         if !is_in_memory(facts) {
             return Ok(true);
@@ -48,8 +50,14 @@ fn let_go(facts: &Facts) {
     }
 }
 
-fn write_out(file: &OwnedFd) -> Result<(), Error> {
-    nix::unistd::fsync(file).map_err(|_| Error::system("fsync"))
+/// Maps that share the file would not hear of a failure any more, so they are told.
+fn write_out(file: &OwnedFd, slot: &'static Slot) -> Result<(), Error> {
+    let held = failures::lock(slot);
+    let written = nix::unistd::fsync(file).map_err(|_| Error::system("fsync"));
+    if let Err(error) = &written {
+        failures::add(slot.facts(), error.errno(), &held);
+    }
+    written
 }
 
 #[cfg(target_os = "linux")]

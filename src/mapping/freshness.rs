@@ -138,7 +138,7 @@ impl Map {
     /// the process may not know, having no right any more to write to the file; the map shows what
     /// they show, and flushes go on failing.
     pub fn refresh(&mut self) -> Result<(), Error> {
-        let failed = *self.unwritten.get_mut();
+        let failed = self.unwritten();
         if failed == 0 {
             return if self.verify().is_err() { self.map_anew() } else { Ok(()) };
         }
@@ -146,7 +146,7 @@ impl Map {
         let populate = std::mem::take(&mut self.options.populate);
         let again = self.map_anew().and_then(|()| {
             *self.unwritten.get_mut() = failed;
-            let dropped = cache::drop_pages(self.facts(), self.path(), &[])?;
+            let dropped = cache::drop_pages(self.slot(), self.path(), &[])?;
             if dropped { Ok(()) } else { Err(Error::System { call: "msync", errno: failed }) }
         });
         self.options.populate = populate;
@@ -162,8 +162,8 @@ impl Map {
     /// As [`Map::refresh`].
     #[cfg(feature = "capi")]
     pub(crate) fn succeed(&self, older: &[&Self]) -> Result<(), Error> {
-        let failed = older.first().map_or(0, |map| map.unwritten.load(std::sync::atomic::Ordering::Acquire));
-        if failed == 0 || cache::drop_pages(self.facts(), self.path(), older)? {
+        let failed = older.first().map_or(0, |map| map.unwritten());
+        if failed == 0 || cache::drop_pages(self.slot(), self.path(), older)? {
             return Ok(());
         }
         Err(Error::System { call: "msync", errno: failed })

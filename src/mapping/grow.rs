@@ -23,6 +23,8 @@
 //! away, also not after a refusal.
 
 use super::error::Error;
+#[cfg(feature = "capi")]
+use super::failures;
 use super::kept;
 use super::map::Map;
 #[cfg(feature = "capi")]
@@ -36,7 +38,7 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 #[cfg(feature = "capi")]
-use std::sync::atomic::{AtomicI32, AtomicPtr};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32};
 
 /// Room that is asked for at least when a map moves: many small steps later it is still in place.
 const ROOM: u64 = 64 << 20;
@@ -98,7 +100,9 @@ impl MapMut {
             done => return done,
         }
         // Nobody else has this map, and nobody has borrowed from it: the old mapping can go.
-        let larger = self.0.grow_moved(self.0.slot(), new_len)?;
+        let mut larger = self.0.grow_moved(self.0.slot(), new_len)?;
+        // The same file, and what failed to get there did not get there by moving.
+        *larger.unwritten.get_mut() = self.0.unwritten();
         self.0 = larger;
         Ok(())
     }
@@ -181,12 +185,13 @@ impl Map {
     #[cfg(feature = "capi")]
     fn move_to(&self, larger: Self) {
         // Who waits for a flush that is at work goes on to the new slot, and so do we.
-        let _no_flush = self.slot().wiped().lock_to_flush();
+        let _no_flush = failures::lock(self.slot());
         let larger = std::mem::ManuallyDrop::new(larger);
         let before = Self {
             slot: pointer_to(self.slot()),
             options: self.options,
             unwritten: AtomicI32::new(self.unwritten.load(Ordering::Acquire)),
+            heard: AtomicU32::new(self.heard.load(Ordering::Acquire)),
             older: AtomicPtr::new(self.older.load(Ordering::Acquire)),
         };
         let before = Box::into_raw(Box::new(before));

@@ -1,6 +1,7 @@
 //! A guarded map: made, read, written, asked, mapped anew, taken away.
 
 use super::error::Error;
+use super::failures;
 use super::lengths::{clip, intact};
 use super::options::{MapOptions, capacity_of, length_of};
 use super::view::View;
@@ -16,7 +17,7 @@ use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 /// A mapped file whose loss is an error.
 ///
@@ -57,8 +58,10 @@ pub struct Map {
     /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes and poison word belong together.
     pub(super) slot: AtomicPtr<Slot>,
     pub(super) options: MapOptions,
-    /// The errno of a flush that failed; 0 if none has.
+    /// The errno of a flush that failed; 0 if none has. [`Map::unwritten`] has it of others, too.
     pub(super) unwritten: AtomicI32,
+    /// How many failures of writing a shared file are in that (`failures.rs`).
+    pub(super) heard: AtomicU32,
     /// What C had before moves, newest first: whoever has a pointer into it may go on (`grow.rs`).
     pub(super) older: AtomicPtr<Map>,
 }
@@ -147,7 +150,8 @@ impl Map {
                     return Err(error.into());
                 }
                 let (slot, unwritten) = (pointer_to(slot), AtomicI32::new(0));
-                return Ok(Self { slot, options, unwritten, older: AtomicPtr::default() });
+                let heard = AtomicU32::new(failures::so_far(facts));
+                return Ok(Self { slot, options, unwritten, heard, older: AtomicPtr::default() });
             }
             Err(refused) => refused,
         };

@@ -1,10 +1,12 @@
 //! A guarded map that is written to.
 
 use super::error::Error;
+use super::failures;
 use super::lengths::{clip, intact};
 use super::map::Map;
 use super::options::MapOptions;
 use crate::sigbus::kept;
+use std::ffi::c_int;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -120,14 +122,17 @@ impl MapMut {
     /// # Errors
     /// [`Error::Lost`] if any byte of the map is lost: everything else is on the disk then.
     /// [`Error::System`] with msync's errno: some of what was written is not on the disk, and
-    /// nobody knows which part. The kernel says that once and does not try again, so every later
-    /// flush of this map fails with the same errno, until [`MapMut::refresh`], which shows what the
-    /// disk has, so that only what is stored again counts. Flushes of one map wait for each other,
-    /// as the kernel tells one of two. [`Error::Changed`]: what was written is on the disk, but not
-    /// where somebody finds it: the file was unlinked, or another has taken its place (one that has
-    /// any name left is well); or it has fewer blocks than growing has given it, because somebody
-    /// has cut it and made it as long again, or punched holes. Of a map that has not grown, and on
-    /// btrfs and FUSE, a file that was cut and is as long again cannot be told.
+    /// nobody knows which part. The kernel says that once, for a descriptor and its duplicates
+    /// together, and does not try again: so every later flush of this map, and of others in this
+    /// process that were made of the same descriptor or a duplicate, fails with the same errno,
+    /// until [`MapMut::refresh`], which shows what the disk has, so that only what is stored again
+    /// counts. Flushes of such maps wait for each other. The kernel counts a program's own fsync(2)
+    /// of that descriptor, and flushes of a forked child and of its parent, as one as well: who is
+    /// told there has to tell the other. [`Error::Changed`]: what was written is on the disk, but
+    /// not where somebody finds it: the file was unlinked, or another has taken its place (one that
+    /// has any name left is well); or it has fewer blocks than growing has given it, because
+    /// somebody has cut it and made it as long again, or punched holes. Of a map that has not
+    /// grown, and on btrfs and FUSE, a file that was cut and is as long again cannot be told.
     ///
     /// On FUSE and network file systems a full disk is first met here: no store asks them for room.
     #[doc(alias = "msync")]
@@ -174,18 +179,28 @@ impl Map {
             return Err(self.lost());
         }
         written?;
-        match self.unwritten.load(Ordering::Acquire) {
+        match self.unwritten() {
             0 => Ok(()),
             errno => Err(Error::System { call: "msync", errno }),
         }
     }
 
-    /// One at a time: of two that meet, the kernel would tell one of a failure that is the other's
-    /// as well.
+    /// The errno of a flush that has failed, of this map or of one that shares its file.
+    pub(super) fn unwritten(&self) -> c_int {
+        if let Some((count, errno)) = failures::of(self.facts())
+            && count != self.heard.load(Ordering::Acquire)
+        {
+            self.unwritten.store(errno, Ordering::Release);
+            // Release: whoever sees that this map has heard of it, sees the errno.
+            self.heard.store(count, Ordering::Release);
+        }
+        self.unwritten.load(Ordering::Acquire)
+    }
+
     fn write_out(&self) -> Result<(), Error> {
         loop {
             let slot = self.slot();
-            let _held = slot.wiped().lock_to_flush();
+            let held = failures::lock(slot);
             if !std::ptr::eq(slot, self.slot()) {
                 continue; // a grower has moved the map
             }
@@ -199,6 +214,7 @@ impl Map {
                 // Pages whose writing has failed count as written from then on: the next msync(2)
                 // says 0.
                 self.unwritten.store(error.errno(), Ordering::Release);
+                failures::add(slot.facts(), error.errno(), &held);
             }
             return Err(error);
         }

@@ -31,6 +31,7 @@
 mod adopted;
 mod cache;
 mod error;
+mod failures;
 mod freshness;
 mod grow;
 mod kept;

@@ -49,10 +49,15 @@ pub(crate) struct Words {
     pub(crate) farewell: AtomicU32,
     /// Which of the handlers' own stacks are in use (`chain/handler/own_stack.rs`).
     pub(crate) stacks: [AtomicU32; STACKS],
+    /// The locks of flushes of files that several maps share (`mapping/failures.rs`).
+    pub(crate) flushes: [AtomicU32; FLUSHES],
 }
 
 /// How many stacks of their own the handlers have.
 pub(crate) const STACKS: usize = 8;
+
+/// How many locks there are for flushes of shared files.
+pub(crate) const FLUSHES: usize = 64;
 
 /// Null until somebody needs the page; then it stays for ever.
 pub(crate) static WORDS: AtomicPtr<Words> = AtomicPtr::new(std::ptr::null_mut());

@@ -57,12 +57,16 @@ static void believed(const struct page *pages) {
 
 #ifdef BARE
 static struct page *pages;
-static void open_map(void) {
-    int fd = open(path_of("mapped"), O_RDWR | O_CLOEXEC);
-    pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(pages != MAP_FAILED);
+static struct page *map_of(int fd) {
+    struct page *map = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(map != MAP_FAILED);
+    return map;
 }
-static int flush(void) { return msync(pages, PAGES * PAGE, MS_SYNC) == 0 ? 0 : -errno; }
+static void open_map(void) { pages = map_of(open(path_of("mapped"), O_RDWR | O_CLOEXEC)); }
+static int flush_of(struct page *map) {
+    return msync(map, PAGES * PAGE, MS_SYNC) == 0 ? 0 : -errno;
+}
+static int flush(void) { return flush_of(pages); }
 static int begin_anew(void) { return 0; }
 #else
 static sigward_map *map;
@@ -78,6 +82,23 @@ static int begin_anew(void) {
     int status = sigward_map_refresh(map);
     pages = (struct page *)sigward_map_data(map);
     return status;
+}
+#endif
+
+#ifdef BARE
+/* twice FOLDER CONTROL: of two maps of one descriptor the first is told. */
+static void map_twice(void) {
+    CHECK((control = control_of(arguments[1])) != NULL);
+    int fd = new_file("mapped");
+    struct page *first = map_of(fd), *second = map_of(dup(fd));
+    put(first, 0, PAGES / 2, 2);
+    put(second, PAGES / 2, PAGES, 2);
+    fail(FAIL_MARKED);
+    CHECK(flush_of(first) == -EIO && healed() > 0);
+    while (flush_of(first) != 0) { /* btrfs may say it again a moment later */
+    }
+    CHECK(flush_of(second) == 0);
+    believed(second);
 }
 #endif
 
@@ -130,6 +151,65 @@ static void map_beside(void) {
     put(pages, PAGES / 2, PAGES, 3);
     CHECK(flush() == 0);
     believed(pages);
+}
+
+/* The flush that is at work fails; a move waits for it, so that the next one knows. */
+static void map_moves(void) {
+    pthread_t other;
+    CHECK((control = control_of(arguments[1])) != NULL);
+    close(new_file("mapped"));
+    open_map();
+    put(pages, 0, PAGES, 2);
+    fail(FAIL_MARKED);
+    CHECK(pthread_create(&other, NULL, flush_fails, NULL) == 0);
+    while (!told) usleep(1000);
+    CHECK(sigward_map_grow(map, (PAGES + 1) * PAGE) == 0);
+    CHECK((struct page *)sigward_map_data(map) != pages && flush() == -EIO);
+    CHECK(pthread_join(other, NULL) == 0 && healed() > 0 && begin_anew() == 0);
+    put(pages, PAGES / 2, PAGES, 3);
+    CHECK(flush() == 0);
+    believed(pages);
+}
+
+/* Two maps of one descriptor: what the kernel tells of one, the other says as well; at once, after
+ * the disk has healed, and if a refresh was told. */
+static void map_twice(void) {
+    sigward_map *first, *second;
+    pthread_t other;
+    CHECK((control = control_of(arguments[1])) != NULL);
+    int fd = new_file("mapped");
+    const sigward_map_options writable = {.size = sizeof writable, .writable = 1};
+    CHECK(sigward_map_fd(fd, &writable, &first) == 0);
+    CHECK(sigward_map_fd(dup(fd), &writable, &second) == 0);
+    struct page *lower = (struct page *)sigward_map_data(first);
+    struct page *upper = (struct page *)sigward_map_data(second);
+    put(lower, 0, PAGES / 2, 2);
+    put(upper, PAGES / 2, PAGES, 2);
+    fail(FAIL_MARKED);
+    map = first;
+    CHECK(pthread_create(&other, NULL, flush_fails, NULL) == 0);
+    while (!told) usleep(1000);
+    CHECK(sigward_map_flush(second) == -EIO);
+    CHECK(pthread_join(other, NULL) == 0 && healed() > 0);
+    CHECK(sigward_map_flush(first) == -EIO && sigward_map_flush(second) == -EIO);
+    /* Each has the other's pages, too: so long nobody can look at the disk. */
+    CHECK(sigward_map_close(second) == 0 && sigward_map_refresh(first) == 0);
+    CHECK(sigward_map_fd(fd, &writable, &second) == 0 && sigward_map_flush(second) == 0);
+    upper = (struct page *)sigward_map_data(second);
+    put(upper, PAGES / 2, PAGES, 3);
+    CHECK(sigward_map_flush(second) == 0 && sigward_map_flush(first) == 0);
+    /* The second fails, and then the refresh of the first is told of what follows. */
+    put(upper, 0, PAGES / 4, 4);
+    fail(FAIL_MARKED);
+    CHECK(sigward_map_flush(second) == -EIO && sigward_map_flush(first) == -EIO);
+    CHECK(sigward_map_close(second) == 0);
+    CHECK(sigward_map_fd(fd, &writable, &second) == 0);
+    upper = (struct page *)sigward_map_data(second);
+    put(upper, PAGES / 4, PAGES / 2, 5);
+    CHECK(sigward_map_refresh(first) == -EIO && healed() > 0);
+    CHECK(sigward_map_flush(second) == -EIO && sigward_map_close(second) == 0);
+    CHECK(sigward_map_refresh(first) == 0 && sigward_map_flush(first) == 0);
+    believed((struct page *)sigward_map_data(first));
 }
 
 /* As long as another process has the pages, too, nobody can look at the disk: nothing counts. */
@@ -283,8 +363,8 @@ static void map_is(void) {
 }
 
 SCENARIOS({"map", map_fails}, {"map_is", map_is}, {"replace", replace_fails},
-          {"live_is", live_is}, {"log", log_fails}, {"log_is", log_is},
+          {"live_is", live_is}, {"log", log_fails}, {"log_is", log_is}, {"map_twice", map_twice},
 #ifndef BARE
-          {"map_shared", map_is_shared}, {"map_beside", map_beside},
+          {"map_shared", map_is_shared}, {"map_beside", map_beside}, {"map_moves", map_moves},
 #endif
 )

@@ -23,7 +23,7 @@ pub(crate) struct PatchLock<'a>(#[allow(dead_code, reason = "held, not looked at
 /// Held while one map is made longer. No handler takes it.
 pub(crate) struct GrowLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
 
-/// Held while one map is written out. No handler takes it.
+/// Held while one map, or all maps of one shared file, are written out. No handler takes it.
 pub(crate) struct FlushLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
 
 impl Wiped {
@@ -52,11 +52,19 @@ impl Wiped {
         self.growing.lock(|| false).ok().map(GrowLock)
     }
 
-    /// Waits until nobody else writes the map out. Not for handlers. In a forked child it is free,
-    /// whoever had it. This thread may have it already, and has it again: a handler that comes with
-    /// the end of msync(2) and jumps out of it has left it locked, and others wait until this
-    /// thread flushes once more. Two who flush at once take at worst each other's error.
+    /// Waits until nobody else writes the map out, as [`FlushLock::of`].
     pub(crate) fn lock_to_flush(&self) -> FlushLock<'_> {
         FlushLock(self.flushing.lock_again())
+    }
+}
+
+impl FlushLock<'static> {
+    /// Waits until nobody else writes out what has this lock. Not for handlers. In a forked child
+    /// it is free, whoever had it. This thread may have it already, and has it again: a handler
+    /// that comes with the end of msync(2) and jumps out of it has left it locked, and others wait
+    /// until this thread flushes once more. Two who flush at once take at worst each other's error.
+    #[cfg(not(sigward_loom))]
+    pub(crate) fn of(word: &'static AtomicU32) -> Self {
+        Self(Lock::of(word).lock_again())
     }
 }
