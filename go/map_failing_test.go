@@ -5,29 +5,28 @@ package sigward
 import (
 	"bytes"
 	"errors"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 )
 
-// failedFlush makes a map of 'a's that has moved and whose Flush has failed, on a device that is
+// failedFlush makes a map of 'A's that has moved and whose Flush has failed, on a device that is
 // well again, and returns the errno.
-func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.Errno) {
+func failedFlush(t *testing.T, path string, disk failingDisk, size int64) (*Map, syscall.Errno) {
 	t.Helper()
 	write(t, path, nil)
 	m := open(t, path, Options{Writable: true, Capacity: size / 2})
 	if err := m.Grow(size / 2); err != nil {
 		t.Fatal(err)
 	}
-	fillDisk(t, ballast)
-	put(t, m, 'a')
+	disk.fail(t)
+	put(t, m, 'A')
 	if err := m.Grow(size); err != nil {
 		t.Fatal(err)
 	}
-	put(t, m, 'a')
+	put(t, m, 'A')
 	failed, ok := m.Flush().(*MapError)
-	if err := os.Remove(ballast); err != nil || !ok {
+	if err := disk.heal(); err != nil || !ok {
 		t.Fatal(failed, err)
 	}
 	if err := m.Flush(); !errors.Is(err, failed.Errno) {
@@ -38,7 +37,7 @@ func failedFlush(t *testing.T, path, ballast string, size int64) (*Map, syscall.
 
 func put(t *testing.T, m *Map, b byte) {
 	t.Helper()
-	all := bytes.Repeat([]byte{b}, m.Len())
+	all := marked(b, m.Len())
 	if n, err := m.WriteAt(all, 0); n != len(all) || err != nil {
 		t.Fatal(n, err)
 	}
@@ -49,9 +48,9 @@ const failingSize = 8 << 20
 // What the kernel takes for written and is not on the device is not shown after Refresh, neither by
 // the map nor by slices that were handed out before; and what is written then is on the device.
 func TestRefreshBelievesOnlyWhatTheDeviceHas(t *testing.T) {
-	onFailingDisk(t, func(t *testing.T, folder, ballast string) {
+	onFailingDisk(t, func(t *testing.T, folder string, disk failingDisk) {
 		path := filepath.Join(folder, "file")
-		m, errno := failedFlush(t, path, ballast, failingSize)
+		m, errno := failedFlush(t, path, disk, failingSize)
 		slice := m.Bytes()
 		if err := m.Refresh(); err != nil {
 			t.Fatal(err)
@@ -61,7 +60,7 @@ func TestRefreshBelievesOnlyWhatTheDeviceHas(t *testing.T) {
 			t.Fatal(err)
 		}
 		there := onDevice(t, path, failingSize)
-		count := func(all []byte) int { return bytes.Count(all, []byte("a")) }
+		count := func(all []byte) int { return bytes.Count(all, []byte("A")) }
 		t.Logf("%v; %d of %d bytes are on the device", errno, count(there), failingSize)
 		if !bytes.Equal(shown, there) {
 			t.Errorf("the map shows %d bytes, the device has %d", count(shown), count(there))
@@ -69,21 +68,21 @@ func TestRefreshBelievesOnlyWhatTheDeviceHas(t *testing.T) {
 		if !bytes.Equal(slice, there) {
 			t.Errorf("an old slice shows %d bytes, the device has %d", count(slice), count(there))
 		}
-		put(t, m, 'b')
+		put(t, m, 'B')
 		if err := m.Flush(); err != nil {
 			t.Error(err)
 		}
-		if n := bytes.Count(onDevice(t, path, failingSize), []byte("b")); n != failingSize {
-			t.Errorf("%d of %d bytes are on the device", n, failingSize)
+		if is := onDevice(t, path, failingSize); !bytes.Equal(is, marked('B', failingSize)) {
+			t.Errorf("%d of %d bytes are on the device", bytes.Count(is, []byte("B")), failingSize)
 		}
 	})
 }
 
 // Somebody else has the file mapped, and its pages cannot be dropped: nothing is believed.
 func TestRefreshSaysWhatCannotBeForgotten(t *testing.T) {
-	onFailingDisk(t, func(t *testing.T, folder, ballast string) {
+	onFailingDisk(t, func(t *testing.T, folder string, disk failingDisk) {
 		path := filepath.Join(folder, "file")
-		m, errno := failedFlush(t, path, ballast, failingSize)
+		m, errno := failedFlush(t, path, disk, failingSize)
 		other := open(t, path, Options{Populate: true})
 		for try := 0; try < 2; try++ {
 			if err := m.Refresh(); !errors.Is(err, errno) {
@@ -97,7 +96,7 @@ func TestRefreshSaysWhatCannotBeForgotten(t *testing.T) {
 		if err := m.Refresh(); err != nil {
 			t.Error(err)
 		}
-		put(t, m, 'b')
+		put(t, m, 'B')
 		if err := m.Flush(); err != nil {
 			t.Error(err)
 		}
