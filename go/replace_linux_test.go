@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func TestReplaceOnAFullDiskLeavesTheOldFile(t *testing.T) {
@@ -105,6 +107,54 @@ func TestReplaceKeepsPrivilegesOnlyWhenAsked(t *testing.T) {
 	if err := ReplaceFile(fresh, made); err != nil || mode(made) != 0o740 {
 		t.Error(err, mode(made))
 	}
+}
+
+// A folder from which no name can be removed (chattr +a, and +i): nothing is left in there.
+func TestReplaceInAFixedFolder(t *testing.T) {
+	const mount = "truncate -s 32m img; mkfs.ext4 -q img; mount -o loop img at"
+	mounted(t, mount, func(t *testing.T, top string) {
+		folder, fresh := filepath.Join(top, "folder"), filepath.Join(top, "new")
+		live := filepath.Join(folder, "live")
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, live, []byte("old"))
+		write(t, fresh, []byte("new"))
+		f, err := os.Open(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		set := func(flags uint64) {
+			const setFlags = 0x40086602 // FS_IOC_SETFLAGS
+			_, _, errno := syscall.Syscall(
+				syscall.SYS_IOCTL, f.Fd(), setFlags, uintptr(unsafe.Pointer(&flags)))
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+		}
+		const appendOnly, immutable = 0x20, 0x10
+		for _, flags := range []uint64{appendOnly, immutable} {
+			set(flags)
+			if err := ReplaceFile(fresh, live); !errors.Is(err, syscall.EPERM) {
+				t.Error(flags, err)
+			}
+			made := filepath.Join(folder, strconv.FormatUint(flags, 10))
+			err := ReplaceFile(fresh, made)
+			if err != nil && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EACCES) {
+				t.Error(flags, err)
+			}
+			for _, name := range namesIn(t, folder) {
+				path := filepath.Join(folder, name)
+				if path != live && (path != made || err != nil) {
+					t.Error(flags, err, name)
+				}
+			}
+			set(0)
+			os.Remove(made)
+			holdsExactly(t, live, "old")
+		}
+	})
 }
 
 func TestReplaceSweepsWhatWasLeftOfTheSameFile(t *testing.T) {

@@ -8,7 +8,7 @@ use sigward::file;
 use sigward::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions, snapshot};
 use std::ops::ControlFlow;
 use support::file_systems::{ALL, BTRFS, FileSystem, TMPFS, XFS};
-use support::{Link, Scratch, prepared};
+use support::{Link, Scratch, prepared, skip};
 
 fn warded(file_system: &FileSystem, scenario: &str) -> String {
     let run = file_system.host("snapshot", scenario, Link::Archive);
@@ -67,6 +67,31 @@ fn the_limit_for_sizes_is_an_error_and_no_signal() {
     for file_system in [&TMPFS, &XFS].into_iter().filter(|file_system| file_system.is_here()) {
         dies_bare(file_system, "size_limit", SIGXFSZ);
     }
+}
+
+/// A host in a control group that has 64 MiB, of either version; 77 if none can be made.
+const IN_A_GROUP: &str = r#"
+    own() { sed -n "s/^[0-9]*:$1://p" /proc/self/cgroup; }
+    for group in "memory.limit_in_bytes /sys/fs/cgroup/memory$(own memory)" "memory.max /sys/fs/cgroup$(own)"; do
+        limit=${group%% *}; group=${group#* }/sigward-$$
+        mkdir "$group" 2>/dev/null || continue
+        trap 'until rmdir "$group"; do sleep 0.1; done' EXIT
+        { echo 67108864 >"$group/$limit"; } 2>/dev/null || continue
+        [ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max"
+        sh -c 'echo $$ >"$1/cgroup.procs"; exec "$2" grouped "$3"' sh "$group" "$1" "$M" && exit 0 || exit $?
+    done
+    exit 77"#;
+
+#[test]
+fn what_a_control_group_has_not_left_is_refused_and_nobody_is_killed() {
+    let [bare, warded] =
+        [Link::Bare, Link::Archive].map(|link| TMPFS.shell(IN_A_GROUP, &prepared("snapshot", link)));
+    if warded.status.code() == Some(77) {
+        return skip("a control group with a limit of memory");
+    }
+    assert_eq!(warded.lived().out, "lives\n");
+    let has_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1);
+    assert!(has_swap || bare.status.code() == Some(128 + libc::SIGKILL), "{bare:#?}");
 }
 
 #[test]
