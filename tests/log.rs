@@ -352,7 +352,7 @@ fn what_a_failing_disk_has_not_taken_is_not_believed() {
         if !file_system.is_here() {
             continue;
         }
-        for end in ["closed", "killed"] {
+        for end in ["closed", "killed", "dropped"] {
             let script = format!(
                 r#"B="$S/below"; mkdir "$B"; mount -t tmpfs -o size={room} none "$B"
                    truncate -s 400m "$B/img"; {more} "$B/img" >/dev/null 2>&1

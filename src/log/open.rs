@@ -4,7 +4,7 @@ use super::bytes::Bytes;
 use super::disk::{self, Locked, Named};
 use super::error::Error;
 use super::format::{self, COPIES, FIRST, Header, NoHeader, PREFIX, SLOTS, UNIT};
-use super::scan::{self, Patience, Source};
+use super::scan::{self, End, Patience, Source};
 use super::space::Growth;
 use super::writer::{Log, Opened};
 use crate::file::{Error as SpaceError, reserve, reserve_slowly};
@@ -167,27 +167,49 @@ impl LogOptions {
             Err(other) => return Err(other.into()),
         };
         let watermark = header.watermark.ok_or(Error::Damaged { offset: SLOTS[0] })?;
-        let end = scan::find_end(&bytes, header.salt, watermark)?;
-        if length < end.position {
-            // The last record's padding was cut off.
-            self.reserve(file, length, end.position - length)?;
-            bytes.follow()?;
+        let mut found = self.settle(&bytes, file, header.salt, watermark)?;
+        // What was written again is on the disk now, and may be less than was read before: the page
+        // cache drops at any time what it alone knows.
+        while let Err(error) = scan::check(&bytes, header.salt, found.0.durable..found.0.position) {
+            let before = found;
+            found = self.settle(&bytes, file, header.salt, watermark)?;
+            if found.0.position >= before.0.position {
+                return Err(error);
+            }
         }
-        let torn = written(&bytes, file, end.position)?;
-        if let Some(range) = torn.clone().filter(|_| !self.discard_after_torn) {
-            // Position and salt are in the sum: such a record is this log's, and nobody has given
-            // it up.
-            nothing_whole(&bytes, file, header.salt, end.position + UNIT..range.end)
-                .map_err(|()| Error::Damaged { offset: end.position })?;
-        }
-        self.forget_behind(&bytes, file, end.position);
-        let torn = torn.map(|range| scrub(&bytes, file, end.position, range)).transpose()?;
-        renew(&bytes, file, end.durable..end.position)?;
+        let (end, torn) = found;
         mend(file, &header, end.durable)?;
         let witness = end.witness;
         let recovery = Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
+    }
+
+    /// Finds the end, and makes it the end on the disk as well.
+    fn settle(
+        self,
+        bytes: &Bytes,
+        file: &File,
+        salt: u32,
+        watermark: u64,
+    ) -> Result<(End, Option<Torn>), Error> {
+        let end = scan::find_end(bytes, salt, watermark)?;
+        if bytes.len() < end.position {
+            // The last record's padding was cut off.
+            self.reserve(file, bytes.len(), end.position - bytes.len())?;
+            bytes.follow()?;
+        }
+        let torn = written(bytes, file, end.position)?;
+        if let Some(range) = torn.clone().filter(|_| !self.discard_after_torn) {
+            // Position and salt are in the sum: such a record is this log's, and nobody has given
+            // it up.
+            nothing_whole(bytes, file, salt, end.position + UNIT..range.end)
+                .map_err(|()| Error::Damaged { offset: end.position })?;
+        }
+        self.forget_behind(bytes, file, end.position);
+        let torn = torn.map(|range| scrub(bytes, file, end.position, range)).transpose()?;
+        renew(bytes, file, end.durable..end.position)?;
+        Ok((end, torn))
     }
 
     /// Gives whole pages behind the end back, with what the kernel knows of them, also where they
