@@ -24,8 +24,8 @@ fn many_threads_may_init_at_once() {
 }
 
 #[test]
-fn init_in_a_signal_handler_works_or_says_why_not() {
-    assert_eq!(bad("in_handler").lived().out, "answered 1 refused 1\n");
+fn init_in_a_signal_handler_works() {
+    assert_eq!(bad("in_handler").lived().out, "answered\n");
 }
 
 #[test]

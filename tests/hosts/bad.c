@@ -79,19 +79,16 @@ static void many_threads(void) {
 
 /* ---- from a signal handler, also one that interrupts init itself ---- */
 
-static volatile int answered, refused;
+static volatile int answered;
 
 static void init_in_handler(int signal) {
     (void)signal;
-    int status = sigward_init(NULL);
-    CHECK(status == 0 || status == -EDEADLK);
-    if (status == 0) answered++;
-    else refused++;
+    CHECK(sigward_init(NULL) == 0);
+    answered++;
 }
 
 static void *pester(void *victim) {
-    /* Until both were seen; on a busy machine that takes a while. */
-    for (int i = 0; i < 20000 || (!(answered && refused) && i < 3000000); i++) {
+    for (int i = 0; i < 20000 || answered < 1000; i++) {
         pthread_kill(*(pthread_t *)victim, SIGUSR1);
         for (volatile int pause = 0; pause < i % 500; pause++) {}
     }
@@ -110,7 +107,7 @@ static void in_handler(void) {
     }
     pthread_join(thread, NULL);
     CHECK(survives());
-    SAY("answered %d refused %d\n", answered > 0, refused > 0);
+    SAY("answered\n");
 }
 
 /* ---- no entry point left ---- */
