@@ -5,7 +5,7 @@
 mod support;
 
 use libc::SIGBUS;
-use support::file_systems::{BINDFS, BTRFS, EXT2, EXT4, FUSE2FS, FileSystem, OVERLAY, TMPFS, XFS};
+use support::file_systems::{BINDFS, BTRFS, EXT2, EXT4, FUSE2FS, FileSystem, ON_DEVICE, OVERLAY, TMPFS, XFS};
 use support::{Link, prepared, run};
 
 impl FileSystem {
@@ -132,6 +132,31 @@ fn a_page_that_cannot_be_read_is_an_io_error() {
                     mount -o loop "$S/img" "$M"; exec "$1" io "$M""#;
     BTRFS.shell(script, &prepared("map_disk", Link::Bare)).died_of(SIGBUS);
     BTRFS.shell(script, &prepared("map_disk", Link::Archive)).lived();
+}
+
+#[test]
+fn a_log_whose_sector_cannot_be_read_says_so_and_the_rest_is_salvaged() {
+    for file_system in ON_DEVICE.iter().filter(|file_system| file_system.is_here()) {
+        let run = |link, way| {
+            let device = prepared("device", Link::Bare);
+            // What the kernel knows of the disk has to go: its loop device reads through a cache.
+            let script = format!(
+                r#"export {way}; '{}' "$S/img" "$S/record" "$S/control" "$S/disk" sh -euc '
+                   mount -o loop "$S/disk" "$M"; "$1" make "$M"; umount -d "$M"
+                   dd of="$S/disk" oflag=nocache conv=notrunc,fdatasync count=0 2>/dev/null
+                   "$1" spoil "$M" "$S/control"
+                   mount -o loop "$S/disk" "$M"; exec "$1" read "$M" "$S/control"' sh "$1""#,
+                device.display(),
+            );
+            file_system.shell(&script, &prepared("log_sector", link))
+        };
+        let bare = run(Link::Bare, "BARE=1");
+        assert_eq!(bare.status.code(), Some(128 + SIGBUS), "{}: {bare:?}", file_system.name);
+        for way in ["PLAIN=1", "SIGWARD_TEST_LOG_MAPPED=1"] {
+            let run = run(Link::Archive, way);
+            assert!(run.lived().out.ends_with(" of 2000\n"), "{} {way}: {run:?}", file_system.name);
+        }
+    }
 }
 
 #[test]

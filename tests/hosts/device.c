@@ -71,6 +71,7 @@ static void read_back(uint64_t unique, const struct fuse_read_in *in) {
     size_t length = in->size < sizeof data ? in->size : sizeof data;
     ssize_t got = pread(image, data, length, (off_t)in->offset);
     CHECK(got >= 0);
+    if (has(data, (size_t)got, MARK) && fails(FAIL_READS)) return answer(unique, -EIO, NULL, 0);
     answer(unique, 0, data, (size_t)got);
 }
 

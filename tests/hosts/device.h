@@ -10,9 +10,11 @@
 
 enum { ENTRY_WRITE = 1, ENTRY_FLUSH = 2 };
 /* FAIL_MARKED: a write in which a sector begins with MARK, so contents and no notes of the file
- * system's own. FAIL_HEADERS: the same with a log's first word. LOSE: all is acknowledged and
- * nothing kept, as if the power had failed. */
-enum { FAIL_WRITES = 1, FAIL_FLUSHES = 2, FAIL_MARKED = 4, FAIL_HEADERS = 8, LOSE = 16 };
+ * system's own. FAIL_HEADERS: the same with a log's first word. FAIL_READS: a read of a sector
+ * that begins with MARK. LOSE: all is acknowledged and nothing kept, as if the power had failed. */
+enum {
+    FAIL_WRITES = 1, FAIL_FLUSHES = 2, FAIL_MARKED = 4, FAIL_HEADERS = 8, LOSE = 16, FAIL_READS = 32
+};
 #define MARK UINT64_C(0x6b72616d6b72616d)
 #define LOG_HEADER UINT64_C(0x0a676f6c77676973) /* "sigwlog\n" */
 
