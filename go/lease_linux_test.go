@@ -73,8 +73,7 @@ func mapped(t *testing.T, f *os.File, size int) []byte {
 func TestAReaderFinishesBeforeTheFileIsCut(t *testing.T) {
 	const size = 1 << 18
 	contents := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	path := fileWith(t, contents)
-	if os.Getenv("SIGWARD_BARE") == "1" {
+	if path := os.Getenv("SIGWARD_BARE_FILE"); path != "" {
 		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -84,10 +83,11 @@ func TestAReaderFinishesBeforeTheFileIsCut(t *testing.T) {
 		t.Fatal("read ", bytes.Count(data, []byte("0")))
 	}
 	bare := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	bare.Env = append(os.Environ(), "SIGWARD_BARE=1")
+	bare.Env = append(os.Environ(), "SIGWARD_BARE_FILE="+fileWith(t, contents))
 	if out, err := bare.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("SIGBUS")) {
 		t.Errorf("the bare reader has to die: %v %s", err, out)
 	}
+	path := fileWith(t, contents)
 	lease := taken(t, path)
 	data := mapped(t, lease.File(), size)
 	command := cutter(t, path)

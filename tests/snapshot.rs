@@ -8,7 +8,7 @@ use sigward::file;
 use sigward::mapping::{Error, Snapshot, SnapshotKind, SnapshotOptions, snapshot};
 use std::ops::ControlFlow;
 use support::file_systems::{ALL, BTRFS, FileSystem, TMPFS, XFS};
-use support::{Link, Scratch, prepared, skip};
+use support::{Link, Scratch, prepared};
 
 fn warded(file_system: &FileSystem, scenario: &str) -> String {
     let run = file_system.host("snapshot", scenario, Link::Archive);
@@ -87,7 +87,8 @@ fn what_a_control_group_has_not_left_is_refused_and_nobody_is_killed() {
     let [bare, warded] =
         [Link::Bare, Link::Archive].map(|link| TMPFS.shell(IN_A_GROUP, &prepared("snapshot", link)));
     if warded.status.code() == Some(77) {
-        return skip("a control group with a limit of memory");
+        // Within a container nobody may make one, whatever is installed.
+        return println!("SKIPPED: a control group with a limit of memory");
     }
     assert_eq!(warded.lived().out, "lives\n");
     let has_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1);
