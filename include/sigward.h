@@ -811,15 +811,11 @@ int sigward_explain_signals(const int *signals, size_t count);
 // Whether the reports of sigward_explain and sigward_explain_signals are JSON (not 0), or text
 // (0): one object in one line, less than 2,048 bytes.
 //
-// - {"sigward":"last words","time_ns":1790000000000000000,"signal":"SIGBUS","number":7,"code":2,
-//   "address":"0x7f3a50014000","thread":"app","tid":4711,"pid":4711,"cause":"read at offset 81,920
-//   of /data/geo.mmdb (67,108,864 bytes mapped) by app: the file is 0 bytes long
-//   now","handler":null}
-//
-// (One line.) These keys come in this order and stay; more may follow. sigward is "last words" or
-// "passing on", code and address are null where there is none, handler is null before the default
-// action, else the file name of the handler's library, empty if it is unknown. A preloaded program
-// has it by the word json in SIGWARD.
+// Its keys, in this order: sigward ("last words" or "passing on"), time_ns (since 1970), signal
+// (the name), number, code, address (hexadecimal), thread, tid, pid, cause (as in the text),
+// handler. They stay; more may follow. code and address are null where there is none; handler is
+// null before the default action, else the file name of the handler's library, empty if it is
+// unknown. A preloaded program has it by the word json in SIGWARD.
 //
 // Signal-safe, thread-safe. Returns 0.
 int sigward_last_words_json(int wanted);

@@ -8,7 +8,9 @@ use crate::sys::cancel::Uncancelled;
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 #[cfg(target_os = "linux")]
 use libc::{loff_t, mmsghdr, off_t};
-use std::ffi::{c_int, c_uint, c_void};
+#[cfg(target_os = "linux")]
+use std::ffi::c_uint;
+use std::ffi::{c_int, c_void};
 
 /// write(2) that cannot raise SIGPIPE, whatever the process's disposition. In all else the plain
 /// call.

@@ -35,6 +35,7 @@ use self::moment::Moment;
 use super::error::Error;
 use super::replace::contents;
 use super::steady;
+#[cfg(target_os = "linux")]
 use crate::sys::call::status;
 use std::fs::File;
 use std::ops::ControlFlow;

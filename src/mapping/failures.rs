@@ -64,9 +64,11 @@ pub(super) fn add(facts: &Facts, errno: c_int, _held: &FlushLock<'_>) {
 /// One at a time: of two that meet, the kernel would tell one of a failure that is the other's as
 /// well.
 pub(super) fn lock(slot: &'static Slot) -> FlushLock<'static> {
-    let words = Some(slot.facts()).filter(|facts| is_shared(facts)).and_then(|_| wiped::words());
-    let word = words.and_then(|words| words.flushes.get(stripe(slot.facts())));
-    word.map_or_else(|| slot.wiped().lock_to_flush(), FlushLock::of)
+    #[cfg(not(sigward_loom))]
+    if let Some(words) = Some(slot.facts()).filter(|facts| is_shared(facts)).and_then(|_| wiped::words()) {
+        return FlushLock::of(&words.flushes[stripe(slot.facts())]);
+    }
+    slot.wiped().lock_to_flush()
 }
 
 fn find(facts: &Facts) -> Option<&'static Failed> {

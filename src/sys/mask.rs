@@ -128,7 +128,6 @@ impl Mask {
 /// Calls `work` with the signals of this thread blocked: a thread that it starts is born so. Those
 /// that the C library keeps for itself stay let in, or its setuid(2) would wait for ever for a
 /// thread that lives on.
-#[cfg(target_os = "linux")]
 pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     let sent = all_sent();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();

@@ -286,6 +286,7 @@ pub(crate) fn entry_of(object: &Object, wanted: usize) -> Option<usize> {
 }
 
 /// Whether the loader is adding or removing an object at this moment.
+#[cfg(target_env = "gnu")]
 pub(crate) fn are_changing() -> bool {
     const STATE: usize = 3;
     // SAFETY: the loader's own variables, which are never unmapped.

@@ -2,14 +2,16 @@
 
 use super::super::error::Error;
 use super::super::steady;
-use crate::sys::call::{self, again, open_at, retried, status};
+use crate::sys::call::{self, open_at, retried, status};
 use crate::sys::undisturbed::within_limit;
 #[cfg(target_os = "linux")]
 use nix::fcntl::copy_file_range;
 use nix::sys::uio::{pread, pwrite};
 use std::ffi::{CString, c_int};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -67,8 +69,8 @@ pub(super) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
 pub(in crate::file) fn clone(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     const FICLONE: u64 = 0x4004_9409;
     // SAFETY: a descriptor is the whole argument.
-    within_limit(|| again(|| unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into()))
-        .is_ok()
+    let share = || unsafe { libc::ioctl(to.as_raw_fd(), FICLONE as _, from.as_raw_fd()) }.into();
+    within_limit(|| call::again(share)).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
