@@ -38,14 +38,6 @@ func file(t testing.TB, content []byte) string {
 	return path
 }
 
-// write writes a file in place: it is empty for a moment.
-func write(t testing.TB, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // replace puts a new file in the place of an old one.
 func replace(t testing.TB, path string, content []byte) {
 	t.Helper()

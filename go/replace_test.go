@@ -14,16 +14,6 @@ import (
 	"testing"
 )
 
-// folderWith makes a folder with these files.
-func folderWith(t *testing.T, contents map[string]string) string {
-	t.Helper()
-	folder := t.TempDir()
-	for name, content := range contents {
-		write(t, filepath.Join(folder, name), []byte(content))
-	}
-	return folder
-}
-
 func holdsExactly(t *testing.T, path, content string) {
 	t.Helper()
 	got, err := os.ReadFile(path)
