@@ -151,7 +151,7 @@ test-archive: $(archive) $(plain)
 
 .PHONY: test-go
 test-go: $(archive)
-	cd go && $(GO) vet ./... && $(GO) test -count=1 ./... && $(GO) test -count=1 -race . && CGO_ENABLED=0 $(GO) test -count=1 .
+	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m ./... && $(GO) test -count=1 -timeout 30m -race . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m .
 
 .PHONY: test-hosts
 test-hosts: $(archive)
