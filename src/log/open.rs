@@ -176,6 +176,7 @@ impl LogOptions {
             if found.0.position >= before.0.position {
                 return Err(error);
             }
+            found.1 = found.1.or(before.1);
         }
         let (end, torn) = found;
         mend(file, &header, end.durable)?;

@@ -14,6 +14,8 @@
 use crate::sigbus::registry::wiped::FlushLock;
 use crate::sigbus::registry::{Facts, Slot};
 use crate::sys::wiped;
+#[cfg(not(sigward_loom))]
+use crate::sys::wiped::Flushes;
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
@@ -66,7 +68,7 @@ pub(super) fn add(facts: &Facts, errno: c_int, _held: &FlushLock<'_>) {
 pub(super) fn lock(slot: &'static Slot) -> FlushLock<'static> {
     #[cfg(not(sigward_loom))]
     if let Some(words) = Some(slot.facts()).filter(|facts| is_shared(facts)).and_then(|_| wiped::words()) {
-        return FlushLock::of(&words.flushes[stripe(slot.facts())]);
+        return FlushLock::of(word_of(&words.flushes, number(slot.facts())));
     }
     slot.wiped().lock_to_flush()
 }
@@ -95,9 +97,42 @@ fn file(facts: &Facts) -> (u64, u64) {
     (facts.identity.device, facts.identity.inode)
 }
 
-/// Files that share a lock wait for each other's flushes.
+/// The file's own word: a disk that does not answer holds up nobody else. Only those share words
+/// that come when each has a file.
+#[cfg(not(sigward_loom))]
+fn word_of(all: &[Flushes], number: u64) -> &AtomicU32 {
+    let first = number as usize % all.len();
+    let is_its_own = |one: &&Flushes| {
+        let taken = one.file.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok() || taken == Err(number)
+    };
+    let found = all[first..].iter().chain(&all[..first]).find(is_its_own);
+    &found.unwrap_or(&all[first]).lock
+}
+
 fn stripe(facts: &Facts) -> usize {
+    number(facts) as usize % FAILED.len()
+}
+
+/// The file as a number that is not 0.
+fn number(facts: &Facts) -> u64 {
     let (device, inode) = file(facts);
     let mixed = (device ^ inode.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 32) as usize % wiped::FLUSHES
+    (mixed ^ mixed >> 32) | 1 << 63
+}
+
+#[cfg(all(test, not(sigward_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_share_a_lock_only_when_each_has_a_file() {
+        let all: [Flushes; 4] = Default::default();
+        let at = |number| ptr::from_ref(word_of(&all, number));
+        let words = [4, 8, 12, 16].map(at);
+        assert!((0..4).all(|one| !words[..one].contains(&words[one])));
+        assert_eq!([16, 4, 12, 8].map(at), [words[3], words[0], words[2], words[1]]);
+        assert_eq!(at(20), words[0]);
+        assert_eq!(at(21), words[1]);
+    }
 }

@@ -50,13 +50,22 @@ pub(crate) struct Words {
     /// Which of the handlers' own stacks are in use (`chain/handler/own_stack.rs`).
     pub(crate) stacks: [AtomicU32; STACKS],
     /// The locks of flushes of files that several maps share (`mapping/failures.rs`).
-    pub(crate) flushes: [AtomicU32; FLUSHES],
+    pub(crate) flushes: [Flushes; FLUSHES],
+}
+
+/// The lock of one file's flushes.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Flushes {
+    /// Which file's, as a number that is not 0. It stays.
+    pub(crate) file: AtomicU64,
+    pub(crate) lock: AtomicU32,
 }
 
 /// How many stacks of their own the handlers have.
 pub(crate) const STACKS: usize = 8;
 
-/// How many locks there are for flushes of shared files.
+/// How many files have a lock of flushes of their own.
 pub(crate) const FLUSHES: usize = 64;
 
 /// Null until somebody needs the page; then it stays for ever.
