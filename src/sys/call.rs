@@ -1,5 +1,6 @@
 //! System calls that answer with a `Result`, and begin again after a signal.
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use std::ffi::{CStr, c_int};
@@ -47,16 +48,15 @@ pub(crate) fn again(mut call: impl FnMut() -> i64) -> Result<i64, c_int> {
     }
 }
 
-/// As [`again`], for calls of `nix`. The number is the C library's: `nix` knows some only, and the
-/// rest, as 524 of network file systems, would become 0.
+/// As [`again`], for calls of `nix`. It knows some numbers only; what the others are (524 of
+/// network file systems), the C library says.
 pub(crate) fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> Result<T, c_int> {
     loop {
-        if let Ok(done) = call() {
-            return Ok(done);
-        }
-        match errno() {
-            libc::EINTR => {}
-            errno => return Err(errno),
+        match call() {
+            Ok(done) => return Ok(done),
+            Err(Errno::EINTR) => {}
+            Err(Errno::UnknownErrno) => return Err(errno()),
+            Err(known) => return Err(known as c_int),
         }
     }
 }
@@ -133,4 +133,19 @@ pub(crate) fn data_in(file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn data_in(_file: BorrowedFd<'_>, range: Range<u64>) -> Option<Range<u64>> {
     (!range.is_empty()).then_some(range)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_nix_does_not_know_is_kept() {
+        Errno::set_raw(524);
+        assert_eq!(retried::<()>(|| Err(Errno::last())), Err(524));
+        Errno::set_raw(0);
+        assert_eq!(retried::<()>(|| Err(Errno::ENOSPC)), Err(libc::ENOSPC));
+        let mut answers = [Err(Errno::EINTR), Ok(7)].into_iter();
+        assert_eq!(retried(|| answers.next().expect("asked twice")), Ok(7));
+    }
 }
