@@ -40,8 +40,9 @@ func Explain() error { return code("explain", C.sigward_explain()) }
 //	    read at app+0x4b1b32 by app: a null pointer; it goes to the handler of app
 //
 // (One line.) Each goes on to the Go runtime, whose report or panic is as it was: a nil pointer
-// that Go code recovers from is told as well, up to those 16 times. It fails with EINVAL for
-// another signal; SIGPIPE and SIGBUS may be named and change nothing. From any goroutine.
+// that Go code recovers from is told as well, and counts among the 16 lines of Explain. SIGXFSZ and
+// SIGSYS are not told in a Go executable, whose runtime has handlers for both. It fails with EINVAL
+// for another signal; SIGPIPE and SIGBUS may be named and change nothing. From any goroutine.
 func ExplainSignals(signals ...syscall.Signal) error {
 	numbers := make([]C.int, 0, len(signals)+1)
 	for _, signal := range signals {

@@ -17,8 +17,8 @@ var lastWords struct {
 }
 
 // LastWords tells where the line goes, besides standard error, that says why the process ends: an
-// adopted file (see AdoptFile) has lost a page of a shared writable mapping. With nil there is no
-// such line at all, not on standard error either.
+// adopted file (see AdoptFile) has lost a page of a shared writable mapping, or what [Explain] and
+// [ExplainSignals] tell. With nil there is no such line at all, not on standard error either.
 //
 // f is used only while it is open. A line that would block is left out. It fails with
 // a *os.PathError if f is closed; then nothing has changed. From any goroutine.

@@ -236,7 +236,7 @@ func (k *leaseKeeper) watch(thread *leaseThread, started chan<- struct{}) {
 	close(thread.ended)
 }
 
-// look asks the kernel about every lease: a notice does not say for how many it stands.
+// checkAll asks the kernel about every lease: a notice does not say for how many it stands.
 func (k *leaseKeeper) checkAll(since time.Time) {
 	var found []*leasedFile
 	for l, fd := range k.held {

@@ -41,7 +41,8 @@ type Log struct {
 // LogOptions are for OpenLogWith.
 type LogOptions struct {
 	// How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four times
-	// what there is, or half of what the process may have (RLIMIT_AS).
+	// what there is if that is more; where the process cannot have so many (RLIMIT_AS), at most
+	// half of what it can.
 	Capacity int64
 	// How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64 MiB
 	// at most.

@@ -53,9 +53,9 @@ func arm() error {
 // this package; Status tells.
 func Err() error { return initError }
 
-// EnsureOnTop takes the seats on top, for SIGPIPE and SIGBUS, again after another runtime or
-// library has installed its handlers: a c-shared library loaded late, a crash reporter. What stands
-// there now is chained.
+// EnsureOnTop takes the seats on top, for SIGPIPE, SIGBUS and the signals of [ExplainSignals],
+// again after another runtime or library has installed its handlers: a c-shared library loaded
+// late, a crash reporter. What stands there now is chained.
 func EnsureOnTop() error { return code("ensure on top", C.sigward_ensure_on_top()) }
 
 // Restore takes everything about SIGPIPE back, SwallowStdio included: it is as it was without this

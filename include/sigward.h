@@ -472,7 +472,8 @@ typedef struct sigward_log_options {
     // sizeof(sigward_log_options).
     size_t size;
     // How long the log can become while it is open, in bytes of addresses; 0: 64 GiB, or four
-    // times what there is, or half of what the process may have (RLIMIT_AS).
+    // times what there is if that is more; where the process cannot have so many (RLIMIT_AS), at
+    // most half of what it can.
     uint64_t capacity;
     // How many bytes to reserve at a time; 0: an eighth of what there is, 1 MiB at least and 64
     // MiB at most.
@@ -596,8 +597,8 @@ int sigward_init(const struct sigward_options *options);
 // Takes the seats on top again after another runtime or library installed its handlers; what
 // stands there now is chained. A SIG_IGN that was put over our seat for SIGPIPE goes, and a row of
 // ours whose flags or mask somebody has changed is written anew. Does nothing for a signal without
-// a policy, on top already, or where SIGPIPE was ignored before we came. The seat for SIGSEGV
-// (sigward_try_copy_segv) is taken again as well.
+// a policy, on top already, or where SIGPIPE was ignored before we came. The seats of
+// sigward_try_copy_segv and sigward_explain_signals are taken again as well.
 //
 // Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 int sigward_ensure_on_top(void);
@@ -706,9 +707,9 @@ int sigward_rows_save(struct sigward_rows *rows);
 // very moment is left to them. The handlers that stood there must still be loaded.
 //
 // Thread-safe, works in a forked child; not for signal handlers. May be called more than once with
-// the same rows. Returns 0. -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a
-// handler that interrupted this library. Else the kernel's errno; signals of lower numbers have
-// been put back then.
+// the same rows. Returns 0. -EINVAL: rows is NULL or was never saved. -EDEADLK: called by the
+// handler of a fault while this thread was changing seats. Else the kernel's errno; signals of
+// lower numbers have been put back then.
 int sigward_rows_restore(const struct sigward_rows *rows);
 
 // ---- counters and events -----------------------------------------------------------------------
@@ -794,18 +795,20 @@ int sigward_explain(void);
 // (Each is one line.) A seat that lets everything pass is taken on top of each, above whatever
 // handler stands there, which goes on to get every signal: the reports of Go, of a JVM or of a
 // crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
-// children inherit that. A fault or an abort that goes to a handler is told as "passing on", but
-// for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives; other signals that
-// go to a handler are not told.
+// children inherit that. A fault or an abort that goes to a handler is told as "passing on" (see
+// sigward_explain), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM
+// lives: after 64 of these nothing that goes to a handler is told. A SIGXFSZ or SIGSYS that goes
+// to a handler never is.
 //
 // A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
-// a sandbox (seccomp) the line takes the system calls openat, read, close, readlink, ioctl, ppoll,
-// write, newfstatat, statfs, prctl and gettid: a filter that ends the process for one of them
-// makes the death another one.
+// a sandbox (seccomp) the line takes the system calls openat, read, pread64, close, readlink or
+// readlinkat, ioctl, fstat, stat or newfstatat, statfs, ppoll, write, prctl, getpid, gettid,
+// process_vm_readv, rt_sigprocmask and rt_sigaction, of a SIGXFSZ prlimit64 as well: a filter that
+// ends the process for one of them makes the death another one.
 //
 // Idempotent; thread-safe; a forked child goes on as its parent. Returns 0; -EINVAL for another
-// signal (SIGPIPE and SIGBUS may be named and change nothing), or if signals is NULL and count is
-// not 0: then nothing has changed; else as sigward_init.
+// signal (SIGPIPE and SIGBUS may be named and change nothing), for more than 64, or if signals is
+// NULL and count is not 0: then nothing has changed; else as sigward_init.
 int sigward_explain_signals(const int *signals, size_t count);
 
 // Whether the reports of sigward_explain and sigward_explain_signals are JSON (not 0), or text
@@ -822,8 +825,9 @@ int sigward_last_words_json(int wanted);
 
 // Where last words go besides stderr; -1, or any negative number, is for none at all, stderr
 // included. Last words are one line (cause, file, offset, thread) before a process ends because an
-// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), and after
-// sigward_explain before any SIGPIPE or SIGBUS ends it.
+// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), after
+// sigward_explain before any SIGPIPE or SIGBUS ends it, and after sigward_explain_signals before a
+// signal that was named there does.
 //
 // fd stays the caller's and is used only while it is the same file, pipe or socket. A line that
 // would block, or that stderr cannot take at once, is left out. Thread-safe; a forked child goes
@@ -1084,7 +1088,8 @@ int sigward_map_populate(const struct sigward_map *map, uint64_t offset, uint64_
 // the file was cut: sigward_map_refresh first. -ESTALE: it was unlinked, replaced, or cut and made
 // as long again (see sigward_map_flush). -EBADF: not writable. -EPERM: the file is sealed.
 // -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file,
-// copy_on_write, no_descriptor). -EOVERFLOW: too large.
+// copy_on_write, no_descriptor). -EOVERFLOW: too large. -EDEADLK: a handler of this
+// thread has interrupted such a call, or has jumped out of one.
 int sigward_map_grow(struct sigward_map *map, uint64_t new_len);
 
 // Takes over the length that the file has now, up to the map's capacity: for readers of a file

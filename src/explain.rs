@@ -1,4 +1,4 @@
-//! Last words: the library's two seats, taken to say what the process dies of.
+//! Last words: seats taken to say what the process dies of.
 
 use crate::error::Error;
 #[cfg(target_os = "linux")]
@@ -100,13 +100,15 @@ pub(crate) const FURTHER: [(c_int, &[u8]); 6] = [
 /// handler stands there, which goes on to get every signal: the reports of Go, of a JVM or of a
 /// crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
 /// children inherit that. A fault or an abort that goes to a handler is told as "passing on" (see
-/// [`explain`]), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives;
-/// other signals that go to a handler are not told.
+/// [`explain`]), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives:
+/// after 64 of these nothing that goes to a handler is told. A SIGXFSZ or SIGSYS that goes to a
+/// handler never is.
 ///
 /// A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
-/// a sandbox (seccomp) the line takes the system calls openat, read, close, readlink, ioctl, ppoll,
-/// write, newfstatat, statfs, prctl and gettid: a filter that ends the process for one of them
-/// makes the death another one.
+/// a sandbox (seccomp) the line takes the system calls openat, read, pread64, close, readlink or
+/// readlinkat, ioctl, fstat, stat or newfstatat, statfs, ppoll, write, prctl, getpid, gettid,
+/// process_vm_readv, rt_sigprocmask and rt_sigaction, of a SIGXFSZ prlimit64 as well: a filter that
+/// ends the process for one of them makes the death another one.
 ///
 /// Idempotent, thread-safe; a forked child goes on as its parent. Not for signal handlers.
 ///

@@ -107,7 +107,8 @@ pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Res
 /// c-shared library that was loaded late, a crash reporter. What stands there now becomes our
 /// predecessor. A SIG_IGN that was put over our seat for SIGPIPE goes, and a row of ours whose
 /// flags or mask somebody has changed is written anew. Does nothing where no policy was set, where
-/// we are on top, and where SIGPIPE was ignored before we came.
+/// we are on top, and where SIGPIPE was ignored before we came. The seats of [`explain_signals`]
+/// and [`mapping::try_copy_segv`] are taken again as well.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers.
 ///

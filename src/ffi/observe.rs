@@ -147,18 +147,20 @@ pub extern "C" fn sigward_explain() -> c_int {
 /// (Each is one line.) A seat that lets everything pass is taken on top of each, above whatever
 /// handler stands there, which goes on to get every signal: the reports of Go, of a JVM or of a
 /// crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
-/// children inherit that. A fault or an abort that goes to a handler is told as "passing on", but
-/// for SIGSEGVs in code that a runtime makes as it runs, by which a JVM lives; other signals that
-/// go to a handler are not told.
+/// children inherit that. A fault or an abort that goes to a handler is told as "passing on" (see
+/// sigward_explain), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM
+/// lives: after 64 of these nothing that goes to a handler is told. A SIGXFSZ or SIGSYS that goes
+/// to a handler never is.
 ///
 /// A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
-/// a sandbox (seccomp) the line takes the system calls openat, read, close, readlink, ioctl, ppoll,
-/// write, newfstatat, statfs, prctl and gettid: a filter that ends the process for one of them
-/// makes the death another one.
+/// a sandbox (seccomp) the line takes the system calls openat, read, pread64, close, readlink or
+/// readlinkat, ioctl, fstat, stat or newfstatat, statfs, ppoll, write, prctl, getpid, gettid,
+/// process_vm_readv, rt_sigprocmask and rt_sigaction, of a SIGXFSZ prlimit64 as well: a filter that
+/// ends the process for one of them makes the death another one.
 ///
 /// Idempotent; thread-safe; a forked child goes on as its parent. Returns 0; -EINVAL for another
-/// signal (SIGPIPE and SIGBUS may be named and change nothing), or if signals is NULL and count is
-/// not 0: then nothing has changed; else as sigward_init.
+/// signal (SIGPIPE and SIGBUS may be named and change nothing), for more than 64, or if signals is
+/// NULL and count is not 0: then nothing has changed; else as sigward_init.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_explain_signals(signals: *const c_int, count: usize) -> c_int {
     let _whole = Uncancelled::enter();
@@ -192,8 +194,9 @@ pub extern "C" fn sigward_last_words_json(wanted: c_int) -> c_int {
 
 /// Where last words go besides stderr; -1, or any negative number, is for none at all, stderr
 /// included. Last words are one line (cause, file, offset, thread) before a process ends because an
-/// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), and after
-/// sigward_explain before any SIGPIPE or SIGBUS ends it.
+/// adopted file has lost a page of a shared writable mapping (see sigward_adopt_file), after
+/// sigward_explain before any SIGPIPE or SIGBUS ends it, and after sigward_explain_signals before a
+/// signal that was named there does.
 ///
 /// fd stays the caller's and is used only while it is the same file, pipe or socket. A line that
 /// would block, or that stderr cannot take at once, is left out. Thread-safe; a forked child goes

@@ -175,8 +175,8 @@ pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int 
 /// Takes the seats on top again after another runtime or library installed its handlers; what
 /// stands there now is chained. A SIG_IGN that was put over our seat for SIGPIPE goes, and a row of
 /// ours whose flags or mask somebody has changed is written anew. Does nothing for a signal without
-/// a policy, on top already, or where SIGPIPE was ignored before we came. The seat for SIGSEGV
-/// (sigward_try_copy_segv) is taken again as well.
+/// a policy, on top already, or where SIGPIPE was ignored before we came. The seats of
+/// sigward_try_copy_segv and sigward_explain_signals are taken again as well.
 ///
 /// Thread-safe; works in a forked child. Returns 0 or as sigward_init.
 #[unsafe(no_mangle)]

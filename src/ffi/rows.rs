@@ -49,9 +49,9 @@ pub unsafe extern "C" fn sigward_rows_save(rows: *mut sigward_rows) -> c_int {
 /// very moment is left to them. The handlers that stood there must still be loaded.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers. May be called more than once with
-/// the same rows. Returns 0. -EINVAL: rows is NULL or was never saved. -EDEADLK: called by a
-/// handler that interrupted this library. Else the kernel's errno; signals of lower numbers have
-/// been put back then.
+/// the same rows. Returns 0. -EINVAL: rows is NULL or was never saved. -EDEADLK: called by the
+/// handler of a fault while this thread was changing seats. Else the kernel's errno; signals of
+/// lower numbers have been put back then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_rows_restore(rows: *const sigward_rows) -> c_int {
     let _whole = Uncancelled::enter();

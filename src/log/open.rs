@@ -74,9 +74,9 @@ impl LogOptions {
     }
 
     /// How long the log can become while it is open, in bytes; 0: 64 GiB, or four times what there
-    /// is, or less where the process may not have so many addresses (`RLIMIT_AS`): half of what can
-    /// be had, at most. It costs addresses, neither memory nor disk. A smaller one than the file's
-    /// length counts as that.
+    /// is if that is more; where the process cannot have so many addresses (`RLIMIT_AS`), at most
+    /// half of what it can. It costs addresses, neither memory nor disk. A smaller one than the
+    /// file's length counts as that.
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;

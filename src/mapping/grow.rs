@@ -61,7 +61,8 @@ impl MapMut {
     /// see [`MapMut::grow`]. [`Error::Lost`] if bytes of the map are lost or the file was cut:
     /// [`MapMut::refresh`] first. [`Error::Changed`] if it was unlinked, replaced, or cut and made
     /// as long again ([`MapMut::flush`]). [`Error::Invalid`] for a length below the map's, or a map
-    /// that cannot grow (a part of a file, private, without descriptor).
+    /// that cannot grow (a part of a file, private, without descriptor). [`Error::Signal`] if a
+    /// handler of this thread has interrupted such a call, or has jumped out of one.
     ///
     /// # References
     /// fallocate(2), mmap(2).

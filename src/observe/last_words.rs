@@ -27,8 +27,8 @@ static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 ///
 /// Last words come when an adopted file has lost a page of a shared writable mapping
 /// ([`mapping::Adopted`](crate::mapping::Adopted)), once for each cause; after [`crate::explain`]
-/// whenever a SIGPIPE or SIGBUS ends the process. Thread-safe; a forked child goes on as its
-/// parent.
+/// whenever a SIGPIPE or SIGBUS ends the process, and after [`crate::explain_signals`] whenever a
+/// signal that was named there does. Thread-safe; a forked child goes on as its parent.
 ///
 /// # Errors
 /// [`Error::System`] with `EBADF` if `fd` is not open; then nothing has changed.
