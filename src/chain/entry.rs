@@ -1,4 +1,4 @@
-//! The bounded pool of entry points: who watches at each, and who comes after
+//! The bounded pool of entry points: whose each is, and who comes after
 //! (`handler/trampolines.rs` has the functions whose addresses go into the kernel's table).
 //!
 //! Each has an address of its own, because one address both beneath and above another handler is a
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 /// First record, and as many lost races as one entry point can repair in its life.
 const RECORDS: usize = 4;
 
-/// One entry point: who watches there, and who comes after.
+/// One entry point: whose it is, and who comes after.
 pub(crate) struct Entry {
     /// Null while free. Set once.
     owner: AtomicPtr<Owner>,
@@ -48,7 +48,7 @@ impl Entry {
         }
     }
 
-    /// Who watches here; none while the entry is free. Signal-safe.
+    /// Whose it is; none while the entry is free. Signal-safe.
     pub(super) fn owner(&self) -> Option<&'static Owner> {
         // SAFETY: null, or made from a `&'static Owner` in `claim`. Acquire pairs with its Release.
         unsafe { self.owner.load(Ordering::Acquire).as_ref() }
