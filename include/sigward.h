@@ -797,8 +797,8 @@ int sigward_explain(void);
 // crash reporter come after ours, as they were. A signal that is ignored is left alone, so that
 // children inherit that. A fault or an abort that goes to a handler is told as "passing on" (see
 // sigward_explain), but for SIGSEGVs in code that a runtime makes as it runs, by which a JVM
-// lives: after 64 of these nothing that goes to a handler is told. A SIGXFSZ or SIGSYS that goes
-// to a handler never is.
+// lives: after 64 of these no SIGSEGV that goes to a handler is. A SIGXFSZ or SIGSYS that goes to
+// a handler never is.
 //
 // A thread that has no stack left, and no alternate one (sigaltstack(2)), cannot say anything. In
 // a sandbox (seccomp) the line takes the system calls openat, read, pread64, close, readlink or

@@ -589,9 +589,11 @@ static void made_code(void) {
     __builtin___clear_cache((char *)code, (char *)code + sizeof load);
     int (*made)(unsigned char *) = (int (*)(unsigned char *))(void *)code;
     install(SIGSEGV, count_and_skip, 0);
+    install(SIGABRT, jump_from_abort, 0);
     arm_further();
     for (volatile int i = 0; i < 100; i++)
         if (sigsetjmp(place, 1) == 0) made(nowhere);
+    if (sigsetjmp(place, 1) == 0) raise(SIGABRT);
     SAY("%d\n", faults);
 }
 

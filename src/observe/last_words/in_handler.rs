@@ -73,7 +73,8 @@ pub(crate) fn report(subject: &Subject, tell: &mut dyn FnMut(&mut Text<'_>) -> T
         return;
     }
     let most = |count: &AtomicU32, most| count.load(Ordering::Relaxed) >= most;
-    if subject.handler.is_some() && (most(&PASSED, PASSED_ON) || most(&CUSTOM, CUSTOMS)) {
+    let custom = subject.signal == libc::SIGSEGV && most(&CUSTOM, CUSTOMS);
+    if subject.handler.is_some() && (custom || most(&PASSED, PASSED_ON)) {
         return;
     }
     let signals = Mask::block_all();
