@@ -136,8 +136,8 @@ static void *flush_fails(void *none) {
     return none;
 }
 
-/* Two flushes meet, and the kernel tells one of them: the other one fails as well. */
-static void map_beside(void) {
+/* A new map, and a thread whose flush of it has just failed and was not told so yet. */
+static pthread_t fails_elsewhere(void) {
     pthread_t other;
     CHECK((control = control_of(arguments[1])) != NULL);
     close(new_file("mapped"));
@@ -146,6 +146,12 @@ static void map_beside(void) {
     fail(FAIL_MARKED);
     CHECK(pthread_create(&other, NULL, flush_fails, NULL) == 0);
     while (!told) usleep(1000);
+    return other;
+}
+
+/* Two flushes meet, and the kernel tells one of them: the other one fails as well. */
+static void map_beside(void) {
+    pthread_t other = fails_elsewhere();
     CHECK(flush() == -EIO);
     CHECK(pthread_join(other, NULL) == 0 && healed() > 0 && begin_anew() == 0);
     put(pages, PAGES / 2, PAGES, 3);
@@ -155,14 +161,7 @@ static void map_beside(void) {
 
 /* The flush that is at work fails; a move waits for it, so that the next one knows. */
 static void map_moves(void) {
-    pthread_t other;
-    CHECK((control = control_of(arguments[1])) != NULL);
-    close(new_file("mapped"));
-    open_map();
-    put(pages, 0, PAGES, 2);
-    fail(FAIL_MARKED);
-    CHECK(pthread_create(&other, NULL, flush_fails, NULL) == 0);
-    while (!told) usleep(1000);
+    pthread_t other = fails_elsewhere();
     CHECK(sigward_map_grow(map, (PAGES + 1) * PAGE) == 0);
     CHECK((struct page *)sigward_map_data(map) != pages && flush() == -EIO);
     CHECK(pthread_join(other, NULL) == 0 && healed() > 0 && begin_anew() == 0);
