@@ -298,7 +298,8 @@ static void reader(void) {
     /* The one does not have the other's pipe. */
     for (int i = 0; i < 2; i++) readers[i] = start_reader(path, &ends[i]);
     for (int i = 0; i < WRITERS; i++) writers[i] = start(path);
-    for (uint64_t killed = 0; killed < kills; killed++) {
+    /* Few kills may come before anybody has appended. */
+    for (uint64_t killed = 0; killed < kills || shared->appended == 0; killed++) {
         uint64_t before = shared->opened;
         wait_a_while(3000);
         wait_for_opening(before);
@@ -309,7 +310,6 @@ static void reader(void) {
     for (int i = 0; i < WRITERS; i++) stop(writers[i]);
     /* Closing the second one's end first: the first one's child has a copy of neither. */
     for (int i = 1; i >= 0; i--) ends_well(readers[i], ends[i]);
-    CHECK(shared->appended > 0);
     SAY("whole\n");
 }
 
