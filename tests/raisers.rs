@@ -8,7 +8,7 @@
 
 use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -89,6 +89,10 @@ fn tcp() -> TcpStream {
     let theirs = listener.accept().expect("connected").0;
     socket2::SockRef::from(&theirs).set_linger(Some(std::time::Duration::ZERO)).expect("SO_LINGER");
     drop(theirs);
+    // A kernel that has much to do may bring the reset a moment after the close.
+    let mut reset = libc::pollfd { fd: ours.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one struct, and our own descriptor.
+    assert_eq!(unsafe { libc::poll(&raw mut reset, 1, 60_000) }, 1, "no reset");
     assert_eq!(ours.write(b"x").map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
     ours
 }
@@ -122,7 +126,6 @@ fn tokio_unix() -> tokio::net::UnixStream {
 }
 
 fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entry) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd;
     let mut ring = io_uring::IoUring::new(2)?;
     // SAFETY: what the entry points to lives until the completion is read below.
     unsafe { ring.submission().push(&entry(types::Fd(fd.as_fd().as_raw_fd()))) }.expect("room for one");

@@ -76,8 +76,12 @@ fn becomes(file: &Reloading<String>, want: &str) {
 
 #[track_caller]
 fn problem<T>(file: &Reloading<T>, so: impl Fn(&Reason) -> bool) -> Arc<Problem> {
-    until("a problem", || file.last_error().is_some_and(|problem| so(&problem.reason)));
-    file.last_error().unwrap()
+    let mut found = None;
+    until("a problem", || {
+        found = file.last_error().filter(|problem| so(&problem.reason));
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 // ---- updaters ----
@@ -159,10 +163,16 @@ fn load(folder: &Path) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        // On a busy machine the readers may not have had a turn.
+        let began = Instant::now();
+        while looks.load(Ordering::Relaxed) <= UPDATES && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         over.store(true, Ordering::Relaxed);
     });
+    assert!(looks.load(Ordering::Relaxed) > UPDATES);
+    until("watched", || file.status().watching);
     let status = file.status();
-    assert!(looks.load(Ordering::Relaxed) > UPDATES && status.watching, "{status:?}");
     assert!(status.version > UPDATES && status.problem.is_none() && status.refused == 0, "{status:?}");
 }
 
@@ -245,7 +255,7 @@ fn a_config_map_is_followed() {
             fs::remove_dir_all(folder.join(&before)).unwrap();
             before = name.into();
         }
-        assert!(file.status().watching);
+        until("watched", || file.status().watching);
     });
 }
 
@@ -289,7 +299,7 @@ fn whatever_leads_to_the_file_may_change() {
         fs::remove_file(at("absolute")).unwrap();
         fs::write(at("absolute"), "6").unwrap();
         becomes(&file, "6");
-        assert!(file.status().watching);
+        until("watched", || file.status().watching);
     });
 }
 
@@ -703,17 +713,20 @@ fn bad_input_is_a_plain_error() {
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         // No descriptor left: for the bell, the events, the file or its copy.
         fs::write(&file, "text").unwrap();
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: room for one struct.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) }, 0);
+        let limited = |limit: libc::rlimit| {
+            // SAFETY: a struct that is read.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+        };
         for spare in 0..4 {
             let first = File::open(&file).unwrap();
             let used = std::os::fd::AsRawFd::as_raw_fd(&first) as u64;
             drop(first);
-            let limit = libc::rlimit { rlim_cur: used + spare, rlim_max: 4096 };
-            // SAFETY: a struct that is read.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+            limited(libc::rlimit { rlim_cur: used + spare, ..before });
             let opened = Reloading::open(&file, text);
-            let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 4096 };
-            // SAFETY: as above.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+            limited(before);
             assert_eq!(opened.unwrap_err().reason.errno(), libc::EMFILE, "{spare} spare");
         }
         assert_eq!(Reloading::open(&file, text).unwrap().get().value, "text");

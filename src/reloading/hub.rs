@@ -173,10 +173,11 @@ impl Drop for Ticket {
         let Ears { engine, id } = &self.ears;
         let mut state = lock(&engine.state);
         let entry = state.entries.remove(id);
-        state.watch.leave(engine.queue.get(), *id);
         while state.busy == Some(*id) && !engine.is_within() {
             state = engine.turned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        // Not before: a turn watches the way anew.
+        state.watch.leave(engine.queue.get(), *id);
         drop(state);
         // What the parser and the callback hold may do anything when it is dropped.
         drop(entry);

@@ -95,6 +95,7 @@ static void on_tcp(void) {
     struct linger reset = {.l_onoff = 1};
     CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
     CHECK(close(theirs) == 0);
+    await_reset(ours);
     CHECK(send(ours, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
     fails(ours);
 }

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,6 +51,13 @@ static inline int broken_pipe(void) {
     CHECK(pipe(ends) == 0);
     close(ends[0]);
     return ends[1];
+}
+
+/* Until the peer's reset is here: a kernel that has much to do may bring it a moment after the
+ * close, also on the loopback. */
+static inline void await_reset(int fd) {
+    struct pollfd ours = {.fd = fd};
+    CHECK(poll(&ours, 1, (int)patience(60) * 1000) == 1);
 }
 
 /* Says in one write what stdio would say in several. */

@@ -55,6 +55,7 @@ static int broken_tcp(void) {
     struct linger reset = {.l_onoff = 1};
     CHECK(setsockopt(tcp_pair[1], SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
     close(tcp_pair[1]);
+    await_reset(tcp_pair[0]);
     CHECK(send(tcp_pair[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
     return tcp_pair[0];
 }

@@ -62,6 +62,7 @@ static int tcp_socket(void) {
     struct linger reset = {1, 0};
     int theirs = accept(listener, NULL, NULL);
     CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 && close(theirs) == 0 && close(listener) == 0);
+    await_reset(ours);
     CHECK(write(ours, "x", 1) == -1 && errno == ECONNRESET);
     return ours;
 }

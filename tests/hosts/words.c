@@ -70,6 +70,7 @@ static void *write_to_socket(void *unused) {
     struct linger reset = {.l_onoff = 1};
     CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
     CHECK(close(theirs) == 0);
+    await_reset(17);
     CHECK(send(17, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNRESET);
     CHECK(write(17, "x", 1) == -1); /* dies here */
     return unused;

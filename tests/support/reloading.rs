@@ -86,9 +86,14 @@ pub fn shell(script: &str, arguments: &[&Path]) {
 
 /// Half, and after a while the rest.
 pub fn in_halves(path: &Path, bytes: &[u8]) {
+    in_halves_when(path, bytes, || std::thread::sleep(Duration::from_millis(200)));
+}
+
+/// Half, and the rest when `wait` comes back.
+pub fn in_halves_when(path: &Path, bytes: &[u8], wait: impl FnOnce()) {
     let mut file = File::options().write(true).truncate(true).open(path).unwrap();
     let (first, second) = bytes.split_at(bytes.len() / 2);
     file.write_all(first).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    wait();
     file.write_all(second).unwrap();
 }
