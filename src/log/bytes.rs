@@ -19,6 +19,7 @@ use super::format::{self, PREFIX, UNIT};
 use super::scan::{Source, Witness};
 use crate::file::Error as SpaceError;
 use crate::mapping::{self, Cause, Fault, Map, MapOptions};
+use crate::sys::pages::LEAST_PAGE as PAGE;
 use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::fs::File;
@@ -26,9 +27,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The smallest page there is.
-const PAGE: usize = 4096;
 
 #[derive(Debug)]
 pub(super) enum Bytes {

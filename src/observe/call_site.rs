@@ -8,10 +8,10 @@
 //! was loaded from such a word shortly before. Words are looked at as they are now.
 
 use crate::sys::memory;
+use crate::sys::pages::LEAST_PAGE as PAGE;
 
 /// So many bytes before the return address are looked at.
 const BEFORE: usize = 64;
-const PAGE: usize = 4096;
 
 /// What `resolve` makes of the address that the call before `back` leads to. None where that is not
 /// to be seen.

@@ -1,6 +1,8 @@
 //! What handlers ask the kernel to describe a delivery: signal-safe calls only, no allocation.
 
 use super::event::Event;
+#[cfg(target_os = "linux")]
+use crate::sys::pages::LEAST_PAGE;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -99,9 +101,9 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
     if stack == 0 || !stack.is_multiple_of(8) {
         return words;
     }
-    // A page is 4 KiB at least: what lies in the page of the stack pointer is mapped, beyond it
-    // need not be. A stack pointer at the start of a page may be the end of a stack.
-    if !stack.is_multiple_of(4096) && stack % 4096 <= 4096 - size_of_val(&words) {
+    // What lies in the page of the stack pointer is mapped, beyond it need not be. A stack pointer
+    // at the start of a page may be the end of a stack.
+    if !stack.is_multiple_of(LEAST_PAGE) && stack % LEAST_PAGE <= LEAST_PAGE - size_of_val(&words) {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };
     }

@@ -3,10 +3,8 @@
 //! lock.
 
 use super::call::errno;
+use super::pages::LEAST_PAGE as PAGE;
 use std::ffi::{c_int, c_long};
-
-/// A page is no smaller anywhere: what lies in one of these is readable as a whole or not at all.
-const PAGE: usize = 4096;
 
 /// Copies from `address` on into `room` as far as the memory can be read; how many bytes that are.
 pub(crate) fn read(address: usize, room: &mut [u8]) -> usize {

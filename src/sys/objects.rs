@@ -16,6 +16,7 @@
 //! here is signal-safe.
 
 use super::memory;
+use super::pages::LEAST_PAGE;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -59,7 +60,7 @@ impl Head {
     fn of(link: &Link) -> Self {
         let mut head = Self([0; HEAD]);
         // A library's own headers are mostly at its base, but need not be mapped.
-        if link.stays && link.base.is_multiple_of(4096) && memory::is_there(link.base) {
+        if link.stays && link.base.is_multiple_of(LEAST_PAGE) && memory::is_there(link.base) {
             // SAFETY: in a page that can be read, of an object that is never unmapped.
             head.0 = unsafe { (link.base as *const [u8; HEAD]).read() };
         } else {

@@ -10,6 +10,9 @@ pub(crate) const NO_RESERVE: c_int = libc::MAP_NORESERVE;
 #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
 pub(crate) const NO_RESERVE: c_int = 0;
 
+/// No page is smaller: what lies within one of these is mapped as a whole or not at all.
+pub(crate) const LEAST_PAGE: usize = 4096;
+
 /// Bytes of a page. Known before any handler needs it, which may not ask.
 pub(crate) fn page_size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -18,7 +21,7 @@ pub(crate) fn page_size() -> usize {
         return known;
     }
     // SAFETY: no pointers.
-    let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(LEAST_PAGE);
     SIZE.store(size, Ordering::Relaxed);
     size
 }

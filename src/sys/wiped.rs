@@ -144,7 +144,7 @@ pub(crate) fn is_wiped() -> bool {
 /// Room for `count` of `T` that fork wipes, zeroed, aligned to a page, for ever; null if the kernel
 /// has none.
 pub(crate) fn array<T>(count: usize) -> *mut T {
-    const { assert!(align_of::<T>() <= 4096) };
+    const { assert!(align_of::<T>() <= super::pages::LEAST_PAGE) };
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let length = count * size_of::<T>();
     // SAFETY: a new mapping of our own.

@@ -15,6 +15,8 @@ use crate::observe::without_events;
 use crate::sys::mask::Mask;
 #[cfg(target_os = "linux")]
 use crate::sys::memory::is_there;
+#[cfg(target_os = "linux")]
+use crate::sys::pages::LEAST_PAGE as PAGE;
 use std::ffi::{c_int, c_void};
 
 /// The arguments of one delivery, as far as they can be believed.
@@ -110,7 +112,6 @@ pub(super) fn fault_above(_stack: usize, _record: usize, _signal: c_int) -> Opti
 /// to as many as no frame of a sane function takes. errno stays. Signal-safe.
 #[cfg(target_os = "linux")]
 pub(super) fn goes_on_below(here: usize, length: usize) -> bool {
-    const PAGE: usize = 4096;
     const MOST: usize = 64 * PAGE;
     let errno = super::Errno::save();
     let pages = (PAGE..length.min(MOST) + PAGE).step_by(PAGE);
@@ -129,7 +130,6 @@ pub(super) fn goes_on_below(_here: usize, _length: usize) -> bool {
 /// call may be made, what lies a little above is believed to be what the kernel has put there.
 #[cfg(target_os = "linux")]
 fn is_readable(address: usize, length: usize, stack: usize) -> bool {
-    const PAGE: usize = 4096;
     const NEAR: usize = 32 << 10;
     if address == 0 || !address.is_multiple_of(8) {
         return false;

@@ -5,12 +5,13 @@
 //! the stack. So the instructions before `svc` are read backwards, as far as they are a straight line that nothing jumps
 //! into and of which each instruction is known. What is not certain is unknown.
 
+use crate::sys::pages::LEAST_PAGE as PAGE;
+
 /// How many instructions before `svc` are looked at.
 const LINE: usize = 16;
 /// Beyond the page of the system call branches are looked for that far.
 #[cfg(target_arch = "aarch64")]
 const BEYOND: usize = 1024;
-const PAGE: usize = 4096;
 
 /// Where a value still is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

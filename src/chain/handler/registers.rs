@@ -9,6 +9,8 @@
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use crate::sys::memory;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+use crate::sys::pages::LEAST_PAGE;
 use std::ffi::c_void;
 
 /// By which door the kernel was entered: system calls have other numbers behind each.
@@ -272,7 +274,7 @@ mod processor {
 /// before `pc` is the one that was executed before: then that page is mapped as well, should the kernel not copy.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn code_before<const N: usize>(pc: usize, least: usize, fell_through: bool) -> Option<[u8; N]> {
-    let in_page = pc % 4096;
+    let in_page = pc % LEAST_PAGE;
     if in_page >= N {
         // SAFETY: the bytes before `pc` lie in the page that is being executed.
         return Some(unsafe { ((pc - N) as *const [u8; N]).read_volatile() });

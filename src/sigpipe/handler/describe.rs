@@ -6,6 +6,8 @@ use crate::observe::Event;
 use crate::observe::in_handler::{self, status};
 #[cfg(target_os = "linux")]
 use crate::sys::memory;
+#[cfg(target_os = "linux")]
+use crate::sys::pages::LEAST_PAGE;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,7 +160,7 @@ pub(super) fn is_ring(fd: c_int) -> bool {
 pub(super) fn is_aio_context(context: u64) -> bool {
     const MAGIC: u32 = 0xa10a_10a1;
     let mut head = [0_u8; 20];
-    context.is_multiple_of(4096)
+    context.is_multiple_of(LEAST_PAGE as u64)
         && in_handler::copy_what_is_mapped(context as usize, &mut head) == head.len()
         && head.ends_with(&MAGIC.to_ne_bytes())
 }

@@ -10,7 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::super::arrival::Arrival;
-use super::{PAGE, REACH};
+use super::REACH;
+use crate::sys::pages::LEAST_PAGE as PAGE;
 #[cfg(target_arch = "aarch64")]
 use std::ffi::{c_int, c_void};
 

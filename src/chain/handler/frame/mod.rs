@@ -16,8 +16,6 @@ pub(super) use x86_64::{CONTEXT, INFO};
 /// How far up the stack it is looked for: handlers that drop the siginfo are small ones.
 #[cfg(any(target_arch = "aarch64", all(target_arch = "x86_64", target_pointer_width = "64"), test))]
 const REACH: usize = 32 << 10;
-#[cfg(any(target_arch = "aarch64", all(target_arch = "x86_64", target_pointer_width = "64"), test))]
-const PAGE: usize = 4096;
 
 /// The innermost frame on the stack above `stack`, where the line of frame records begins at
 /// `record`: its siginfo, null if the kernel has filled none, and its context.

@@ -1,8 +1,9 @@
 //! `struct rt_sigframe` of x86-64, known by the trampoline that its handler returns to.
 
 use super::super::arrival::looks_like_context;
-use super::{PAGE, REACH};
+use super::REACH;
 use crate::sys::memory::is_there;
+use crate::sys::pages::LEAST_PAGE as PAGE;
 use std::ffi::c_void;
 
 /// A return address, then the ucontext, then the siginfo (arch/x86/include/asm/sigframe.h).
