@@ -283,6 +283,7 @@ func (l *reloadLoop) attempt(seen **reloadSeen, known bool, done func()) (
 		return -1, l.o.Tick, reloadReason(errnoIn(err), nil), false
 	}
 	now := &reloadSeen{info: info, state: steadyOf(info)}
+	known = known && now.equal(l.concluded) // somebody may have written since
 	*seen, size = now, now.state.size
 	settled, again, err := l.unfinished(file, now)
 	if known && l.unsettled && !settled && (err == nil || errors.Is(err, ErrBeingWritten)) {
