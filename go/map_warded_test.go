@@ -215,7 +215,7 @@ func TestSlicesAreGuarded(t *testing.T) {
 			t.Errorf("%s: %d faults, %d patches", name, after.Faults-before.Faults, after.Patches-before.Patches)
 		}
 		fault, _ := m.Status()
-		if is := fault.Thread == "foreign"; is != (name == "a foreign thread") || fault.TID == 0 || time.Since(fault.Time) > time.Minute ||
+		if is := fault.Thread == "foreign"; is != (name == "a foreign thread") || fault.TID == 0 || time.Since(fault.Time) > time.Hour ||
 			fault.Address-uintptr(unsafe.Pointer(&data[page])) >= uintptr(len(data)-page) {
 			t.Errorf("%s: %+v", name, fault)
 		}

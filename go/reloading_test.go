@@ -87,10 +87,11 @@ func becomes(t *testing.T, r *Reloading[string], want string) {
 
 func troubled[T any](t *testing.T, r *Reloading[T], want error) *ReloadError {
 	t.Helper()
-	until(t, want.Error(), func() bool { return errors.Is(r.Err(), want) })
+	var err error // the one that was looked at: the next look may find something else
+	until(t, want.Error(), func() bool { err = r.Err(); return errors.Is(err, want) })
 	var found *ReloadError
-	if !errors.As(r.Err(), &found) {
-		t.Fatalf("%T", r.Err())
+	if !errors.As(err, &found) {
+		t.Fatalf("%T", err)
 	}
 	return found
 }
@@ -180,10 +181,11 @@ func TestReloadingUnderLoad(t *testing.T) {
 		}
 		until(t, fmt.Sprint("generation ", number), func() bool { return wholeGeneration(r.Get().Value) == number })
 	}
+	until(t, "the readers", func() bool { return looks.Load() >= updates || t.Failed() })
 	over.Store(true)
 	readers.Wait()
-	if s := r.Stats(); s.Version < updates || s.Refused != 0 || !s.Watching || r.Err() != nil || looks.Load() < updates {
-		t.Errorf("%+v, %v, %d looks", s, r.Err(), looks.Load())
+	if s := r.Stats(); s.Version < updates || s.Refused != 0 || !s.Watching || r.Err() != nil {
+		t.Errorf("%+v, %v", s, r.Err())
 	}
 }
 
@@ -204,7 +206,7 @@ func TestReloadingBareTwin(t *testing.T) {
 				}
 			}
 		}()
-		for number := uint64(2); number < 600; number += 6 {
+		for number, began := uint64(2), time.Now(); time.Since(began) < reloadPatience; number += 6 {
 			update(t, live, number)
 		}
 		return
@@ -525,6 +527,7 @@ func asNobody(t *testing.T, update func(path string, number uint64)) (folder str
 	must(t, os.Chmod(folder, 0o755), exec.Command("cp", os.Args[0], at("test")).Run())
 	writeFile(t, at("file"), reloadGeneration(1))
 	must(t, os.Mkdir(at("asked"), 0o777), os.Chmod(at("asked"), 0o777))
+	must(t, os.Chmod(at("test"), 0o755), os.Chmod(at("file"), 0o644)) // whatever the umask
 	stop, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
@@ -550,10 +553,15 @@ func asNobody(t *testing.T, update func(path string, number uint64)) (folder str
 	return ""
 }
 
+// asked is the file by which that other run asks for a generation.
+func asked(folder string, number uint64) string {
+	return filepath.Join(folder, fmt.Sprint("asked/", number))
+}
+
 // askFor has the file of asNobody get its next generation.
 func askFor(t *testing.T, folder string, number uint64) {
 	t.Helper()
-	writeFile(t, filepath.Join(folder, fmt.Sprint("asked/", number)), nil)
+	writeFile(t, asked(folder, number), nil)
 }
 
 // Without events the tick finds everything. A user namespace has limits of its own.

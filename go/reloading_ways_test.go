@@ -126,10 +126,11 @@ func TestReloadingEveryWay(t *testing.T) {
 		must(t, twin.Close())
 		twin, halves = openWhole(t, live, ReloadOptions{Tick: time.Hour})
 	}
-	until(t, "all is well", func() bool { return r.Err() == nil })
-	if s := r.Stats(); !s.Watching || s.WatchErr != nil || !s.Settled {
-		t.Errorf("%+v", s)
-	}
+	// What was made anew while it was being watched is watched at the next look.
+	until(t, "all is well", func() bool {
+		s := r.Stats()
+		return r.Err() == nil && s.Watching && s.WatchErr == nil && s.Settled
+	})
 }
 
 // Behind the back of the mount, where neither events nor leases reach; and what is mounted over.
@@ -154,20 +155,44 @@ func TestReloadingMounts(t *testing.T) {
 	at := func(name string) string { return filepath.Join(folder, name) }
 	merged := at("merged/file")
 	ticking := ReloadOptions{Tick: 50 * time.Millisecond, Settle: 1500 * time.Millisecond}
-	r, torn := openWhole(t, merged, ticking)
-	inHalves(t, at("lower/file"), reloadGeneration(2))
-	becomesWhole(t, r, torn, 2, "the lower side")
-	inHalves(t, merged, reloadGeneration(3))
-	becomesWhole(t, r, torn, 3, "copied up")
-	inHalves(t, at("upper/file"), reloadGeneration(4))
-	becomesWhole(t, r, torn, 4, "the upper side")
-	writeFile(t, at("over"), reloadGeneration(5))
+	r, halves := openWhole(t, merged, ticking)
+	number, excused := uint64(1), 0
+	torn := func() int { return halves() - excused }
+	// On a machine that stands still between the two halves, the first may rest for long enough to
+	// be taken: then it is done again.
+	untold := func(path, how string) {
+		t.Helper()
+		for try := 0; try < 20; try++ {
+			number++
+			began := time.Now()
+			inHalves(t, path, reloadGeneration(number))
+			took := time.Since(began)
+			until(t, how, func() bool { return r.Get().Value == number })
+			if torn() == 0 {
+				return
+			}
+			if took < ticking.Settle {
+				t.Fatalf("%s: %d halves, after %v", how, torn(), took)
+			}
+			excused = halves()
+		}
+		t.Fatalf("%s: the machine stands still each time", how)
+	}
+	untold(at("lower/file"), "the lower side")
+	number++
+	inHalves(t, merged, reloadGeneration(number))
+	becomesWhole(t, r, torn, number, "copied up")
+	untold(at("upper/file"), "the upper side")
+	below := number
+	number++
+	writeFile(t, at("over"), reloadGeneration(number))
 	shellScript(t, `mount --bind "$1" "$2"`, at("over"), merged)
-	becomesWhole(t, r, torn, 5, "mounted over")
-	inHalves(t, at("over"), reloadGeneration(6))
-	becomesWhole(t, r, torn, 6, "by another name of the mount")
+	becomesWhole(t, r, torn, number, "mounted over")
+	number++
+	inHalves(t, at("over"), reloadGeneration(number))
+	becomesWhole(t, r, torn, number, "by another name of the mount")
 	shellScript(t, `umount "$1"`, merged)
-	becomesWhole(t, r, torn, 4, "taken away")
+	becomesWhole(t, r, torn, below, "taken away")
 	must(t, r.Close())
 	newsOfOneWrite(t, merged, at("upper/file"))
 }
@@ -176,7 +201,7 @@ func TestReloadingMounts(t *testing.T) {
 func newsOfOneWrite(t *testing.T, merged, upper string) {
 	t.Helper()
 	r, torn := openWhole(t, merged, ReloadOptions{Tick: 50 * time.Millisecond, Settle: time.Hour})
-	for number := uint64(10); number < 90; number++ {
+	for number := uint64(100); number < 180; number++ {
 		data := reloadGeneration(number)
 		// Its end comes in the midst of a look, in some of the rounds.
 		writeOver(t, merged, data, len(data), time.Duration(number%50)*time.Millisecond)
@@ -184,7 +209,7 @@ func newsOfOneWrite(t *testing.T, merged, upper string) {
 		writeFile(t, upper, data[:len(data)/2])
 		time.Sleep(20 * time.Millisecond)
 	}
-	becomesWhole(t, r, torn, 89, "the last")
+	becomesWhole(t, r, torn, 179, "the last")
 }
 
 func TestReloadingNeverClosed(t *testing.T) {
@@ -239,7 +264,9 @@ func TestReloadingNeverClosed(t *testing.T) {
 		t.Errorf("%+v", r.Stats())
 	}
 	becomes(t, patient, "half of it")
-	writeFile(t, path, []byte("two"))
+	// At once: whoever writes it may stand still for longer than is waited for him.
+	writeFile(t, path+".next", []byte("two"))
+	must(t, os.Rename(path+".next", path))
 	tells("version 4")
 	if v := r.Get(); v.Value != "two" || !v.Settled {
 		t.Errorf("%+v", v)
@@ -248,8 +275,23 @@ func TestReloadingNeverClosed(t *testing.T) {
 
 // No lease tells of the writer of another user's file. Events do.
 func TestReloadingSlowWriterOfAnother(t *testing.T) {
+	hasHalf := func(folder string, number uint64) string { return asked(folder, 100+number) }
 	folder := asNobody(t, func(path string, number uint64) {
-		inHalves(t, path, reloadGeneration(number))
+		data := reloadGeneration(number)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+		must(t, err)
+		_, err = file.Write(data[:len(data)/2+1])
+		must(t, err)
+		// Until the one in a hurry has it; the other one is to wait for longer than that.
+		for end := time.Now().Add(reloadUnclosed / 2); time.Now().Before(end); {
+			if _, err := os.Stat(hasHalf(filepath.Dir(path), number)); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond)
+		_, err = file.Write(data[len(data)/2+1:])
+		must(t, err, file.Close())
 	})
 	if folder == "" {
 		return
@@ -260,13 +302,13 @@ func TestReloadingSlowWriterOfAnother(t *testing.T) {
 	o.WaitWriter = 20 * time.Millisecond
 	hurried, halves := openWhole(t, path, o)
 	for number := uint64(2); number < 5; number++ {
+		before := halves()
 		askFor(t, folder, number)
+		until(t, "a half for the one in a hurry", func() bool { return halves() > before })
+		writeFile(t, hasHalf(folder, number), nil)
 		becomesWhole(t, r, torn, number, "in halves")
 	}
 	until(t, "the last", func() bool { return hurried.Get().Value == 4 && hurried.Stats().Settled })
-	if halves() == 0 {
-		t.Error("the one in a hurry had no half")
-	}
 }
 
 func TestReloadingLimits(t *testing.T) {
@@ -291,11 +333,19 @@ func TestReloadingLimits(t *testing.T) {
 	}
 	writeFile(t, path, make([]byte, 100))
 	until(t, "taken", func() bool { return limited.Get().Value == 100 && limited.Err() == nil })
-	// Nothing but a hole, of the size of the memory, and of seven eighths of it.
-	left := memoryLeft()
-	for _, size := range []int64{left, left / 8 * 7} {
-		must(t, os.Truncate(path, size))
-		until(t, "too large", func() bool { return tooLarge(r) })
+	// Nothing but a hole, of the size of the memory, and of seven eighths of it. That may become
+	// more meanwhile: then the hole is as large as that.
+	for _, part := range []int64{8, 7} {
+		until(t, "too large", func() bool {
+			must(t, os.Truncate(path, memoryLeft()/8*part))
+			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+				if tooLarge(r) {
+					return true
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return false
+		})
 		writeFile(t, path, []byte("small again"))
 		until(t, "taken", func() bool { return r.Get().Value == 11 && r.Err() == nil })
 		writeFile(t, path, []byte("other"))
@@ -331,6 +381,9 @@ func TestReloadingThousand(t *testing.T) {
 		return n
 	}
 	must(t, openHourly(t, path(0), parseText).Close()) // what is made once stays
+	for range [2]int{} {
+		runtime.GC() // files that earlier tests have left
+	}
 	fds, threads := count("/proc/self/fd"), count("/proc/self/task")
 	goroutines := runtime.NumGoroutine()
 	open := func() (all []*Reloading[string]) {
@@ -354,12 +407,11 @@ func TestReloadingThousand(t *testing.T) {
 		for _, r := range all {
 			until(t, text, func() bool { return r.Get().Value == text })
 		}
-		if n := watches(); n != before {
-			t.Errorf("%d watches, not %d", n, before)
-		}
-		until(t, "one descriptor", func() bool { return count("/proc/self/fd") == fds+1 })
+		until(t, "as many watches", func() bool { return watches() == before })
+		until(t, "one descriptor", func() bool { return count("/proc/self/fd") <= fds+1 })
 	}
-	if n := count("/proc/self/task"); n > threads+16 {
+	// Go has one for each processor.
+	if n := count("/proc/self/task"); n > threads+runtime.GOMAXPROCS(0)+16 {
 		t.Errorf("%d threads, before %d", n, threads)
 	}
 	for n, r := range all[1:] {
@@ -374,9 +426,7 @@ func TestReloadingThousand(t *testing.T) {
 		t.Errorf("%d watches, not %d", n, before-files+1)
 	}
 	must(t, all[0].Close())
-	if n := count("/proc/self/fd"); n != fds {
-		t.Errorf("%d descriptors, before %d", n, fds)
-	}
+	until(t, "no descriptors", func() bool { return count("/proc/self/fd") <= fds })
 	until(t, "no goroutines", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
@@ -387,6 +437,9 @@ func TestReloadingLostEvents(t *testing.T) {
 	must(t, err)
 	most, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	must(t, err)
+	if most > 1<<20 {
+		t.Skipf("SKIPPED: a queue of %d events takes long", most)
+	}
 	path := filepath.Join(t.TempDir(), "file")
 	names := []string{path, path + ".first", path + ".second"}
 	var all []*Reloading[string]

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // eachRung runs the test with the kernel's flag against SIGPIPE, and as before Linux 6.18.
@@ -107,6 +108,23 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 		})
 		return f
 	}
+	// once does it to a pipe that a write has filled and waits for: with less in it the counts
+	// would be others. F_GETPIPE_SZ, FIONREAD.
+	once := func(f *os.File, do func()) *os.File {
+		go func() {
+			for full := false; !full; time.Sleep(time.Millisecond) {
+				withFd(f, func(fd int) {
+					size, _, _ := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), 1032, 0)
+					var there int32
+					_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), 0x541b,
+						uintptr(unsafe.Pointer(&there)))
+					full = errno == 0 && there > 0 && uintptr(there) == size
+				})
+			}
+			do()
+		}()
+		return f
+	}
 	large := make([]byte, 1<<20)
 	for name, c := range map[string]struct {
 		file func(t *testing.T) *os.File
@@ -115,10 +133,7 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 		"made non-blocking by another": {func(t *testing.T) *os.File { return fill(blocking(t)) }, syscall.EAGAIN},
 		"deadline": {func(t *testing.T) *os.File {
 			f := pipe(t)
-			if err := f.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-				t.Fatal(err)
-			}
-			return f
+			return once(f, func() { f.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)) })
 		}, os.ErrDeadlineExceeded},
 		"deadline is over": {func(t *testing.T) *os.File {
 			f := pipe(t)
@@ -134,11 +149,7 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 		}, os.ErrClosed},
 		"closed while it waits": {func(t *testing.T) *os.File {
 			f := pipe(t)
-			go func() {
-				time.Sleep(20 * time.Millisecond)
-				f.Close()
-			}()
-			return f
+			return once(f, func() { f.Close() })
 		}, os.ErrClosed},
 		"nil": {func(*testing.T) *os.File { return nil }, os.ErrInvalid},
 		"to be read only": {func(t *testing.T) *os.File {
@@ -213,7 +224,7 @@ func counted(t *testing.T, one syscall.Signal, calls func(), expected int) int {
 		t.Fatal(err)
 	}
 	<-last
-	for wait := 0; len(came) < expected && wait < 5000; wait++ {
+	for end := time.Now().Add(30 * time.Second); len(came) < expected && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	return len(came)
