@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	timeout = 60 * time.Second // a hang, not a measurement
+	timeout = 2 * time.Minute // a hang, not a measurement
 	archive = "../../../go/lib/linux_amd64/libsigward.a"
 )
 
@@ -84,7 +84,7 @@ func run(t *testing.T, program string, arguments ...string) end {
 	defer cancel()
 	folder := t.TempDir()
 	cmd := exec.CommandContext(ctx, launcher, append([]string{"default", program, folder}, arguments...)...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 30 * time.Second
 	cmd.Dir = folder
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

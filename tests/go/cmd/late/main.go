@@ -62,7 +62,7 @@ func main() {
 	syscall.Kill(os.Getpid(), syscall.SIGPIPE)
 	select {
 	case <-heard:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		fmt.Println("not notified")
 		os.Exit(4)
 	}

@@ -27,8 +27,17 @@ func init() {
 	actions["Ignored after each call"] = ignoredAfterEach
 }
 
-// profile wants to see itself in a CPU profile.
-func profile() (string, error) {
+// profile wants to see itself in a CPU profile: in one of many, if ticks should miss it.
+func profile() (outcome string, err error) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		if outcome, err = profileOnce(); err != nil || outcome == "samples" {
+			break
+		}
+	}
+	return outcome, err
+}
+
+func profileOnce() (string, error) {
 	var packed bytes.Buffer
 	if err := pprof.StartCPUProfile(&packed); err != nil {
 		return "", err

@@ -55,7 +55,7 @@ func goSocket() (string, error) {
 	if err := peer.Close(); err != nil {
 		return "", err
 	}
-	for i := 0; i < 100; i++ {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		if _, err = conn.Write([]byte("x")); errors.Is(err, syscall.EPIPE) {
 			break
 		}

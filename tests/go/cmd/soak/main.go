@@ -39,6 +39,10 @@ var counts struct {
 // firstWrong is how many fields of counts must not be 0.
 const firstWrong = 23
 
+// patience is how much longer than asked for it runs until each of them has happened, some of which
+// are rare, and how long whatever must come at last is waited for.
+const patience = 2 * time.Minute
+
 var (
 	folders [2]string
 	stop    atomic.Bool
@@ -80,19 +84,20 @@ func main() {
 		unguard()
 	}
 	must(pprof.StartCPUProfile(io.Discard))
-	go stuck(time.Duration(seconds*float64(time.Second)) + 20*time.Second)
-	run(seconds / 4)
+	go stuck(time.Duration(seconds*float64(time.Second)) + 3*patience)
+	run(seconds/4, 0)
 	before := descriptors()
 	if going() || told.Load() == 0 {
-		run(seconds * 3 / 4)
+		run(seconds*3/4, patience)
 		compare(before)
 	}
 	pprof.StopCPUProfile()
 	os.Exit(report())
 }
 
-// run lets all of them loose, and gives everything back.
-func run(seconds float64) {
+// run lets all of them loose, and gives everything back. It runs for longer while something has not
+// happened yet.
+func run(seconds float64, longer time.Duration) {
 	stop.Store(false)
 	var all sync.WaitGroup
 	kinds := []struct {
@@ -111,7 +116,11 @@ func run(seconds float64) {
 			}(kind.run)
 		}
 	}
-	for end := time.Now().Add(time.Duration(seconds * float64(time.Second))); going() && time.Now().Before(end); {
+	end := time.Now().Add(time.Duration(seconds * float64(time.Second)))
+	for last := end.Add(longer); going() && time.Now().Before(last); {
+		if _, _, idle := figures(); idle == "" && time.Now().After(end) {
+			break
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	stop.Store(true)
@@ -132,7 +141,7 @@ func settle() {
 	for i := range slots {
 		note(slots[i].file.Load())
 	}
-	for try := 0; try < 200; try++ {
+	for try, last := 0, time.Now().Add(patience/2); time.Now().Before(last); try++ {
 		runtime.GC()
 		if c, err := sigward.Counters(); err == nil && c.Maps == 0 && try > 5 {
 			return
@@ -153,7 +162,13 @@ func compare(before int) {
 	if c.Maps != 0 {
 		wrong(&counts.leaks, "%d maps are still registered", c.Maps)
 	}
-	if now := descriptors(); now > before+2 { // files of Go's own wait for the collector
+	// Files of Go's own wait for the collector.
+	last := time.Now().Add(patience / 4)
+	for descriptors() > before+2 && time.Now().Before(last) {
+		runtime.GC()
+		time.Sleep(5 * time.Millisecond)
+	}
+	if now := descriptors(); now > before+2 {
 		wrong(&counts.leaks, "%d descriptors, now %d", before, now)
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -165,17 +180,18 @@ func compare(before int) {
 	}
 }
 
-func report() int {
+// figures are all counts by name, the sum of the wrongs, and what has not happened.
+func figures() (all map[string]uint64, wrongs uint64, idle string) {
 	c, err := sigward.Counters()
 	must(err)
 	counts.faults.Store(c.Faults)
 	counts.patches.Store(c.Patches)
-	all := reflect.ValueOf(&counts).Elem()
-	figures, wrongs, idle := map[string]uint64{}, uint64(0), ""
-	for i := 0; i < all.NumField(); i++ {
-		name := all.Type().Field(i).Name
-		number := all.Field(i).Field(all.Field(i).NumField() - 1).Uint()
-		figures[name] = number
+	fields := reflect.ValueOf(&counts).Elem()
+	all = map[string]uint64{}
+	for i := 0; i < fields.NumField(); i++ {
+		name := fields.Type().Field(i).Name
+		number := (*atomic.Uint64)(fields.Field(i).Addr().UnsafePointer()).Load()
+		all[name] = number
 		switch {
 		case i >= firstWrong:
 			wrongs += number
@@ -183,7 +199,12 @@ func report() int {
 			idle += " " + name
 		}
 	}
-	text, err := json.Marshal(figures)
+	return all, wrongs, idle
+}
+
+func report() int {
+	all, wrongs, idle := figures()
+	text, err := json.Marshal(all)
 	must(err)
 	fmt.Println(string(text))
 	switch {
