@@ -151,12 +151,12 @@ test-archive: $(archive) $(plain)
 
 .PHONY: test-go
 test-go: $(archive)
-	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 30m ./... && $(GO) test -count=1 -timeout 30m -race . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 30m .
+	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./... && $(GO) test -count=1 -timeout 60m -race . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m .
 
 .PHONY: test-hosts
 test-hosts: $(archive)
-	cd tests/go && $(GO) vet ./... && $(GO) test -count=1 -timeout 20m ./...
-	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -count=1 -timeout 20m ./...
+	cd tests/go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./...
+	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -count=1 -timeout 60m ./...
 
 .PHONY: test-reexport
 test-reexport:
@@ -178,7 +178,7 @@ test-install: $(archive)
 
 .PHONY: test-example
 test-example: example
-	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(GO) test -count=1 ./...
+	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(GO) test -count=1 -timeout 60m ./...
 	go-example/bin/demo -quick
 
 .PHONY: targets

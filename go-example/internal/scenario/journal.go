@@ -150,12 +150,12 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 		return w.killedBySIGBUS(ctx, reopen, "reopen")
 	}
 	cut, unmet := 0, 0
-	for cut < o.Updates && unmet < 3 {
+	for cut < o.Updates && unmet < 20 {
 		if err := reopen(ctx); err != nil && !w.service.exitedWithin(ctx, time.Second) {
 			return r, err
 		}
 		noticed := func() bool { return w.counter(`journal_losses_total{cause="cut"}`) > cut }
-		if !w.untilWithin(ctx, patience/6, noticed) {
+		if !w.untilWithin(ctx, 5*time.Second, noticed) {
 			// A file that was cut just before its writer made it longer has what length the writer
 			// wants: nothing is met then.
 			unmet++
@@ -171,6 +171,7 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 		w.service.exitedWithin(ctx, interval/10)
 	}
 	since := w.counter("events_accepted_total") // what comes after that has nobody cut off
+	w.until(ctx, func() bool { return w.orders.last() > uint64(since) })
 	w.service.exitedWithin(ctx, interval)
 	content := w.settleJournal(ctx, &r, journal)
 	w.finish(&r)

@@ -64,7 +64,7 @@ func Quick(bin string) Options {
 const (
 	clients  = 8                      // that send orders at the same time
 	interval = 250 * time.Millisecond // between two upgrades
-	patience = 30 * time.Second       // for whatever must come: a start, an answer, a death
+	patience = 2 * time.Minute        // for whatever must come: a start, an answer, a death
 )
 
 // A world is the processes and files of one run.

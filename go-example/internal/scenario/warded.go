@@ -72,7 +72,6 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 	died := w.service.exitedWithin(ctx, 0)
 	w.service.stop(syscall.SIGTERM)
 	r.Status, r.Stderr, r.Took = w.service.status, w.service.errors.String(), time.Since(start)
-	r.Lines = swallowed(r.Stderr)
 	if died {
 		return r, nil // Status and Stderr say why
 	}
@@ -90,10 +89,14 @@ func (w *world) enough() bool {
 		return false
 	}
 	metrics, err := w.service.metrics()
-	return err != nil || metrics["sigpipe_swallowed_total"] > 0
+	return err != nil || metrics["sigpipe_swallowed_total"] > 0 && metrics[brokenPipes] > 0
 }
 
-// settle waits until every event is acknowledged, and reads counters and store.
+const brokenPipes = `io_errors_total{kind="BrokenPipe"}`
+
+// settle waits until every event is acknowledged, and reads counters and store; and until each
+// SIGPIPE is logged: the log comes a moment later, and a peer that has gone may bring one more at
+// any time.
 func (w *world) settle(ctx context.Context, r *Warded) error {
 	var metrics map[string]uint64
 	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -111,10 +114,14 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 	r.Accepted = int(metrics["events_accepted_total"])
 	r.Acknowledged = int(metrics["events_acknowledged_total"])
 	r.Resent = int(metrics["events_resent_total"])
-	r.BrokenPipe = int(metrics[`io_errors_total{kind="BrokenPipe"}`])
-	r.Swallowed = int(metrics["sigpipe_swallowed_total"])
+	r.BrokenPipe = int(metrics[brokenPipes])
 	var downloadError, storeError error
 	r.Downloaded, downloadError = download(w.service.addresses.Downloads)
+	w.until(ctx, func() bool {
+		r.Swallowed = w.counter("sigpipe_swallowed_total")
+		r.Lines = swallowed(w.service.errors.lines())
+		return r.Swallowed == len(r.Lines)
+	})
 	w.collector.kill()
 	events, storeError := readStore(w.collector.store)
 	r.Stored = len(events)
@@ -124,8 +131,8 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 
 var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" call=\S* by=\S* thread=(\S*) fd=(-?\d+) kind=\S* peer=(\S*)`)
 
-func swallowed(stderr string) (lines []Line) {
-	for _, text := range strings.Split(stderr, "\n") {
+func swallowed(log []string) (lines []Line) {
+	for _, text := range log {
 		if m := linePattern.FindStringSubmatch(text); m != nil {
 			_, text, _ := strings.Cut(text, " ") // the time
 			fd, _ := strconv.Atoi(m[2])          // digits, says the pattern
