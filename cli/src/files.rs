@@ -32,11 +32,15 @@ pub fn replace(request: &Replace, output: Output) -> Result<Exit, Failure> {
         .keep_privileges(request.keep_privileges);
     let (source, destination) = (&request.source, &request.destination);
     // Told apart from the destination's errors, which have the same names.
-    File::options()
+    let opened = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(source)
+        .and_then(|file| file.metadata())
         .map_err(|error| Failure::of(source, &error))?;
+    if opened.is_dir() {
+        return Err(Failure::of(source, &io::Error::from_raw_os_error(libc::EISDIR)));
+    }
     options.replace_file(source, destination).map_err(|error| failure(destination, error))?;
     if request.verbose || output.json {
         output.print(&Replaced { path: destination, with: source })?;

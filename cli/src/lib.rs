@@ -19,6 +19,7 @@ mod logs;
 mod pages;
 mod place;
 mod proc;
+mod refused;
 mod registers;
 mod report;
 mod run;

@@ -232,6 +232,25 @@ pub fn has_memory(process: i32) -> bool {
     text.split_whitespace().next().is_some_and(|pages| pages != "0")
 }
 
+/// Device and inode of the program that a process executes; none where that may not be seen.
+pub fn executable(process: i32) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Whether it is a thread of the kernel's.
+pub fn is_kernels(process: i32) -> bool {
+    std::fs::read(format!("/proc/{process}/stat")).is_ok_and(|text| parse_is_kernels(&text))
+}
+
+/// From the file's text: the flag `PF_KTHREAD`.
+fn parse_is_kernels(text: &[u8]) -> bool {
+    const KERNELS: u32 = 0x0020_0000;
+    let flags = behind_name(text).and_then(|rest| rest.split_whitespace().nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & KERNELS != 0)
+}
+
 /// The threads of a process.
 pub fn threads(process: i32) -> Vec<i32> {
     numbers(&format!("/proc/{process}/task"))
@@ -243,10 +262,15 @@ pub fn ended(process: i32) -> Option<i32> {
     parse_end(&std::fs::read(format!("/proc/{process}/stat")).ok()?)
 }
 
-/// From the file's text: the name, which may hold anything, ends with the last `)`.
-fn parse_end(text: &[u8]) -> Option<i32> {
+/// The words of a `stat` behind the name, which may hold anything and ends with the last `)`.
+fn behind_name(text: &[u8]) -> Option<String> {
     let name = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = String::from_utf8_lossy(text.get(name + 1..)?).into_owned();
+    Some(String::from_utf8_lossy(text.get(name + 1..)?).into_owned())
+}
+
+/// From the file's text.
+fn parse_end(text: &[u8]) -> Option<i32> {
+    let rest = behind_name(text)?;
     let mut words = rest.split_whitespace();
     matches!(words.next()?, "Z" | "X").then(|| words.next_back()?.parse().ok())?
 }
@@ -303,7 +327,7 @@ fn numbers(folder: &str) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disposition, Path, Status, parse_end, parse_maps};
+    use super::{Disposition, Path, Status, parse_end, parse_is_kernels, parse_maps};
 
     const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
         7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
@@ -333,6 +357,14 @@ mod tests {
         assert_eq!(status.disposition(11), Disposition::Caught);
         assert_eq!(status.disposition(7), Disposition::Init);
         assert_eq!(Status { innermost: 70, ..status }.disposition(7), Disposition::Default);
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_is_known_by_its_flag() {
+        assert!(parse_is_kernels(b"2 (a) 0 0) S 0 0 0 0 -1 2129984 0 0"));
+        for text in [&b"2 (2129984) S 0 0 0 0 -1 4194560 2129984"[..], b"2 (a) S 0 0 0 0 -1", b"2129984"] {
+            assert!(!parse_is_kernels(text), "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

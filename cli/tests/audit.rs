@@ -5,6 +5,7 @@ mod support;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 use support::{Scratch, SmallDisk, finish, have, missing_unless, ready, ready_as, sigward, victim};
 
 /// A process that lives as long as the test, and is ready.
@@ -25,6 +26,19 @@ impl Drop for Alive {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Waits until it is so, with the patience of 30 seconds.
+fn wait_for<T: std::fmt::Debug>(look: impl Fn() -> T, is_so: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let found = look();
+        if is_so(&found) {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "still: {found:?}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -57,8 +71,9 @@ fn a_map_of_a_cut_file_and_a_blocked_signal_are_found() {
 #[test]
 fn children_that_ignore_sigpipe_are_found_and_others_are_not() {
     let victim = victim("victim.c");
-    for (arguments, found) in [(&["parent"][..], &[][..]), (&["parent", "ignore"], &["ignored-inherited"])] {
-        let mut parent = Alive::start(&victim, arguments);
+    let finding = &["ignored-inherited"][..];
+    for (child, found) in [("other", &[][..]), ("other,ignore", finding), ("worker,ignore", &[])] {
+        let mut parent = Alive::start(&victim, &["parent", child]);
         let (code, account) = parent.audit();
         assert_eq!((code, ids(&account).as_slice()), (0, found), "{account}");
         // The child ends with its stdin, and the parent with the child.
@@ -114,9 +129,16 @@ fn healthy_processes_have_no_warning_and_the_runtime_is_named() {
         let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
         healthy.push((python.out.trim().into(), vec!["-c", script], Some("CPython")));
     }
+    let script = "console.log('ready'); setInterval(() => {}, 1000)";
+    if have("node") {
+        let node = finish(Command::new("node").args(["-p", "process.execPath"]));
+        healthy.push((node.out.trim().into(), vec!["-e", script], Some("Node")));
+    }
     for (program, arguments, runtime) in healthy {
-        let (code, account) = Alive::start(&program, &arguments).audit();
-        assert_eq!((code, ids(&account).len()), (0, 0), "{account}");
+        let alive = Alive::start(&program, &arguments);
+        // A thread that has not run yet has everything blocked.
+        let (code, account) = wait_for(|| alive.audit(), |(_, account)| ids(account).is_empty());
+        assert_eq!(code, 0, "{account}");
         let named: Vec<&str> =
             account["runtimes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         assert_eq!(named, runtime.into_iter().collect::<Vec<_>>(), "{account}");

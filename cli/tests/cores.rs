@@ -63,6 +63,18 @@ fn a_cut_file_in_c_is_named_with_offset_length_and_who_was_opening() {
     let gone = sigward(&["explain", core]);
     assert!(gone.out.contains("the file is not there any more"), "{gone:?}");
 
+    // An executable that is elsewhere now, one of another name, and none.
+    let elsewhere = Scratch::new("core-elsewhere");
+    let copy = elsewhere.join("victim-c");
+    std::fs::copy(&program, &copy).unwrap();
+    let note = "was not used";
+    let run = sigward(&["explain", core, &copy]);
+    assert!(run.out.contains("(cut+") && !run.out.contains(note), "{run:?}");
+    let other = sigward(&["explain", core, &elsewhere.file("other", b"")]);
+    assert!(other.code == 0 && other.out.contains(note), "{other:?}");
+    let none = sigward(&["explain", core, &elsewhere.join("none")]);
+    assert!(none.code == 3 && none.err.contains("look at the name"), "{none:?}");
+
     // Cut off behind its notes, and within them.
     let bytes = std::fs::read(core).unwrap();
     for (length, word) in

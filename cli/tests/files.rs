@@ -71,6 +71,9 @@ fn replace_leaves_the_old_file_whole_where_it_is_open() {
 
     let (missing, folder) =
         (sigward(&["replace", &scratch.join("none"), &live]), sigward(&["replace", &new, &scratch.join("")]));
+    let from = sigward(&["replace", &scratch.join(""), &live]);
+    let said = format!("sigward: {}: Is a directory", scratch.join(""));
+    assert!(from.code == 3 && from.err.starts_with(&said), "{from:?}");
     assert_eq!((missing.code, folder.code), (3, 3));
     assert!(missing.err.contains("none: ") && missing.err.contains("look at the name"), "{missing:?}");
     assert!(folder.err.contains("name a file"), "{folder:?}");

@@ -192,7 +192,14 @@ fn exit_statuses_are_handed_on() {
     assert_eq!(watch(&[], &victim, &["exec"], &[]).0.code, 141);
     let (killed, lines) = watch(&[], &victim, &["killed"], &[]);
     assert_eq!((killed.code, &lines[0]["signal"]), (137, &"SIGKILL".into()));
-    assert_eq!(sigward(&["watch", "--", "/nowhere/program"]).code, 127);
+    for (program, code, word) in [
+        ("/nowhere/program", 127, "look at the name"),
+        ("no such program", 127, "in no folder of PATH"),
+        ("/dev/null", 126, "chmod +x"),
+    ] {
+        let run = sigward(&["watch", "--", program]);
+        assert!(run.code == code && run.err.contains(word), "{run:?}");
+    }
     assert_eq!(sigward(&["watch", "--", "/etc/passwd"]).code, 126);
     assert_eq!(sigward(&["watch"]).code, 2);
     let none = sigward(&["watch", "999999999"]);

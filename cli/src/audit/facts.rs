@@ -8,6 +8,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that the findings are made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub struct Facts {
     pub status: Status,
     /// How many threads there are.
     pub threads: usize,
-    /// Of each signal that matters the threads that have it blocked.
-    pub blocked: BTreeMap<i32, Vec<i32>>,
+    /// Of each thread what it has blocked.
+    pub masks: Vec<(i32, u64)>,
     /// Go, JVM, CPython, Node.
     pub runtimes: Vec<&'static str>,
     /// Whether our library is in it.
@@ -87,10 +88,9 @@ struct Executable {
 
 impl Executables {
     fn of(&mut self, pid: i32) -> Executable {
-        let path = PathBuf::from(format!("/proc/{pid}/exe"));
-        let Ok(file) = std::fs::metadata(&path) else { return Executable::default() };
-        *self.0.entry((file.dev(), file.ino())).or_insert_with(|| {
-            let program = Program::open(&path);
+        let Some(file) = proc::executable(pid) else { return Executable::default() };
+        *self.0.entry(file).or_insert_with(|| {
+            let program = Program::open(format!("/proc/{pid}/exe").as_ref());
             let has = |look: &dyn Fn(&Program) -> bool| program.as_ref().is_some_and(look);
             Executable {
                 go: has(&|program| program.has_section(".go.buildinfo")),
@@ -105,13 +105,7 @@ impl Facts {
     pub fn of(pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
         let status = Status::of(pid)?;
         let tids = proc::threads(pid);
-        let mut blocked: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for tid in &tids {
-            let Some(thread) = Status::of(*tid) else { continue };
-            for signal in MATTERING.into_iter().filter(|signal| proc::has(thread.blocked, *signal)) {
-                blocked.entry(signal).or_default().push(*tid);
-            }
-        }
+        let masks = tids.iter().filter_map(|tid| Some((*tid, Status::of(*tid)?.blocked))).collect();
         let maps = proc::maps(pid);
         let is_open = maps.is_ok();
         let lines = maps.unwrap_or_default();
@@ -124,7 +118,7 @@ impl Facts {
         Some(Self {
             pid,
             threads: tids.len(),
-            blocked,
+            masks,
             has_library: loaded || executable.has_library,
             runtimes,
             libraries,
@@ -137,14 +131,53 @@ impl Facts {
         })
     }
 
-    /// Looks for children among all processes.
+    /// Looks for children among all processes. One of the same program is a worker that ignores the
+    /// signal as its parent does, by choice.
     pub fn add_children(&mut self, all: &[i32]) {
+        let own = proc::executable(self.pid);
         let ignores = |pid: &i32| {
             Status::of(*pid)
                 .is_some_and(|status| status.parent == self.pid && proc::has(status.ignored, libc::SIGPIPE))
+                && proc::executable(*pid).is_some_and(|theirs| own.is_some_and(|own| own != theirs))
                 && runtimes(&proc::maps(*pid).unwrap_or_default()).0.is_empty()
         };
         self.ignoring_children = all.iter().copied().filter(ignores).collect();
+    }
+
+    /// Of each signal that matters the threads that have it blocked.
+    pub fn blocked(&self) -> BTreeMap<i32, Vec<i32>> {
+        const EVERYTHING: u64 = (1 << 31) - 1;
+        const NEVER: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
+        // One thread of Node waits for SIGUSR1, does nothing else, and has everything blocked.
+        let is_nodes = |mask: u64| (mask | NEVER) & EVERYTHING == EVERYTHING;
+        let is_node = self.runtimes.contains(&"Node");
+        let nodes = self.masks.iter().position(|(_, mask)| is_node && is_nodes(*mask));
+        let mut found: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for (_, (tid, mask)) in self.masks.iter().enumerate().filter(|(at, _)| Some(*at) != nodes) {
+            for signal in MATTERING.into_iter().filter(|signal| proc::has(*mask, *signal)) {
+                found.entry(signal).or_default().push(*tid);
+            }
+        }
+        found
+    }
+
+    /// Keeps what is blocked now as well.
+    fn keep_blocked(&mut self, now: impl Fn(i32) -> Option<u64>) {
+        for (tid, mask) in self.masks.iter_mut().filter(|(_, mask)| *mask != 0) {
+            *mask &= now(*tid).unwrap_or(0);
+        }
+    }
+}
+
+/// Looks once more at threads that have a signal blocked. Starting a thread or a program blocks all
+/// of them for a moment.
+pub fn look_again(all: &mut [Facts]) {
+    let mut telling: Vec<&mut Facts> = all.iter_mut().filter(|facts| !facts.blocked().is_empty()).collect();
+    if !telling.is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for facts in &mut telling {
+        facts.keep_blocked(|tid| Some(Status::of(tid)?.blocked));
     }
 }
 
@@ -231,4 +264,35 @@ pub fn writers(all: &[i32]) -> Writers {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Facts;
+    use std::collections::BTreeMap;
+
+    const BUS: u64 = 1 << (libc::SIGBUS - 1);
+
+    #[test]
+    fn a_thread_of_node_has_everything_blocked_and_a_second_one_is_told() {
+        const ALL: u64 = 0xffff_fffe_7ffb_feff;
+        let tids = |masks: &[(i32, u64)], runtimes: &[&'static str]| {
+            let facts = Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
+            facts.blocked().remove(&libc::SIGBUS).unwrap_or_default()
+        };
+        assert_eq!(tids(&[(2, 0), (3, ALL)], &["Node"]), [0; 0]);
+        assert_eq!(tids(&[(3, ALL)], &[]), [3]);
+        assert_eq!(tids(&[(3, ALL & !1)], &["Node"]), [3]);
+        assert_eq!(tids(&[(3, ALL), (4, ALL)], &["Node"]), [4]);
+        assert_eq!(tids(&[(3, BUS << 4)], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_blocked_for_a_moment_is_not_told() {
+        let mut facts = Facts { masks: vec![(8, BUS), (9, BUS | 1)], ..Facts::default() };
+        facts.keep_blocked(|tid| (tid == 9).then_some(BUS | 2));
+        assert_eq!(facts.blocked(), [(libc::SIGBUS, vec![9])].into());
+        facts.keep_blocked(|_| Some(1));
+        assert_eq!(facts.blocked(), BTreeMap::new());
+    }
 }

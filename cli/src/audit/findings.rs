@@ -54,16 +54,16 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
              SIGWARD=filter with LD_PRELOAD",
         );
     }
-    for (signal, threads) in &facts.blocked {
-        let name = signals::name(*signal);
+    for (signal, threads) in facts.blocked() {
+        let name = signals::name(signal);
         let evidence = format!("{name} is blocked in {} threads, the first is {}", threads.len(), threads[0]);
-        let remedy = if *signal == libc::SIGPIPE {
+        let remedy = if signal == libc::SIGPIPE {
             "a broken peer raises it when somebody unblocks it: unblock it, and use sigward_init"
         } else {
             "a fault there ends the process, and no handler is asked: unblock it in that thread"
         };
         // A guard waits for them in vain.
-        let is_awaited = *signal != libc::SIGPIPE && has(facts.status.caught, *signal);
+        let is_awaited = signal != libc::SIGPIPE && has(facts.status.caught, signal);
         add("signal-blocked", if is_awaited { Severity::Warning } else { Severity::Info }, evidence, remedy);
     }
     if let [first, ..] = facts.ignoring_children.as_slice() {
@@ -152,13 +152,13 @@ mod tests {
         assert_eq!(ids(&Facts { has_library: true, ..go.clone() }), [""; 0]);
         assert_eq!(ids(&Facts { libraries: 0, ..go.clone() }), [""; 0]);
 
-        let blocked = Facts { blocked: [(libc::SIGBUS, vec![8, 9])].into(), ..quiet.clone() };
+        let blocked = Facts { masks: vec![(8, set(libc::SIGBUS)), (9, set(libc::SIGBUS))], ..quiet.clone() };
         assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
-        let awaited = Facts { blocked: blocked.blocked.clone(), libraries: 0, ..go };
+        let awaited = Facts { masks: blocked.masks.clone(), libraries: 0, ..go };
         assert_eq!(of(&awaited)[0].severity, Severity::Warning);
 
         // Nobody waits for a SIGPIPE.
-        let blocked = Facts { blocked: [(libc::SIGPIPE, vec![8])].into(), ..awaited };
+        let blocked = Facts { masks: vec![(8, set(libc::SIGPIPE))], ..awaited };
         assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
 
         let good = MappedFile {

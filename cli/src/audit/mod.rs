@@ -10,6 +10,7 @@ use crate::args::Audit;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc::{self, Disposition, has};
+use crate::refused;
 use crate::report::Output;
 use crate::signals;
 use facts::{Executables, Facts, Writers};
@@ -35,6 +36,8 @@ pub struct Account {
     pending: Vec<String>,
     /// Off where maps and descriptors may not be looked at: then there may be more findings.
     complete: bool,
+    /// Why it is off.
+    missing: Option<String>,
     findings: Vec<Finding>,
 }
 
@@ -53,9 +56,7 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
         let severity = match pid.filter(|_| !is_binary) {
             Some(pid) => {
                 let writers = writers.get_or_insert_with(|| facts::writers(&all));
-                let account = Account::of(pid, writers, &mut executables, Some(&all)).ok_or_else(|| {
-                    Failure::new(format!("process {pid}"), "there is none with this number")
-                })?;
+                let account = one(pid, writers, &mut executables, &all)?;
                 output.print(&account)?;
                 account.worst()
             }
@@ -66,19 +67,29 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
     Ok(if worst == Some(Severity::Warning) { Exit::BadNews } else { Exit::Good })
 }
 
+fn one(pid: i32, writers: &Writers, executables: &mut Executables, all: &[i32]) -> Result<Account, Failure> {
+    let failure = |why: &str| Failure::new(format!("process {pid}"), why);
+    if proc::is_kernels(pid) {
+        return Err(failure(refused::KERNEL));
+    }
+    if proc::ended(pid).is_some() {
+        return Err(failure("it has ended, and its parent has not asked for that yet: sigward explain PID"));
+    }
+    let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::NOBODY))?;
+    facts.add_children(all);
+    facts::look_again(std::slice::from_mut(&mut facts));
+    Ok(Account::of(facts))
+}
+
 impl Account {
-    fn of(pid: i32, writers: &Writers, executables: &mut Executables, all: Option<&[i32]>) -> Option<Self> {
-        let mut facts = Facts::of(pid, writers, executables)?;
-        if let Some(all) = all {
-            facts.add_children(all);
-        }
+    fn of(facts: Facts) -> Self {
         let findings = findings::of(&facts);
         let status = &facts.status;
         let names = |set: u64| {
             (1..=64).filter(|signal| has(set, *signal)).map(signals::name).collect::<Vec<String>>()
         };
-        Some(Self {
-            pid,
+        Self {
+            pid: facts.pid,
             program: status.name.clone(),
             user: status.users[1],
             threads: facts.threads,
@@ -88,10 +99,11 @@ impl Account {
             ignored: names(status.ignored),
             caught: names(status.caught),
             pending: names(status.pending),
+            missing: (!facts.is_open).then(|| refused::unreadable(status)),
             complete: facts.is_open,
             runtimes: facts.runtimes,
             findings,
-        })
+        }
     }
 
     fn worst(&self) -> Option<Severity> {
@@ -104,8 +116,10 @@ fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
     // Kernel threads have no executable and no signals.
     let users = all.iter().filter(|pid| proc::has_memory(**pid));
     let mut executables = Executables::default();
-    let accounts: Vec<Account> =
-        users.filter_map(|pid| Account::of(*pid, &Writers::new(), &mut executables, None)).collect();
+    let mut facts: Vec<Facts> =
+        users.filter_map(|pid| Facts::of(*pid, &Writers::new(), &mut executables)).collect();
+    facts::look_again(&mut facts);
+    let accounts: Vec<Account> = facts.into_iter().map(Account::of).collect();
     if let Some(path) = &request.prometheus {
         write_whole(path, &prometheus(&accounts))?;
     } else if output.json {
@@ -222,8 +236,8 @@ impl fmt::Display for Account {
                 line(name, &signals.join(" "))?;
             }
         }
-        if !self.complete {
-            line("note", "its maps and descriptors may not be read: try sudo for the rest")?;
+        if let Some(missing) = &self.missing {
+            line("note", missing)?;
         }
         if self.findings.is_empty() {
             return line("findings", "none");

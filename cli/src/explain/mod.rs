@@ -8,7 +8,7 @@ pub mod runtime;
 use crate::core::Core;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::place::{Now, Place};
+use crate::place::{Mapping, Now, Place};
 use crate::registers::describe;
 use crate::report::Output;
 use crate::signals::{self, Info};
@@ -82,6 +82,9 @@ pub fn explain(path: &Path, program: Option<&Path>, output: Output) -> Result<Ex
     if !file.metadata().is_ok_and(|file| file.is_file()) {
         return Err(Failure::new(path.display(), "no regular file: name a core file"));
     }
+    if let Some(program) = program {
+        File::open(program).map_err(|error| Failure::of(program, &error))?;
+    }
     let data = ReadCache::new(file);
     let core = Core::read(&data).map_err(|error| Failure::new(path.display(), error))?;
     let found = Explanation::of(path, &core, program);
@@ -131,6 +134,12 @@ impl Explanation {
             notes: core.damage.clone(),
         };
         found.note(core.info, raised);
+        if let Some(program) =
+            program.filter(|program| !core.files.iter().any(|file| stands_for(program, file)))
+        {
+            let name = program.display();
+            found.notes.push(format!("{name} has the name of no file that was mapped, and was not used"));
+        }
         found
     }
 
@@ -178,17 +187,21 @@ impl Explanation {
     }
 }
 
+/// Whether PROGRAM is a mapped file, which may be elsewhere now.
+fn stands_for(program: &Path, mapping: &Mapping) -> bool {
+    program.file_name() == mapping.path.file_name()
+}
+
 impl Where {
     fn of<R: ReadCacheOps>(tid: i32, pc: u64, core: &Core<'_, R>, program: Option<&Path>) -> Self {
         let mapping = core.file_at(pc);
         let offset = mapping.and_then(|mapping| mapping.offset_of(pc));
-        // PROGRAM stands for the executable, which may be elsewhere now.
-        let stands_for = |mapping: &Path| {
-            program.filter(|program| program.file_name() == mapping.file_name()).unwrap_or(mapping).to_owned()
-        };
         let function = mapping
             .zip(offset)
-            .and_then(|(mapping, offset)| Program::open(&stands_for(&mapping.path))?.function(offset))
+            .and_then(|(mapping, offset)| {
+                let program = program.filter(|program| stands_for(program, mapping));
+                Program::open(program.unwrap_or(&mapping.path))?.function(offset)
+            })
             .map(|(name, inside)| format!("{name}+{inside:#x}"));
         Self { tid, pc, file: mapping.map(|mapping| mapping.path.clone()), offset, function }
     }

@@ -9,6 +9,7 @@ use crate::descriptors::{self, Process};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc::{self, Disposition, Status};
+use crate::refused;
 use crate::report::{Output, grouped};
 use crate::signals;
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub struct Prospect {
     threats: Vec<Threat>,
     /// Off where maps and descriptors may not be looked at: then there may be more.
     complete: bool,
+    /// Why it is off.
+    missing: Option<String>,
 }
 
 /// The end of a process whose parent has not asked for it.
@@ -46,6 +49,9 @@ struct Threat {
 
 /// `sigward explain PID`
 pub fn explain(pid: i32, output: Output) -> Result<Exit, Failure> {
+    if proc::is_kernels(pid) {
+        return Err(Failure::new(format!("process {pid}"), refused::KERNEL));
+    }
     let found = Prospect::of(pid).ok_or_else(|| {
         Failure::new(
             format!("process {pid}"),
@@ -68,7 +74,14 @@ impl Prospect {
                 core: libc::WIFSIGNALED(how) && libc::WCOREDUMP(how),
                 parent: facts.status.parent,
             };
-            return Some(Self { pid, program, ended: Some(ended), threats: Vec::new(), complete: true });
+            return Some(Self {
+                pid,
+                program,
+                ended: Some(ended),
+                threats: Vec::new(),
+                missing: None,
+                complete: true,
+            });
         }
         let process = Process::open(pid);
         let broken = process.as_ref().map(|process| descriptors::broken(pid, process));
@@ -89,7 +102,8 @@ impl Prospect {
         for (signal, waits) in pending(pid) {
             add(signal, waits);
         }
-        Some(Self { pid, program, ended: None, threats, complete })
+        let missing = (!complete).then(|| refused::unreadable(&facts.status));
+        Some(Self { pid, program, ended: None, threats, missing, complete })
     }
 
     fn is_bad(&self) -> bool {
@@ -164,8 +178,8 @@ impl fmt::Display for Prospect {
         for threat in &self.threats {
             writeln!(out, "  {:<8} {}{}", threat.signal, threat.what, threat.disposition.comes_to())?;
         }
-        if !self.complete {
-            writeln!(out, "  note     its maps or descriptors may not be looked at: try sudo for the rest")?;
+        if let Some(missing) = &self.missing {
+            writeln!(out, "  note     {missing}")?;
         }
         Ok(())
     }

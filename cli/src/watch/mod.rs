@@ -13,7 +13,6 @@
 //!   is lost there either.
 
 mod death;
-mod refused;
 pub mod start;
 mod story;
 mod teller;
@@ -23,6 +22,7 @@ use crate::args::Watch;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc::{self, Status};
+use crate::refused;
 use crate::report::Output;
 use crate::signals;
 use crate::waiting::Waiting;

@@ -83,8 +83,15 @@ fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, n
     // SAFETY: terminated strings, and a terminated list of them.
     unsafe { libc::execvp(words[0], words.as_ptr()) };
     let error = std::io::Error::last_os_error();
-    eprintln!("sigward: {}: {error}", name.display());
-    let code = if error.raw_os_error() == Some(libc::ENOENT) { 127 } else { 126 };
+    let is_path = name.as_bytes().contains(&b'/');
+    let (code, advice) = match error.raw_os_error() {
+        Some(libc::ENOENT) if is_path => (127, "look at the name, and at its first line if it is a script"),
+        Some(libc::ENOENT) => (127, "it is in no folder of PATH"),
+        Some(libc::EACCES) => (126, "it may not be executed: chmod +x, or is its disk mounted with noexec?"),
+        Some(libc::ENOEXEC) => (126, "no program of this machine's, and no script"),
+        _ => (126, "it was not started"),
+    };
+    eprintln!("sigward: {}: {error}: {advice}", name.display());
     // SAFETY: ends the child without the parent's destructors.
     unsafe { libc::_exit(code) }
 }

@@ -220,12 +220,14 @@ int main(int count, char **argv) {
         printf("%d %d\n", broken[1], peers[1]);
         for (;;) pause();
     } else if (!strcmp(how, "parent")) {
-        /* Ends with its child, which ends when stdin does. */
+        /* Ends with its child, which ends when stdin does: a worker, or another program. */
         if (fork()) {
             wait(0);
             return 0;
         }
-        if (count > 2) signal(SIGPIPE, SIG_IGN);
+        if (strstr(argv[2], "ignore")) signal(SIGPIPE, SIG_IGN);
+        if (strstr(argv[2], "other"))
+            execl("/bin/sh", "sh", "-c", "echo ready; read line", (char *)0);
         is("ready");
         getchar();
     } else if (!strcmp(how, "sleep")) {

@@ -1,0 +1,85 @@
+//! Why a process may not be watched or looked at, and what to do then.
+
+use crate::failure::Failure;
+use crate::proc::{self, Status};
+use std::io;
+
+/// Of a number that no process has.
+pub const NOBODY: &str = "there is none with this number";
+/// Of a thread of the kernel's.
+pub const KERNEL: &str = "a thread of the kernel's, which no signal ends: name a program's process";
+
+/// What a refused `PTRACE_SEIZE` means.
+pub fn failure(pid: i32, error: &io::Error) -> Failure {
+    let about = format!("process {pid}");
+    let errno = error.raw_os_error().unwrap_or(0);
+    if errno == libc::ESRCH {
+        return Failure::new(about, NOBODY).with_errno(errno);
+    }
+    let Some(status) = Status::of(pid) else {
+        return Failure::new(about, "it has ended").with_errno(errno);
+    };
+    let message = if status.tracer != 0 {
+        let name = proc::name(status.tracer).unwrap_or_default();
+        format!("is traced by pid {} ({name}) already, and one tracer is the most", status.tracer)
+    } else if proc::is_kernels(pid) {
+        KERNEL.to_owned()
+    } else {
+        yama().unwrap_or_else(|| format!("may not be traced: {}", who_may(&status)))
+    };
+    Failure::new(about, message).with_errno(errno)
+}
+
+/// Why maps and descriptors of a process may not be read.
+pub fn unreadable(status: &Status) -> String {
+    format!("its maps and descriptors may not be read: {}", who_may(status))
+}
+
+/// Whose process it is, and who may look into it.
+fn who_may(status: &Status) -> String {
+    // SAFETY: asks for a number.
+    match unsafe { libc::geteuid() } {
+        0 => "needs CAP_SYS_PTRACE, which this container may lack: --cap-add=SYS_PTRACE, or on its host"
+            .to_owned(),
+        own if status.users == [own, own] => {
+            "it has made itself undumpable (prctl(2)), or has more privileges: needs CAP_SYS_PTRACE, try sudo"
+                .to_owned()
+        }
+        _ => format!("it belongs to user {}: needs CAP_SYS_PTRACE, try sudo", status.users[1]),
+    }
+}
+
+/// The kernel's restriction of ptrace(2), where it is on.
+fn yama() -> Option<String> {
+    scope(&std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?)
+}
+
+/// What the file's text means.
+fn scope(text: &str) -> Option<String> {
+    Some(match text.trim() {
+        "1" => "may not be traced, as kernel.yama.ptrace_scope=1 allows descendants only: \
+                `sigward watch -- COMMAND` starts one, else try sudo"
+            .to_owned(),
+        "2" => "needs CAP_SYS_PTRACE (kernel.yama.ptrace_scope=2): try sudo".to_owned(),
+        "3" => "kernel.yama.ptrace_scope=3 forbids tracing until the next boot".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scope;
+
+    #[test]
+    fn each_restriction_is_named_with_what_to_do() {
+        for (text, named, advice) in [
+            ("1\n", "ptrace_scope=1", "sigward watch -- COMMAND"),
+            ("2\n", "CAP_SYS_PTRACE", "try sudo"),
+            ("3\n", "ptrace_scope=3", "until the next boot"),
+        ] {
+            let said = scope(text).unwrap_or_default();
+            assert!(said.contains(named) && said.contains(advice), "{text:?}: {said}");
+        }
+        assert_eq!([scope("0\n"), scope("")], [None, None]);
+    }
+}
