@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use support::{Scratch, SmallDisk, finish, have, missing_unless, ready, ready_as, sigward, victim};
+use support::{Scratch, SmallDisk, finish, have, library, missing_unless, ready, ready_as, sigward, victim};
 
 /// A process that lives as long as the test, and is ready.
 struct Alive(Child);
@@ -115,6 +115,41 @@ fn go_with_a_library_and_nothing_beneath_it_is_found() {
         let alive = Alive(ready_as(start.arg("sleep").env("LD_PRELOAD", preload)));
         let (code, account) = alive.audit();
         assert_eq!((code, ids(&account).as_slice()), (0, found), "{account}");
+    }
+}
+
+#[test]
+fn go_without_its_sigurg_is_found() {
+    if have("go") {
+        let (code, account) = Alive::start(&victim("victim.go"), &["deaf"]).audit();
+        assert_eq!((code, ids(&account).as_slice()), (0, &["sigurg-taken"][..]), "{account}");
+    }
+}
+
+#[test]
+fn a_library_that_stands_before_sigaction_and_ours_unarmed_are_found() {
+    let (scratch, victim) = (Scratch::new("audit-preload"), victim("victim.c"));
+    let build = |name: &str, text: &str| {
+        let source = scratch.file(&format!("{name}.c"), text.as_bytes());
+        let library = scratch.join(&format!("lib{name}.so"));
+        let cc = finish(Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]));
+        assert_eq!(cc.code, 0, "{cc:?}");
+        library
+    };
+    let before = build("before", "int sigaction(int n, const void *a, void *b) { return -1; }");
+    let caller =
+        build("caller", "int sigaction(int, void *, void *); int it(void) { return sigaction(1, 0, 0); }");
+    let ours = library().to_str().unwrap().to_owned();
+    for (preload, word, found) in [
+        (&before, "", &["interposer"][..]),
+        (&caller, "", &[]),
+        (&ours, "", &["not-armed"]),
+        (&ours, "filter", &[]),
+    ] {
+        let mut start = Command::new(&victim);
+        start.arg("sleep").env("LD_PRELOAD", preload).env("SIGWARD", word);
+        let (code, account) = Alive(ready_as(&mut start)).audit();
+        assert_eq!((code, ids(&account).as_slice()), (0, found), "{preload} {word}: {account}");
     }
 }
 

@@ -2,19 +2,7 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Command;
-use support::{Run, command, finish, have, sigward, victim};
-
-/// Builds the library to preload, where the other tests of this repository build it.
-fn library() -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"]).arg(&target);
-    let done = finish(&mut cargo);
-    assert_eq!(done.code, 0, "{done:?}");
-    target.join("debug/libsigward.so")
-}
+use support::{Run, command, finish, have, library, sigward, victim};
 
 fn run(options: &[&str], program: &str, arguments: &[&str]) -> Run {
     let mut start = command();

@@ -2,7 +2,7 @@
 
 use crate::explain::runtime::by_name;
 use crate::place::{Now, page_size};
-use crate::proc::{self, Line, Status};
+use crate::proc::{self, Disposition, Line, Status};
 use crate::symbols::Program;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +27,8 @@ pub struct Facts {
     pub has_library: bool,
     /// Libraries beside the C library's own.
     pub libraries: usize,
+    /// Libraries with a sigaction(2) of their own, which everybody in the process calls.
+    pub interposers: Vec<PathBuf>,
     /// Whether it has sockets; none if that may not be looked at.
     pub sockets: Option<usize>,
     /// Mapped files that could be looked at, or are deleted, but for code.
@@ -78,7 +80,11 @@ pub type Writers = HashMap<(u64, u64), HashSet<i32>>;
 
 /// What is known of executables, which many processes share.
 #[derive(Default)]
-pub struct Executables(HashMap<(u64, u64), Executable>);
+pub struct Executables {
+    programs: HashMap<(u64, u64), Executable>,
+    /// Of each file of code whether it has a sigaction(2) of its own.
+    interposers: HashMap<(u64, PathBuf), bool>,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Executable {
@@ -89,7 +95,7 @@ struct Executable {
 impl Executables {
     fn of(&mut self, pid: i32) -> Executable {
         let Some(file) = proc::executable(pid) else { return Executable::default() };
-        *self.0.entry(file).or_insert_with(|| {
+        *self.programs.entry(file).or_insert_with(|| {
             let program = Program::open(format!("/proc/{pid}/exe").as_ref());
             let has = |look: &dyn Fn(&Program) -> bool| program.as_ref().is_some_and(look);
             Executable {
@@ -97,6 +103,25 @@ impl Executables {
                 has_library: has(&|program| program.has_symbol("sigward_init")),
             }
         })
+    }
+}
+
+impl Executables {
+    /// The C library's own is what they stand before.
+    fn interposers(&mut self, pid: i32, lines: &[Line]) -> Vec<PathBuf> {
+        let is_c_library = |line: &Line| OF_C_LIBRARY.iter().any(|own| name_of(line).starts_with(own));
+        let code = lines.iter().filter(|line| line.executable && line.inode != 0 && !is_c_library(line));
+        let mut found: Vec<PathBuf> = code
+            .filter(|line| {
+                let has_own =
+                    || Program::open(&proc::reachable(pid, line)?).map(|file| file.exports("sigaction"));
+                let key = (line.inode, line.mapping.path.clone());
+                *self.interposers.entry(key).or_insert_with(|| has_own().unwrap_or(false))
+            })
+            .map(|line| line.mapping.path.clone())
+            .collect();
+        found.dedup();
+        found
     }
 }
 
@@ -122,6 +147,7 @@ impl Facts {
             has_library: loaded || executable.has_library,
             runtimes,
             libraries,
+            interposers: executables.interposers(pid, &lines),
             sockets: sockets(pid),
             files: files(pid, &lines, writers),
             ignoring_children: Vec::new(),
@@ -161,6 +187,11 @@ impl Facts {
         found
     }
 
+    /// Whether Go's scheduler does not get the signal by which it interrupts threads.
+    pub fn lacks_sigurg(&self) -> bool {
+        self.runtimes.contains(&"Go") && self.status.disposition(libc::SIGURG) != Disposition::Caught
+    }
+
     /// Keeps what is blocked now as well.
     fn keep_blocked(&mut self, now: impl Fn(i32) -> Option<u64>) {
         for (tid, mask) in self.masks.iter_mut().filter(|(_, mask)| *mask != 0) {
@@ -169,15 +200,18 @@ impl Facts {
     }
 }
 
-/// Looks once more at threads that have a signal blocked. Starting a thread or a program blocks all
-/// of them for a moment.
+/// Looks once more at processes that have a signal blocked, or a Go program without its SIGURG.
+/// Starting a thread or a program blocks all of them for a moment, and in the child of a Go program
+/// nothing is caught before it executes another one.
 pub fn look_again(all: &mut [Facts]) {
-    let mut telling: Vec<&mut Facts> = all.iter_mut().filter(|facts| !facts.blocked().is_empty()).collect();
+    let mut telling: Vec<&mut Facts> =
+        all.iter_mut().filter(|facts| !facts.blocked().is_empty() || facts.lacks_sigurg()).collect();
     if !telling.is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }
     for facts in &mut telling {
         facts.keep_blocked(|tid| Some(Status::of(tid)?.blocked));
+        facts.status = Status::of(facts.pid).unwrap_or_else(|| facts.status.clone());
     }
 }
 
@@ -185,19 +219,22 @@ fn name_of(line: &Line) -> &str {
     line.mapping.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
+/// Files of the C library, by how their names begin.
+const OF_C_LIBRARY: [&str; 10] = [
+    "libc.so",
+    "libc-2.",
+    "ld-",
+    "libpthread",
+    "libresolv",
+    "libdl",
+    "libm.so",
+    "libm-2.",
+    "librt",
+    "libnss",
+];
+
 /// Runtimes, and how many libraries there are beside the C library's own.
 fn runtimes(lines: &[Line]) -> (Vec<&'static str>, usize) {
-    const OWN: [&str; 9] = [
-        "libc.so",
-        "ld-linux",
-        "ld-musl",
-        "libpthread",
-        "libresolv",
-        "libdl.so",
-        "libm.so",
-        "librt.so",
-        "libnss",
-    ];
     let mut found = Vec::new();
     let mut libraries = HashSet::new();
     for line in lines.iter().filter(|line| line.inode != 0) {
@@ -205,7 +242,7 @@ fn runtimes(lines: &[Line]) -> (Vec<&'static str>, usize) {
         if let Some(runtime) = by_name(name).filter(|runtime| !found.contains(runtime)) {
             found.push(runtime);
         }
-        if name.contains(".so") && !OWN.iter().any(|own| name.starts_with(own)) {
+        if name.contains(".so") && !OF_C_LIBRARY.iter().any(|own| name.starts_with(own)) {
             libraries.insert(line.inode);
         }
     }

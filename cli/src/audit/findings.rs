@@ -54,6 +54,35 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
              SIGWARD=filter with LD_PRELOAD",
         );
     }
+    if facts.has_library && sigpipe == Disposition::Default {
+        add(
+            "not-armed",
+            Severity::Info,
+            "sigward is in it, and SIGPIPE has its default action".to_owned(),
+            "nobody has called sigward_init, or somebody has set SIG_DFL since: call it last, or \
+             SIGWARD=filter",
+        );
+    }
+    if facts.lacks_sigurg() {
+        let state = if has(facts.status.ignored, libc::SIGURG) { "ignored" } else { "at its default" };
+        add(
+            "sigurg-taken",
+            Severity::Info,
+            format!("a Go program, and SIGURG, by which it interrupts its threads, is {state}"),
+            "a long loop stops its garbage collector, and so everybody: leave SIGURG to Go",
+        );
+    }
+    for path in &facts.interposers {
+        add(
+            "interposer",
+            Severity::Info,
+            format!(
+                "{} has a sigaction(2) of its own, which the program and its libraries call",
+                path.display()
+            ),
+            "it decides which handlers the kernel gets to know: look there first if a handler is not called",
+        );
+    }
     for (signal, threads) in facts.blocked() {
         let name = signals::name(signal);
         let evidence = format!("{name} is blocked in {} threads, the first is {}", threads.len(), threads[0]);
@@ -76,6 +105,13 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
              SIG_IGN",
         );
     }
+    of_files(facts, &mut add);
+    found
+}
+
+type Adding<'a> = dyn FnMut(&'static str, Severity, String, &'static str) + 'a;
+
+fn of_files(facts: &Facts, add: &mut Adding<'_>) {
     for file in &facts.files {
         let path = file.path.display();
         if file.is_beyond(facts.page) {
@@ -119,7 +155,6 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
             );
         }
     }
-    found
 }
 
 #[cfg(test)]
@@ -146,7 +181,24 @@ mod tests {
         let ignored = Status { ignored: set(libc::SIGPIPE), ..Status::default() };
         assert_eq!(ids(&Facts { status: ignored, ..sockets }), [""; 0]);
 
-        let caught = Status { caught: set(libc::SIGPIPE) | set(libc::SIGBUS), ..Status::default() };
+        // Preloaded, and nobody has asked it for anything.
+        let bare = Facts { has_library: true, ..quiet.clone() };
+        assert_eq!(ids(&bare), ["not-armed"]);
+        for armed in [set(libc::SIGPIPE), 0] {
+            let status = Status { caught: armed, ignored: set(libc::SIGPIPE) & !armed, ..Status::default() };
+            assert_eq!(ids(&Facts { status, ..bare.clone() }), [""; 0]);
+        }
+        assert_eq!(
+            ids(&Facts { interposers: vec!["/lib/libjsig.so".into()], ..quiet.clone() }),
+            ["interposer"]
+        );
+
+        let go = set(libc::SIGPIPE) | set(libc::SIGBUS) | set(libc::SIGURG);
+        let caught = Status { caught: go, ..Status::default() };
+        let taken = Status { caught: go & !set(libc::SIGURG), ..Status::default() };
+        let taken = Facts { status: taken, runtimes: vec!["Go"], ..quiet.clone() };
+        assert_eq!(ids(&taken), ["sigurg-taken"]);
+        assert_eq!(ids(&Facts { runtimes: vec![], ..taken }), [""; 0]);
         let go = Facts { status: caught, runtimes: vec!["Go"], libraries: 1, ..quiet.clone() };
         assert_eq!(ids(&go), ["sigpipe-foreign-threads"]);
         assert_eq!(ids(&Facts { has_library: true, ..go.clone() }), [""; 0]);

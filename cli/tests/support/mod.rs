@@ -114,6 +114,16 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Builds the library to preload, where the other tests of this repository build it.
+pub fn library() -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"]).arg(&target);
+    let done = finish(&mut cargo);
+    assert_eq!(done.code, 0, "{done:?}");
+    target.join("debug/libsigward.so")
+}
+
 /// Builds `victims/NAME` once for all test programs, in the folder of their target.
 pub fn victim(name: &str) -> PathBuf {
     use std::sync::Mutex;
