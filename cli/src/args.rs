@@ -42,7 +42,8 @@ pub enum Command {
     /// Of a core file: which thread, which instruction, which mapped file at which offset, how long
     /// that file is now and what is free on its disk, and which other threads were opening, cutting
     /// or replacing files. The core's notes are read, not its memory, so a large core takes no
-    /// longer.
+    /// longer. A compressed one is unpacked first, by zstd, lz4, xz or gzip. By the number of its
+    /// process a core is found that systemd-coredump keeps.
     ///
     /// Of a process: descriptors whose other side is gone, mapped files that were cut or have no
     /// room on their disk, and signals that wait; of one that has ended and was not waited for, how
@@ -53,13 +54,7 @@ pub enum Command {
     /// end the process now.
     #[command(after_help = "Examples:\n  sigward explain core ./server\n  \
         sudo sigward explain $(pidof server)")]
-    Explain {
-        /// The core file, or the number of a process
-        #[arg(value_name = "CORE|PID")]
-        what: PathBuf,
-        /// The executable, if it is elsewhere than it was: for names of functions
-        program: Option<PathBuf>,
-    },
+    Explain(Explain),
     /// Follows running programs and explains each SIGPIPE, SIGBUS and death
     ///
     /// Works with any program, of any language, static or not: it is traced (ptrace), and a thread
@@ -177,6 +172,19 @@ pub struct Watch {
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `sigward explain`
+#[derive(Debug, Group)]
+pub struct Explain {
+    /// The core file, or the number of a process
+    #[arg(value_name = "CORE|PID")]
+    pub what: PathBuf,
+    /// The executable, if it is elsewhere than it was: for names of functions
+    pub program: Option<PathBuf>,
+    /// Where systemd-coredump keeps cores
+    #[arg(long, value_name = "FOLDER", default_value = crate::explain::storage::FOLDER)]
+    pub storage: PathBuf,
 }
 
 /// `sigward audit`

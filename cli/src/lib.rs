@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
         Command::Reserve(request) => files::reserve(&request, output),
         Command::Audit(request) => audit::audit(&request, output),
         Command::Cut(request) => cut::cut(&request, output),
-        Command::Explain { what, program } => explain::explain(&what, program.as_deref(), output),
+        Command::Explain(request) => explain::explain(&request, output),
         Command::Watch(request) => {
             return watch::watch(&request, output).unwrap_or_else(|failure| failure.tell(output));
         }

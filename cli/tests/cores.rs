@@ -89,6 +89,44 @@ fn a_cut_file_in_c_is_named_with_offset_length_and_who_was_opening() {
 }
 
 #[test]
+fn a_core_that_systemd_keeps_is_found_by_its_process_and_unpacked() {
+    if !kernel_writes_cores() {
+        return;
+    }
+    let (scratch, storage) = (Scratch::new("core-stored"), Scratch::new("core-storage"));
+    let data = scratch.join("data");
+    let run = die_and_explain(&scratch, &victim("victim.c"), &["cut", &data], true);
+    let (found, folder) = (run.json(), storage.join(""));
+    let by_number = || sigward(&["explain", "--storage", &folder, "999999999"]);
+    assert!(by_number().err.contains("no core that systemd keeps"), "{:?}", by_number());
+    let mut tried = 0_u64;
+    for (tool, ending) in [("cat", ""), ("gzip", ".gz"), ("xz", ".xz"), ("zstd", ".zst"), ("lz4", ".lz4")] {
+        let name = format!("core.victim.0.0123.999999999.{}{ending}", 1_700_000_000_000_000 + tried);
+        // An older one, and another process's.
+        storage.file(&format!("core.victim.0.0123.999999999.{tried}.zst"), b"old");
+        storage.file("core.victim.0.0123.99999999.9900000000000000", b"other");
+        let to = std::fs::File::create(storage.join(&name)).unwrap();
+        let from = std::fs::File::open(found["core"].as_str().unwrap()).unwrap();
+        let option = if tool == "cat" { "-u" } else { "-c" };
+        let Ok(packed) = Command::new(tool).arg(option).stdin(from).stdout(to).status() else {
+            std::fs::remove_file(storage.join(&name)).unwrap();
+            continue;
+        };
+        assert!(packed.success(), "{tool}");
+        let run = by_number();
+        assert_eq!(run.code, 0, "{tool}: {run:?}");
+        assert!(run.out.contains(&format!("offset 81 925 of {data}")), "{tool}: {run:?}");
+        tried += 1;
+    }
+    assert!(tried >= 2, "cat and gzip are everywhere");
+    let broken = sigward(&["explain", &storage.file("broken", &[0x1f, 0x8b, 8, 0, 1])]);
+    assert!(broken.code == 3 && broken.err.contains("is it whole?"), "{broken:?}");
+    let mut without = support::command();
+    let without = finish(without.env("PATH", "").args(["explain", &storage.join("broken")]));
+    assert!(without.code == 3 && without.err.contains("compressed with gzip"), "{without:?}");
+}
+
+#[test]
 fn go_that_has_aborted_is_said_to_have_lost_the_cause() {
     if !kernel_writes_cores() || !have("go") {
         return;

@@ -152,10 +152,6 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
 /// Says what a file is that is no ELF file.
 fn no_elf<'a>(data: impl ReadRef<'a>) -> String {
     match data.read_bytes_at(0, 4) {
-        Ok([0x28, 0xb5, 0x2f, 0xfd]) => "compressed with zstd: `zstd -d CORE` first, or coredumpctl dump",
-        Ok([0x1f, 0x8b, ..]) => "compressed with gzip: `gunzip CORE` first",
-        Ok([0x04, 0x22, 0x4d, 0x18]) => "compressed with lz4: `lz4 -d CORE` first, or coredumpctl dump",
-        Ok([0xfd, b'7', b'z', b'X']) => "compressed with xz: `xz -d CORE` first, or coredumpctl dump",
         Ok(b"\x7fELF") => "the core of a 32-bit program, which is not known here, or a damaged one",
         Err(()) => "too short for a core: was the disk full, or ulimit -c reached?",
         Ok(_) => "no core: not an ELF file",

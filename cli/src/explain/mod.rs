@@ -4,11 +4,14 @@
 mod frame;
 mod prospect;
 pub mod runtime;
+pub mod storage;
 
+use crate::args::Explain;
 use crate::core::Core;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::{Mapping, Now, Place};
+use crate::proc;
 use crate::registers::describe;
 use crate::report::Output;
 use crate::signals::{self, Info};
@@ -69,11 +72,20 @@ struct Changing {
 }
 
 /// `sigward explain CORE|PID [PROGRAM]`
-pub fn explain(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, Failure> {
+pub fn explain(request: &Explain, output: Output) -> Result<Exit, Failure> {
+    let Explain { what: path, program, storage } = request;
     let pid = path.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|pid| *pid > 0);
     if let Some(pid) = pid.filter(|_| !path.exists()) {
-        return prospect::explain(pid, output);
+        let is_gone = proc::name(pid).is_none();
+        return match is_gone.then(|| storage::find(storage, pid)).transpose()?.flatten() {
+            Some(core) => of_core(&core, program.as_deref(), output),
+            None => prospect::explain(pid, output),
+        };
     }
+    of_core(path, program.as_deref(), output)
+}
+
+fn of_core(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, Failure> {
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -85,7 +97,7 @@ pub fn explain(path: &Path, program: Option<&Path>, output: Output) -> Result<Ex
     if let Some(program) = program {
         File::open(program).map_err(|error| Failure::of(program, &error))?;
     }
-    let data = ReadCache::new(file);
+    let data = ReadCache::new(storage::unpacked(file, path)?);
     let core = Core::read(&data).map_err(|error| Failure::new(path.display(), error))?;
     let found = Explanation::of(path, &core, program);
     output.print(&found)?;

@@ -55,8 +55,8 @@ pub fn explain(pid: i32, output: Output) -> Result<Exit, Failure> {
     let found = Prospect::of(pid).ok_or_else(|| {
         Failure::new(
             format!("process {pid}"),
-            "there is none with this number, and no file of that name; of a process that is gone only \
-             its core file tells (sigward explain CORE)",
+            "there is none with this number, no file of that name, and no core that systemd keeps; of a \
+             process that is gone only its core file tells (sigward explain CORE)",
         )
     })?;
     output.print(&found)?;
