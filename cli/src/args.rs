@@ -12,7 +12,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "sigward", version, after_help = exit::TABLE, max_term_width = 100)]
 pub struct Args {
-    /// JSON in place of text: an object a line on stdout; errors as an object on stderr
+    /// JSON in place of text: an object a line on stdout, as `sigward schema` says; errors as an
+    /// object on stderr
     #[arg(long, global = true)]
     pub json: bool,
     /// What to do.
@@ -100,6 +101,8 @@ pub enum Command {
     /// or the command fails and length and bytes are as they were. A file that was made for it
     /// stays then, and is empty.
     Reserve(Reserve),
+    /// Prints the JSON Schema of what `--json` prints
+    Schema,
     /// Writes manual pages and completions into a folder (for `make install`)
     #[command(hide = true)]
     Generate {

@@ -14,7 +14,9 @@ use std::path::Path;
 
 #[derive(Debug, Serialize)]
 struct Replaced<'a> {
+    #[serde(serialize_with = "crate::report::lossy")]
     path: &'a Path,
+    #[serde(serialize_with = "crate::report::lossy")]
     with: &'a Path,
 }
 
@@ -67,6 +69,7 @@ fn failure(path: &Path, error: Error) -> Failure {
 
 #[derive(Debug, Serialize)]
 struct Reserved<'a> {
+    #[serde(serialize_with = "crate::report::lossy")]
     path: &'a Path,
     offset: u64,
     length: u64,

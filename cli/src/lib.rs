@@ -33,6 +33,9 @@ use clap::Parser;
 use report::Output;
 use std::process::ExitCode;
 
+/// What the JSON objects are.
+const SCHEMA: &str = include_str!("../sigward.schema.json");
+
 /// The command, with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Run(request) => {
             return run::run(request, output).unwrap_or_else(|failure| failure.tell(output));
         }
+        Command::Schema => report::print_text(SCHEMA).map(|()| exit::Exit::Good),
         Command::Generate { folder } => pages::generate(&folder),
     };
     match done {

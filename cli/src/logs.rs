@@ -5,16 +5,18 @@ use crate::failure::Failure;
 use crate::report::{Output, grouped};
 use serde::Serialize;
 use sigward::log::{self, Check, Error};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
 /// What a log's file holds, as JSON has it.
 #[derive(Debug, Serialize)]
 struct Found<'a> {
+    #[serde(serialize_with = "crate::report::lossy")]
     path: &'a Path,
     /// Where the whole records were copied to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    salvaged_to: Option<&'a Path>,
+    salvaged_to: Option<Cow<'a, str>>,
     sound: bool,
     headers: u32,
     records: u64,
@@ -31,6 +33,7 @@ impl<'a> Found<'a> {
         let &Check { headers, records, end, durable, damaged, first_damage, lost, torn, .. } = check;
         let first_damage = (damaged > 0).then_some(first_damage);
         let sound = check.is_sound();
+        let salvaged_to = salvaged_to.map(Path::to_string_lossy);
         Self { path, salvaged_to, sound, headers, records, end, durable, damaged, first_damage, lost, torn }
     }
 
@@ -55,8 +58,8 @@ impl fmt::Display for Found<'_> {
             let torn = grouped(self.torn);
             writeln!(out, "  torn tail       {torn} bytes that were being written; opening it drops them")?;
         }
-        match self.salvaged_to {
-            Some(to) => writeln!(out, "copied {records} records to {}", to.display()),
+        match &self.salvaged_to {
+            Some(to) => writeln!(out, "copied {records} records to {to}"),
             None if !self.sound => {
                 writeln!(out, "to copy the whole records out: sigward log salvage {path} NEW")
             }

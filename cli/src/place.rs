@@ -74,6 +74,7 @@ fn free(path: &Path) -> Option<u64> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The file.
+    #[serde(serialize_with = "crate::report::lossy")]
     pub path: PathBuf,
     /// Bytes from its start.
     pub offset: u64,

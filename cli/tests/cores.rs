@@ -43,6 +43,7 @@ fn a_cut_file_in_c_is_named_with_offset_length_and_who_was_opening() {
     let run = die_and_explain(&scratch, &program, &["cut", &data], true);
     let found = run.json();
     assert_eq!(run.code, 0, "{run:?}");
+    support::schema::check(&sigward(&["schema"]).json(), &run.out, &["core_explanation"]);
     assert_eq!((&found["signal"], &found["code"]), (&"SIGBUS".into(), &2.into()));
     let place = &found["place"];
     assert_eq!((&place["path"], &place["offset"]), (&data.as_str().into(), &81_925.into()));

@@ -12,6 +12,7 @@ use std::path::Path;
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 struct Binary<'a> {
+    #[serde(serialize_with = "crate::report::lossy")]
     path: &'a Path,
     go: bool,
     rust: bool,

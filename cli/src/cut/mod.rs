@@ -22,6 +22,7 @@ use std::time::Duration;
 /// One line.
 #[derive(Debug, Serialize)]
 struct Found {
+    #[serde(serialize_with = "crate::report::lossy")]
     path: PathBuf,
     /// `cut`, `written`, `opened`, `replaced`, `removed`, `made`, `closed`.
     what: &'static str,

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 /// Everything that is said about a core.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
+    #[serde(serialize_with = "crate::report::lossy")]
     core: PathBuf,
     program: String,
     command: String,
@@ -60,6 +61,7 @@ pub struct Explanation {
 struct Where {
     tid: i32,
     pc: u64,
+    #[serde(serialize_with = "crate::report::lossy_option")]
     file: Option<PathBuf>,
     offset: Option<u64>,
     function: Option<String>,

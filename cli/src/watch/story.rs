@@ -50,6 +50,7 @@ pub struct Story {
     /// The address of a fault.
     pub address: Option<u64>,
     /// The instruction: file and offset.
+    #[serde(serialize_with = "crate::report::lossy_place")]
     pub instruction: Option<(PathBuf, u64)>,
     /// Whether the instruction is in code that the program has made as it runs.
     #[serde(skip)]
