@@ -211,6 +211,9 @@ pub struct Run {
     /// A line on stderr for each signal that was swallowed
     #[arg(long)]
     pub explain: bool,
+    /// Broken peers are errors, and only they: the default
+    #[arg(long, conflicts_with = "ignore")]
+    pub filter: bool,
     /// Ignore SIGPIPE in place of the filter
     #[arg(long)]
     pub ignore: bool,

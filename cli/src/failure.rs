@@ -58,6 +58,7 @@ fn advice(errno: i32) -> &'static str {
         libc::ENOENT => ": look at the name; a relative one begins in the current folder",
         libc::EACCES => ": run as the file's owner, or with sudo",
         libc::EISDIR => ": name a file",
+        libc::EROFS => ": mounted read-only",
         _ => "",
     }
 }

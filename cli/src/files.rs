@@ -56,6 +56,9 @@ fn failure(path: &Path, error: Error) -> Failure {
             format!("{error}: run as the owner of the file and its folder, or with sudo")
         }
         Error::System { errno: libc::ENOENT, .. } => format!("{error}: make its folder first"),
+        Error::System { errno: libc::EFBIG, .. } => {
+            format!("{error}: more than a file may have on this disk, or than ulimit -f allows")
+        }
         Error::Owner { .. } => format!("{error} (--any-owner, or sudo)"),
         Error::NoPromise => {
             "this file system cannot promise blocks: --slow writes zeros, which holds until they are \

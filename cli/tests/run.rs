@@ -18,6 +18,8 @@ fn a_broken_peer_is_an_error_and_children_see_nothing_of_it() {
     let lived = run(&[], victim, &["pipe"]);
     assert_eq!((lived.code, lived.out.as_str()), (0, "EPIPE\n"), "{lived:?}");
     assert!(lived.err.contains("the program's handler gets it"), "{lived:?}");
+    assert_eq!(run(&["--filter"], victim, &["pipe"]).out, "EPIPE\n");
+    assert_eq!(run(&["--filter", "--ignore"], victim, &["pipe"]).code, 2);
     let explained = run(&["--explain"], victim, &["pipe"]);
     assert!(explained.err.contains("SIGPIPE swallowed: write on thread"), "{explained:?}");
     // What it starts dies as without us.

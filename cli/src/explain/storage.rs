@@ -55,7 +55,8 @@ pub fn unpacked(file: File, path: &Path) -> Result<File, Failure> {
         return Ok(whole);
     }
     let said = String::from_utf8_lossy(&run.stderr);
-    Err(failed(&format!("{}: is it whole? is there room for it (TMPDIR)?", said.trim())))
+    let (said, status) = (said.trim(), run.status);
+    Err(failed(&format!("{tool} has failed ({status}) {said}: is it whole? is there room for it (TMPDIR)?")))
 }
 
 /// Where there may be more room than in memory.

@@ -95,6 +95,10 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     for pid in &request.pids {
         watcher.seize(*pid)?;
     }
+    if !request.pids.is_empty() && !output.json {
+        // Whoever reads no stderr is not told.
+        let _ = writeln!(io::stderr(), "sigward: watching {}; Ctrl-C detaches", watcher.whom());
+    }
     // After the fork, which wants a process with one thread.
     watcher.teller = Some(Teller::new(out));
     let bad_news = watcher.run(&waiting);
@@ -165,6 +169,15 @@ impl Watcher {
         }
         let none = io::Error::from_raw_os_error(libc::ESRCH);
         Err(refused::failure(pid, &refused.unwrap_or(none)))
+    }
+
+    /// Names, numbers and how many threads.
+    fn whom(&self) -> String {
+        let one = |(pid, process): (&i32, &Process)| {
+            let threads = self.threads.values().filter(|of| *of == pid).count();
+            format!("{} (pid {pid}, {threads} threads)", process.name)
+        };
+        self.processes.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
     fn know(&mut self, tid: i32, pid: i32) {
