@@ -340,8 +340,9 @@ fn rusts_own_handler_costs_us_no_seat() {
         assert_ne!(before.sa_sigaction, libc::SIG_DFL, "the test is about Rust's handler");
         let path = file(folder, "std", LENGTH);
         let map = Map::open(&path).unwrap();
+        // To this thread: what is sent to the process may come to another one, and later.
         // SAFETY: no pointers.
-        unsafe { libc::kill(std::process::id() as libc::pid_t, SIGBUS) };
+        unsafe { libc::raise(SIGBUS) };
         assert_eq!(mapping::thread_check(), Ok(()));
         cut(&path, PAGE);
         assert_eq!(lost(map.read_at(2 * PAGE as u64, &mut [0; 4])).offset, PAGE as u64);

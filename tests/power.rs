@@ -39,8 +39,8 @@ fn what_was_acknowledged_is_there(file_system: &FileSystem) {
     if !file_system.is_here() {
         return;
     }
-    let careless = played(file_system, Link::Bare, "", 2, FEW, 0);
-    assert!(careless.ends_with("\nlost\n"), "{}: {careless}", file_system.name);
+    let mut careless = (2..2 + FEW).map(|first| played(file_system, Link::Bare, "", first, FEW, 0));
+    assert!(careless.any(|played| played.ends_with("\nlost\n")), "{}", file_system.name);
     let all: Option<u32> =
         std::env::var("SIGWARD_POWER").ok().map(|orders| orders.parse().expect("a number"));
     let runs = all.map_or(0..1, |_| 0..SHARES);
@@ -71,8 +71,10 @@ fn btrfs() {
 fn no_flush_is_superfluous() {
     if DEVICE_EXT4.is_here() {
         for forgotten in ["file", "folder", "data", "map"] {
-            let mutant = played(&DEVICE_EXT4, Link::Archive, forgotten, 2, FEW, 0);
-            assert!(mutant.ends_with("\nlost\n"), "{forgotten}: {mutant}");
+            // What is lost may be there again some writes later: other points, if these show none.
+            let mut mutants =
+                (2..2 + FEW).map(|first| played(&DEVICE_EXT4, Link::Archive, forgotten, first, FEW, 0));
+            assert!(mutants.any(|mutant| mutant.ends_with("\nlost\n")), "{forgotten} is superfluous");
         }
     }
 }

@@ -134,6 +134,12 @@ fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entr
     if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok(()) }
 }
 
+/// Those of these rows that this machine lets us have: many a container has no io_uring(7).
+fn allowed(rows: &[Row]) -> impl Iterator<Item = &'static str> {
+    let ring = io_uring::IoUring::new(2).map_err(|error| println!("SKIPPED: io_uring: {error}")).is_ok();
+    rows.iter().map(|(row, _)| *row).filter(move |row| ring || !row.starts_with("io_uring"))
+}
+
 /// Runs one row in a process with SIGPIPE at its default: the signal that ended it, or its exit
 /// code.
 fn outcome(row: &str, warded: bool) -> Result<i32, i32> {
@@ -165,21 +171,21 @@ fn child() {
 
 #[test]
 fn these_return_the_error_and_nothing_else() {
-    for (row, _) in QUIET {
+    for row in allowed(QUIET) {
         assert_eq!(outcome(row, false), Err(0), "{row}");
     }
 }
 
 #[test]
 fn these_raise_sigpipe() {
-    for (row, _) in RAISING {
+    for row in allowed(RAISING) {
         assert_eq!(outcome(row, false), Ok(libc::SIGPIPE), "{row}");
     }
 }
 
 #[test]
 fn none_of_them_is_a_death_with_the_filter() {
-    for (row, _) in QUIET.iter().chain(RAISING) {
+    for row in allowed(QUIET).chain(allowed(RAISING)) {
         assert_eq!(outcome(row, true), Err(0), "{row}");
     }
 }

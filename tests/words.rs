@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::file_systems::{EXT4, FileSystem, OVERLAY, TMPFS, XFS};
-use support::{Link, Run, SIGPIPE, Scratch, library, prepared, run, run_command};
+use support::{Link, Run, SIGPIPE, Scratch, library, prepared, run_command};
 
 const SIGBUS: i32 = libc::SIGBUS;
 /// For scenarios about the two signals alone the further ones make no difference.
@@ -36,7 +36,8 @@ fn preloaded(mut command: Command, words: &str) -> Command {
 fn command(way: Way, scenario: &str, folder: &Path) -> Command {
     let link = if let Way::Asked(link) = way { link } else { Link::Bare };
     let mut command = Command::new(prepared("words", link));
-    command.arg(scenario).arg(folder);
+    // A core, if there is one, has one name: of two that die in one folder at once one has none.
+    command.arg(scenario).arg(folder).current_dir(folder);
     if way == Way::Preloaded { preloaded(command, WORDS) } else { command }
 }
 
@@ -47,7 +48,9 @@ fn warded(way: Way, scenario: &str) -> Run {
 
 fn bare(scenario: &str) -> Run {
     let scratch = Scratch::new(&format!("words-bare-{scenario}"));
-    run(&prepared("words", Link::Bare), &[scenario, scratch.as_str()])
+    let mut command = Command::new(prepared("words", Link::Bare));
+    command.arg(scenario).arg(scratch.path()).current_dir(scratch.path());
+    run_command(command)
 }
 
 /// The one line of a run; what comes before the cause, and the cause.
@@ -449,7 +452,7 @@ fn python_and_its_faulthandler_say_theirs_as_well() {
         let scratch = Scratch::new("words-python");
         let python = |scratch: &Scratch| {
             let mut python = Command::new(&found);
-            python.args(switches).args(["-c", FAULT]).arg(scratch.path());
+            python.args(switches).args(["-c", FAULT]).arg(scratch.path()).current_dir(scratch.path());
             python
         };
         let bare = run_command(python(&scratch));

@@ -459,7 +459,8 @@ static void others(void) {
     if (greedy == 0)
         for (;;) CHECK(sigward_map_grow(map, larger_than_the_disk()) == -ENOSPC);
     unsigned grown = 0;
-    for (int i = 0; i < 600; i++) {
+    /* As often as that, and until some of it has come to something. */
+    for (int i = 0; i < 600 || grown < 10; i++) {
         uint64_t to = sigward_map_len(map) + 300;
         status = sigward_map_grow(map, to);
         CHECK(status == 0 || status == -ENOSPC);
@@ -468,7 +469,7 @@ static void others(void) {
         CHECK(length_of("log") >= sigward_map_len(map));
     }
     CHECK(kill(greedy, SIGKILL) == 0 && waitpid(greedy, &status, 0) == greedy);
-    CHECK(grown > 0 && sigward_map_flush(map) == 0 && poison(map) == UINT64_MAX);
+    CHECK(sigward_map_flush(map) == 0 && poison(map) == UINT64_MAX);
     for (unsigned i = 1; i <= grown; i++) CHECK(data(map)[50 * PAGE + i * 300 - 1] == content(50 * PAGE + i * 300 - 1));
 }
 
@@ -499,7 +500,7 @@ static void growers(void) {
             int status;
             pid_t child = fork();
             if (child == 0) {
-                alarm(patience(20));
+                alarm(patience(100));
                 status = sigward_map_grow(read_map, 2 * MIB + (uint64_t)i);
                 CHECK(status == 0 || status == -EINVAL);
                 CHECK(sigward_map_len(read_map) >= 2 * MIB);

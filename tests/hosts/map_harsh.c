@@ -58,7 +58,7 @@ static void all_is_well(void) {
     survives(map);
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(patience(10));
+        alarm(patience(60));
         survives(map);
         sigward_map *own = lose();
         survives(own);
@@ -108,7 +108,7 @@ static void *reader(void *unused) {
     if (how == JUMP && sigsetjmp(before, 1) != 0) return NULL;
     touch(map, 3 * PAGE);
     if (child == 0) {
-        alarm(patience(10));
+        alarm(patience(60));
         _exit(sigward_map_close(map) == 0 ? 0 : 1); /* (this thread's mmap(2) would wait for nobody) */
     }
     if (how == CANCEL) for (;;) pthread_testcancel();
@@ -269,10 +269,14 @@ static void *held_reader(void *unused) {
 static void sched_fifo(long unused) {
     pthread_t threads[2];
     pthread_attr_t attributes;
-    cpu_set_t first;
+    cpu_set_t all, first;
     (void)unused;
+    /* One that we may have. */
+    int number = 0;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    while (!CPU_ISSET(number, &all)) number++;
     CPU_ZERO(&first);
-    CPU_SET(0, &first);
+    CPU_SET(number, &first);
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setaffinity_np(&attributes, sizeof first, &first) == 0);
     lose_map();
@@ -451,7 +455,7 @@ static void private_huge(int lied_to) {
     }
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(patience(20));
+        alarm(patience(100));
         if (lied_to) believe_nothing();
         bytes(map)[5] = 1;
         WARD_CHECK(poison(map) == 0 && status_of(map).cause == SIGWARD_CAUSE_UNKNOWN);

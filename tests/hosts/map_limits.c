@@ -8,17 +8,24 @@
 
 /* ---- vm.max_map_count ---- */
 
-/* Mappings that cannot melt together, until the kernel gives no more. */
-static void use_up_areas(void) {
-    enum { AREAS = 1 << 20 };
-    unsigned char *area = mmap(NULL, (size_t)AREAS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+/* Mappings that cannot melt together, until the kernel gives no more. False where it gives so many
+ * that its memory ends first. */
+static bool use_up_areas(void) {
+    char text[32] = "";
+    int limit = open("/proc/sys/vm/max_map_count", O_RDONLY);
+    CHECK(limit >= 0 && read(limit, text, sizeof text - 1) > 0 && close(limit) == 0);
+    long most = atol(text), made = 0;
+    if (most > 4 << 20) return false;
+    int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    unsigned char *area = mmap(NULL, (size_t)most * 2 * PAGE, PROT_NONE, kind, -1, 0);
     CHECK(area != MAP_FAILED);
-    int made = 0;
-    while (made < AREAS / 2 && mprotect(area + (size_t)made * 2 * PAGE, PAGE, PROT_READ) == 0) made++;
-    CHECK(made < AREAS / 2 && errno == ENOMEM);
+    while (made < most && mprotect(area + (size_t)made * 2 * PAGE, PAGE, PROT_READ) == 0) made++;
+    CHECK(made < most && errno == ENOMEM);
     /* An mprotect needs two more where a new mapping needs one. */
-    for (int kind = 0; mmap(NULL, PAGE, kind % 2 ? PROT_READ : PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED; kind++) {}
+    kind = MAP_SHARED | MAP_ANONYMOUS;
+    for (int i = 0; mmap(NULL, PAGE, i % 2 ? PROT_READ : PROT_NONE, kind, -1, 0) != MAP_FAILED; i++) {}
     CHECK(errno == ENOMEM);
+    return true;
 }
 
 static void no_more_areas(long count) {
@@ -30,11 +37,11 @@ static void no_more_areas(long count) {
         path[i] = new_file(name, LOST_LENGTH);
         maps[i] = open_map(path[i], NULL);
     }
-    use_up_areas();
+    bool no_more = use_up_areas();
     /* No area for another map: a plain refusal that leaves nothing behind. */
     sigward_map *another = NULL;
     sigward_counters before = counters();
-    WARD_CHECK(sigward_map_open(path[0], NULL, &another) == -ENOMEM && another == NULL);
+    if (no_more) WARD_CHECK(sigward_map_open(path[0], NULL, &another) == -ENOMEM && another == NULL);
     for (long i = 0; i < count; i++) {
         CHECK(truncate(path[i], PAGE) == 0);
         survives(maps[i]);
@@ -182,17 +189,23 @@ static void many_files(void) {
         data[i] = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
         CHECK(data[i] != MAP_FAILED && close(fd) == 0);
     }
-    double times[3] = {seconds()};
-    for (int half = 0; half < 2; half++) {
-        for (int i = half * COUNT / 2; i < (half + 1) * COUNT / 2; i++) {
-            snprintf(path, sizeof path, "%s/%d", arguments[0], i);
-            CHECK(sigward_adopt_file(path, &adopted[i]) == 0);
+    /* Seventy times the first half's would be what reading /proc/self/maps for each of them costs.
+     * A machine that has much else to do may take as long once, and not each time. */
+    bool quick = false;
+    for (int tries = 0; tries < 8 && !quick; tries++) {
+        for (int i = 0; tries > 0 && i < COUNT; i++) CHECK(sigward_adopted_close(adopted[i]) == 0);
+        double times[3] = {seconds()};
+        for (int half = 0; half < 2; half++) {
+            for (int i = half * COUNT / 2; i < (half + 1) * COUNT / 2; i++) {
+                snprintf(path, sizeof path, "%s/%d", arguments[0], i);
+                CHECK(sigward_adopt_file(path, &adopted[i]) == 0);
+            }
+            times[half + 1] = seconds();
         }
-        times[half + 1] = seconds();
+        quick = times[2] - times[1] < 4 * (times[1] - times[0]) + 0.05;
+        quick = quick && times[2] - times[0] < patience(2);
     }
-    /* Seventy times the first half's would be what reading /proc/self/maps for each of them costs. */
-    WARD_CHECK(times[2] - times[1] < 4 * (times[1] - times[0]) + 0.05);
-    WARD_CHECK(times[2] - times[0] < patience(2));
+    WARD_CHECK(quick);
     WARD_CHECK(counters().maps == COUNT);
     /* The host's descriptors are its own. */
     int next = dup(0);
@@ -245,7 +258,7 @@ static void huge_pages(int fd) {
     CHECK(sigward_map_close(map) == 0);
     if (WARDED) {
         /* More than there are: refused, as mmap(2) refuses it. */
-        CHECK(ftruncate(fd, (off_t)4096 * HUGE) == 0 && sigward_map_fd(fd, NULL, &map) == -ENOMEM);
+        CHECK(ftruncate(fd, (off_t)HUGE << 20) == 0 && sigward_map_fd(fd, NULL, &map) == -ENOMEM);
         /* From somewhere within a huge page. */
         CHECK(ftruncate(fd, 3 * HUGE) == 0);
         CHECK(sigward_map_fd(fd, OPTIONS(.offset = HUGE / 2 + 64), &map) == 0);

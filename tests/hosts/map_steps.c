@@ -32,7 +32,7 @@ static void work(void) {
 
 static void child(void) {
     sigward_map *own[3];
-    alarm(patience(10));
+    alarm(patience(60));
     if (other != NULL) holds(other, 0, 0, LOST_LENGTH);
     for (int i = 0; i < 3; i++) own[i] = open_map(path, NULL);
     CHECK(sigward_map_close(own[1]) == 0);

@@ -58,7 +58,7 @@ static void *churn(void *seed) {
 static sigward_map *inherited[8];
 
 static void child(unsigned seed) {
-    alarm(patience(20)); /* a child that hangs dies of it */
+    alarm(patience(100)); /* a child that hangs dies of it */
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
         if (i % 2) survives(inherited[i]);
         else CHECK(touch(inherited[i], 3 * PAGE) == content(3 * PAGE));
@@ -134,7 +134,7 @@ static void in_the_middle(void) {
         for (volatile int pause = now % 64 * 100; pause > 0; pause--) {}
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(patience(20));
+            alarm(patience(100));
             /* Whatever a handler of the parent was doing to these, here nobody waits for it. */
             for (int i = now > 12 ? now - 12 : 0; i < now + 12 && i < VICTIMS; i++) {
                 unsigned char byte;
@@ -272,7 +272,7 @@ static void *flushes(void *map) {
 static void jumped_out(void) {
     pthread_t thread;
     static sigward_map *map;
-    alarm(patience(20));
+    alarm(patience(100));
     signal(SIGUSR1, jumps);
     CHECK(sigward_map_fd(nameless(LENGTH), OPTIONS(.writable = 1), &map) == 0);
     if (sigsetjmp(before, 1) == 0) {

@@ -282,7 +282,7 @@ static inline void run_rows(const struct row *rows, size_t count) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(patience(20));
+            alarm(patience(120));
             rows[i].run(rows[i].with);
             _exit(0);
         }

@@ -246,7 +246,7 @@ static void edge_of_a_jump(void) {
     CHECK(mprotect(code, page, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
     int fd = broken_pipe();
     CHECK(ward() == 0);
-    alarm(patience(20));
+    alarm(patience(100));
     CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
     /* There it jumps to itself, with the result of a failed write. */
 #ifdef __x86_64__
@@ -384,7 +384,7 @@ static void log_nowhere(void) {
     CHECK(pipe2(ends, O_NONBLOCK) == 0);
     while (write(ends[1], "x", 1) == 1) {}
     CHECK(fcntl(ends[1], F_SETFL, 0) == 0 && dup2(ends[1], 2) == 2);
-    alarm(patience(10));
+    alarm(patience(60));
     for (int i = 0; i < 100; i++) FAILS(write(broken_pipe(), "x", 1));
 #ifndef BARE
     /* Without this the first write to it ends the program, as that of every filter. */

@@ -203,7 +203,9 @@ static void generations(void) {
     SAY("torn\n");
 #else
     unsigned whole[3] = {0}, changed = 0, distinct = 0, unproven = 0;
-    for (unsigned round = 0, last = 256; round < ROUNDS; round++) {
+    /* Clones succeed whatever happens: so many, and until the writer has had a processor. */
+    unsigned last = 256;
+    for (unsigned round = 0; round < ROUNDS || (whole[1] > 0 && distinct < 2); round++) {
         sigward_snapshot_report report;
         write_at_work halted = {.all = all};
         sigward_snapshot_options options = {.size = sizeof options,
@@ -224,9 +226,7 @@ static void generations(void) {
         sigward_map_close(map);
     }
     end_generations(all);
-    CHECK(whole[1] + whole[2] + changed == ROUNDS);
-    /* Clones succeed whatever happens, and the writer did write. */
-    CHECK(whole[1] == 0 || distinct > 1);
+    CHECK(whole[1] + whole[2] + changed >= ROUNDS);
     SAY("%u clones, %u copies, %u changed, %u unproven\n", whole[1], whole[2], changed, unproven);
 #endif
 }
@@ -251,14 +251,20 @@ static void kind(void) {
     SAY("%s\n", kind_name(report.kind));
 }
 
-/* Bytes of memory files that this process has mapped and touched. */
+/* Bytes of snapshots in memory that this process has mapped and touched. (Before Linux 6.17
+ * RssShmem may be some dozen pages behind for each processor.) */
 static uint64_t memory_used(void) {
-    char line[256];
-    unsigned long long used = 0;
-    FILE *status = fopen("/proc/self/status", "r");
-    CHECK(status);
-    while (fgets(line, sizeof line, status)) sscanf(line, "RssShmem: %llu", &used);
-    fclose(status);
+    char line[512];
+    unsigned long long kib, used = 0;
+    bool ours = false;
+    FILE *areas = fopen("/proc/self/smaps", "r");
+    CHECK(areas);
+    while (fgets(line, sizeof line, areas)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) ours = strstr(line, "memfd:sigward-");
+        else if (ours && sscanf(line, "Rss: %llu kB", &kib) == 1) used += kib;
+    }
+    fclose(areas);
     return used * 1024;
 }
 

@@ -1,8 +1,10 @@
 /* soak SECONDS SEED [FOLDER FOLDER]: the chaos soak of guarded maps (soak.h tells how it judges). The first
    folder is in memory, the other on a disk; both are empty, and removed at the end.
 
-   A first quarter warms up: the library makes what it keeps. Then everything is closed, descriptors and mappings are
-   counted, the soak goes on, and at its end they must be the same. Prints one line of figures; exits 1 if one of the
+   A first quarter warms up: the library makes what it keeps. Then everything is closed, descriptors
+   and mappings are counted, the soak goes on, longer where something that should be tested has not
+   happened yet (one processor, or much else to do), and at its end they must be the same. Prints
+   one line of figures; exits 1 if one of the
    wrongs is not 0, 2 if something that should be tested did not happen. */
 #include "soak.h"
 #include <dirent.h>
@@ -78,7 +80,23 @@ static void start_one(const struct kind *kind, unsigned number) {
     thread_count++;
 }
 
-static void run_for(double seconds) {
+/* Everything that should be tested was at least once. */
+static bool happened(void) {
+    sigward_counters counters;
+    MUST(sigward_read_counters(&counters) == 0);
+    bool all = counters.faults > 0 && counters.patches > 0;
+#ifdef NAIVE
+    if (atomic_load(&soak->adopted) == 0) COUNT(adopted); /* no adopt_file there */
+#endif
+#define NEEDED(name) all &= atomic_load(&soak->name) > 0;
+    TALLIES(NEEDED)
+    return all;
+}
+
+enum { LONGER = 120 }; /* seconds */
+
+/* `more`: for so many seconds longer, until everything has happened. */
+static void run_for(double seconds, double more) {
     struct itimerval often = {{0, 1500}, {0, 1500}}, never = {0};
     atomic_store(&soak->stop, false);
     sink_begin();
@@ -86,7 +104,10 @@ static void run_for(double seconds) {
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         for (unsigned i = 0; i < kinds[k].count; i++) start_one(&kinds[k], i);
     setitimer(ITIMER_PROF, &often, NULL);
-    for (int i = 0; going() && i < (int)(seconds * 100); i++) usleep(10000);
+    for (int i = 0; going() && i < (int)((seconds + more) * 100); i++) {
+        if (i >= (int)(seconds * 100) && happened()) break;
+        usleep(10000);
+    }
     setitimer(ITIMER_PROF, &never, NULL);
     atomic_store(&soak->stop, true);
     while (thread_count) pthread_join(threads[--thread_count], NULL);
@@ -158,12 +179,7 @@ static int report(void) {
 #define ADD(name) wrong += atomic_load(&soak->name);
     WRONGS(ADD)
     if (wrong) return 1;
-    bool idle = counters.faults == 0 || counters.patches == 0;
-#ifdef NAIVE
-    COUNT(adopted); /* no adopt_file there */
-#endif
-#define NEEDED(name) idle |= atomic_load(&soak->name) == 0;
-    TALLIES(NEEDED)
+    bool idle = !happened();
     if (idle) fprintf(stderr, "something did not happen at all: nothing is proved\n");
     return idle ? 2 : 0;
 }
@@ -186,16 +202,16 @@ int main(int argc, char **argv) {
     chance = seed * 2 + 1;
     char memory[] = "/dev/shm/soak-XXXXXX", disk[] = "/tmp/soak-XXXXXX";
     const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory), argc > 4 ? argv[4] : mkdtemp(disk)};
-    watch((unsigned)seconds + 60);
+    watch((unsigned)seconds + LONGER + 120);
     mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
     prepare(folders);
     MUST(sigward_init(NULL) == 0 && sigward_sigbus_guard() == 0 && sigward_try_copy_segv() == 0);
-    run_for(seconds / 4);
+    run_for(seconds / 4, 0);
     struct possessions before = count(folders);
     bool clean = atomic_load(&soak->told) == 0;
     if (clean) {
-        run_for(seconds * 3 / 4);
+        run_for(seconds * 3 / 4, LONGER);
         struct possessions after = count(folders);
         compare(&before, &after);
     }

@@ -90,7 +90,7 @@ static void child(struct view *const *views, unsigned count) {
 static int end_of(pid_t pid) {
     int status = 0;
     for (int waited = 0; waitpid(pid, &status, WNOHANG) == 0; waited++) {
-        if (waited == 20000) kill(pid, SIGKILL);
+        if (waited == 120000) kill(pid, SIGKILL);
         usleep(500);
     }
     return status;

@@ -438,6 +438,14 @@ static void in_libc_null(void) {
 
 static volatile int deepest = 1 << 30;
 
+/* Also where the limit is none. */
+static void limit_stack(void) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_STACK, &limit) == 0);
+    limit.rlim_cur = 8 << 20;
+    CHECK(limit.rlim_max < limit.rlim_cur || setrlimit(RLIMIT_STACK, &limit) == 0);
+}
+
 static int deeper(volatile int *above) {
     volatile int here[1024];
     here[0] = *above + 1;
@@ -450,12 +458,14 @@ static void no_stack_left(void) {
     static char room[64 << 10];
     stack_t stack = {.ss_sp = room, .ss_size = sizeof room};
     CHECK(sigaltstack(&stack, NULL) == 0);
+    limit_stack();
     volatile int start = 0;
     SAY("%d\n", deeper(&start)); /* dies here */
 }
 
 static void no_stack_at_all(void) {
     arm_further();
+    limit_stack();
     volatile int start = 0;
     SAY("%d\n", deeper(&start)); /* dies here */
 }

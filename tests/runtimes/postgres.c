@@ -31,10 +31,10 @@ static PGconn *client(int number) {
     char settings[512];
     snprintf(settings, sizeof settings, "host=%s port=%s user=test dbname=postgres sslmode=disable",
              number % 2 ? "127.0.0.1" : unix_socket, tcp_port);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 6000; i++) {
         PGconn *connection = PQconnectdb(settings);
         if (PQstatus(connection) == CONNECTION_OK) return connection;
-        if (i == 1999) fprintf(stderr, "%s\n", PQerrorMessage(connection));
+        if (i == 5999) fprintf(stderr, "%s\n", PQerrorMessage(connection));
         PQfinish(connection);
         usleep(10000);
     }

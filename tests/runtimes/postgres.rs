@@ -2,12 +2,13 @@
 //! without us; its threads and those of others must go on with us, and its own blocking of SIGPIPE
 //! must meet no surprise.
 
-use crate::support::{Run, SIGPIPE, run};
+use crate::support::{Run, SIGPIPE, patience, run};
 use crate::tools::{Made, Ward, build, first_line, need, text};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The folder of PostgreSQL's programs, and the flag that finds libpq's header.
 fn installed() -> Option<(PathBuf, String)> {
@@ -40,10 +41,7 @@ impl Server {
         if user.is_some() {
             chown(&folder, user, None).expect("root may");
         }
-        // Free now; the server comes at once.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let port = port.expect("a free port").port();
-        let server = Self { bin: bin.to_path_buf(), folder, user, port, process: None };
+        let server = Self { bin: bin.to_path_buf(), folder, user, port: 0, process: None };
         let mut initdb = server.command("initdb");
         initdb.args(["--auth=trust", "--username=test", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]);
         let output = initdb.arg(server.data()).output().expect("initdb starts");
@@ -64,8 +62,28 @@ impl Server {
         command
     }
 
+    /// Whoever else takes the port before the server does ends it, and it gets another one.
     fn start(&mut self) -> u32 {
         self.stop();
+        for _ in 0..20 {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+            self.port = free.expect("a free port").port();
+            let mut process = self.spawn();
+            // It comes when the port is taken.
+            let socket = self.folder.join(format!(".s.PGSQL.{}", self.port));
+            let began = Instant::now();
+            while process.try_wait().expect("a child of ours").is_none() {
+                if socket.exists() {
+                    return self.process.insert(process).id();
+                }
+                assert!(began.elapsed() < patience(60), "the server does not start");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        panic!("the server ends at once");
+    }
+
+    fn spawn(&self) -> Child {
         let mut postgres = self.command("postgres");
         postgres.arg("-D").arg(self.data()).arg("-k").arg(&self.folder);
         postgres.args(["-F", "-p", &self.port.to_string()]);
@@ -73,8 +91,7 @@ impl Server {
             postgres.args(["-c", setting]);
         }
         postgres.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = postgres.spawn().expect("postgres starts");
-        self.process.insert(process).id()
+        postgres.spawn().expect("postgres starts")
     }
 
     /// Gone already, or stopped by SIGQUIT: it ends its children and itself.

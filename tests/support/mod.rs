@@ -101,8 +101,11 @@ pub fn host(name: &str, link: Link) -> PathBuf {
         Link::Shared => {
             // The program asks for the SONAME: give it that name beside the library.
             let soname = libraries.join("libsigward.so.0");
-            let _ = std::fs::remove_file(&soname);
-            std::os::unix::fs::symlink("libsigward.so", &soname).expect("target is writable");
+            // In one step: a host that another test has started may be looking for it.
+            let new = libraries.join(format!("libsigward.so.{}", std::process::id()));
+            let _ = std::fs::remove_file(&new);
+            std::os::unix::fs::symlink("libsigward.so", &new).expect("target is writable");
+            std::fs::rename(&new, &soname).expect("target is writable");
             cc.arg("-L").arg(&libraries).arg("-lsigward").arg(format!("-Wl,-rpath,{}", libraries.display()));
         }
     }
@@ -131,10 +134,20 @@ impl Scratch {
         Self::in_folder(&std::env::temp_dir(), name)
     }
 
+    /// Empty: what a run that was killed has left, under the same number of a process, is nobody's.
     pub fn in_folder(parent: &Path, name: &str) -> Self {
-        let folder = parent.join(format!("sigward-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
-        Self(folder)
+        let own = format!("sigward-{name}-{}", std::process::id());
+        let names = (0..).map(|next| if next == 0 { own.clone() } else { format!("{own}-{next}") });
+        for folder in names.map(|name| parent.join(name)) {
+            match std::fs::create_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("the folder for temporary files is writable");
+                    return Self(folder);
+                }
+            }
+        }
+        unreachable!("there are as many names as numbers");
     }
 
     pub fn path(&self) -> &Path {
