@@ -33,7 +33,7 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 	start := time.Now()
 	for ctx.Err() == nil && !w.service.exitedWithin(ctx, 0) {
 		err := w.strike(ctx)
-		if !w.service.exitedWithin(ctx, w.pause()) && err != nil && ctx.Err() == nil {
+		if !w.endsAfter(ctx, err, w.pause()) && err != nil && ctx.Err() == nil {
 			return b, err
 		}
 	}

@@ -62,7 +62,7 @@ func (w *world) struck(ctx context.Context, strike func(context.Context) error, 
 	start := time.Now()
 	for ctx.Err() == nil && !w.service.exitedWithin(ctx, 0) {
 		err := strike(ctx)
-		if !w.service.exitedWithin(ctx, pause) && err != nil && ctx.Err() == nil {
+		if !w.endsAfter(ctx, err, pause) && err != nil && ctx.Err() == nil {
 			return 0, err
 		}
 	}
@@ -70,6 +70,15 @@ func (w *world) struck(ctx context.Context, strike func(context.Context) error, 
 		return w.service.ended.Sub(start), nil
 	}
 	return 0, nil
+}
+
+// endsAfter says whether the service has ended a pause after a strike. One that met with an error
+// is likely to have met a service that was dead, and its parent may hear of that much later.
+func (w *world) endsAfter(ctx context.Context, err error, pause time.Duration) bool {
+	if err != nil {
+		pause = patience
+	}
+	return w.service.exitedWithin(ctx, pause)
 }
 
 // finish ends the service as an operator does, unless it is dead already, and says how it ended.
