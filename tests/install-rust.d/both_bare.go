@@ -1,0 +1,6 @@
+//go:build bare
+
+// Command both without any sigward: its first write ends it.
+package main
+
+func main() { println(writes()) }
