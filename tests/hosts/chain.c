@@ -1,5 +1,6 @@
 /* Invariants of the chain: circles of handlers, leaving, races, flags, defaults, forks. */
 #include "host.h"
+#include <sched.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 
@@ -238,6 +239,7 @@ static void leave_on_top(void) {
 }
 
 static volatile int racing = 1;
+static __thread int gives_way; /* to another thread, before each write of a row */
 
 /* Two threads leave it within some instructions of each other. A pthread_barrier_t wakes the second one microseconds later: too late,
  * on most machines, to meet the first one at all. */
@@ -277,8 +279,10 @@ static void races(void) {
     struct sigaction base = {.sa_sigaction = counting, .sa_flags = SA_SIGINFO};
     CHECK(sigward_sigpipe_restore() == 0);
     CHECK(pthread_create(&thread, NULL, race_installer, NULL) == 0);
-    /* Where the two share a processor they meet seldom. */
-    for (int round = 0; round < 20000 || (!races_seen() && round < 400000); round++) {
+    alarm(patience(200));
+    for (int round = 0; round < 20000 || !races_seen(); round++) {
+        /* Where the two share a processor they meet seldom by themselves. */
+        gives_way = round >= 20000;
         CHECK(sigaction(SIGPIPE, &base, NULL) == 0);
         if (round % 2) CHECK(sigward_sigpipe_filter() == 0);
         calls = 0;
@@ -315,6 +319,7 @@ static handler *const all_rivals[RIVALS] = {rival0, rival1, rival2};
 /* Stands before the C library's: one rival each before `rivals` writes from number `first_write` on. */
 extern int __sigaction(int, const struct sigaction *, struct sigaction *);
 int sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
+    if (action && gives_way) sched_yield();
     if (action && first_write && ++writes >= first_write && writes < first_write + rivals) {
         int n = writes - first_write;
         struct sigaction theirs = {.sa_sigaction = all_rivals[n], .sa_flags = SA_SIGINFO};
@@ -381,7 +386,7 @@ static void kill_from_outside(void) {
         kill(victim, SIGPIPE);
         _exit(0);
     }
-    sleep(5);
+    sleep(patience(60));
     SAY("still here\n");
 }
 
@@ -399,7 +404,7 @@ static void *killing(void *unused) {
 static void no_system_call(void) {
     pthread_t thread;
     CHECK(ward() == 0);
-    alarm(patience(5));
+    alarm(patience(60));
     CHECK(pthread_create(&thread, NULL, killing, NULL) == 0);
 #ifdef __x86_64__
     __asm__ volatile("1: pause; jmp 1b" ::"a"(-(long)EPIPE), "D"(broken_pipe()));
@@ -538,8 +543,10 @@ static void order(void) {
     sigprocmask(SIG_UNBLOCK, &both, NULL);
 }
 
-/* A read that a handler interrupts: starts again with SA_RESTART, fails with EINTR without. */
+/* A read that a handler interrupts: starts again with SA_RESTART, fails with EINTR without. The
+ * signal meets it, and not what comes before. */
 static void restart(void) {
+    alarm(patience(100));
     for (int again = 0; again < 2; again++) {
         int ends[2];
         CHECK(pipe(ends) == 0);
@@ -549,9 +556,9 @@ static void restart(void) {
         pid_t reader = getpid();
         pid_t child = fork();
         if (child == 0) {
-            usleep(100000);
+            until_it_waits(reader);
             kill(reader, SIGPIPE);
-            usleep(100000);
+            until_it_waits(reader);
             _exit(write(ends[1], "x", 1) != 1);
         }
         char byte;
@@ -579,7 +586,7 @@ static void forks(void) {
     for (int i = 0; i < 500; i++) {
         pid_t child = fork();
         if (child == 0) {
-            alarm(patience(20));
+            alarm(patience(100));
             CHECK(ward() == 0);
             CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
             CHECK(sigward_sigpipe_restore() == 0);
@@ -609,7 +616,7 @@ static void forked_theft(void) {
         close(ends[1]);
         pid_t child = fork();
         if (child == 0) {
-            alarm(patience(10));
+            alarm(patience(100));
             /* Not by send(3), where the number of the call is seen, and with it that it was asked to raise nothing: the process
              * id alone tells this kill from an echo. */
             for (;;) CHECK(syscall(SYS_sendto, ends[0], "x", 1L, (long)MSG_NOSIGNAL, NULL, 0L) == -1 && errno == EPIPE);
@@ -636,7 +643,7 @@ static void own_kill(void) {
     close(ends[1]);
     CHECK(ward() == 0);
     CHECK(pthread_create(&thread, NULL, kill_later, NULL) == 0);
-    alarm(patience(10));
+    alarm(patience(100));
     for (;;) CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
 }
 

@@ -60,6 +60,22 @@ static inline void await_reset(int fd) {
     CHECK(poll(&ours, 1, (int)patience(60) * 1000) == 1);
 }
 
+/* Until this process, if it has one thread, waits in a system call; who has just sent it a signal
+ * sees it wait again only after the handler. */
+static inline void until_it_waits(pid_t process) {
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    for (unsigned turn = 0;; turn++, usleep(1000)) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK(fd >= 0 && turn < patience(60000));
+        ssize_t length = read(fd, line, sizeof line - 1);
+        CHECK(length > 0 && close(fd) == 0);
+        line[length] = 0;
+        const char *name_ends = strrchr(line, ')');
+        if (name_ends != NULL && name_ends[1] != 0 && name_ends[2] == 'S') return;
+    }
+}
+
 /* Says in one write what stdio would say in several. */
 #define SAY(...)                                                                                   \
     do {                                                                                           \
