@@ -17,6 +17,8 @@ static unsigned round_number;
 static unsigned char value(unsigned page) { return (unsigned char)(1 + (page * 7 + round_number) % 251); }
 
 #ifdef BARE
+/* Which moments are met is luck, with one processor above all: as long as it takes. */
+enum { until_it_fails = true };
 /* Check, then punch. */
 static int sigward_reserve(int fd, uint64_t offset, uint64_t len) {
     static off_t holes[2 * PAGES];
@@ -43,6 +45,7 @@ static int sigward_reserve(int fd, uint64_t offset, uint64_t len) {
 }
 #define sigward_reserve_slowly sigward_reserve
 #else
+enum { until_it_fails = false };
 static sigward_map *map;
 static bool slowly;
 static sigward_map *open_map(void) {
@@ -151,14 +154,17 @@ static void beside(void) {
     unsigned failures = 0, lost = 0, written = 0;
     answered = mmap(NULL, sizeof *answered, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(answered != MAP_FAILED);
-    for (round_number = 0; round_number < 3 || (long)failures < wanted; round_number++) {
+    /* Also until enough has been written, by writers that find the disk full now and then. */
+    for (round_number = 0;
+         round_number < 3 || (long)failures < wanted || written <= PAGES / 2 || until_it_fails;
+         round_number++) {
         pthread_t threads[2];
         memset((void *)answered, 0, sizeof *answered);
         /* btrfs has no room for a new name after a refusal: so always the same file. */
         int fd = open(path_of("file"), O_RDWR | O_CREAT, 0644), status;
         CHECK(fd >= 0);
         /* And a full btrfs may have no room to note that a file is shorter, for a while. */
-        for (int again = 0; (status = ftruncate(fd, 0)) != 0 && again < 50; again++) {
+        for (int again = 0; (status = ftruncate(fd, 0)) != 0 && again < 1500; again++) {
             CHECK(errno == ENOSPC && syncfs(fd) == 0);
             usleep(20000);
         }
@@ -169,7 +175,7 @@ static void beside(void) {
 #endif
         pid_t children[] = {in_process(write_second), in_process(write_third), in_process(append_records)};
         for (uintptr_t i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, in_thread, (void *)i) == 0);
-        for (unsigned attempt = 0; answered->done < WRITERS + 1 && round_number < 1000; attempt++) {
+        for (unsigned attempt = 0; answered->done < WRITERS + 1; attempt++) {
             status = fail(fd, attempt);
             if (status == -ENOSPC) failures++;
             else if (status < 0) fprintf(stderr, "%s\n", strerror(-status));
@@ -187,7 +193,6 @@ static void beside(void) {
         CHECK(close(fd) == 0);
     }
     fprintf(stderr, "%u rounds, %u failures, %u pages\n", round_number, failures, written);
-    CHECK(written > PAGES / 2);
     SAY("%s\n", lost > 0 ? "lost" : "all there");
     if (lost > 0) fprintf(stderr, "%u lost\n", lost);
 }
