@@ -94,7 +94,7 @@ fn piped(program: &[&str], ward: Option<&str>) -> String {
     // It holds the pipe's other end as well.
     drop(head);
     // What never ends is killed.
-    for _ in 0..3000 {
+    for _ in 0..12_000 {
         if writer.try_wait().expect("a child of ours").is_some() {
             break;
         }

@@ -5,7 +5,7 @@ static struct iovec two[] = {{"one", 3}, {"two", 3}};
 
 static int filled_pipe(void) {
     int ends[2];
-    CHECK(pipe(ends) == 0 && write(ends[1], "1234", 4) == 4);
+    CHECK(pipe(ends) == 0 && write(ends[1], "1234", 4) == 4 && close(ends[1]) == 0);
     return ends[0];
 }
 
@@ -25,8 +25,16 @@ __attribute__((noinline)) long caller(const char *name, int fd) {
         result = sendfile(fd, file, &(off_t){0}, 4);
         close(file);
     }
-    if (strcmp(name, "splice") == 0) result = splice(filled_pipe(), NULL, fd, NULL, 4, 0);
-    if (strcmp(name, "tee") == 0) result = tee(filled_pipe(), fd, 4, 0);
+    if (strcmp(name, "splice") == 0) {
+        int filled = filled_pipe();
+        result = splice(filled, NULL, fd, NULL, 4, 0);
+        close(filled);
+    }
+    if (strcmp(name, "tee") == 0) {
+        int filled = filled_pipe();
+        result = tee(filled, fd, 4, 0);
+        close(filled);
+    }
     if (strcmp(name, "vmsplice") == 0) result = vmsplice(fd, two, 2, 0);
     if (strcmp(name, "own system call") == 0) {
         /* A library that does without the C library's wrappers. */

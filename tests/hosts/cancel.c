@@ -193,7 +193,7 @@ static void *pending(void *call) {
 static void deferred(void) {
     pthread_t others[3], thread;
     void *end;
-    alarm(patience(40));
+    alarm(patience(200));
     /* What the descriptor becomes quiet with stays: the seat is taken. */
     init();
     for (int i = 0; i < 3; i++) CHECK(pthread_create(&others[i], NULL, toggle, NULL) == 0);
@@ -210,7 +210,7 @@ static void deferred(void) {
 static void deferred_files(void) {
     pthread_t thread;
     void *end;
-    alarm(patience(40));
+    alarm(patience(200));
     snprintf(folder, sizeof folder, "%s", arguments[0]);
     repeats = 3;
     for (size_t i = 0; i < OF_FILES; i++) {
@@ -263,7 +263,7 @@ static void *asynchronous(void *call) {
 }
 
 static void any_moment(void) {
-    alarm(patience(40));
+    alarm(patience(200));
     init();
     for (size_t call = 0; call < CALLS; call++) {
         for (int i = 0; i < 60; i++) {

@@ -97,7 +97,7 @@ static void reader_comes_back(void) {
     pid_t parent = getpid(), readers[2];
     for (int i = 0; i < 2; i++) {
         if ((readers[i] = fork()) == 0) {
-            alarm(patience(50));
+            alarm(patience(200));
             for (unsigned size = 1; getppid() == parent; size = size * 5 % 65521) {
                 int fd = open(path, O_RDONLY);
                 if (read(fd, big, size) < 0) _exit(1);
@@ -320,7 +320,7 @@ static void killed_in(void *(*run)(void *), void *argument) {
             CHECK(pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL) == 0);
             usleep(1000 + (unsigned)i * 77);
             kill(getpid(), SIGPIPE);
-            struct timespec end = {5, 0};
+            struct timespec end = {patience(60), 0};
             nanosleep(&end, NULL);
             _exit(77);
         }
