@@ -59,7 +59,10 @@ fn the_readme_shows_what_is_told() {
     let shown = readme.split_once("$ sigward watch -- ./server\n").unwrap().1;
     let shown = shown.split_once("```").unwrap().0;
     let scratch = Scratch::new("watch-readme");
-    std::fs::copy(victim("victim.c"), scratch.join("server")).unwrap();
+    // Not by this process: a child of another test's may have it open for writing until it executes
+    // its program, and nobody can execute it so long.
+    let copy = finish(Command::new("cp").arg(victim("victim.c")).arg(scratch.join("server")));
+    assert_eq!(copy.code, 0, "{copy:?}");
     let run = finish(command().args(["watch", "--", "./server"]).current_dir(scratch.path()));
     let without_numbers = |text: &str| {
         let words = text.split(|one: char| one.is_ascii_digit()).filter(|part| !part.is_empty());
