@@ -661,6 +661,22 @@ fn either_copy_of_the_header_is_enough() {
     assert_eq!(log::check(&path), Err(Error::Damaged { offset: 0 }));
 }
 
+/// Killed between its two headers, before the first record: nobody has cut it.
+#[test]
+fn a_log_that_was_half_begun_goes_on() {
+    let folder = scratch("log-begun");
+    let path = folder.path().join("log");
+    for lost in [0, 4096] {
+        let _ = before(&path, 0, 0); // and closed
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes[lost..lost + 4096].fill(0);
+        std::fs::write(&path, bytes).expect("writable");
+        let log = Log::open(&path).expect("one is enough");
+        log.append(&record(0)).expect("nobody has cut it");
+        assert_eq!((log.flush(), count(&path)), (Ok(log.end()), 1));
+    }
+}
+
 #[test]
 fn a_reader_is_told_what_is_durable() {
     let folder = scratch("log-durable");

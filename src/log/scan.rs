@@ -67,9 +67,14 @@ pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Resul
     }
     end.witness = match last {
         Some(record) => last_word(source, record)?,
-        None => last_word(source, 0..8)?,
+        None => of_header(source)?,
     };
     if end.position < watermark { Err(Error::Damaged { offset: end.position }) } else { Ok(end) }
+}
+
+/// What is there of a log without records: the first word of its header.
+pub(super) fn of_header(source: &impl Source) -> Result<Witness, Error> {
+    last_word(source, 0..8)
 }
 
 /// Whether the range, where records begin and end, has nothing but whole records.
