@@ -37,6 +37,11 @@ fn a_cancelled_thread_leaves_nothing_locked() {
 }
 
 #[test]
+fn a_handler_that_jumps_out_of_refresh_leaves_a_map() {
+    scenario("map_cancel", "jumped", Link::Archive).lived();
+}
+
+#[test]
 fn a_descriptor_that_is_no_longer_ours_is_not_used() {
     let rows = scenario("map_harsh", "descriptors", Link::Bare).every_row("signal 7");
     assert_eq!(scenario("map_harsh", "descriptors", Link::Archive).every_row("exit 0"), rows);

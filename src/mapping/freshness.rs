@@ -176,7 +176,9 @@ impl Map {
             Some(path) => open::open(path, write && !self.options().copy_on_write)?,
             None => kept::duplicate(self.facts())?,
         };
-        *self = self.options().with_room_of(self.facts()).finish(file, identity, write, path)?;
+        let new = self.options().with_room_of(self.facts()).finish(file, identity, write, path)?;
+        // In this order: closing the old one waits for others, and a handler may jump out of that.
+        drop(std::mem::replace(self, new));
         Ok(())
     }
 }

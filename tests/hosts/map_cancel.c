@@ -1,6 +1,11 @@
 /* Threads that are cancelled around and inside our functions: whatever was asked for is done, and nobody waits for a thread that
  * is gone. Warded only: bare there is nothing to ask. */
 #include "maps.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 static const char *path;
 static sigward_map *map;
@@ -126,4 +131,35 @@ static void any_moment(void) {
     ROWS(rows);
 }
 
-SCENARIOS({"deferred", deferred}, {"any_moment", any_moment})
+/* ---- a handler that jumps out of refresh, which is giving the old bytes back ---- */
+
+static sigjmp_buf outside;
+
+static void jump_out(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    siglongjmp(outside, 1);
+}
+
+static void jumped(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    int fd = nameless(4 * PAGE);
+    CHECK(sigward_map_fd(fd, NULL, &map) == 0 && ftruncate(fd, PAGE) == 0);
+    CHECK(touch(map, 2 * PAGE) == 0);
+    fill(fd, 0, 4 * PAGE);
+    install(SIGSYS, jump_out, 0);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    if (sigsetjmp(outside, 1) == 0) {
+        sigward_map_refresh(map);
+        CHECK(!"refresh unmaps nothing");
+    }
+    CHECK(touch(map, 2 * PAGE) == content(2 * PAGE) && ftruncate(fd, PAGE) == 0);
+    CHECK(touch(map, 2 * PAGE) == 0 && sigward_map_status(map, NULL) == 1);
+}
+
+SCENARIOS({"deferred", deferred}, {"any_moment", any_moment}, {"jumped", jumped})
