@@ -117,6 +117,27 @@ static void split(long range) {
     WARD_CHECK(loss_at(adopted) <= 2 * PAGE);
 }
 
+/* By the time that our handler asks, the owner has mapped another file over the lost page: here by a handler above. */
+static struct sigaction asked_next;
+static int instead;
+
+static void maps_another(int signal, siginfo_t *info, void *context) {
+    char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1));
+    CHECK(mmap(page, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, instead, 0) == page);
+    asked_next.sa_sigaction(signal, info, context);
+}
+
+static void another_since(long range) {
+    const char *path = new_file("library", LENGTH);
+    instead = nameless(PAGE);
+    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
+    sigward_adopted *adopted = range ? adopt((void *)data, LENGTH, -1, 0) : adopt_file(path);
+    WARD_CHECK(adopted && sigaction(SIGBUS, NULL, &asked_next) == 0);
+    WARD_CHECK((install(SIGBUS, maps_another, SA_ONSTACK), 1));
+    CHECK(truncate(path, PAGE) == 0);
+    CHECK(data[5 * PAGE + 7] == content(7));
+}
+
 /* ---- every mapping of a file ---- */
 
 static void whole_file(long unused) {
@@ -369,6 +390,8 @@ static const struct row rows[] = {
     {"healed beside another", healed_beside, 0},
     {"moved", moved, 0},
     {"moved, a range", moved, 1},
+    {"another file since", another_since, 0},
+    {"another file since, a range", another_since, 1},
     {"split", split, 0},
     {"split, a range", split, 1},
     {"whole file", whole_file, 0},
