@@ -213,6 +213,8 @@ fn dlclose_does_not_take_the_handlers_away() {
         unloaded(plug, "plug_init", "pipe").lived();
         let another = another.to_str().expect("a plain path");
         run(&unload, &[plug.to_str().expect("a plain path"), "plug_init", "busy", another]).lived();
+        // Two copies, one above the other.
+        run(&unload, &[plug.to_str().expect("a plain path"), "plug_init", "flip", another]).lived();
         // Not one of our maps: as bare, by the signal's own name.
         unloaded(plug, "plug_init", "bus").died_of(libc::SIGBUS);
         unloaded(plug, "plug_segv", "segv").died_of(libc::SIGSEGV);

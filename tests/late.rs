@@ -12,9 +12,18 @@ fn dies_bare_and_lives(scenario: &str) {
 
 #[test]
 fn a_row_that_signal_has_put_back_still_works() {
-    for scenario in ["flipped", "flipped_after_a_raise", "in_part"] {
+    for scenario in ["flipped", "flipped_after_a_raise", "flipped_for_once", "in_part"] {
         dies_bare_and_lives(scenario);
     }
+}
+
+/// Bare it dies of its first write.
+#[test]
+fn a_flip_between_two_looks_takes_no_entry_and_no_signal_away() {
+    let bare = run(&prepared("flips", Link::Bare), &["between_looks"]);
+    let warded = run(&prepared("flips", Link::Archive), &["between_looks"]);
+    assert_eq!(bare.died_of(SIGPIPE).out, "");
+    assert_eq!(warded.died_of(SIGPIPE).out, "flipped\n");
 }
 
 #[test]
@@ -66,6 +75,14 @@ fn a_handler_may_jump_out_from_wherever_it_likes() {
 fn a_handler_above_may_drop_the_siginfo() {
     for link in [Link::Bare, Link::Archive] {
         run(&prepared("late", link), &["above_with_one_argument"]).lived();
+    }
+}
+
+/// Where the kernel has not said who sent the signal, because our row had lost its flags.
+#[test]
+fn a_handler_beneath_is_told_who_sent_an_echo() {
+    for link in [Link::Bare, Link::Archive] {
+        run(&prepared("late", link), &["asks_beneath"]).lived();
     }
 }
 

@@ -99,7 +99,11 @@ pub(crate) fn seats_of(owner: &'static Owner) -> impl Iterator<Item = Dispositio
 
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
 pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Error> {
-    let top = Disposition::read(owner.signal)?;
+    take_above(held, owner, Disposition::read(owner.signal)?)
+}
+
+/// As [`take`], above `top`, which stood there when it was decided to.
+pub(crate) fn take_above(held: &Lock, owner: &'static Owner, top: Disposition) -> Result<Disposition, Error> {
     if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
         ours.set_active(true);
         let predecessor = ours.predecessor().copied().unwrap_or(top);
@@ -109,7 +113,8 @@ pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Er
     take_in_place_of(held, owner, top, top)
 }
 
-/// Writes the row of entry `index` anew if it is no more what we had written; says whether it did. Signal-safe.
+/// Writes `row`, by which the kernel calls entry `index`, anew if it is no more what we had written; says whether
+/// it did. Signal-safe.
 pub(super) fn mend(
     signal: c_int,
     index: usize,
@@ -117,7 +122,7 @@ pub(super) fn mend(
     row: &Disposition,
 ) -> Result<bool, Error> {
     let ours = disposition_of(signal, index, predecessor);
-    if row.handler != ours.handler || ours.same(row) {
+    if ours.same(row) {
         return Ok(false);
     }
     let owner = entry(index).and_then(Entry::owner);
@@ -164,8 +169,17 @@ pub(crate) fn take_in_place_of(
         owner.is_ours_again();
         return Ok(predecessor);
     }
-    // Somebody installed `before` since we looked: it is the one that comes after us.
     counters::RACES_REPAIRED.add();
+    if let Some((index, seat)) = index_of(before.handler).and_then(|index| Some((index, entry(index)?))) {
+        // A flip of the signal is over, and has put back what stood there before it: an entry of
+        // ours, which stays what it was. It is never what comes after another one of ours.
+        let predecessor = seat.predecessor().copied().unwrap_or(predecessor);
+        seat.set_active(true);
+        put(owner.signal, &ours, &disposition_of(owner.signal, index, &predecessor))?;
+        owner.is_ours_again();
+        return Ok(predecessor);
+    }
+    // Somebody installed `before` since we looked: it is the one that comes after us.
     if let Ok((right, seat)) = entry_above(owner, &before) {
         seat.set_active(true);
         if put(owner.signal, &ours, &disposition_of(owner.signal, right, &before))? {

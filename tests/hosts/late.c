@@ -329,9 +329,61 @@ static void says_owner(void) {
 }
 #endif
 
+/* signal(3) of programs that ask for no more than POSIX (-std=c99 -D_POSIX_C_SOURCE=200809L): what
+ * it puts back is good for one call. */
+static void flip_for_once(int number) {
+    struct sigaction before;
+    CHECK(sigaction(number, &(struct sigaction){.sa_handler = SIG_IGN}, &before) == 0);
+    before.sa_flags = (int)(SA_RESETHAND | SA_NODEFER);
+    sigemptyset(&before.sa_mask);
+    CHECK(sigaction(number, &before, NULL) == 0);
+}
+
+static void flipped_for_once(void) {
+    CHECK(ward() == 0);
+    for (int byte = 0; byte < 256; byte += 15) {
+        flip_for_once(SIGPIPE);
+        dirty(byte);
+        on_threads();
+    }
+#ifndef BARE
+    int fd = memfd_create("empty", 0);
+    void *places[2] = {mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), (void *)16};
+    CHECK(sigward_sigbus_guard() == 0 && sigward_try_copy_segv() == 0);
+    for (int i = 0; i < 12; i++) {
+        char here[16];
+        if (i % 6 < 2) flip_for_once(i % 2 ? SIGSEGV : SIGBUS);
+        dirty(i * 20);
+        CHECK(sigward_try_copy(here, places[i % 2], sizeof here) == 0);
+    }
+#endif
+}
+
+/* The host's own handler gets echoes as well, and asks who has sent them. */
+static volatile int asked;
+
+static void asks(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    int ours = info->si_pid == getpid() && info->si_uid == getuid();
+    if (info->si_signo == signal && info->si_code == SI_USER && ours) asked++;
+}
+
+static void asks_beneath(void) {
+    install(SIGPIPE, asks, 0);
+    CHECK(ward() == 0);
+    for (int i = 0; i < 3; i++) {
+#ifndef BARE
+        flip(SIGPIPE);
+#endif
+        dirty(i == 1 ? 0 : 0x5a);
+        CHECK(failing_write() && asked == i + 1);
+    }
+}
+
 SCENARIOS({"raised_again", raised_again}, {"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
           {"in_part", in_part}, {"rearmed", rearmed}, {"jumps_deeper", jumps_deeper},
-          {"above_with_one_argument", above_with_one_argument},
+          {"above_with_one_argument", above_with_one_argument}, {"asks_beneath", asks_beneath},
+          {"flipped_for_once", flipped_for_once},
 #ifndef BARE
           {"says_owner", says_owner},
           {"late", late}, {"replaced_ignore", replaced_ignore}, {"in_the_loader", in_the_loader},

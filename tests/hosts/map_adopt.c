@@ -117,7 +117,8 @@ static void split(long range) {
     WARD_CHECK(loss_at(adopted) <= 2 * PAGE);
 }
 
-/* By the time that our handler asks, the owner has mapped another file over the lost page: here by a handler above. */
+/* By the time that our handler asks, the owner has mapped another file over the lost page: here by
+ * a handler above. */
 static struct sigaction asked_next;
 static int instead;
 

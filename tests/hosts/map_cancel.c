@@ -153,7 +153,8 @@ static void jumped(void) {
     CHECK(touch(map, 2 * PAGE) == 0);
     fill(fd, 0, 4 * PAGE);
     install(SIGSYS, jump_out, 0);
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
     if (sigsetjmp(outside, 1) == 0) {
         sigward_map_refresh(map);
         CHECK(!"refresh unmaps nothing");

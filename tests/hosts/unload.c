@@ -54,7 +54,21 @@ static void load_another(const char *path) {
 static void load_another(const char *path) { (void)path; }
 #endif
 
-/* unload LIBRARY INIT pipe|bus|segv|adopted|busy [ANOTHER] */
+/* A second copy comes above, and signal(3) takes our row's flags away. */
+static void flip_above(const char *path, const char *init) {
+    void *another = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    CHECK(another && call(another, init, NULL) == 0);
+    for (int i = 0; i < 3; i++) {
+        void (*saved)(int) = signal(SIGPIPE, SIG_IGN);
+        CHECK(saved != SIG_DFL && signal(SIGPIPE, saved) == SIG_IGN);
+        int fd = broken_pipe();
+        CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
+        close(fd);
+    }
+    CHECK(dlclose(another) == 0);
+}
+
+/* unload LIBRARY INIT pipe|bus|segv|adopted|busy|flip [ANOTHER] */
 int main(int argc, char **argv) {
     char name[32];
     int fd = memfd_create("adopted", 0);
@@ -70,8 +84,10 @@ int main(int argc, char **argv) {
     /* The next call does what the first could not. */
     if (library && strcmp(argv[3], "busy") == 0) load_another(argv[4]);
     CHECK(library && call(library, argv[2], argument) == 0);
+    if (strcmp(argv[3], "flip") == 0) flip_above(argv[4], argv[2]);
     CHECK(dlclose(library) == 0);
-    if (strcmp(argv[3], "pipe") == 0 || strcmp(argv[3], "busy") == 0)
+    const char *what = argv[3];
+    if (strcmp(what, "flip") == 0 || strcmp(what, "pipe") == 0 || strcmp(what, "busy") == 0)
         CHECK(write(broken_pipe(), "x", 1) == -1 && errno == EPIPE);
     if (strcmp(argv[3], "bus") == 0) fault();
     /* A lost page of a guarded file is zeros. */

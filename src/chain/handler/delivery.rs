@@ -121,6 +121,25 @@ impl<'a> Delivery<'a> {
     /// Signal-safe.
     pub fn note_echo(&self) {
         trace::note_echo(self.info);
+        self.tell_of_sender();
+    }
+
+    /// Writes into a siginfo that the kernel has left empty who has sent this echo, for whoever
+    /// comes next: this process, as the kernel says it. Signal-safe.
+    pub fn tell_of_sender(&self) {
+        /// `si_pid` and `si_uid` (`__sifields._kill` in include/uapi/asm-generic/siginfo.h).
+        const SENDER: usize = 16;
+        if !self.is_unsigned() || self.info.is_null() {
+            return;
+        }
+        // SAFETY: no arguments; it cannot fail.
+        let user = unsafe { libc::getuid() };
+        let sender = [std::process::id(), user];
+        // SAFETY: room for a siginfo in the frame of this delivery.
+        unsafe { (*self.info).si_code = libc::SI_USER };
+        let place = self.info.cast::<[u32; 2]>().wrapping_byte_add(SENDER);
+        // SAFETY: inside that room, and aligned as a siginfo is.
+        unsafe { place.write(sender) };
     }
 
     /// Whether a copy further up would have swallowed this delivery. Signal-safe.

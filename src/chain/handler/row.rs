@@ -6,7 +6,8 @@
 use super::arrival::Arrival;
 use super::trace;
 use super::trampolines::address_of;
-use crate::chain::disposition::Disposition;
+use crate::chain::disposition::{Disposition, Kind};
+use crate::chain::entry::{Entry, entry};
 use crate::chain::seat::mend;
 use std::ffi::c_int;
 
@@ -27,7 +28,7 @@ pub(super) fn is_suspect(arrival: &Arrival) -> bool {
 #[cold]
 #[inline(never)]
 pub(super) fn check(index: usize, predecessor: &Disposition, arrival: &mut Arrival, suspect: bool) {
-    let row = Disposition::read(arrival.signal).ok().filter(|row| row.handler == address_of(index));
+    let row = Disposition::read(arrival.signal).ok().filter(|row| is_called_by(index, row));
     if let Some(row) = &row {
         // Refused or overtaken: then the next delivery comes here as well.
         let _ = mend(arrival.signal, index, predecessor, row);
@@ -35,4 +36,12 @@ pub(super) fn check(index: usize, predecessor: &Disposition, arrival: &mut Arriv
     if suspect || row.is_some_and(|row| row.flags & libc::SA_SIGINFO == 0) {
         *arrival = arrival.unfilled();
     }
+}
+
+/// Whether the kernel has called entry `index` by this row: it shows it; or the default action, if
+/// it was put back for one call, as signal(3) does in programs that ask for no more than POSIX. The
+/// kernel leaves the flags then (`get_signal`, kernel/signal.c).
+fn is_called_by(index: usize, row: &Disposition) -> bool {
+    let once = || row.kind() == Kind::Default && row.flags & libc::SA_RESETHAND != 0;
+    row.handler == address_of(index) || once() && entry(index).is_some_and(Entry::is_active)
 }

@@ -32,6 +32,7 @@ pub(super) fn decide(delivery: &Delivery<'_>) -> Verdict {
     let quiet = is_quiet(&echo);
     if !quiet && stdio::is_the_predecessors(echo.fd()) {
         // As if it were no echo: `prog | head` ends.
+        delivery.tell_of_sender();
         return leave_to_runtime(delivery);
     }
     if !quiet && belongs_to_predecessor(delivery, &echo) {
