@@ -170,12 +170,14 @@ pub(crate) fn take_in_place_of(
         return Ok(predecessor);
     }
     counters::RACES_REPAIRED.add();
-    if let Some((index, seat)) = index_of(before.handler).and_then(|index| Some((index, entry(index)?))) {
+    if let Some((index, put_back)) = index_of(before.handler).and_then(|index| Some((index, entry(index)?))) {
         // A flip of the signal is over, and has put back what stood there before it: an entry of
         // ours, which stays what it was. It is never what comes after another one of ours.
-        let predecessor = seat.predecessor().copied().unwrap_or(predecessor);
-        seat.set_active(true);
-        put(owner.signal, &ours, &disposition_of(owner.signal, index, &predecessor))?;
+        let predecessor = put_back.predecessor().copied().unwrap_or(predecessor);
+        put_back.set_active(true);
+        if put(owner.signal, &ours, &disposition_of(owner.signal, index, &predecessor))? {
+            seat.set_active(was_active);
+        }
         owner.is_ours_again();
         return Ok(predecessor);
     }

@@ -127,19 +127,16 @@ impl<'a> Delivery<'a> {
     /// Writes into a siginfo that the kernel has left empty who has sent this echo, for whoever
     /// comes next: this process, as the kernel says it. Signal-safe.
     pub fn tell_of_sender(&self) {
-        /// `si_pid` and `si_uid` (`__sifields._kill` in include/uapi/asm-generic/siginfo.h).
-        const SENDER: usize = 16;
+        /// `si_pid` (`__sifields._kill` in include/uapi/asm-generic/siginfo.h).
+        const SENDER: usize = if cfg!(target_pointer_width = "64") { 16 } else { 12 };
         if !self.is_unsigned() || self.info.is_null() {
             return;
         }
-        // SAFETY: no arguments; it cannot fail.
-        let user = unsafe { libc::getuid() };
-        let sender = [std::process::id(), user];
         // SAFETY: room for a siginfo in the frame of this delivery.
         unsafe { (*self.info).si_code = libc::SI_USER };
-        let place = self.info.cast::<[u32; 2]>().wrapping_byte_add(SENDER);
+        let sender = self.info.cast::<u32>().wrapping_byte_add(SENDER);
         // SAFETY: inside that room, and aligned as a siginfo is.
-        unsafe { place.write(sender) };
+        unsafe { sender.write(std::process::id()) };
     }
 
     /// Whether a copy further up would have swallowed this delivery. Signal-safe.

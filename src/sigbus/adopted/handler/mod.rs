@@ -85,7 +85,6 @@ fn resolve(held: &mut LockedList<'_>, met: &Met<'_>) -> bool {
     }
     let Some(found) = find(held, &area, delivered.address) else {
         // Somebody else's fault; or the owner has mapped another file here since.
-        let page = page_of(&area, delivered.address, crate::sys::pages::page_size());
         return is_there(&page, delivered) && !is_stuck(met);
     };
     let Some(first) = found.entries.iter().next() else { return false };
