@@ -39,7 +39,7 @@ mod seat;
 
 pub(crate) use disposition::{Disposition, Kind};
 pub(crate) use handler::trampolines::ENTRY_POINTS;
-pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
+pub(crate) use handler::{Delivery, Fault, Gate, Registers, SI_USER, Verdict};
 pub(crate) use owner::Owner;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use owner::no_farewell;

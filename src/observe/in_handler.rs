@@ -1,7 +1,6 @@
 //! What handlers ask the kernel to describe a delivery: signal-safe calls only, no allocation.
 
 use super::event::Event;
-#[cfg(target_os = "linux")]
 use crate::sys::pages::LEAST_PAGE;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;

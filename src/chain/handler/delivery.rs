@@ -8,6 +8,8 @@ use crate::chain::disposition::Disposition;
 use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 
+/// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
+pub(crate) const SI_USER: c_int = 0;
 #[cfg(target_os = "linux")]
 pub(super) use libc::SI_TKILL;
 #[cfg(not(target_os = "linux"))]
@@ -133,7 +135,7 @@ impl<'a> Delivery<'a> {
             return;
         }
         // SAFETY: room for a siginfo in the frame of this delivery.
-        unsafe { (*self.info).si_code = libc::SI_USER };
+        unsafe { (*self.info).si_code = SI_USER };
         let sender = self.info.cast::<u32>().wrapping_byte_add(SENDER);
         // SAFETY: inside that room, and aligned as a siginfo is.
         unsafe { sender.write(std::process::id()) };

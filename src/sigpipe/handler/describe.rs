@@ -6,7 +6,6 @@ use crate::observe::Event;
 use crate::observe::in_handler::{self, status};
 #[cfg(target_os = "linux")]
 use crate::sys::memory;
-#[cfg(target_os = "linux")]
 use crate::sys::pages::LEAST_PAGE;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
