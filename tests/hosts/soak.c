@@ -184,13 +184,20 @@ static int report(void) {
     return idle ? 2 : 0;
 }
 
-/* A process of its own: threads that wait for each other in a handler have every signal blocked. */
+/* A process of its own: threads that wait for each other in a handler have every signal blocked, and a defect can make
+   all of them fault for ever. */
 static void watch(unsigned seconds) {
-    static const char text[] = "stuck: the threads did not end\n";
+    static const char text[] = "stuck: the threads did not end, or read and write no more\n";
+    enum { NOTHING_DONE = 60 };
     pid_t soaking = getpid();
     if (fork() != 0) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (seconds) seconds = sleep(seconds);
+    unsigned long long before = 0, now;
+    for (unsigned idle = 0; seconds > 0 && idle < NOTHING_DONE; seconds--, before = now) {
+        sleep(1);
+        now = atomic_load(&soak->reads) + atomic_load(&soak->writes);
+        idle = now == before ? idle + 1 : 0;
+    }
     if (getppid() != soaking || write(2, text, sizeof text - 1) < 0) _exit(98);
     kill(soaking, SIGKILL);
     _exit(0);
@@ -202,10 +209,10 @@ int main(int argc, char **argv) {
     chance = seed * 2 + 1;
     char memory[] = "/dev/shm/soak-XXXXXX", disk[] = "/tmp/soak-XXXXXX";
     const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory), argc > 4 ? argv[4] : mkdtemp(disk)};
-    watch((unsigned)seconds + LONGER + 120);
     mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
     prepare(folders);
+    watch((unsigned)seconds + LONGER + 120);
     MUST(sigward_init(NULL) == 0 && sigward_sigbus_guard() == 0 && sigward_try_copy_segv() == 0);
     run_for(seconds / 4, 0);
     struct possessions before = count(folders);
