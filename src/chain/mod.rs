@@ -54,6 +54,5 @@ pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{
-    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_above, take_in_place_of,
-    vacate,
+    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_in_place_of, vacate,
 };

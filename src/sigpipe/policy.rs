@@ -166,8 +166,7 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
             chain::take_in_place_of(held, &OWNER, top, Disposition::ignore())?;
         } else {
-            // Above what stood there: a SIG_IGN that a library has put there meanwhile soon goes.
-            chain::take_above(held, &OWNER, top)?;
+            chain::take(held, &OWNER)?;
         }
     }
     POLICY.store(FILTER, Ordering::Relaxed);
@@ -358,7 +357,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             look_for_go(&held, &top);
             notice(&top);
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
-                chain::take_above(&held, &OWNER, top)?;
+                chain::take(&held, &OWNER)?;
             }
             Ok(())
         }
