@@ -10,6 +10,8 @@ use support::{Link, SIGPIPE, both, host, run};
 fn a_circle_of_handlers_ends_in_the_default_action() {
     // Without the cut this recurses until the stack is gone: SIGSEGV.
     run(&host("chain", Link::Archive), &["circle"]).died_of(SIGPIPE);
+    run(&host("chain", Link::Archive), &["circle_of_garbage"]).died_of(SIGPIPE);
+    run(&host("chain", Link::Archive), &["circle_of_copies"]).died_of(SIGPIPE);
 }
 
 #[test]

@@ -64,6 +64,30 @@ static void circle_above_a_handler(void) {
 #endif
 }
 
+/* Not every emulator of Linux clears what lies behind the kernel's part of a siginfo. Here the
+ * handler on top writes there what may be left. */
+static uint64_t left_there;
+static void scribbling(int signal, siginfo_t *info, void *context) {
+    uint64_t *words = (uint64_t *)info;
+    for (int word = 6; word < 16 && calls == 0; word++) words[word] = left_there + (uint64_t)word;
+    chaining(signal, info, context);
+}
+
+static void circle_of_left(uint64_t what) {
+    struct sigaction action = {.sa_sigaction = scribbling, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    left_there = what;
+    CHECK(ward() == 0);
+    put_chaining_on_top();
+    CHECK(sigward_ensure_on_top() == 0);
+    CHECK(sigaction(SIGPIPE, &action, &previous) == 0);
+    raise(SIGPIPE);
+}
+
+static void circle_of_garbage(void) { circle_of_left(0x000f001100000000); }
+
+/* Names of four other copies of the library: there is no room for a fifth one's. */
+static void circle_of_copies(void) { circle_of_left(0x73690000deadbeef); }
+
 /* A handler that stands beneath the circle, and above what stood there first, is not passed over. */
 static struct sigaction beneath_between;
 static volatile int came_between;
@@ -648,6 +672,7 @@ static void own_kill(void) {
 }
 
 SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
+          {"circle_of_garbage", circle_of_garbage}, {"circle_of_copies", circle_of_copies},
           {"circle_of_raises", circle_of_raises}, {"circle_above_two", circle_above_two},
           {"jumps_from_above", jumps_from_above}, {"mask_without_context", mask_without_context},
           {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},

@@ -2,8 +2,8 @@
 //! back and raising the signal again (CPython's faulthandler does) may come to us again, in a new delivery
 //! on top of the unfinished one, with a siginfo that carries no marks.
 //!
-//! For signals of that kind (`SI_TKILL` from our own process), and for those without a siginfo, where
-//! marks have no place, each thread's unfinished visits to an entry point are counted. A visit that
+//! For signals of that kind (`SI_TKILL` from our own process), and for those where marks have no
+//! place, as without a siginfo, each thread's unfinished visits to an entry point are counted. A visit that
 //! was left by longjmp is none: the code that is interrupted now has its stack pointer above that
 //! visit's frame, or on another stack. Where neither shows (a handler that jumps, from deeper and
 //! deeper calls with frames larger than a signal's) nobody can tell it from a circle, and no number
@@ -11,14 +11,16 @@
 //! another level, which is where a host that goes ever deeper ends as well.
 
 use super::delivery::{Delivery, SI_TKILL};
+use super::trace;
 use crate::sys::process::thread_id;
 use crate::sys::wiped::{self, Visits};
 use std::sync::atomic::Ordering;
 
 /// At this many unfinished visits a circle is cut on any stack, however large: each takes 2 to 5 KiB.
 const LIMIT: u32 = 1 << 14;
-/// The same where no siginfo comes along, so that the frames that were left cannot be told.
-const LIMIT_WITHOUT_SIGINFO: u32 = 64;
+/// The same where marks have no place: one delivery that comes by again cannot be told from frames
+/// that were left.
+const LIMIT_WITHOUT_MARKS: u32 = 64;
 
 /// An unfinished visit; finished when dropped.
 pub(super) struct Level(Option<Unfinished>);
@@ -55,10 +57,8 @@ pub(super) fn is_circle(delivery: &Delivery<'_>, index: usize) -> bool {
 
 /// Whether a delivery can be one of such a circle.
 pub(super) fn is_unmarked(delivery: &Delivery<'_>) -> bool {
-    // No code: no siginfo.
-    delivery
-        .code()
-        .is_none_or(|code| code == SI_TKILL && delivery.sender().is_some_and(wiped::is_own_process))
+    let raised = || delivery.code() == Some(SI_TKILL) && delivery.sender().is_some_and(wiped::is_own_process);
+    delivery.is_unsigned() || !trace::has_room(delivery.info) || raised()
 }
 
 fn followed(delivery: &Delivery<'_>) -> Option<&'static [Visits]> {
@@ -78,7 +78,7 @@ pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
     let before = (visits.newest.load(Ordering::Relaxed), visits.count.load(Ordering::Relaxed));
     let before = if is_unfinished(delivery, before.0, here) { before } else { (0, 0) };
     let (newest, count) = before;
-    let limit = if delivery.info.is_null() { LIMIT_WITHOUT_SIGINFO } else { LIMIT };
+    let limit = if trace::has_room(delivery.info) { LIMIT } else { LIMIT_WITHOUT_MARKS };
     if count >= limit || count > 0 && !has_room(delivery, here, newest.saturating_sub(here)) {
         return None;
     }
@@ -89,8 +89,9 @@ pub(super) fn enter(delivery: &Delivery<'_>, index: usize) -> Option<Level> {
 
 /// Whether a visit with its frame there lies beneath the code that this delivery has interrupted.
 fn is_unfinished(delivery: &Delivery<'_>, frame: usize, here: usize) -> bool {
-    // Without a siginfo it is passed on by a handler above, perhaps for the second time: one delivery comes by again.
-    let again = delivery.info.is_null();
+    // Without marks it is passed on by a handler above, perhaps for the second time: one delivery
+    // comes by again.
+    let again = !trace::has_room(delivery.info);
     let interrupted = delivery.interrupted_stack().filter(|_| !again).unwrap_or(here);
     let on_signal_stack = |address| delivery.signal_stack().is_some_and(|stack| stack.contains(&address));
     frame > interrupted && on_signal_stack(frame) == on_signal_stack(interrupted)

@@ -5,8 +5,9 @@
 //! that siginfo along. So the marks live there: they are private to the delivery, gone with it, and
 //! right on any number of threads. Each copy of the library in a process marks under its own name.
 //!
-//! An emulator (qemu-user) clears nothing. So a mark goes when its visit is over, and what is found
-//! where the kernel has just called goes as well: no entry point was there before.
+//! An emulator (qemu-user) clears nothing. So a mark goes when its visit is over. What is found
+//! where the kernel has just called goes as well: no entry point was there before. And what stands
+//! in the place of a name elsewhere, and is none, is nobody's.
 
 use std::ffi::c_int;
 
@@ -31,14 +32,23 @@ pub(super) enum Visit {
     Spent,
 }
 
-/// One per copy of the library: its address is the name that marks are kept under.
-static NAME: u8 = 0;
+/// Above the 48 bits of an address: "si". Hardly anything that was left there by chance has it.
+const TAG: u64 = 0x7369 << 48;
+
+/// The name that marks of this copy of the library are kept under: the address of something that
+/// each has one of.
+fn name() -> u64 {
+    static OWN: u8 = 0;
+    std::ptr::from_ref(&OWN) as u64 & !(0xffff << 48) | TAG
+}
+
+fn is_name(word: u64) -> bool {
+    word & 0xffff << 48 == TAG
+}
 
 /// Marks that this delivery passes entry `index`, and says how often it is doing so.
 ///
-/// Without a siginfo nothing can be marked. Then the delivery is treated as new, and `nesting` ends
-/// circles. So it is for a fifth copy of the library in one line of handlers, for which there is no
-/// room.
+/// Where nothing can be marked, the delivery is treated as new, and `nesting` ends circles.
 pub(super) fn visit(info: *mut libc::siginfo_t, index: usize) -> Visit {
     let Some(marks) = marks(info) else {
         return Visit::First;
@@ -71,13 +81,19 @@ pub(super) fn end_visit(info: *mut libc::siginfo_t, index: usize, visit: Visit) 
     }
 }
 
+/// Whether visits can be marked there: not without a siginfo, and not by a fifth copy of the
+/// library in one line of handlers.
+pub(super) fn has_room(info: *mut libc::siginfo_t) -> bool {
+    marks(info).is_some()
+}
+
 /// The word of marks of this copy of the library, made when it is the first visit.
 fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
     const { assert!(size_of::<libc::siginfo_t>() == WORDS * 8 || cfg!(not(target_os = "linux"))) };
     if info.is_null() || size_of::<libc::siginfo_t>() < WORDS * 8 {
         return None;
     }
-    let name = std::ptr::from_ref(&NAME) as u64;
+    let name = name();
     let words = info.cast::<u64>();
     let mut word = FIRST_WORD;
     while word + 1 < END {
@@ -90,7 +106,7 @@ fn marks(info: *mut libc::siginfo_t) -> Option<*mut u64> {
         if owned_by == name {
             return Some(marks);
         }
-        if owned_by == 0 {
+        if !is_name(owned_by) {
             // SAFETY: inside the siginfo, which only this thread uses.
             unsafe { owner.write(name) };
             // SAFETY: as above.
