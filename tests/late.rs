@@ -17,6 +17,15 @@ fn a_row_that_signal_has_put_back_still_works() {
     }
 }
 
+/// Bare it dies of its first write.
+#[test]
+fn a_flip_between_two_looks_takes_no_entry_and_no_signal_away() {
+    let bare = run(&prepared("flips", Link::Bare), &["between_looks"]);
+    let warded = run(&prepared("flips", Link::Archive), &["between_looks"]);
+    assert_eq!(bare.died_of(SIGPIPE).out, "");
+    assert_eq!(warded.died_of(SIGPIPE).out, "flipped\n");
+}
+
 #[test]
 fn what_is_no_echo_still_ends_the_process() {
     run(&prepared("late", Link::Archive), &["flipped_and_killed"]).died_of(SIGPIPE);

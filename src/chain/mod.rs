@@ -39,7 +39,7 @@ mod seat;
 
 pub(crate) use disposition::{Disposition, Kind};
 pub(crate) use handler::trampolines::ENTRY_POINTS;
-pub(crate) use handler::{Delivery, Fault, Gate, Registers, SI_USER, Verdict};
+pub(crate) use handler::{Delivery, Fault, Gate, Registers, Verdict};
 pub(crate) use owner::Owner;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use owner::no_farewell;
@@ -54,5 +54,6 @@ pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{
-    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_in_place_of, vacate,
+    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_above, take_in_place_of,
+    vacate,
 };

@@ -99,7 +99,11 @@ pub(crate) fn seats_of(owner: &'static Owner) -> impl Iterator<Item = Dispositio
 
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
 pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Error> {
-    let top = Disposition::read(owner.signal)?;
+    take_above(held, owner, Disposition::read(owner.signal)?)
+}
+
+/// As [`take`], above `top`, which stood there when it was decided to.
+pub(crate) fn take_above(held: &Lock, owner: &'static Owner, top: Disposition) -> Result<Disposition, Error> {
     if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
         ours.set_active(true);
         let predecessor = ours.predecessor().copied().unwrap_or(top);
@@ -165,8 +169,19 @@ pub(crate) fn take_in_place_of(
         owner.is_ours_again();
         return Ok(predecessor);
     }
-    // Somebody installed `before` since we looked: it is the one that comes after us.
     counters::RACES_REPAIRED.add();
+    if let Some((index, put_back)) = index_of(before.handler).and_then(|index| Some((index, entry(index)?))) {
+        // A flip of the signal is over, and has put back what stood there before it: an entry of
+        // ours, which stays what it was. It is never what comes after another one of ours.
+        let predecessor = put_back.predecessor().copied().unwrap_or(predecessor);
+        put_back.set_active(true);
+        if put(owner.signal, &ours, &disposition_of(owner.signal, index, &predecessor))? {
+            seat.set_active(was_active);
+        }
+        owner.is_ours_again();
+        return Ok(predecessor);
+    }
+    // Somebody installed `before` since we looked: it is the one that comes after us.
     if let Ok((right, seat)) = entry_above(owner, &before) {
         seat.set_active(true);
         if put(owner.signal, &ours, &disposition_of(owner.signal, right, &before))? {

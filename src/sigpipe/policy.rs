@@ -166,7 +166,8 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
             chain::take_in_place_of(held, &OWNER, top, Disposition::ignore())?;
         } else {
-            chain::take(held, &OWNER)?;
+            // Above what stood there: a SIG_IGN that a library has put there meanwhile soon goes.
+            chain::take_above(held, &OWNER, top)?;
         }
     }
     POLICY.store(FILTER, Ordering::Relaxed);
@@ -357,7 +358,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             look_for_go(&held, &top);
             notice(&top);
             if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
-                chain::take(&held, &OWNER)?;
+                chain::take_above(&held, &OWNER, top)?;
             }
             Ok(())
         }

@@ -8,8 +8,6 @@ use crate::chain::disposition::Disposition;
 use crate::sys::mask::Mask;
 use std::ffi::{c_int, c_void};
 
-/// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
-pub(crate) const SI_USER: c_int = 0;
 #[cfg(target_os = "linux")]
 pub(super) use libc::SI_TKILL;
 #[cfg(not(target_os = "linux"))]
@@ -126,18 +124,16 @@ impl<'a> Delivery<'a> {
         self.tell_of_sender();
     }
 
-    /// Writes into a siginfo that the kernel has left empty who has sent this echo, for whoever
-    /// comes next: this process, as the kernel says it. Signal-safe.
+    /// Writes into a siginfo that the kernel has left empty, so that its code is `SI_USER` already,
+    /// who has sent this echo, for whoever comes next: this process. Signal-safe.
     pub fn tell_of_sender(&self) {
         /// `si_pid` (`__sifields._kill` in include/uapi/asm-generic/siginfo.h).
         const SENDER: usize = if cfg!(target_pointer_width = "64") { 16 } else { 12 };
         if !self.is_unsigned() || self.info.is_null() {
             return;
         }
-        // SAFETY: room for a siginfo in the frame of this delivery.
-        unsafe { (*self.info).si_code = SI_USER };
         let sender = self.info.cast::<u32>().wrapping_byte_add(SENDER);
-        // SAFETY: inside that room, and aligned as a siginfo is.
+        // SAFETY: inside the siginfo of this delivery, which only this thread uses.
         unsafe { sender.write(std::process::id()) };
     }
 

@@ -29,7 +29,6 @@ use crate::observe::counters;
 use arrival::Arrival;
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub(super) use arrival::arrive;
-pub(crate) use delivery::SI_USER;
 pub use delivery::{Delivery, Verdict};
 pub use fault::Fault;
 pub(crate) use fault::General;

@@ -192,6 +192,9 @@ fn descriptor(register: u64) -> Option<c_int> {
     (register <= 0x7fff_ffff).then_some(register as c_int)
 }
 
+/// `si_code` of kill(2) and of the kernel's own SIGPIPE; libc does not define it everywhere.
+pub(super) const SI_USER: c_int = 0;
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ mod words;
 use super::{quiet, runtime, stdio, wanted};
 #[cfg(not(target_os = "linux"))]
 pub(super) use crate::chain::no_farewell as farewell;
-use crate::chain::{Delivery, Kind, SI_USER, Verdict};
+use crate::chain::{Delivery, Kind, Verdict};
 use crate::observe::{counters, log, ring, without_events};
 use crate::sys::wiped;
 use echo::{Echo, Probe, Written};
@@ -62,7 +62,8 @@ fn tell(echo: &Echo) {
 
 #[inline(never)]
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let own = || delivery.code() == Some(SI_USER) && delivery.sender().is_some_and(wiped::is_own_process);
+    let own =
+        || delivery.code() == Some(echo::SI_USER) && delivery.sender().is_some_and(wiped::is_own_process);
     if !delivery.is_unsigned() && !own() {
         return None;
     }
