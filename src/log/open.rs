@@ -180,8 +180,8 @@ impl LogOptions {
         }
         let (end, torn) = found;
         mend(file, &header, end.durable)?;
-        // The header may be there since a moment ago only.
-        let witness = if end.records == 0 { scan::of_header(&bytes)? } else { end.witness };
+        // Not before: the header may be there since a moment ago only.
+        let witness = end.witness(&bytes)?;
         let recovery = Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })

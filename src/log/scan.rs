@@ -22,7 +22,8 @@ pub(super) struct End {
     pub(super) position: u64,
     /// The last place before the watermark where a record ends. None of ours lies elsewhere.
     pub(super) durable: u64,
-    pub(super) witness: Witness,
+    /// Where the last record begins; if there is none, where the file does.
+    last: u64,
 }
 
 /// The last word of a log that is not zero. A cut that takes anything else than zeros takes it too,
@@ -52,29 +53,25 @@ impl Witness {
     }
 }
 
+impl End {
+    /// The last word that is not zero, as it is now: of the last record, or the header's first one.
+    pub(super) fn witness(&self, source: &impl Source) -> Result<Witness, Error> {
+        last_word(source, self.last..if self.records == 0 { UNIT } else { self.position })
+    }
+}
+
 /// Goes from record to record.
 pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Result<End, Error> {
-    let witness = Witness { offset: 0, word: 0 };
-    let mut end = End { records: 0, position: FIRST, durable: FIRST, witness };
+    let mut end = End { records: 0, position: FIRST, durable: FIRST, last: 0 };
     let mut room = vec![0; 1 << 16];
-    let mut last = None;
     while let Some(size) = record_at(source, salt, end.position, &mut room)? {
-        last = Some(end.position..end.position + size);
+        end.last = end.position;
         (end.records, end.position) = (end.records + 1, end.position + size);
         if end.position <= watermark {
             end.durable = end.position;
         }
     }
-    end.witness = match last {
-        Some(record) => last_word(source, record)?,
-        None => of_header(source)?,
-    };
     if end.position < watermark { Err(Error::Damaged { offset: end.position }) } else { Ok(end) }
-}
-
-/// What is there of a log without records: the first word of its header.
-pub(super) fn of_header(source: &impl Source) -> Result<Witness, Error> {
-    last_word(source, 0..8)
 }
 
 /// Whether the range, where records begin and end, has nothing but whole records.
