@@ -219,12 +219,11 @@ func (l *reloadLoop) look(force bool) time.Duration {
 	done := sync.OnceFunc(func() { <-reloadTurns })
 	defer done()
 	seen := seenAt(l.path)
-	known := seen.equal(l.concluded)
-	if !force && known && !l.unsettled {
+	if !force && seen.equal(l.concluded) && !l.unsettled {
 		l.heard = false
 		return l.o.Tick
 	}
-	size, again, err, refused := l.attempt(&seen, known, done)
+	size, again, err, refused := l.attempt(&seen, done)
 	done()
 	l.concluded = seen
 	switch {
@@ -245,7 +244,7 @@ func (l *reloadLoop) look(force bool) time.Duration {
 	} else {
 		l.told.NotYet++
 	}
-	known = problem.same(l.wrong)
+	known := problem.same(l.wrong)
 	if known {
 		problem.Since, problem.Count = l.wrong.Since, l.wrong.Count+1
 	}
@@ -262,7 +261,7 @@ func (l *reloadLoop) look(force bool) time.Duration {
 
 // attempt takes what is there. again: it is to be tried after that time, though nothing may change
 // until then. done is called when it has read the file, before the parser.
-func (l *reloadLoop) attempt(seen **reloadSeen, known bool, done func()) (
+func (l *reloadLoop) attempt(seen **reloadSeen, done func()) (
 	size int64, again time.Duration, err error, refused bool) {
 	file, errno := openSource(l.path)
 	if errno != 0 {
@@ -283,7 +282,7 @@ func (l *reloadLoop) attempt(seen **reloadSeen, known bool, done func()) (
 		return -1, l.o.Tick, reloadReason(errnoIn(err), nil), false
 	}
 	now := &reloadSeen{info: info, state: steadyOf(info)}
-	known = known && now.equal(l.concluded) // somebody may have written since
+	known := now.equal(l.concluded) // not what the look found: somebody may have written since
 	*seen, size = now, now.state.size
 	settled, again, err := l.unfinished(file, now)
 	if known && l.unsettled && !settled && (err == nil || errors.Is(err, ErrBeingWritten)) {
