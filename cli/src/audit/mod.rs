@@ -34,9 +34,7 @@ pub struct Account {
     ignored: Vec<String>,
     caught: Vec<String>,
     pending: Vec<String>,
-    /// Off where maps and descriptors may not be looked at: then there may be more findings.
-    complete: bool,
-    /// Why it is off.
+    /// Why maps and descriptors may not be looked at; then there may be more findings.
     missing: Option<String>,
     findings: Vec<Finding>,
 }
@@ -100,7 +98,6 @@ impl Account {
             caught: names(status.caught),
             pending: names(status.pending),
             missing: (!facts.is_open).then(|| refused::unreadable(status)),
-            complete: facts.is_open,
             runtimes: facts.runtimes,
             findings,
         }
@@ -194,7 +191,7 @@ impl fmt::Display for Table<'_> {
         rows.extend(self.accounts.iter().map(|account| {
             let mut findings: Vec<&str> = account.findings.iter().map(|finding| finding.id).collect();
             findings.dedup();
-            if !account.complete {
+            if account.missing.is_some() {
                 findings.push("(needs privilege)");
             }
             [

@@ -24,9 +24,7 @@ pub struct Prospect {
     ended: Option<Ended>,
     /// What would raise a signal, or is going to.
     threats: Vec<Threat>,
-    /// Off where maps and descriptors may not be looked at: then there may be more.
-    complete: bool,
-    /// Why it is off.
+    /// Why maps and descriptors may not be looked at; then there may be more.
     missing: Option<String>,
 }
 
@@ -74,14 +72,7 @@ impl Prospect {
                 core: libc::WIFSIGNALED(how) && libc::WCOREDUMP(how),
                 parent: facts.status.parent,
             };
-            return Some(Self {
-                pid,
-                program,
-                ended: Some(ended),
-                threats: Vec::new(),
-                missing: None,
-                complete: true,
-            });
+            return Some(Self { pid, program, ended: Some(ended), threats: Vec::new(), missing: None });
         }
         let process = Process::open(pid);
         let broken = process.as_ref().map(|process| descriptors::broken(pid, process));
@@ -103,7 +94,7 @@ impl Prospect {
             add(signal, waits);
         }
         let missing = (!complete).then(|| refused::unreadable(&facts.status));
-        Some(Self { pid, program, ended: None, threats, missing, complete })
+        Some(Self { pid, program, ended: None, threats, missing })
     }
 
     fn is_bad(&self) -> bool {

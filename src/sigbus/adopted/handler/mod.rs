@@ -84,7 +84,7 @@ fn resolve(held: &mut LockedList<'_>, met: &Met<'_>) -> bool {
         return false;
     }
     let Some(found) = find(held, &area, delivered.address) else {
-        // Somebody else's fault; or the owner has mapped another file here since.
+        // It is somebody else's fault, or the owner has mapped another file here since.
         return is_there(&page, delivered) && !is_stuck(met);
     };
     let Some(first) = found.entries.iter().next() else { return false };
