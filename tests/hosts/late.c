@@ -364,8 +364,8 @@ static volatile int asked;
 
 static void asks(int signal, siginfo_t *info, void *context) {
     (void)context;
-    int ours = info->si_pid == getpid() && info->si_uid == getuid();
-    if (info->si_signo == signal && info->si_code == SI_USER && ours) asked++;
+    bool ours = info->si_code == SI_USER && info->si_pid == getpid();
+    if (info->si_signo == signal && ours) asked++;
 }
 
 static void asks_beneath(void) {

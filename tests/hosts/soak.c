@@ -85,9 +85,6 @@ static bool happened(void) {
     sigward_counters counters;
     MUST(sigward_read_counters(&counters) == 0);
     bool all = counters.faults > 0 && counters.patches > 0;
-#ifdef NAIVE
-    if (atomic_load(&soak->adopted) == 0) COUNT(adopted); /* no adopt_file there */
-#endif
 #define NEEDED(name) all &= atomic_load(&soak->name) > 0;
     TALLIES(NEEDED)
     return all;
@@ -160,6 +157,9 @@ static void prepare(const char *const *folders) {
     soak = mmap(NULL, sizeof *soak, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     stacks = mmap(NULL, (size_t)THREADS * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(soak != MAP_FAILED && stacks != MAP_FAILED && sysconf(_SC_PAGESIZE) == PAGE);
+#ifdef NAIVE
+    COUNT(adopted); /* no adopt_file there */
+#endif
     for (unsigned i = 0; i < SLOTS; i++) {
         struct slot *slot = &soak->slots[i];
         snprintf(slot->path, sizeof slot->path, "%s/map%u", folders[i % 2], i);
