@@ -28,6 +28,7 @@ fn headers() {
         "ffi/policy",
         "ffi/quiet",
         "ffi/status",
+        "ffi/audit",
         "ffi/rows",
         "ffi/observe",
         "ffi/io",

@@ -691,6 +691,23 @@ int sigward_status_sized(struct sigward_status_report *out, size_t size);
 // Signal-safe, thread-safe.
 const char *sigward_reason_text(int32_t reason);
 
+// Looks at this process, as `sigward audit PID` does from outside, and writes what it has found
+// into buf of cap bytes: one JSON object in one line, NUL-terminated, "process_audit" of `sigward
+// schema`: runtimes, signals ignored and caught, findings with evidence and remedy, and in "own"
+// what only the process itself can see: each handler with its library, its flags and who comes
+// after it, and how SIGPIPE and SIGBUS stand.
+//
+// Reads /proc, also of all other processes that it may look at, so it takes milliseconds, and 20
+// more where a signal is blocked that matters (they are looked at twice). Thread-safe; works in a
+// forked child; not for signal handlers. Changes nothing but the counter overwritten, as
+// sigward_status.
+//
+// Returns the length of the text without the NUL. If that is cap or more, it has not fit: buf is
+// the empty text then, and a call with more room says what there is by then. buf may be NULL if
+// cap is 0. -EINVAL: buf is NULL and cap is not 0. -ENOENT: there is no /proc. -ENOTSUP: not on
+// Linux. Else as sigward_status. Not in the archive that Go links.
+ssize_t sigward_audit_json(char *buf, size_t cap);
+
 // ---- the dispositions of all signals -----------------------------------------------------------
 
 // Notes the disposition of every signal. Together with sigward_rows_restore it goes around a

@@ -28,6 +28,7 @@
 //! | [`log`] | an append log: a full disk, a dead process, a torn tail are answers |
 //! | [`reloading`] | the newest good version of a file that others update: [`reloading::Reloading`] |
 //! | [`io`] | writers that cannot raise SIGPIPE, for libraries that leave the process's dispositions alone |
+//! | `audit` | what may go wrong with signals in this process, before it does (Linux) |
 //! | [`observe`] | [`Counters`], and the last swallowed signals and losses one by one |
 //! | [`chain`] | the handlers of others: [`chain::repair`], [`chain::Rows`]; what a seat is |
 //!
@@ -46,6 +47,8 @@
 //! | `tokio` | [`io::NoSigpipe`] around tokio's writers |
 //! | `header` | build.rs makes the C header; for this repository's own use |
 
+#[cfg(target_os = "linux")]
+pub mod audit;
 pub mod chain;
 #[cfg(feature = "early")]
 mod early;

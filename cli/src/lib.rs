@@ -18,7 +18,6 @@ mod files;
 mod logs;
 mod pages;
 mod place;
-mod proc;
 mod refused;
 mod registers;
 mod report;

@@ -2,33 +2,11 @@
 
 use crate::report::grouped;
 use serde::Serialize;
+pub use sigward::audit::outside::proc::Mapping;
 use sigward::mapping::Cause;
 use sigward::mapping::outside::{self, cause};
-use std::ffi::CString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// A mapping of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mapping {
-    /// The first address, and the one behind the last.
-    pub start: u64,
-    /// Behind the last address.
-    pub end: u64,
-    /// Offset of the first byte in the file.
-    pub offset: u64,
-    /// The file.
-    pub path: PathBuf,
-}
-
-impl Mapping {
-    /// The offset in the file of an address, if it is in the mapping.
-    pub fn offset_of(&self, address: u64) -> Option<u64> {
-        let inside = (self.start..self.end).contains(&address);
-        inside.then(|| (address - self.start).saturating_add(self.offset))
-    }
-}
 
 /// A file and its disk at the moment of the question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -44,30 +22,14 @@ pub struct Now {
 impl Now {
     /// Asks the kernel.
     pub fn of(path: &Path) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let file = std::fs::metadata(path).ok();
-        Self {
-            length: file.as_ref().map(std::fs::Metadata::len),
-            free: free(path).or_else(|| free(path.parent()?)),
-            sparse: file.is_some_and(|file| file.blocks() * 512 < file.len()),
-        }
+        let outside::Now { length, free, sparse } = sigward::audit::outside::proc::now(path);
+        Self { length, free, sparse }
     }
 
     fn of_the_library(&self) -> outside::Now {
         let &Self { length, free, sparse } = self;
         outside::Now { length, free, sparse }
     }
-}
-
-fn free(path: &Path) -> Option<u64> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut found = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: a terminated path, and room for the answer.
-    let status = unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) };
-    // SAFETY: numbers, zero or filled.
-    let found = unsafe { found.assume_init() };
-    // Without any blocks it has no limit: some mounts of tmpfs.
-    (status == 0 && found.f_blocks != 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// A fault in a mapped file.
@@ -140,18 +102,4 @@ impl fmt::Display for Place {
 pub fn page_size() -> u64 {
     // SAFETY: asks for a number.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disk_without_blocks_has_no_limit() {
-        // SAFETY: a name and a flag; the descriptor is this test's own, and goes with the process.
-        let memory = unsafe { libc::memfd_create(c"place".as_ptr(), libc::MFD_CLOEXEC) };
-        assert_eq!(free(Path::new(&format!("/proc/self/fd/{memory}"))), None);
-        assert!(free(Path::new("/")).is_some());
-        assert_eq!(free(Path::new("/no such file")), None);
-    }
 }

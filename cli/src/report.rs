@@ -2,6 +2,8 @@
 
 use crate::failure::Failure;
 use serde::{Serialize, Serializer};
+pub use sigward::audit::Disposition;
+pub use sigward::audit::outside::grouped;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,33 +49,14 @@ pub fn lossy_option<S: Serializer>(path: &Option<impl AsRef<Path>>, to: S) -> Re
     path.as_ref().map(|path| path.as_ref().to_string_lossy()).serialize(to)
 }
 
-/// The same with an offset.
+/// What a process does with a signal.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub fn word<S: Serializer>(disposition: &Disposition, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(disposition.word())
+}
+
+/// A path and an offset.
 #[expect(clippy::ref_option, reason = "serde's signature")]
 pub fn lossy_place<S: Serializer>(place: &Option<(PathBuf, u64)>, to: S) -> Result<S::Ok, S::Error> {
     place.as_ref().map(|(path, offset)| (path.to_string_lossy(), offset)).serialize(to)
-}
-
-/// A number with a space between groups of three digits: `1 048 576`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn digits_are_grouped_from_the_end() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_048_576, "1 048 576")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
 }

@@ -1,5 +1,8 @@
 //! Names of signals and of what their codes mean, as signal(7) and sigaction(2) have them.
 
+use sigward::audit::outside::NAMES;
+pub use sigward::audit::outside::name;
+
 /// The fields of a siginfo that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Info {
@@ -46,46 +49,6 @@ impl Info {
             _ => "",
         }
     }
-}
-
-const NAMES: [&str; 31] = [
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGILL",
-    "SIGTRAP",
-    "SIGABRT",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGKILL",
-    "SIGUSR1",
-    "SIGSEGV",
-    "SIGUSR2",
-    "SIGPIPE",
-    "SIGALRM",
-    "SIGTERM",
-    "SIGSTKFLT",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGSTOP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGVTALRM",
-    "SIGPROF",
-    "SIGWINCH",
-    "SIGIO",
-    "SIGPWR",
-    "SIGSYS",
-];
-
-/// `SIGBUS` for 7; real-time signals by number.
-pub fn name(signal: i32) -> String {
-    let known = usize::try_from(signal - 1).ok().and_then(|at| NAMES.get(at));
-    known.map_or_else(|| format!("signal {signal}"), |name| (*name).to_owned())
 }
 
 /// The number of `SIGBUS`, `bus` or `7`.

@@ -83,15 +83,6 @@ impl Program {
         })
     }
 
-    /// Whether it has a symbol of this name for other objects to use.
-    pub fn exports(&self, name: &str) -> bool {
-        let Some((endian, sections)) = self.sections() else { return false };
-        sections.symbols(endian, &self.0, elf::SHT_DYNSYM).is_ok_and(|symbols| {
-            let mut defined = symbols.iter().filter(|symbol| symbol.st_shndx(endian) != elf::SHN_UNDEF);
-            defined.any(|symbol| symbols.symbol_name(endian, symbol) == Ok(name.as_bytes()))
-        })
-    }
-
     fn sections(&self) -> Option<(Endianness, Sections<'_>)> {
         let header = FileHeader64::<Endianness>::parse(&self.0).ok()?;
         let endian = header.endian().ok()?;

@@ -45,7 +45,7 @@ pub(crate) use owner::Owner;
 pub(crate) use owner::no_farewell;
 pub use repair::{Repair, repair, repair_all};
 pub use rows::Rows;
-#[cfg(feature = "capi")]
+#[cfg(any(feature = "capi", target_os = "linux"))]
 pub(crate) use rows::SIGNALS;
 pub use seat::Seat;
 pub(crate) use seat::Standing;
@@ -54,6 +54,6 @@ pub(crate) use disposition::interposed;
 pub(crate) use handler::General;
 pub(crate) use lock::{Lock, lock};
 pub(crate) use seat::{
-    flipped, is_ours, notice, put, seats_of, standing, standing_below, take, take_above, take_in_place_of,
-    vacate,
+    flipped, is_ours, line, notice, put, seats_of, standing, standing_below, take, take_above,
+    take_in_place_of, vacate,
 };

@@ -97,6 +97,32 @@ pub(crate) fn seats_of(owner: &'static Owner) -> impl Iterator<Item = Dispositio
         .filter_map(|(_, entry)| entry.predecessor().copied())
 }
 
+/// Who is called for a signal, one after another: what the kernel's table shows, and behind each
+/// entry point of ours its predecessor. Seats that others stand above come with what stands behind
+/// them after all of these: only who stands above knows whether they are asked.
+pub(crate) fn line(signal: c_int, top: &Disposition) -> Vec<Disposition> {
+    let mut line = vec![*top];
+    let follow = |line: &mut Vec<Disposition>| {
+        while let Some(next) = line
+            .last()
+            .and_then(|last| entry(index_of(last.handler)?)?.predecessor())
+            .filter(|next| line.iter().all(|before| before.handler != next.handler || !is_ours(next.handler)))
+        {
+            line.push(*next);
+        }
+    };
+    follow(&mut line);
+    for (index, seat) in entries_for(signal).filter(|(_, seat)| seat.is_active()) {
+        let Some(predecessor) = seat.predecessor() else { continue };
+        let row = disposition_of(signal, index, predecessor);
+        if line.iter().all(|before| before.handler != row.handler) {
+            line.push(row);
+            follow(&mut line);
+        }
+    }
+    line
+}
+
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
 pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Error> {
     take_above(held, owner, Disposition::read(owner.signal)?)

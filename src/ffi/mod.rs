@@ -11,6 +11,7 @@
 )]
 
 mod adopted;
+mod audit;
 mod copy;
 mod file;
 mod handle;
@@ -35,6 +36,7 @@ mod status;
 mod text;
 
 pub use adopted::*;
+pub use audit::*;
 pub use copy::*;
 pub use file::*;
 pub use io::*;

@@ -76,6 +76,12 @@ pub fn restore() -> Result<(), Error> {
     if crate::sigbus::seat::vacate()? { Ok(()) } else { Err(Error::Busy) }
 }
 
+/// How many maps are guarded.
+#[cfg(target_os = "linux")]
+pub(crate) fn guarded() -> u64 {
+    crate::sigbus::registry::registered()
+}
+
 /// Whether a file can be mapped at all, for who wants to know before.
 pub(crate) fn check_mappable(file: &std::fs::File) -> Result<(), Error> {
     crate::sigbus::identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file))?;

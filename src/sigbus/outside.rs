@@ -17,7 +17,7 @@ pub const THERE: &str = "the file has that byte now and its disk has room: it wa
 pub(crate) const NEXT_TO_NOTHING: u64 = 4 << 20;
 
 /// A file and its disk at the moment of the question, as far as they are known.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Now {
     /// How long the file is.
     pub length: Option<u64>,

@@ -51,6 +51,12 @@ pub use stdio::swallow_stdio;
 pub(crate) use thread_guard::GuardState;
 pub use thread_guard::ThreadGuard;
 
+/// Whether a Go runtime is in the process, as its program or in a library.
+#[cfg(target_os = "linux")]
+pub(crate) fn has_go() -> bool {
+    runtime::is_loaded()
+}
+
 /// Whether this system shows a handler what a system call has returned.
 pub(crate) fn is_supported() -> bool {
     handler::SEES_ECHOES

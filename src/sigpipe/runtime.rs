@@ -105,7 +105,7 @@ pub(crate) fn add_text(low: usize, high: usize) -> Result<(), Error> {
 }
 
 /// Whether any loaded object is of Go's linker.
-#[cfg(all(feature = "capi", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 pub(crate) fn is_loaded() -> bool {
     let mut found = false;
     super::elf::each_go_object(|_, _| found = true);

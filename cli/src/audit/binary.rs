@@ -1,10 +1,10 @@
 //! What is in an executable or library.
 
-use super::findings::{Finding, Severity};
 use crate::failure::Failure;
 use crate::report::Output;
 use crate::symbols::Program;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use sigward::audit::{Finding, Severity};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,6 +25,7 @@ struct Binary<'a> {
     constructors: u64,
     /// Sections with a compiler's intermediate code.
     bitcode: Vec<&'static str>,
+    #[serde(serialize_with = "told")]
     findings: Vec<Finding>,
 }
 
@@ -41,20 +42,20 @@ pub fn audit(path: &Path, output: Output) -> Result<Option<Severity>, Failure> {
     let has_sigward = program.has_symbol("sigward_init");
     let mut findings = Vec::new();
     if !bitcode.is_empty() {
-        findings.push(Finding {
-            id: "bitcode",
-            severity: Severity::Info,
-            evidence: format!("sections {}", bitcode.join(", ")),
-            remedy: "a linker of another compiler version may refuse it: strip them, or build without LTO",
-        });
+        findings.push(Finding::new(
+            "bitcode",
+            Severity::Info,
+            format!("sections {}", bitcode.join(", ")),
+            "a linker of another compiler version may refuse it: strip them, or build without LTO",
+        ));
     }
     if go && rust && !has_sigward {
-        findings.push(Finding {
-            id: "sigpipe-foreign-threads",
-            severity: Severity::Warning,
-            evidence: "a Go program with Rust in it, and nothing beneath Go".to_owned(),
-            remedy: "a broken peer on a thread that Go did not make ends the program: import sigward",
-        });
+        findings.push(Finding::new(
+            "sigpipe-foreign-threads",
+            Severity::Warning,
+            "a Go program with Rust in it, and nothing beneath Go".to_owned(),
+            "a broken peer on a thread that Go did not make ends the program: import sigward",
+        ));
     }
     let found = Binary {
         path,
@@ -69,6 +70,22 @@ pub fn audit(path: &Path, output: Output) -> Result<Option<Severity>, Failure> {
     };
     output.print(&found)?;
     Ok(found.findings.iter().map(|finding| finding.severity).max())
+}
+
+fn told<S: Serializer>(findings: &[Finding], to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        id: &'a str,
+        severity: &'a str,
+        evidence: &'a str,
+        remedy: &'a str,
+    }
+    to.collect_seq(findings.iter().map(|Finding { id, severity, evidence, remedy, .. }| Told {
+        id,
+        severity: severity.word(),
+        evidence,
+        remedy,
+    }))
 }
 
 impl fmt::Display for Binary<'_> {

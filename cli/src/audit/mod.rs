@@ -3,41 +3,16 @@
 //! Nothing is stopped and nothing is injected: handlers' addresses and flags are not seen.
 
 mod binary;
-pub mod facts;
-mod findings;
 
 use crate::args::Audit;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::proc::{self, Disposition, has};
 use crate::refused;
-use crate::report::Output;
-use crate::signals;
-use facts::{Executables, Facts, Writers};
-use findings::{Finding, Severity};
-use serde::Serialize;
+use crate::report::{Output, print_text};
+use sigward::audit::outside::{self, Executables, Facts, Writers, proc};
+use sigward::audit::{Account, Severity};
 use std::fmt::{self, Write};
 use std::path::Path;
-
-/// What is said of a process.
-#[derive(Debug, Serialize)]
-pub struct Account {
-    pid: i32,
-    program: String,
-    user: u32,
-    threads: usize,
-    runtimes: Vec<&'static str>,
-    /// Whether sigward's library is in it.
-    has_sigward: bool,
-    sigpipe: Disposition,
-    sigbus: Disposition,
-    ignored: Vec<String>,
-    caught: Vec<String>,
-    pending: Vec<String>,
-    /// Why maps and descriptors may not be looked at; then there may be more findings.
-    missing: Option<String>,
-    findings: Vec<Finding>,
-}
 
 /// `sigward audit`
 pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
@@ -53,10 +28,10 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
         let is_binary = pid.is_none() || what.exists();
         let severity = match pid.filter(|_| !is_binary) {
             Some(pid) => {
-                let writers = writers.get_or_insert_with(|| facts::writers(&all));
+                let writers = writers.get_or_insert_with(|| outside::writers(&all));
                 let account = one(pid, writers, &mut executables, &all)?;
-                output.print(&account)?;
-                account.worst()
+                print(&account, output)?;
+                worst_of(&account)
             }
             None => binary::audit(what, output)?,
         };
@@ -75,37 +50,22 @@ fn one(pid: i32, writers: &Writers, executables: &mut Executables, all: &[i32]) 
     }
     let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::NOBODY))?;
     facts.add_children(all);
-    facts::look_again(std::slice::from_mut(&mut facts));
-    Ok(Account::of(facts))
+    outside::look_again(std::slice::from_mut(&mut facts));
+    Ok(account_of(facts))
 }
 
-impl Account {
-    fn of(facts: Facts) -> Self {
-        let findings = findings::of(&facts);
-        let status = &facts.status;
-        let names = |set: u64| {
-            (1..=64).filter(|signal| has(set, *signal)).map(signals::name).collect::<Vec<String>>()
-        };
-        Self {
-            pid: facts.pid,
-            program: status.name.clone(),
-            user: status.users[1],
-            threads: facts.threads,
-            has_sigward: facts.has_library,
-            sigpipe: status.disposition(libc::SIGPIPE),
-            sigbus: status.disposition(libc::SIGBUS),
-            ignored: names(status.ignored),
-            caught: names(status.caught),
-            pending: names(status.pending),
-            missing: (!facts.is_open).then(|| refused::unreadable(status)),
-            runtimes: facts.runtimes,
-            findings,
-        }
-    }
+fn account_of(facts: Facts) -> Account {
+    let missing = (!facts.is_open).then(|| refused::unreadable(&facts.status));
+    Account::of(facts, missing)
+}
 
-    fn worst(&self) -> Option<Severity> {
-        self.findings.iter().map(|finding| finding.severity).max()
-    }
+fn worst_of(account: &Account) -> Option<Severity> {
+    account.findings.iter().map(|finding| finding.severity).max()
+}
+
+/// By the library's own hand, so that both say the same in the same words.
+fn print(account: &Account, output: Output) -> Result<(), Failure> {
+    print_text(&if output.json { account.json() } else { account.to_string() })
 }
 
 fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
@@ -115,18 +75,18 @@ fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
     let mut executables = Executables::default();
     let mut facts: Vec<Facts> =
         users.filter_map(|pid| Facts::of(*pid, &Writers::new(), &mut executables)).collect();
-    facts::look_again(&mut facts);
-    let accounts: Vec<Account> = facts.into_iter().map(Account::of).collect();
+    outside::look_again(&mut facts);
+    let accounts: Vec<Account> = facts.into_iter().map(account_of).collect();
     if let Some(path) = &request.prometheus {
         write_whole(path, &prometheus(&accounts))?;
     } else if output.json {
         for account in &accounts {
-            output.print(account)?;
+            print(account, output)?;
         }
     } else {
-        output.print(&Table { accounts: &accounts })?;
+        print_text(&Table { accounts: &accounts }.to_string())?;
     }
-    let worst = accounts.iter().filter_map(Account::worst).max();
+    let worst = accounts.iter().filter_map(worst_of).max();
     Ok(if worst == Some(Severity::Warning) { Exit::BadNews } else { Exit::Good })
 }
 
@@ -149,8 +109,7 @@ fn prometheus(accounts: &[Account]) -> String {
     for account in accounts {
         let mut counts = std::collections::BTreeMap::new();
         for finding in &account.findings {
-            let severity = if finding.severity == Severity::Warning { "warning" } else { "info" };
-            *counts.entry((finding.id, severity)).or_insert(0) += 1;
+            *counts.entry((finding.id, finding.severity.word())).or_insert(0) += 1;
         }
         let program = account.program.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         for ((id, severity), count) in counts {
@@ -170,18 +129,8 @@ fn prometheus(accounts: &[Account]) -> String {
     text
 }
 
-#[derive(Serialize)]
 struct Table<'a> {
     accounts: &'a [Account],
-}
-
-fn word(disposition: Disposition) -> &'static str {
-    match disposition {
-        Disposition::Default => "default",
-        Disposition::Ignored => "ignored",
-        Disposition::Caught => "caught",
-        Disposition::Init => "init",
-    }
 }
 
 impl fmt::Display for Table<'_> {
@@ -199,8 +148,8 @@ impl fmt::Display for Table<'_> {
                 account.program.clone(),
                 account.threads.to_string(),
                 account.runtimes.join("+"),
-                word(account.sigpipe).to_owned(),
-                word(account.sigbus).to_owned(),
+                account.sigpipe.word().to_owned(),
+                account.sigbus.word().to_owned(),
                 if account.has_sigward { "yes" } else { "" }.to_owned(),
                 findings.join(" "),
             ]
@@ -213,40 +162,5 @@ impl fmt::Display for Table<'_> {
             writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{} (pid {}), user {}, {} threads", self.program, self.pid, self.user, self.threads)?;
-        let mut line = |name: &str, text: &str| writeln!(out, "  {name:<10} {text}");
-        if !self.runtimes.is_empty() {
-            line("runtimes", &self.runtimes.join(", "))?;
-        }
-        line("sigward", if self.has_sigward { "is in it" } else { "is not in it" })?;
-        line("SIGPIPE", word(self.sigpipe))?;
-        line("SIGBUS", word(self.sigbus))?;
-        for (name, signals) in
-            [("ignored", &self.ignored), ("caught", &self.caught), ("pending", &self.pending)]
-        {
-            if !signals.is_empty() {
-                line(name, &signals.join(" "))?;
-            }
-        }
-        if let Some(missing) = &self.missing {
-            line("note", missing)?;
-        }
-        if self.findings.is_empty() {
-            return line("findings", "none");
-        }
-        self.findings.iter().try_for_each(|finding| write!(out, "{finding}"))
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = if self.severity == Severity::Warning { "WARNING" } else { "info" };
-        writeln!(out, "  {severity:<10} {}: {}", self.id, self.evidence)?;
-        writeln!(out, "  {:<10} {}", "", self.remedy)
     }
 }

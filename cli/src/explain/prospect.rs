@@ -4,15 +4,15 @@
 //! Nothing is stopped. Each descriptor is duplicated for a moment (pidfd_getfd(2)) to ask whether a
 //! write to it would fail.
 
-use crate::audit::facts::{Executables, Facts, MappedFile, Writers};
 use crate::descriptors::{self, Process};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::proc::{self, Disposition, Status};
 use crate::refused;
 use crate::report::{Output, grouped};
 use crate::signals;
+use proc::{Disposition, Status};
 use serde::Serialize;
+use sigward::audit::outside::{Executables, Facts, MappedFile, Writers, proc};
 use std::fmt;
 
 /// Everything that is said about a process.
@@ -42,6 +42,7 @@ struct Ended {
 struct Threat {
     signal: String,
     what: String,
+    #[serde(serialize_with = "crate::report::word")]
     disposition: Disposition,
 }
 

@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::symbols::Program;
 use object::read::ReadCacheOps;
+use sigward::audit::outside::by_name;
 use std::path::Path;
 
 /// Go, JVM, CPython, Node or none of them.
@@ -13,15 +14,4 @@ pub fn of<R: ReadCacheOps>(core: &Core<'_, R>, program: Option<&Path>) -> Option
         let first = program.or_else(|| core.files.first().map(|file| file.path.as_path()))?;
         Program::open(first)?.has_section(".go.buildinfo").then_some("Go")
     })
-}
-
-/// By the name of a library or executable.
-pub fn by_name(name: &str) -> Option<&'static str> {
-    let starts = |prefix: &str| name.starts_with(prefix);
-    match name {
-        "libjvm.so" => Some("JVM"),
-        "node" => Some("Node"),
-        _ if starts("libpython3") || starts("python3") => Some("CPython"),
-        _ => None,
-    }
 }

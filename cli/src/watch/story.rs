@@ -3,12 +3,12 @@
 use super::trace;
 use crate::descriptors::{Process, target};
 use crate::place::{Now, Place};
-use crate::proc::{self, Disposition, Status};
 use crate::registers::{Machine, Registers};
 use crate::report::grouped;
 use crate::signals::{self, Info};
 use crate::symbols::Program;
 use serde::Serialize;
+use sigward::audit::outside::proc::{self, Disposition, Status};
 use sigward::sigpipe::outside::{Stopped, write_of};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ pub struct Story {
     /// What the code says.
     pub meaning: &'static str,
     /// What the program does with it.
+    #[serde(serialize_with = "crate::report::word")]
     pub disposition: Disposition,
     /// The write that has raised a SIGPIPE, or was too long for SIGXFSZ.
     pub write: Option<Write>,

@@ -1,17 +1,18 @@
-//! What is known of a process from outside, without stopping it: /proc and its executable.
+//! What is known of a process without stopping it: /proc and its executable; of this process also
+//! what the library and sigaction(2) say.
 
-use crate::explain::runtime::by_name;
-use crate::place::{Now, page_size};
-use crate::proc::{self, Disposition, Line, Status};
-use crate::symbols::Program;
-use serde::Serialize;
+use super::elf::Elf;
+use super::own::Own;
+use super::proc::{self, Disposition, Line, Status};
+use crate::mapping::outside::Now;
+use crate::sys::pages::page_size;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that the findings are made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The process.
     pub pid: i32,
@@ -39,10 +40,12 @@ pub struct Facts {
     pub is_open: bool,
     /// How long the pages of this machine are.
     pub page: u64,
+    /// What only the process itself can say; none of another one.
+    pub own: Option<Own>,
 }
 
 /// A mapped file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedFile {
     /// Its name.
     pub path: PathBuf,
@@ -62,11 +65,13 @@ pub struct MappedFile {
 
 impl MappedFile {
     /// Whether more is mapped than the file has: the last page of a file is there as a whole.
+    #[must_use]
     pub fn is_beyond(&self, page: u64) -> bool {
         self.now.length.is_some_and(|length| self.mapped_to > length.div_ceil(page).saturating_mul(page))
     }
 
     /// Whether its disk has no room for all of its holes, into which somebody may write.
+    #[must_use]
     pub fn lacks_room(&self) -> bool {
         self.shared_writable && !self.deleted && self.now.free.is_some_and(|free| self.holes > free)
     }
@@ -96,8 +101,8 @@ impl Executables {
     fn of(&mut self, pid: i32) -> Executable {
         let Some(file) = proc::executable(pid) else { return Executable::default() };
         *self.programs.entry(file).or_insert_with(|| {
-            let program = Program::open(format!("/proc/{pid}/exe").as_ref());
-            let has = |look: &dyn Fn(&Program) -> bool| program.as_ref().is_some_and(look);
+            let program = Elf::open(format!("/proc/{pid}/exe").as_ref());
+            let has = |look: &dyn Fn(&Elf) -> bool| program.as_ref().is_some_and(look);
             Executable {
                 go: has(&|program| program.has_section(".go.buildinfo")),
                 has_library: has(&|program| program.has_symbol("sigward_init")),
@@ -114,7 +119,7 @@ impl Executables {
         let mut found: Vec<PathBuf> = code
             .filter(|line| {
                 let has_own =
-                    || Program::open(&proc::reachable(pid, line)?).map(|file| file.exports("sigaction"));
+                    || Elf::open(&proc::reachable(pid, line)?).map(|file| file.exports("sigaction"));
                 let key = (line.inode, line.mapping.path.clone());
                 *self.interposers.entry(key).or_insert_with(|| has_own().unwrap_or(false))
             })
@@ -153,7 +158,8 @@ impl Facts {
             ignoring_children: Vec::new(),
             status,
             is_open,
-            page: page_size(),
+            page: page_size() as u64,
+            own: None,
         })
     }
 
@@ -171,6 +177,7 @@ impl Facts {
     }
 
     /// Of each signal that matters the threads that have it blocked.
+    #[must_use]
     pub fn blocked(&self) -> BTreeMap<i32, Vec<i32>> {
         const EVERYTHING: u64 = (1 << 31) - 1;
         const NEVER: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
@@ -188,6 +195,7 @@ impl Facts {
     }
 
     /// Whether Go's scheduler does not get the signal by which it interrupts threads.
+    #[must_use]
     pub fn lacks_sigurg(&self) -> bool {
         self.runtimes.contains(&"Go") && self.status.disposition(libc::SIGURG) != Disposition::Caught
     }
@@ -212,6 +220,18 @@ pub fn look_again(all: &mut [Facts]) {
     for facts in &mut telling {
         facts.keep_blocked(|tid| Some(Status::of(tid)?.blocked));
         facts.status = Status::of(facts.pid).unwrap_or_else(|| facts.status.clone());
+    }
+}
+
+/// Go has another name in each program; of the others the file has one.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static str> {
+    let starts = |prefix: &str| name.starts_with(prefix);
+    match name {
+        "libjvm.so" => Some("JVM"),
+        "node" => Some("Node"),
+        _ if starts("libpython3") || starts("python3") => Some("CPython"),
+        _ => None,
     }
 }
 
@@ -282,7 +302,7 @@ fn files(pid: i32, lines: &[Line], writers: &Writers) -> Vec<MappedFile> {
         // That it has lost its name is known without looking.
         let Some(path) = proc::reachable(pid, &line) else { return file.deleted.then_some(file) };
         let status = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-        file.now = Now::of(&path);
+        file.now = proc::now(&path);
         file.holes = status.len().saturating_sub(status.blocks() * 512);
         let others = writers.get(&(status.dev(), status.ino())).into_iter().flatten();
         file.writers = others.copied().filter(|other| *other != pid).collect();

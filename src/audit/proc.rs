@@ -1,8 +1,9 @@
 //! What /proc says of processes and threads. The parsers are pure and take any bytes.
 
-use crate::place::Mapping;
-use std::ffi::OsString;
+use crate::mapping::outside;
+use std::ffi::{CString, OsString};
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -33,11 +34,13 @@ pub struct Status {
 
 impl Status {
     /// Of a process or thread.
+    #[must_use]
     pub fn of(id: i32) -> Option<Self> {
         Some(Self::parse(&std::fs::read(format!("/proc/{id}/status")).ok()?))
     }
 
     /// From the file's text; what is not there is zero.
+    #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let mut status = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
@@ -69,6 +72,7 @@ impl Status {
     }
 
     /// What the process does with a signal.
+    #[must_use]
     pub fn disposition(&self, signal: i32) -> Disposition {
         if has(self.ignored, signal) {
             Disposition::Ignored
@@ -83,13 +87,13 @@ impl Status {
 }
 
 /// Whether a set has a signal.
+#[must_use]
 pub fn has(set: u64, signal: i32) -> bool {
     (1..=64).contains(&signal) && set >> (signal - 1) & 1 == 1
 }
 
 /// What a process does with a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// The default action.
     Default,
@@ -102,7 +106,19 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Ignored => "ignored",
+            Self::Caught => "caught",
+            Self::Init => "init",
+        }
+    }
+
     /// What follows, to be read behind what has happened.
+    #[must_use]
     pub fn comes_to(self) -> &'static str {
         match self {
             Self::Default => "; the default action ends the program",
@@ -111,6 +127,48 @@ impl Disposition {
             Self::Init => "; the first process of a namespace goes on",
         }
     }
+}
+
+/// A mapping of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first address, and the one behind the last.
+    pub start: u64,
+    /// Behind the last address.
+    pub end: u64,
+    /// Offset of the first byte in the file.
+    pub offset: u64,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Mapping {
+    /// The offset in the file of an address, if it is in the mapping.
+    #[must_use]
+    pub fn offset_of(&self, address: u64) -> Option<u64> {
+        let inside = (self.start..self.end).contains(&address);
+        inside.then(|| (address - self.start).saturating_add(self.offset))
+    }
+}
+
+/// A file and its disk at this moment.
+#[must_use]
+pub fn now(path: &Path) -> outside::Now {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(path).ok();
+    outside::Now {
+        length: file.as_ref().map(Metadata::len),
+        free: free(path).or_else(|| free(path.parent()?)),
+        sparse: file.is_some_and(|file| file.blocks() * 512 < file.len()),
+    }
+}
+
+/// How many bytes anybody can still have on the disk of a file.
+fn free(path: &Path) -> Option<u64> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let found = nix::sys::statvfs::statvfs(path.as_c_str()).ok()?;
+    // Without any blocks it has no limit: some mounts of tmpfs.
+    (found.blocks() != 0).then(|| found.blocks_available().saturating_mul(found.fragment_size()))
 }
 
 /// A line of /proc/PID/maps.
@@ -133,6 +191,7 @@ pub struct Line {
 
 impl Line {
     /// Whether it is neither a file's nor the kernel's own page.
+    #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.inode == 0 && !self.mapping.path.as_os_str().as_encoded_bytes().starts_with(b"[v")
     }
@@ -196,6 +255,7 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
 }
 
 /// The mapping of an address.
+#[must_use]
 pub fn at(lines: &[Line], address: u64) -> Option<&Line> {
     lines.iter().find(|line| (line.mapping.start..line.mapping.end).contains(&address))
 }
@@ -203,6 +263,7 @@ pub fn at(lines: &[Line], address: u64) -> Option<&Line> {
 /// A name by which the file of a mapping can be looked at, also one that is deleted or in another
 /// mount namespace: `map_files` for the privileged, else the path beneath the process's root, if it
 /// is the same file.
+#[must_use]
 pub fn reachable(id: i32, line: &Line) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let Mapping { start, end, ref path, .. } = line.mapping;
@@ -216,23 +277,33 @@ pub fn reachable(id: i32, line: &Line) -> Option<PathBuf> {
 }
 
 /// The name of a process or thread, also of one that has ended and was not waited for.
+#[must_use]
 pub fn name(id: i32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{id}/comm")).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
+/// This process, by its number in the namespace of /proc.
+#[must_use]
+pub fn own() -> Option<i32> {
+    std::fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
 /// All processes.
+#[must_use]
 pub fn processes() -> Vec<i32> {
     numbers("/proc")
 }
 
 /// Whether it is a process, and no thread of the kernel's.
+#[must_use]
 pub fn has_memory(process: i32) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     text.split_whitespace().next().is_some_and(|pages| pages != "0")
 }
 
 /// Device and inode of the program that a process executes; none where that may not be seen.
+#[must_use]
 pub fn executable(process: i32) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let file = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
@@ -240,6 +311,7 @@ pub fn executable(process: i32) -> Option<(u64, u64)> {
 }
 
 /// Whether it is a thread of the kernel's.
+#[must_use]
 pub fn is_kernels(process: i32) -> bool {
     std::fs::read(format!("/proc/{process}/stat")).is_ok_and(|text| parse_is_kernels(&text))
 }
@@ -252,12 +324,14 @@ fn parse_is_kernels(text: &[u8]) -> bool {
 }
 
 /// The threads of a process.
+#[must_use]
 pub fn threads(process: i32) -> Vec<i32> {
     numbers(&format!("/proc/{process}/task"))
 }
 
 /// The wait status of a process that has ended and was not waited for; 0 as well where it may not
 /// be seen.
+#[must_use]
 pub fn ended(process: i32) -> Option<i32> {
     parse_end(&std::fs::read(format!("/proc/{process}/stat")).ok()?)
 }
@@ -276,6 +350,7 @@ fn parse_end(text: &[u8]) -> Option<i32> {
 }
 
 /// The descriptors of a process; none if they may not be looked at.
+#[must_use]
 pub fn descriptors(process: i32) -> Option<Vec<i32>> {
     let entries = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
     let mut all: Vec<i32> =
@@ -285,6 +360,7 @@ pub fn descriptors(process: i32) -> Option<Vec<i32>> {
 }
 
 /// Whether a descriptor is open for writing.
+#[must_use]
 pub fn writes(process: i32, fd: i32) -> bool {
     let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{fd}")).unwrap_or_default();
     let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
@@ -301,6 +377,7 @@ pub fn open_for_writing(process: i32) -> impl Iterator<Item = Metadata> {
 }
 
 /// The file that counts whom of a process's cgroup the kernel has ended for want of memory.
+#[must_use]
 pub fn memory_events(process: i32) -> Option<PathBuf> {
     let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     groups.lines().find_map(|line| {
@@ -314,6 +391,7 @@ pub fn memory_events(process: i32) -> Option<PathBuf> {
 }
 
 /// The number in it.
+#[must_use]
 pub fn killed_for_memory(events: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(events).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
@@ -327,7 +405,7 @@ fn numbers(folder: &str) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disposition, Path, Status, parse_end, parse_is_kernels, parse_maps};
+    use super::{Disposition, Path, Status, free, parse_end, parse_is_kernels, parse_maps};
 
     const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
         7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
@@ -376,12 +454,22 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_without_blocks_has_no_limit() {
+        use std::os::fd::AsRawFd;
+        let memory = nix::sys::memfd::memfd_create(c"place", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
+        let memory = memory.expect("a file in memory");
+        assert_eq!(free(Path::new(&format!("/proc/self/fd/{}", memory.as_raw_fd()))), None);
+        assert!(free(Path::new("/")).is_some());
+        assert_eq!(free(Path::new("/no such file")), None);
+    }
+
+    #[test]
     fn any_bytes_are_survived() {
         let mut state = 1_u64;
         for text in [MAPS, STATUS] {
             for length in 0..text.len() {
                 parse_maps(&text[..length]);
-                Status::parse(&text[..length]);
+                let _ = Status::parse(&text[..length]);
             }
             for _ in 0..5000 {
                 let mut text = text.to_vec();
@@ -391,9 +479,9 @@ mod tests {
                     text[at] = (state >> 25) as u8;
                 }
                 for line in parse_maps(&text) {
-                    line.mapping.offset_of(line.mapping.start);
+                    let _ = line.mapping.offset_of(line.mapping.start);
                 }
-                Status::parse(&text).disposition(13);
+                let _ = Status::parse(&text).disposition(13);
             }
         }
     }

@@ -1,14 +1,13 @@
 //! What may go wrong in a process, each with its evidence and what to do. Pure.
 
 use super::facts::Facts;
-use crate::proc::{Disposition, has};
-use crate::report::grouped;
-use crate::signals;
-use serde::Serialize;
+use super::own::Own;
+use super::proc::{Disposition, has};
+use super::text::{grouped, name};
+use crate::status::Reason;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Worth knowing.
     Info,
@@ -16,8 +15,20 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// A name that stays.
     pub id: &'static str,
@@ -27,6 +38,15 @@ pub struct Finding {
     pub evidence: String,
     /// What to do.
     pub remedy: &'static str,
+}
+
+impl Finding {
+    /// For the command, which looks at files as well.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(id: &'static str, severity: Severity, evidence: String, remedy: &'static str) -> Self {
+        Self { id, severity, evidence, remedy }
+    }
 }
 
 /// All findings on a process.
@@ -84,8 +104,8 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         );
     }
     for (signal, threads) in facts.blocked() {
-        let name = signals::name(signal);
-        let evidence = format!("{name} is blocked in {} threads, the first is {}", threads.len(), threads[0]);
+        let evidence =
+            format!("{} is blocked in {} threads, the first is {}", name(signal), threads.len(), threads[0]);
         let remedy = if signal == libc::SIGPIPE {
             "a broken peer raises it when somebody unblocks it: unblock it, and use sigward_init"
         } else {
@@ -106,7 +126,44 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         );
     }
     of_files(facts, &mut add);
+    if let Some(own) = &facts.own {
+        of_seats(own, is_go, &mut add);
+    }
     found
+}
+
+/// What only the process itself can see.
+fn of_seats(own: &Own, is_go: bool, add: &mut Adding<'_>) {
+    for (signal, standing) in [(libc::SIGPIPE, own.sigpipe), (libc::SIGBUS, own.sigbus)] {
+        if matches!(standing.reason, Reason::Covered | Reason::Altered) {
+            add(
+                "covered",
+                Severity::Warning,
+                format!("{}: {}", name(signal), standing.reason),
+                "what stands above may keep what is ours: call sigward_ensure_on_top after the last \
+                 library has started",
+            );
+        }
+    }
+    if own.guarded > 0 && !own.sigbus.is_armed() {
+        add(
+            "empty-seat",
+            Severity::Warning,
+            format!("{} maps are guarded, and SIGBUS is {}", own.guarded, own.sigbus.reason),
+            "a lost page of theirs ends the process: call sigward_ensure_on_top",
+        );
+    }
+    let without = own.rows.iter().filter(|row| row.handler.is_function() && !row.handler.is_on_stack());
+    let without: Vec<String> = without.map(|row| name(row.signal)).collect();
+    if (is_go || own.has_go) && !without.is_empty() {
+        add(
+            "no-onstack",
+            Severity::Warning,
+            format!("handlers of {} have no SA_ONSTACK, and Go is in the process", without.join(", ")),
+            "Go ends the process when such a one is called on a thread of its own: install it with \
+             SA_ONSTACK",
+        );
+    }
 }
 
 type Adding<'a> = dyn FnMut(&'static str, Severity, String, &'static str) + 'a;
@@ -160,9 +217,12 @@ fn of_files(facts: &Facts, add: &mut Adding<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::facts::{Facts, MappedFile};
+    use super::super::own::{Handler, Own, Row};
+    use super::super::proc::Status;
     use super::{Severity, of};
-    use crate::place::Now;
-    use crate::proc::Status;
+    use crate::mapping::outside::Now;
+    use crate::sigpipe::Seat;
+    use crate::status::{Reason, Standing};
 
     fn ids(facts: &Facts) -> Vec<&'static str> {
         of(facts).into_iter().map(|finding| finding.id).collect()
@@ -238,5 +298,38 @@ mod tests {
             let of_kernel = MappedFile { deleted: true, path: memory.into(), ..good.clone() };
             assert_eq!(with(of_kernel), [""; 0]);
         }
+    }
+
+    #[test]
+    fn what_only_the_process_sees_is_found_and_only_where_it_is() {
+        let stands = |reason| Standing { seat: Seat::None, reason, handler: 0 };
+        let armed = Own {
+            sigpipe: stands(Reason::Armed),
+            sigbus: stands(Reason::Armed),
+            guarded: 1,
+            has_go: true,
+            rows: vec![Row {
+                signal: libc::SIGUSR1,
+                handler: Handler { address: 0x1000, library: None, flags: libc::SA_ONSTACK, is_ours: false },
+                line: Vec::new(),
+            }],
+        };
+        let found = |own: Own| ids(&Facts { own: Some(own), page: 4096, ..Facts::default() });
+        assert_eq!(found(armed.clone()), [""; 0]);
+        for reason in [Reason::Covered, Reason::Altered] {
+            assert_eq!(found(Own { sigpipe: stands(reason), ..armed.clone() }), ["covered"]);
+            assert_eq!(found(Own { sigbus: stands(reason), ..armed.clone() }), ["covered", "empty-seat"]);
+        }
+        let unasked = Own { sigbus: stands(Reason::NotAsked), ..armed.clone() };
+        assert_eq!(found(unasked.clone()), ["empty-seat"]);
+        assert_eq!(found(Own { guarded: 0, ..unasked }), [""; 0]);
+        let with = |address, flags, has_go| {
+            let row = armed.rows[0].clone();
+            let handler = Handler { address, flags, ..row.handler };
+            found(Own { rows: vec![Row { handler, ..row }], has_go, ..armed.clone() })
+        };
+        assert_eq!(with(0x1000, 0, true), ["no-onstack"]);
+        assert_eq!(with(0x1000, 0, false), [""; 0]);
+        assert_eq!(with(libc::SIG_IGN, 0, true), [""; 0]);
     }
 }

@@ -1,0 +1,194 @@
+//! What a process says of itself (`sigward_audit_json`, `sigward.Audit` of Go) is what `sigward
+//! audit` finds from outside, on programs of five runtimes.
+
+mod support;
+
+use serde_json::Value;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use support::{Scratch, finish, have, library, ready_as, schema, sigward, victim};
+
+/// What only the process itself can see.
+const INSIDE: [&str; 3] = ["covered", "empty-seat", "no-onstack"];
+
+/// A program with the library and the asker in it.
+struct Asked {
+    child: Child,
+    letters: File,
+    answer: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Asked {
+    fn start(name: &str, program: &Path, arguments: &[&str], word: &str) -> Self {
+        let scratch = Scratch::new(&format!("inside-{name}"));
+        let asker = scratch.join("asker.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/asker.c");
+        let mut cc = Command::new("cc");
+        let cc = finish(cc.args(["-shared", "-fPIC", "-pthread", "-w", "-o", &asker, source, "-ldl"]));
+        assert_eq!(cc.code, 0, "{cc:?}");
+        let fifo = scratch.join("ask");
+        assert_eq!(finish(Command::new("mkfifo").arg(&fifo)).code, 0);
+        let mut start = Command::new(program);
+        start.args(arguments).env("SIGWARD", word).env("SIGWARD_ASK", &fifo);
+        start.env("LD_PRELOAD", format!("{}:{asker}", library().display()));
+        let child = ready_as(&mut start);
+        let answer = PathBuf::from(format!("{fifo}.out"));
+        // Both ends, so that it waits for nobody.
+        let letters = File::options().read(true).write(true).open(fifo).unwrap();
+        Self { child, letters, answer, _scratch: scratch }
+    }
+
+    fn ask(&mut self, letter: &str) -> Value {
+        self.letters.write_all(letter.as_bytes()).unwrap();
+        wait_for("an answer", || {
+            let text = std::fs::read_to_string(&self.answer).ok()?;
+            std::fs::remove_file(&self.answer).unwrap();
+            schema::check(&sigward(&["schema"]).json(), &text, &["process_audit"]);
+            Some(serde_json::from_str(&text).unwrap())
+        })
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// With the patience of 30 seconds.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "still no {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn outside(pid: u32) -> Value {
+    sigward(&["audit", "--json", &pid.to_string()]).json()
+}
+
+/// Without what only the process can see.
+fn common(mut account: Value) -> Value {
+    account["own"] = Value::Null;
+    let findings = account["findings"].as_array_mut().unwrap();
+    findings.retain(|found| !INSIDE.contains(&found["id"].as_str().unwrap()));
+    account
+}
+
+fn ids(account: &Value) -> Vec<&str> {
+    account["findings"].as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect()
+}
+
+/// Asks both until they agree: threads of a runtime come and go.
+#[track_caller]
+fn agree(mut inside: impl FnMut() -> Value, pid: u32) -> Value {
+    let start = Instant::now();
+    loop {
+        let [before, own, after] = [outside(pid), inside(), outside(pid)];
+        if common(own.clone()) == before && before == after {
+            return own;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "inside {own}\noutside {before}\n{after}");
+    }
+}
+
+#[test]
+fn c_says_of_itself_what_the_command_finds() {
+    let scratch = Scratch::new("inside-c");
+    let victim = victim("victim.c");
+    let mut asked = Asked::start("c", &victim, &["audited", &scratch.join("data")], "filter");
+    let pid = asked.pid();
+    let account = agree(|| asked.ask("a"), pid);
+    let found = ids(&account);
+    assert!(found.contains(&"map-beyond-file") && found.contains(&"signal-blocked"), "{account}");
+    assert!(INSIDE.iter().all(|id| !found.contains(id)), "{account}");
+    let row = |account: &Value, name: &str| {
+        let rows = account["own"]["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["signal"] == name).cloned().unwrap_or_default()
+    };
+    let sigpipe = row(&account, "SIGPIPE");
+    assert_eq!(sigpipe["handler"]["is_ours"], true, "{account}");
+    assert_eq!(sigpipe["handler"]["library"], "libsigward.so", "{account}");
+    assert_eq!(sigpipe["line"][0]["address"], "default", "{account}");
+
+    let account = asked.ask("p");
+    assert!(ids(&account).contains(&"covered"), "{account}");
+    let sigpipe = row(&account, "SIGPIPE");
+    assert_eq!(sigpipe["handler"]["library"], "asker.so", "{account}");
+    assert_eq!(sigpipe["line"][0]["is_ours"], true, "{account}");
+    assert!(!ids(&account).contains(&"empty-seat"), "{account}");
+    let account = asked.ask("m");
+    assert!(ids(&account).contains(&"empty-seat"), "{account}");
+    assert_eq!(account["own"]["guarded"], 1, "{account}");
+    agree(|| asked.ask("a"), pid);
+}
+
+#[test]
+fn both_look_at_other_processes_as_well() {
+    let (scratch, victim) = (Scratch::new("inside-others"), victim("victim.c"));
+    let _writer = File::options().write(true).open(scratch.file("read", &[1; 5000])).unwrap();
+    let reads = ["reads", &scratch.join("read")];
+    for (name, arguments, id) in
+        [("reads", reads, "map-being-written"), ("parent", ["parent", "other,ignore"], "ignored-inherited")]
+    {
+        let mut asked = Asked::start(name, &victim, &arguments, "");
+        let pid = asked.pid();
+        let account = agree(|| asked.ask("a"), pid);
+        assert_eq!(ids(&account), ["not-armed", id], "{account}");
+    }
+}
+
+#[test]
+fn cpython_says_of_itself_what_the_command_finds() {
+    let script = "print('ready', flush=True); import time; time.sleep(600)";
+    if have("python3") {
+        let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+        let mut asked = Asked::start("python", python.out.trim().as_ref(), &["-c", script], "filter");
+        let pid = asked.pid();
+        let account = agree(|| asked.ask("a"), pid);
+        assert_eq!(account["runtimes"][0], "CPython", "{account}");
+    }
+}
+
+#[test]
+fn node_says_of_itself_what_the_command_finds() {
+    let script = "console.log('ready'); setInterval(() => {}, 1000)";
+    if have("node") {
+        let node = finish(Command::new("node").args(["-p", "process.execPath"]));
+        let mut asked = Asked::start("node", node.out.trim().as_ref(), &["-e", script], "filter");
+        let pid = asked.pid();
+        let account = agree(|| asked.ask("a"), pid);
+        assert_eq!(account["runtimes"][0], "Node", "{account}");
+    }
+}
+
+#[test]
+fn a_jvm_says_of_itself_what_the_command_finds() {
+    if !have("java") || !have("javac") {
+        return;
+    }
+    let scratch = Scratch::new("inside-java");
+    let text = "public class Sleeps { public static void main(String[] arguments) throws Exception {
+        System.out.println(\"ready\"); Thread.sleep(600000); } }";
+    let source = scratch.file("Sleeps.java", text.as_bytes());
+    let javac = finish(Command::new("javac").arg(&source));
+    assert_eq!(javac.code, 0, "{javac:?}");
+    let folder = scratch.path().to_str().unwrap();
+    let mut asked = Asked::start("java", "java".as_ref(), &["-cp", folder, "Sleeps"], "filter");
+    let pid = asked.pid();
+    let account = agree(|| asked.ask("a"), pid);
+    assert_eq!(account["runtimes"][0], "JVM", "{account}");
+}
