@@ -2,7 +2,8 @@
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN go mod edit -dropreplace=github.com/sigward/sigward/go && \
+RUN go mod edit -dropreplace=github.com/sigward/sigward/go \
+        -droprequire=github.com/sigward/sigward/go && \
     go get github.com/sigward/sigward/go@v0.1.0
 RUN go build -trimpath -o /program ./first
 

@@ -3,7 +3,8 @@
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN go mod edit -dropreplace=github.com/sigward/sigward/go && \
+RUN go mod edit -dropreplace=github.com/sigward/sigward/go \
+        -droprequire=github.com/sigward/sigward/go && \
     go get github.com/sigward/sigward/go@v0.1.0
 RUN go build -trimpath -tags netgo,osusergo \
     -ldflags '-linkmode external -extldflags -static' -o /program ./first
