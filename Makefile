@@ -189,6 +189,7 @@ targets:
 	scripts/check-go-targets
 	scripts/test-aarch64
 	scripts/test-aarch64-hosts
+	scripts/test-aarch64-musl
 
 # Not part of `make test`: what an emulator of programs leaves out.
 .PHONY: arm64
