@@ -1,5 +1,6 @@
 //! With the feature `header`: makes the C headers from `src/ffi`, for `make header` to install and
-//! for `tests/header.rs` to compare with the committed ones. Without it there is nothing to build.
+//! for `tests/ffi/header.rs` to compare with the committed ones. Without it there is nothing to
+//! build.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

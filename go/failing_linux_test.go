@@ -31,12 +31,13 @@ func onFailingDisk(t *testing.T, test func(t *testing.T, folder string, disk fai
 		return
 	}
 	t.Run("btrfs", func(t *testing.T) {
-		hosts, err := filepath.Abs(filepath.Join("..", "tests", "hosts"))
-		if _, missing := os.Stat(hosts); err != nil || missing != nil {
+		support, err := filepath.Abs(filepath.Join("..", "tests", "support"))
+		if _, missing := os.Stat(support); err != nil || missing != nil {
 			t.Skip("SKIPPED: needs the sources of the disk")
 		}
-		mounted(t, `hosts='`+hosts+`'
-			cc -DBARE -D_GNU_SOURCE -pthread -I "$hosts/../../include" -o device "$hosts/device.c"
+		mounted(t, `support='`+support+`'
+			include=$support/../../include
+			cc -DBARE -D_GNU_SOURCE -pthread -I "$include" -o device "$support/device.c"
 			truncate -s 300m img; mkfs.btrfs -q -f -m single -d single img >/dev/null 2>&1
 			shift; set -- . "$PWD/device" img record control disk \
 				sh -euc 'mount -o loop disk at; exec "$@"' sh "$@"`, run)

@@ -426,7 +426,7 @@ func TestLogKilled(t *testing.T) {
 func TestLogForOthers(t *testing.T) {
 	path := os.Getenv("SIGWARD_LOG_SHARED")
 	if path == "" {
-		t.Skip("for the Rust crate's tests/log.rs")
+		t.Skip("for the Rust crate's tests/log/log.rs")
 	}
 	before := countRecords(t, path)
 	l := openLog(t, path)

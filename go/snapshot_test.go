@@ -255,17 +255,19 @@ func snapshotIsWhole(t *testing.T, written, path string) map[Moment]int {
 	g := writeGenerations(t, written, 4<<20)
 	kinds, moments, changed, halted := map[SnapshotKind]int{}, map[Moment]int{}, 0, 0
 	for round := 0; round < 15; round++ {
-		var atWork, begun int64
-		begins := func(done, _ int64) error {
+		// Whether the write that is at work when the first reading begins is so when it ends.
+		var number int64
+		var halts bool
+		watch := func(done, _ int64) error {
+			ended := g.ended.Load()
 			if done == 0 {
-				atWork = -g.ended.Load()
-				begun = g.begun.Load()
-				atWork += begun
+				number = g.begun.Load()
+				halts = true
 			}
+			halts = halts && ended < number
 			return nil
 		}
-		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: round%5 == 0, Progress: begins})
-		halts := atWork != 0 && g.begun.Load() == begun
+		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: round%5 == 0, Progress: watch})
 		if err != nil {
 			if changed++; !errors.Is(err, ErrSourceChanged) || !errors.Is(err, syscall.ESTALE) {
 				t.Error(err)

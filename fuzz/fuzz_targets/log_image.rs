@@ -1,5 +1,5 @@
 //! Images of logs: `cargo fuzz run log_image`. The suite has a short run of the same with images
-//! that are always the same ones (tests/log_image.rs).
+//! that are always the same ones (tests/log/log_image.rs).
 
 #![no_main]
 

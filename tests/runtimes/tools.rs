@@ -1,11 +1,12 @@
 //! Finds runtimes, builds their C halves, and says what is not installed.
 
-use crate::support::{Run, library, root, target};
+pub use crate::support::{Scratch, source};
+
+use crate::support::{Run, compiler, library, target};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a C half becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +42,6 @@ pub fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(line)
 }
 
-pub fn source(name: &str) -> PathBuf {
-    root().join("tests/runtimes").join(name)
-}
-
 /// Where what the tests build lies.
 pub fn folder() -> PathBuf {
     let folder = target().join("runtimes");
@@ -69,9 +66,8 @@ pub fn build(name: &str, made: Made, ward: Ward, flags: &[&str]) -> PathBuf {
     }
     // Made under another name first: a second test run may be using the file.
     let fresh = folder().join(format!("{name}-{ward:?}.{}", std::process::id()));
-    let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
-    cc.arg(root().join("include")).arg(source(&format!("{name}.c"))).arg("-o").arg(&fresh);
+    let mut cc = compiler();
+    cc.arg(source(&format!("{name}.c"))).arg("-o").arg(&fresh);
     if made == Made::Library {
         cc.args(["-shared", "-fPIC"]);
     }
@@ -84,29 +80,6 @@ pub fn build(name: &str, made: Made, ward: Ward, flags: &[&str]) -> PathBuf {
     std::fs::rename(&fresh, &file).expect("target is writable");
     built.push(file.clone());
     file
-}
-
-/// An empty directory of a test's own, gone when the test ends.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("sigward-{name}-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).expect("the temporary directory is writable");
-        Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// A path as an argument.

@@ -117,7 +117,7 @@ pub const BINDFS: FileSystem = FileSystem {
 /// it, by msync(2) or later, and says then that there is none. "$DAEMON" is its process.
 pub const IN_USER_SPACE: [&FileSystem; 2] = [&FUSE2FS, &BINDFS];
 
-/// Images that nobody has mounted yet: for a disk of our own (`hosts/device.c`), "$S/img".
+/// Images that nobody has mounted yet: for a disk of our own (`support/device.c`), "$S/img".
 pub const DEVICE_EXT4: FileSystem =
     FileSystem { mount: r#"truncate -s 32m "$S/img"; mkfs.ext4 -q -F "$S/img""#, ..EXT4 };
 pub const DEVICE_XFS: FileSystem =

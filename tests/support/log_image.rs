@@ -1,6 +1,6 @@
 //! What must hold of whatever lies where a log is looked for: nothing panics, little memory is
 //! taken, nothing whole is overwritten, and no record comes back that was not appended. For
-//! `tests/log_image.rs` and the fuzz target.
+//! `tests/log/log_image.rs` and the fuzz target.
 
 use sigward::log::{Error, Log, LogOptions, Reader, check, salvage};
 use std::alloc::{GlobalAlloc, Layout, System};

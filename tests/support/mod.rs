@@ -1,4 +1,4 @@
-//! Builds the C hosts of `tests/hosts` and runs them as processes of their own.
+//! Builds the C hosts that lie beside the tests and runs them as processes of their own.
 //!
 //! A Rust test starts with SIGPIPE ignored and so proves nothing about embedding: each scenario is
 //! a C program with real defaults (std's `Command` resets SIGPIPE in the child). Most are built
@@ -75,7 +75,22 @@ fn early_library() -> PathBuf {
     target.join("release")
 }
 
-/// Compiles `tests/hosts/NAME.c` and returns the program.
+/// `cc`, to be given sources: strict, with the library's headers and those that hosts share.
+pub fn compiler() -> Command {
+    let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
+    cc.arg(root().join("include")).arg("-I").arg(root().join("tests/support"));
+    cc
+}
+
+/// `tests/MODULE/NAME`: no two modules have a file of one name.
+pub fn source(name: &str) -> PathBuf {
+    let modules = std::fs::read_dir(root().join("tests")).expect("the tests are there");
+    let found = modules.map(|module| module.expect("a folder").path().join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no module has {name}"))
+}
+
+/// Compiles `tests/MODULE/NAME.c` and returns the program.
 pub fn host(name: &str, link: Link) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let profile = if link == Link::DebugArchive { "debug" } else { "release" };
@@ -88,12 +103,10 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     let folder = target().join("hosts");
     std::fs::create_dir_all(&folder).expect("target is writable");
     let program = folder.join(format!("{name}-{link:?}-{}", std::process::id()));
-    let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
-        .arg(root().join("include"));
+    let mut cc = compiler();
     // Put in place when it is whole: another test may be starting the one that is there.
     let new = program.with_extension("new");
-    cc.arg(root().join("tests/hosts").join(format!("{name}.c"))).arg("-o").arg(&new);
+    cc.arg(source(&format!("{name}.c"))).arg("-o").arg(&new);
     match link {
         Link::Bare => drop(cc.arg("-DBARE")),
         Link::Archive | Link::DebugArchive | Link::Early => drop(cc.arg(libraries.join("libsigward.a"))),
@@ -268,7 +281,7 @@ pub fn run(program: &Path, arguments: &[&str]) -> Run {
     run_command(command)
 }
 
-/// Preloads what `SIGWARD_SLOW` names (`tests/hosts/slow.c`): `make soak` runs hosts so.
+/// Preloads what `SIGWARD_SLOW` names (`tests/support/slow.c`): `make soak` runs hosts so.
 pub fn slowed(command: &mut Command) {
     if let Some(library) = std::env::var_os("SIGWARD_SLOW") {
         command.env("LD_PRELOAD", library);

@@ -1,6 +1,6 @@
 package main
 
-// Files, the bytes they hold, and the judgement of what was read: the scheme of tests/hosts/soak.h.
+// Files, the bytes they hold, and the judgement of what was read: the scheme of soak.h.
 //
 // A byte is a keyed hash of (file, generation, offset) and never zero. Who writes a block takes its
 // next generation before the first byte and settles it after the last; a reader notes the settled
