@@ -18,7 +18,7 @@ fn headers() {
         cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
     let mut own = config.clone();
     own.include_guard = Some("SIGWARD_GO_H".into());
-    own.sys_includes = vec!["stddef.h".into()];
+    own.sys_includes = vec!["stddef.h".into(), "stdint.h".into()];
     own.after_includes = Some(
         "\n// What the Go package needs beside sigward.h. Not for applications: it may change at any time.\n\ntypedef struct sigward_map sigward_map;"
             .into(),

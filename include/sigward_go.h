@@ -4,10 +4,23 @@
 // Made by cbindgen from src/ffi. Do not edit: change the Rust side and run `make header`.
 
 #include <stddef.h>
+#include <stdint.h>
 
 // What the Go package needs beside sigward.h. Not for applications: it may change at any time.
 
 typedef struct sigward_map sigward_map;
+
+// Who is called for a signal.
+typedef struct sigward_runtime_handler {
+    // SIG_DFL (0), SIG_IGN (1) or the address of a function.
+    uint64_t address;
+    // The SA_ flags.
+    int32_t flags;
+    // 1 if it is an entry point of the library.
+    int32_t is_ours;
+    // The file name of the executable or library that holds it, NUL-terminated; empty if unknown.
+    char library[64];
+} sigward_runtime_handler;
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,6 +51,12 @@ int sigward_runtime_give_default(void);
 int sigward_runtime_map_succeed(const sigward_map *map,
                                 const sigward_map *const *older,
                                 size_t count);
+
+// Fills out with who is called for a signal: what the kernel calls, and who comes after it as far
+// as that goes by seats of the library. At most capacity of them.
+//
+// Returns how many; -EINVAL for what is no signal that may be asked for, or a NULL.
+int sigward_runtime_handlers(int signal, struct sigward_runtime_handler *out, size_t capacity);
 
 #ifdef __cplusplus
 }  // extern "C"

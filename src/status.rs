@@ -72,7 +72,12 @@ impl Standing {
     /// started with it). Not for signal handlers: it allocates.
     #[must_use]
     pub fn owner(&self) -> Option<String> {
-        (self.handler > libc::SIG_IGN).then(|| crate::observe::object_at(self.handler)).flatten()
+        Self::owner_of(self.handler)
+    }
+
+    /// The same of any handler.
+    pub(crate) fn owner_of(handler: usize) -> Option<String> {
+        (handler > libc::SIG_IGN).then(|| crate::observe::object_at(handler)).flatten()
     }
 
     fn of(signal: libc::c_int, seat: Seat) -> Result<Self, Error> {

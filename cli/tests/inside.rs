@@ -5,11 +5,11 @@ mod support;
 
 use serde_json::Value;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdout, Command};
 use std::time::{Duration, Instant};
-use support::{Scratch, finish, have, library, ready_as, schema, sigward, victim};
+use support::{Scratch, finish, have, library, missing_unless, ready_as, schema, sigward, victim};
 
 /// What only the process itself can see.
 const INSIDE: [&str; 3] = ["covered", "empty-seat", "no-onstack"];
@@ -191,4 +191,109 @@ fn a_jvm_says_of_itself_what_the_command_finds() {
     let pid = asked.pid();
     let account = agree(|| asked.ask("a"), pid);
     assert_eq!(account["runtimes"][0], "JVM", "{account}");
+}
+
+/// The program of `victims/inside.go`.
+struct Go {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Go {
+    fn build(scratch: &Scratch) -> Option<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = root.join("../go").canonicalize().unwrap();
+        let archives = ["amd64", "arm64"].map(|name| package.join(format!("lib/linux_{name}/libsigward.a")));
+        let built = archives.iter().any(|archive| archive.exists());
+        if !have("go") || !missing_unless(built, "archive for Go: make archive") {
+            return None;
+        }
+        let name = "github.com/sigward/sigward/go";
+        let package = package.display();
+        let module =
+            format!("module inside\n\ngo 1.21\n\nrequire {name} v0.0.0\n\nreplace {name} => {package}\n");
+        scratch.file("go.mod", module.as_bytes());
+        std::fs::copy(root.join("tests/victims/inside.go"), scratch.join("main.go")).unwrap();
+        let program = scratch.join("inside");
+        let build = finish(Command::new("go").args(["build", "-o", &program]).current_dir(scratch.path()));
+        assert_eq!(build.code, 0, "{build:?}");
+        Some(program.into())
+    }
+
+    fn start(program: &Path, arguments: &[&str], preload: &str) -> Self {
+        let mut child = ready_as(Command::new(program).args(arguments).env("LD_PRELOAD", preload));
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    fn ask(&mut self, letter: &str) -> Value {
+        self.child.stdin.as_mut().unwrap().write_all(letter.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        schema::check(&sigward(&["schema"]).json(), &line, &["process_audit"]);
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for Go {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn go_says_of_itself_what_the_command_finds() {
+    let scratch = Scratch::new("inside-go");
+    let Some(program) = Go::build(&scratch) else { return };
+    let mut healthy = Go::start(&program, &[], "");
+    let pid = healthy.child.id();
+    let account = agree(|| healthy.ask("a"), pid);
+    assert_eq!((ids(&account).len(), &account["runtimes"][0]), (0, &"Go".into()), "{account}");
+    let sigpipe = |account: &Value| {
+        let rows = account["own"]["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["signal"] == "SIGPIPE").cloned().unwrap_or_default()
+    };
+    // Ours, then Go's, then ours beneath, then the default.
+    let row = sigpipe(&account);
+    assert_eq!(row["handler"]["is_ours"], true, "{row}");
+    assert_eq!(row["line"].as_array().map(Vec::len), Some(3), "{row}");
+    let account = healthy.ask("h");
+    assert_eq!(ids(&account), ["no-onstack"], "{account}");
+    let account = healthy.ask("p");
+    assert_eq!(ids(&account), ["covered", "no-onstack"], "{account}");
+    let row = sigpipe(&account);
+    assert_eq!(
+        (&row["handler"]["is_ours"], &row["line"][0]["is_ours"]),
+        (&false.into(), &true.into()),
+        "{row}"
+    );
+
+    let text = "#define _GNU_SOURCE
+        #include <dlfcn.h>
+        int sigaction(int signal, const void *new, void *old) {
+            return ((int (*)(int, const void *, void *))dlsym(RTLD_NEXT, \"sigaction\"))(signal, new, old);
+        }";
+    let source = scratch.file("before.c", text.as_bytes());
+    let before = scratch.join("libbefore.so");
+    let cc = finish(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o", &before, &source]));
+    assert_eq!(cc.code, 0, "{cc:?}");
+    let mut ill = Go::start(&program, &[scratch.path().to_str().unwrap()], &before);
+    let _writer = File::options().write(true).open(scratch.join("cut")).unwrap();
+    let pid = ill.child.id();
+    let account = agree(|| ill.ask("a"), pid);
+    let mut found = ids(&account);
+    found.retain(|id| !INSIDE.contains(id));
+    found.sort_unstable();
+    let all = [
+        "ignored-inherited",
+        "interposer",
+        "map-being-written",
+        "map-beyond-file",
+        "map-deleted",
+        "signal-blocked",
+        "signal-blocked",
+        "sigurg-taken",
+    ];
+    assert_eq!(found, all, "{account}");
 }

@@ -183,10 +183,20 @@ impl Facts {
         const NEVER: u64 = 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1);
         // One thread of Node waits for SIGUSR1, does nothing else, and has everything blocked.
         let is_nodes = |mask: u64| (mask | NEVER) & EVERYTHING == EVERYTHING;
-        let is_node = self.runtimes.contains(&"Node");
-        let nodes = self.masks.iter().position(|(_, mask)| is_node && is_nodes(*mask));
+        // One of Go keeps the mask of a program that has used os/signal: all but what it has asked
+        // for and what Go needs itself. Nothing else runs there.
+        let is_gos = |mask: u64| {
+            let faults = [libc::SIGBUS, libc::SIGSEGV];
+            mask >> 34 == (1 << 30) - 1 && !faults.iter().any(|fault| proc::has(mask, *fault))
+        };
+        let first = |runtime, is_its: &dyn Fn(u64) -> bool| {
+            let has = self.runtimes.contains(&runtime);
+            self.masks.iter().position(|(_, mask)| has && is_its(*mask))
+        };
+        let theirs = [first("Node", &is_nodes), first("Go", &is_gos)];
         let mut found: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for (_, (tid, mask)) in self.masks.iter().enumerate().filter(|(at, _)| Some(*at) != nodes) {
+        let others = self.masks.iter().enumerate().filter(|(at, _)| !theirs.contains(&Some(*at)));
+        for (_, (tid, mask)) in others {
             for signal in MATTERING.into_iter().filter(|signal| proc::has(*mask, *signal)) {
                 found.entry(signal).or_default().push(*tid);
             }
@@ -342,6 +352,20 @@ mod tests {
         assert_eq!(tids(&[(3, ALL & !1)], &["Node"]), [3]);
         assert_eq!(tids(&[(3, ALL), (4, ALL)], &["Node"]), [4]);
         assert_eq!(tids(&[(3, BUS << 4)], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn a_thread_of_go_that_keeps_the_mask_is_not_told() {
+        const KEPT: u64 = 0xffff_fffc_3bba_3a00;
+        let tids = |masks: &[(i32, u64)], runtimes: &[&'static str]| {
+            let facts = Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
+            facts.blocked().remove(&libc::SIGPIPE).unwrap_or_default()
+        };
+        assert_eq!(tids(&[(2, 0), (3, KEPT)], &["Go"]), [0; 0]);
+        assert_eq!(tids(&[(3, KEPT)], &["JVM"]), [3]);
+        assert_eq!(tids(&[(3, KEPT), (4, KEPT)], &["Go"]), [4]);
+        assert_eq!(tids(&[(3, KEPT | BUS)], &["Go"]), [3]);
+        assert_eq!(tids(&[(3, 1 << (libc::SIGPIPE - 1))], &["Go"]), [3]);
     }
 
     #[test]

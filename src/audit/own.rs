@@ -64,7 +64,8 @@ impl Own {
 
 impl Row {
     fn of(signal: i32, top: &Disposition) -> Option<Self> {
-        let mut line: Vec<Handler> = chain::line(signal, top).iter().map(Handler::of).collect();
+        let mut line = Vec::new();
+        chain::line(signal, top, &mut |row| line.push(Handler::of(row)));
         let handler = line.remove(0);
         (handler.address != libc::SIG_DFL || !line.is_empty()).then_some(Self { signal, handler, line })
     }
@@ -72,10 +73,9 @@ impl Row {
 
 impl Handler {
     fn of(row: &Disposition) -> Self {
-        let is_function = row.handler > libc::SIG_IGN;
         Self {
             address: row.handler,
-            library: is_function.then(|| crate::observe::object_at(row.handler)).flatten(),
+            library: Standing::owner_of(row.handler),
             flags: row.flags,
             is_ours: chain::is_ours(row.handler),
         }

@@ -97,30 +97,32 @@ pub(crate) fn seats_of(owner: &'static Owner) -> impl Iterator<Item = Dispositio
         .filter_map(|(_, entry)| entry.predecessor().copied())
 }
 
-/// Who is called for a signal, one after another: what the kernel's table shows, and behind each
-/// entry point of ours its predecessor. Seats that others stand above come with what stands behind
-/// them after all of these: only who stands above knows whether they are asked.
-pub(crate) fn line(signal: c_int, top: &Disposition) -> Vec<Disposition> {
-    let mut line = vec![*top];
-    let follow = |line: &mut Vec<Disposition>| {
-        while let Some(next) = line
-            .last()
-            .and_then(|last| entry(index_of(last.handler)?)?.predecessor())
-            .filter(|next| line.iter().all(|before| before.handler != next.handler || !is_ours(next.handler)))
-        {
-            line.push(*next);
-        }
-    };
-    follow(&mut line);
-    for (index, seat) in entries_for(signal).filter(|(_, seat)| seat.is_active()) {
-        let Some(predecessor) = seat.predecessor() else { continue };
-        let row = disposition_of(signal, index, predecessor);
-        if line.iter().all(|before| before.handler != row.handler) {
-            line.push(row);
-            follow(&mut line);
+/// Tells who is called for a signal, one after another: what the kernel's table shows, and behind
+/// each entry point of ours its predecessor. Seats that others stand above come with what stands
+/// behind them after all of these: only who stands above knows whether they are asked.
+pub(crate) fn line(signal: c_int, top: &Disposition, tell: &mut dyn FnMut(&Disposition)) {
+    let mut told = 0_u32;
+    follow(*top, &mut told, tell);
+    for (index, seat) in entries_for(signal) {
+        if let Some(predecessor) = seat.predecessor().filter(|_| seat.is_active()) {
+            follow(disposition_of(signal, index, predecessor), &mut told, tell);
         }
     }
-    line
+}
+
+/// Tells a row and what comes after it; stops at an entry point that was told before.
+fn follow(mut row: Disposition, told: &mut u32, tell: &mut dyn FnMut(&Disposition)) {
+    loop {
+        let index = index_of(row.handler);
+        let bit = index.map_or(0, |index| 1 << index);
+        if *told & bit != 0 {
+            return;
+        }
+        *told |= bit;
+        tell(&row);
+        let Some(next) = index.and_then(entry).and_then(Entry::predecessor) else { return };
+        row = *next;
+    }
 }
 
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.

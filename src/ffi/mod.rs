@@ -49,7 +49,10 @@ pub use policy::*;
 pub use preload::sigward_preloaded;
 pub use quiet::*;
 pub use rows::*;
-pub use runtime::{sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_text};
+pub use runtime::{
+    sigward_runtime_default_beneath, sigward_runtime_give_default, sigward_runtime_handler,
+    sigward_runtime_handlers, sigward_runtime_text,
+};
 pub use sigbus::*;
 pub use snapshot::*;
 pub use status::*;

@@ -139,18 +139,22 @@ fn number_of(reason: Reason) -> sigward_reason {
 }
 
 fn standing(standing: &Standing) -> sigward_standing {
-    let mut owner = [0; 64];
-    let name = standing.owner().unwrap_or_default();
-    // The last byte stays NUL.
-    for (place, byte) in owner[..63].iter_mut().zip(name.bytes()) {
-        *place = byte as c_char;
-    }
     sigward_standing {
         armed: i32::from(standing.is_armed()),
         reason: number_of(standing.reason) as i32,
         seat: seat_of(standing.seat) as i32,
         reserved: 0,
         handler: standing.handler as u64,
-        owner,
+        owner: fixed(&standing.owner().unwrap_or_default()),
     }
+}
+
+/// A name in a fixed place, NUL-terminated and cut to fit.
+pub(super) fn fixed(name: &str) -> [c_char; 64] {
+    let mut place = [0; 64];
+    // The last byte stays NUL.
+    for (place, byte) in place[..63].iter_mut().zip(name.bytes()) {
+        *place = byte as c_char;
+    }
+    place
 }
