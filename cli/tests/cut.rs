@@ -123,4 +123,11 @@ fn what_cannot_be_watched_is_said() {
     assert!(missing.code == 3 && missing.err.contains("look at the name"), "{missing:?}");
     let folder = sigward(&["cut", &scratch.join("")]);
     assert!(folder.code == 3 && folder.err.contains("name a file"), "{folder:?}");
+    // Nothing of these is ever told: it does not wait for that.
+    for made_up in ["/proc/self/status", "/proc/sys/kernel/hostname", "/sys/kernel/mm/ksm/run"] {
+        let run =
+            finish(Command::new("timeout").arg("30").arg(command().get_program()).args(["cut", made_up]));
+        let why = if std::path::Path::new(made_up).exists() { "tells nobody" } else { "look at the name" };
+        assert!(run.code == 3 && run.err.contains(why), "{run:?}");
+    }
 }

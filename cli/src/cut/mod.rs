@@ -12,9 +12,10 @@ use fanotify::{Folder, Gate};
 use serde::Serialize;
 use sigward::audit::outside::proc;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fmt;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -103,6 +104,11 @@ fn by_folder(paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, BTreeMap<OsString, T
         if whole.is_dir() {
             return Err(Failure::new(path.display(), "a folder: name a file"));
         }
+        if is_made_up(&whole) {
+            let why = "the kernel makes what is in it when it is read, and tells nobody of changes: it cannot \
+                       be watched, nor cut";
+            return Err(Failure::new(path.display(), why));
+        }
         let target = Target {
             path: path.clone(),
             length: length(&whole),
@@ -112,6 +118,31 @@ fn by_folder(paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, BTreeMap<OsString, T
         folders.entry(folder.to_owned()).or_default().insert(name.to_owned(), target);
     }
     Ok(folders)
+}
+
+/// Whether a file is no file of a disk, but a view of the kernel's: /proc, /sys and what is below.
+fn is_made_up(path: &Path) -> bool {
+    // PROC_SUPER_MAGIC, SYSFS_MAGIC, then those below /sys: debugfs, tracefs, cgroup, cgroup2,
+    // securityfs, selinuxfs, efivarfs, bpf (linux/magic.h).
+    const KINDS: [u64; 10] = [
+        0x9fa0,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x7363_6673,
+        0xf97c_ff8c,
+        0xde5e_81e4,
+        0xcafe_4a11,
+    ];
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a terminated path, and room for the answer.
+    let status = unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) };
+    // SAFETY: numbers, zero or filled.
+    let found = unsafe { found.assume_init() };
+    status == 0 && KINDS.contains(&(found.f_type as u64))
 }
 
 fn refused(folder: &Path, error: &std::io::Error) -> Failure {
