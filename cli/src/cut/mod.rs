@@ -213,14 +213,15 @@ impl Watched {
         for question in self.gate.iter().flat_map(Gate::questions) {
             let call = std::fs::read_to_string(format!("/proc/{}/syscall", question.tid));
             let who = Who::of(question.tid);
-            let file = question.file.try_clone().map(std::fs::File::from);
+            // Its length before: whoever opens it to cut it does so right after the answer.
+            let file = question.file.try_clone().and_then(|file| std::fs::File::from(file).metadata());
             // The answer: it may go on.
             drop(question);
             let Some(flags) = call.ok().and_then(|call| flags_in(&call)) else { continue };
             if flags & (libc::O_ACCMODE | libc::O_TRUNC) == 0 {
                 continue;
             }
-            let Ok(file) = file.and_then(|file| file.metadata()) else { continue };
+            let Ok(file) = file else { continue };
             let named = self.targets.values_mut().find(|target| {
                 std::fs::metadata(&target.path)
                     .is_ok_and(|named| (named.dev(), named.ino()) == (file.dev(), file.ino()))
