@@ -47,6 +47,9 @@
 //! | `tokio` | [`io::NoSigpipe`] around tokio's writers |
 //! | `header` | build.rs makes the C header; for this repository's own use |
 
+// docs.rs says of each item which feature and system it belongs to.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(target_os = "linux")]
 pub mod audit;
 pub mod chain;
