@@ -34,6 +34,10 @@ help:
 	@echo 'make dist      what a release consists of, in dist/; make dist-check builds it twice and compares'
 	@echo 'make dist-go-check'
 	@echo '               go get of it from an empty folder: every Go, build mode, compiler, processor'
+	@echo 'make docker-check'
+	@echo '               the images of go-example/docker, built of dist/ and run by Docker'
+	@echo 'make release-tools'
+	@echo '               what cargo-deny, cargo-cyclonedx, cargo-c, cargo-semver-checks and mdbook say'
 	@echo 'make release-check VERSION=0.1.0'
 	@echo '               what is not yet as that release wants it'
 	@echo 'make release-tag VERSION=0.1.0'
@@ -215,6 +219,15 @@ dist-check:
 .PHONY: dist-go-check
 dist-go-check:
 	SIGWARD_REQUIRE_ALL=1 tests/install-go --long dist/goproxy
+
+# Of what `make dist` has made: Docker builds the images and runs them (minutes; root).
+.PHONY: docker-check
+docker-check:
+	tests/install-docker dist
+
+.PHONY: release-tools
+release-tools:
+	scripts/release-tools
 
 # VERSION=0.1.0: what is not yet as that release wants it.
 release-check:

@@ -1,13 +1,13 @@
 # For tests/install and those beside it: what they say when they fail or leave something out.
 
 wrong() {
-    echo "tests/${0##*/}: $*" >&2
+    echo "$0: $*" >&2
     exit 1
 }
 
 # left_out WHY: with SIGWARD_REQUIRE_ALL it is an error.
 left_out() {
-    echo "tests/${0##*/}: left out: $*" >&2
+    echo "$0: left out: $*" >&2
     [ -z "${SIGWARD_REQUIRE_ALL:-}" ] || exit 1
 }
 
