@@ -135,7 +135,7 @@ impl Facts {
     pub fn of(pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
         let status = Status::of(pid)?;
         let tids = proc::threads(pid);
-        let masks = tids.iter().filter_map(|tid| Some((*tid, Status::of(*tid)?.blocked))).collect();
+        let masks = tids.iter().filter_map(|tid| Some((*tid, proc::blocked(*tid)?))).collect();
         let maps = proc::maps(pid);
         let is_open = maps.is_ok();
         let lines = maps.unwrap_or_default();
@@ -228,7 +228,7 @@ pub fn look_again(all: &mut [Facts]) {
         std::thread::sleep(Duration::from_millis(20));
     }
     for facts in &mut telling {
-        facts.keep_blocked(|tid| Some(Status::of(tid)?.blocked));
+        facts.keep_blocked(proc::blocked);
         facts.status = Status::of(facts.pid).unwrap_or_else(|| facts.status.clone());
     }
 }

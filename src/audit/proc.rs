@@ -36,7 +36,7 @@ impl Status {
     /// Of a process or thread.
     #[must_use]
     pub fn of(id: i32) -> Option<Self> {
-        Some(Self::parse(&std::fs::read(format!("/proc/{id}/status")).ok()?))
+        Some(Self::parse(&contents(&format!("/proc/{id}/status")).ok()?))
     }
 
     /// From the file's text; what is not there is zero.
@@ -84,6 +84,39 @@ impl Status {
             Disposition::Default
         }
     }
+}
+
+/// What a thread has blocked: of a thousand threads nothing else is asked.
+#[must_use]
+pub fn blocked(thread: i32) -> Option<u64> {
+    parse_blocked(&contents(&format!("/proc/{thread}/status")).ok()?)
+}
+
+fn parse_blocked(text: &[u8]) -> Option<u64> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let set = lines.find_map(|line| line.strip_prefix(b"SigBlk:\t"))?;
+    u64::from_str_radix(std::str::from_utf8(set).ok()?.trim(), 16).ok()
+}
+
+/// All of a file of /proc, whose length nobody knows before: with few calls, as there may be a
+/// thousand of them.
+fn contents(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::{ErrorKind, Read};
+    let mut file = std::fs::File::open(path)?;
+    let (mut text, mut used) = (vec![0; 4096], 0);
+    loop {
+        if used == text.len() {
+            text.resize(used * 2, 0);
+        }
+        match file.read(&mut text[used..]) {
+            Ok(0) => break,
+            Ok(count) => used += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    text.truncate(used);
+    Ok(text)
 }
 
 /// Whether a set has a signal.
@@ -199,7 +232,7 @@ impl Line {
 
 /// All mappings of a process.
 pub fn maps(id: i32) -> std::io::Result<Vec<Line>> {
-    Ok(parse_maps(&std::fs::read(format!("/proc/{id}/maps"))?))
+    Ok(parse_maps(&contents(&format!("/proc/{id}/maps"))?))
 }
 
 /// From the file's text; lines that cannot be read are left out.
@@ -405,7 +438,7 @@ fn numbers(folder: &str) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disposition, Path, Status, free, parse_end, parse_is_kernels, parse_maps};
+    use super::{Disposition, Path, Status, free, parse_blocked, parse_end, parse_is_kernels, parse_maps};
 
     const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
         7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
@@ -431,6 +464,8 @@ mod tests {
         let status = Status::parse(STATUS);
         assert_eq!((status.process, status.tracer, status.users), (70, 4, [1000, 0]));
         assert_eq!((status.pending, status.blocked), (0x4000, 0x40));
+        assert_eq!(parse_blocked(STATUS), Some(0x40));
+        assert_eq!([parse_blocked(b"SigBlk:\tx"), parse_blocked(b"SigBlk:")], [None; 2]);
         assert_eq!(status.disposition(13), Disposition::Ignored);
         assert_eq!(status.disposition(11), Disposition::Caught);
         assert_eq!(status.disposition(7), Disposition::Init);

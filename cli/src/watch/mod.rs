@@ -27,7 +27,7 @@ use crate::signals;
 use crate::waiting::Waiting;
 use death::Death;
 use serde::Serialize;
-use sigward::audit::outside::proc::{self, Status};
+use sigward::audit::outside::proc::{self, Disposition, Status};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
@@ -247,7 +247,10 @@ impl Watcher {
 
     fn signal(&mut self, tid: i32, signal: i32) {
         let told = self.told.contains(&signal);
-        let story = (told || KEPT.contains(&signal)).then(|| Story::of(tid)).flatten();
+        // Of one that is only kept for the death that may follow: if nothing follows, it goes on at
+        // once. Who sends SIGUSR1 all the time would be held up by more than that.
+        let ends = || Status::of(tid).is_none_or(|status| status.disposition(signal) == Disposition::Default);
+        let story = (told || KEPT.contains(&signal) && ends()).then(|| Story::of(tid)).flatten();
         self.let_go(tid, signal);
         let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else { return };
         story.complete();
