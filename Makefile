@@ -265,7 +265,7 @@ lint: $(archive)
 	scripts/check-links
 
 .PHONY: bench
-bench: tools $(archive) $(plain)
+bench: tools $(archive) $(plain) $(command)
 	benches/run
 
 .PHONY: clean

@@ -1,0 +1,84 @@
+/* What is measured by sight.rs. sight HOW [NUMBER [SIGNAL]] */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static void nothing(int number) {
+    (void)number;
+}
+
+static void *waits(void *unused) {
+    for (;;) pause();
+    return unused;
+}
+
+static void threads(int count) {
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 << 10);
+    for (int made = 0; made < count; made++) {
+        pthread_t thread;
+        if (pthread_create(&thread, &small, waits, 0)) abort();
+    }
+}
+
+/* So many mappings that the kernel does not merge, a page of each used. */
+static void maps(int count, size_t length) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *area = mmap(0, 2 * count * length, PROT_NONE, flags, -1, 0);
+    for (int made = 0; made < count; made++) {
+        char *one = area + 2 * made * length;
+        if (mprotect(one, length, PROT_READ | PROT_WRITE)) abort();
+        *one = 1;
+    }
+}
+
+/* Nanoseconds of a signal to itself, with a handler. */
+static void signals(int count, int number) {
+    struct timespec before, after;
+    signal(number, nothing);
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    for (int sent = 0; sent < count; sent++) syscall(SYS_tgkill, getpid(), gettid(), number);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    int64_t time = (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec;
+    printf("%lld\n", (long long)(time / count));
+}
+
+int main(int count, char **words) {
+    const char *how = count > 1 ? words[1] : "";
+    int number = count > 2 ? atoi(words[2]) : 0;
+    if (!strcmp(how, "signals")) {
+        signals(number, atoi(words[3]));
+        return 0;
+    }
+    if (!strcmp(how, "pipe")) {
+        int ends[2];
+        signal(SIGPIPE, SIG_DFL);
+        if (pipe(ends) || close(ends[0])) abort();
+        return write(ends[1], "x", 1) == 1;
+    }
+    if (!strcmp(how, "large")) {
+        threads(1000);
+        maps(number / 2, 4096);
+    }
+    if (!strcmp(how, "core")) {
+        struct rlimit most = {RLIM_INFINITY, RLIM_INFINITY};
+        threads(500);
+        maps(2048, 1 << 20);
+        maps(2048, 1 << 20);
+        if (setrlimit(RLIMIT_CORE, &most)) abort();
+        raise(SIGBUS);
+    }
+    puts("ready");
+    fflush(stdout);
+    pause();
+}

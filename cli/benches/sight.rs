@@ -1,0 +1,124 @@
+//! What the command costs, in the rows of `benches/run`: against a limit, or against a stop without
+//! it. Arguments: the command, `libsigward.so`, and a folder for a core of 4 GiB with holes.
+
+#[path = "../../benches/table/mod.rs"]
+mod table;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const PAIRS: usize = 15;
+
+/// A process of sight.c that is ready, and ends with the measurement.
+struct Ready(Child);
+
+impl Ready {
+    fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut child =
+            Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("its pipe")).read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Nanoseconds from start to end.
+fn time(command: &mut Command) -> f64 {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    command.status().expect("it starts");
+    start.elapsed().as_secs_f64() * 1e9
+}
+
+/// Against a limit in nanoseconds.
+fn within(name: &str, limit: f64, mut once: impl FnMut() -> f64) {
+    once();
+    let pairs: Vec<_> = (0..PAIRS).map(|_| (once(), limit)).collect();
+    table::row(name, &pairs, "1");
+}
+
+/// What a signal to itself takes a program under some tracer; none if that is not there.
+fn stop(mut tracer: Command, program: &Path, signal: i32) -> Option<f64> {
+    let output = tracer
+        .arg(program)
+        .args(["signals", "2000", &signal.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.trim().parse().ok())
+}
+
+fn main() {
+    let mut words = std::env::args_os().skip(1).filter(|word| word != "--bench").map(PathBuf::from);
+    let mut next =
+        || words.next().expect("sight COMMAND LIBRARY FOLDER").canonicalize().expect("it is there");
+    let (command, library, folder) = (next(), next(), next());
+    let program = folder.join("sight");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/sight.c");
+    let cc = Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).status();
+    assert!(cc.is_ok_and(|status| status.success()));
+    let sigward = || Command::new(&command);
+
+    let large = Ready::start(&program, &["large", "10000"]);
+    within("audit, 1,000 threads, 10,000 maps / 50 ms", 50e6, || {
+        time(sigward().args(["audit", &large.0.id().to_string()]))
+    });
+    drop(large);
+    let many: Vec<Ready> = (0..500).map(|_| Ready::start(&program, &[])).collect();
+    within("audit --all, 500 processes / 1 s", 1e9, || time(sigward().args(["audit", "--all"])));
+    drop(many);
+
+    let die = |word: &str| {
+        time(Command::new(&program).arg("pipe").env("LD_PRELOAD", &library).env("SIGWARD", word))
+    };
+    within("last words of a death / 200 us", 200e3, || (die("explain") - die("")).max(0.0));
+    within("run - exec / 10 ms", 10e6, || {
+        let run = time(sigward().args(["run", "--library"]).arg(&library).args(["--", "true"]));
+        (run - time(&mut Command::new("true"))).max(0.0)
+    });
+
+    // The first goes on at once; of the second the command looks whether it ends the program.
+    let watch = &["watch", "--"][..];
+    let strace = &["strace", "-f", "-o", "/dev/null", "-e", "trace=none"][..];
+    let gdb = &["gdb", "-q", "-batch", "-ex", "handle all nostop noprint pass", "-ex", "run", "--args"][..];
+    for (name, tracer, signal, target) in [
+        ("stop, SIGURG: sigward watch / bare", watch, libc::SIGURG, "4"),
+        ("stop, SIGUSR1: sigward watch / bare", watch, libc::SIGUSR1, "4"),
+        ("stop, SIGURG: strace / bare", strace, libc::SIGURG, "-"),
+        ("stop, SIGURG: gdb / bare", gdb, libc::SIGURG, "-"),
+    ] {
+        let tracer = || {
+            let mut made = if target == "4" { sigward() } else { Command::new(tracer[0]) };
+            made.args(&tracer[usize::from(target == "-")..]);
+            made
+        };
+        let bare = || stop(Command::new("env"), &program, signal);
+        let pair = |_| Some((stop(tracer(), &program, signal)?, bare()?));
+        match (0..PAIRS).map(pair).collect::<Option<Vec<_>>>() {
+            Some(pairs) => table::row(name, &pairs, target),
+            None => eprintln!("not measured: {name}"),
+        }
+    }
+
+    time(Command::new(&program).arg("core").current_dir(&folder));
+    let mut cores = std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path());
+    let is_core =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"core"));
+    match cores.find(is_core) {
+        Some(core) => within("explain, core of 4 GiB, 500 threads / 20 ms", 20e6, || {
+            time(sigward().arg("explain").arg(&core))
+        }),
+        None => eprintln!("not measured: explain: no core in the folder (core_pattern)"),
+    }
+}
