@@ -51,6 +51,8 @@ help:
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
 	@echo 'make arm64-tests  tests of the Rust crate that run C hosts, on that kernel'
+	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12, TESTS=all (hours)'
+	@echo 'make suites    tests of Go, CPython and others, bare and with the library preloaded: SUITE=name (an hour)'
 
 # ---- what is needed ----------------------------------------------------------------------------------
 
@@ -205,6 +207,16 @@ arm64: $(plain)
 arm64-tests:
 	scripts/setup aarch64
 	scripts/test-arm64-tests
+
+# Other projects' own tests, bare and with the library inside (an hour; SUITE=name for one).
+.PHONY: suites
+suites:
+	tests/suites/run $(SUITE)
+
+# Tests on Debian's older kernels, emulated (hours; KERNEL=6.1 or 6.12, TESTS='policy log' or all).
+.PHONY: kernels
+kernels:
+	tests/kernels/run $(TESTS)
 
 # ---- releases ----------------------------------------------------------------------------------------
 
