@@ -352,8 +352,8 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 /// the file was cut: sigward_map_refresh first. -ESTALE: it was unlinked, replaced, or cut and made
 /// as long again (see sigward_map_flush). -EBADF: not writable. -EPERM: the file is sealed.
 /// -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file,
-/// copy_on_write, no_descriptor). -EOVERFLOW: too large. -EDEADLK: a handler of this
-/// thread has interrupted such a call, or has jumped out of one.
+/// copy_on_write, no_descriptor). -EOVERFLOW: too large. -EDEADLK: in the handler
+/// of a fault inside such a call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
     let _whole = Uncancelled::enter();

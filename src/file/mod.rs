@@ -45,6 +45,7 @@ pub(crate) use error::UNSYNCED;
 pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
 pub use replace::{ReplaceOptions, Replacement, replace_file};
+pub(crate) use reserve::reserve_with_pauses;
 pub use reserve::{Promise, reserve, reserve_slowly};
 
 pub(crate) use snapshot::{Frozen, Request, freeze, memory_left};

@@ -86,10 +86,23 @@ pub fn reserve(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error>
 /// told, and for holes before Linux 5.14. `EACCES` for holes of a file that may not be read.
 #[doc(alias = "sigward_reserve_slowly")]
 pub fn reserve_slowly(file: impl AsFd, offset: u64, len: u64) -> Result<Promise, Error> {
+    reserve_with_pauses(&file, offset, len, &mut || {})
+}
+
+/// [`reserve_slowly`] with `pause` between any two of its steps.
+pub(crate) fn reserve_with_pauses(
+    file: &impl AsFd,
+    offset: u64,
+    len: u64,
+    pause: &mut dyn FnMut(),
+) -> Result<Promise, Error> {
     #[cfg(target_os = "linux")]
-    return Reservation::of(file.as_fd(), offset, len)?.make_slowly();
+    return Reservation::of(file.as_fd(), offset, len)?.make_slowly(pause);
     #[cfg(not(target_os = "linux"))]
-    return unsupported(&file.as_fd(), offset, len);
+    {
+        let _ = pause;
+        return unsupported(&file.as_fd(), offset, len);
+    }
 }
 
 /// There is no such call on other systems, and no list of holes.

@@ -67,10 +67,27 @@ pub(super) fn add(facts: &Facts, errno: c_int, _held: &FlushLock<'_>) {
 /// well.
 pub(super) fn lock(slot: &'static Slot) -> FlushLock<'static> {
     #[cfg(not(sigward_loom))]
-    if let Some(words) = Some(slot.facts()).filter(|facts| is_shared(facts)).and_then(|_| wiped::words()) {
-        return FlushLock::of(word_of(&words.flushes, number(slot.facts())));
+    if let Some(word) = shared_word(slot) {
+        return FlushLock::of(word);
     }
     slot.wiped().lock_to_flush()
+}
+
+/// As [`lock`]; none if somebody else is at it for some hundredths of a second.
+#[cfg(feature = "capi")]
+pub(super) fn wait(slot: &'static Slot) -> Option<FlushLock<'static>> {
+    #[cfg(not(sigward_loom))]
+    if let Some(word) = shared_word(slot) {
+        return FlushLock::wait_for(word);
+    }
+    slot.wiped().wait_to_flush()
+}
+
+#[cfg(not(sigward_loom))]
+fn shared_word(slot: &'static Slot) -> Option<&'static AtomicU32> {
+    let facts = slot.facts();
+    let words = if is_shared(facts) { wiped::words() } else { None };
+    words.map(|words| word_of(&words.flushes, number(facts)))
 }
 
 fn find(facts: &Facts) -> Option<&'static Failed> {

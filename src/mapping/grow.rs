@@ -18,7 +18,9 @@
 //! show the same pages of the same file.
 //!
 //! Growers of one map wait for each other. The lock is a word that the kernel clears in a forked
-//! child (`registry/wiped.rs`), so none waits for a thread that only the parent has. Growers of one
+//! child (`registry/wiped.rs`), so none waits for a thread that only the parent has; and the
+//! thread's signals wait while it is held, so no handler jumps out and leaves it taken. Where zeros
+//! are written slowly, both get their turn after each piece. Growers of one
 //! file in several maps or processes need no lock: none of their steps takes a byte or a block
 //! away, also not after a refusal.
 
@@ -61,8 +63,8 @@ impl MapMut {
     /// see [`MapMut::grow`]. [`Error::Lost`] if bytes of the map are lost or the file was cut:
     /// [`MapMut::refresh`] first. [`Error::Changed`] if it was unlinked, replaced, or cut and made
     /// as long again ([`MapMut::flush`]). [`Error::Invalid`] for a length below the map's, or a map
-    /// that cannot grow (a part of a file, private, without descriptor). [`Error::Signal`] if a
-    /// handler of this thread has interrupted such a call, or has jumped out of one.
+    /// that cannot grow (a part of a file, private, without descriptor). [`Error::Signal`] in the
+    /// handler of a fault inside such a call.
     ///
     /// # References
     /// fallocate(2), mmap(2).
@@ -101,7 +103,9 @@ impl MapMut {
             done => return done,
         }
         // Nobody else has this map, and nobody has borrowed from it: the old mapping can go.
-        let mut larger = self.0.grow_moved(self.0.slot(), new_len)?;
+        let (slot, mut held) = self.0.lock_to_grow()?;
+        let mut larger = self.0.grow_moved(slot, new_len, &mut held)?;
+        drop(held);
         // The same file, and what failed to get there did not get there by moving.
         *larger.unwritten.get_mut() = self.0.unwritten();
         self.0 = larger;
@@ -151,21 +155,32 @@ impl Map {
     }
 
     pub(super) fn grow_in_place(&self, new_len: u64) -> Result<(), Error> {
-        let (slot, held) = self.lock_to_grow()?;
-        self.lengthen(slot, new_len, &held)
+        loop {
+            let (slot, mut held) = self.lock_to_grow()?;
+            self.lengthen(slot, new_len, &mut held)?;
+            // Another grower may have moved the map in a pause.
+            if std::ptr::eq(slot, self.slot()) {
+                return Ok(());
+            }
+        }
     }
 
     /// For C: in place, or else elsewhere, with other threads reading all the time.
     #[cfg(feature = "capi")]
     pub(crate) fn grow(&self, new_len: u64) -> Result<(), Error> {
-        let (slot, held) = self.lock_to_grow()?;
-        match self.lengthen(slot, new_len, &held) {
-            Err(Error::Capacity { .. }) => {}
-            done => return done,
+        loop {
+            let (slot, mut held) = self.lock_to_grow()?;
+            let larger = match self.lengthen(slot, new_len, &mut held) {
+                Ok(()) => None,
+                Err(Error::Capacity { .. }) => Some(self.grow_moved(slot, new_len, &mut held)?),
+                Err(error) => return Err(error),
+            };
+            // Not if another grower has moved the map in a pause.
+            let here = std::ptr::eq(slot, self.slot());
+            if here && larger.is_none_or(|larger| self.move_to(larger, &held)) {
+                return Ok(());
+            }
         }
-        let larger = self.grow_moved(slot, new_len)?;
-        self.move_to(larger);
-        Ok(())
     }
 
     /// What the map was before its last move.
@@ -181,12 +196,12 @@ impl Map {
     }
 
     /// This map is `larger` from now on, which shows the same file. What it was stays readable
-    /// until it is closed, so other threads may be reading meanwhile. Only under the lock for
-    /// growing.
+    /// until it is closed, so other threads may be reading meanwhile. Not if a flush is at work for
+    /// some hundredths of a second: the caller lets signals in before it tries again.
     #[cfg(feature = "capi")]
-    fn move_to(&self, larger: Self) {
+    fn move_to(&self, larger: Self, _held: &GrowLock<'_>) -> bool {
         // Who waits for a flush that is at work goes on to the new slot, and so do we.
-        let _no_flush = failures::lock(self.slot());
+        let Some(_no_flush) = failures::wait(self.slot()) else { return false };
         let larger = std::mem::ManuallyDrop::new(larger);
         let before = Self {
             slot: pointer_to(self.slot()),
@@ -199,6 +214,7 @@ impl Map {
         // A child that is forked in between has at worst a mapping too many.
         self.slot.store(larger.slot.load(Ordering::Relaxed), Ordering::Release);
         self.older.store(before, Ordering::Release);
+        true
     }
 
     /// The slot that the map has now, and its lock: a grower before us may have moved the map.
@@ -212,7 +228,7 @@ impl Map {
         }
     }
 
-    fn lengthen(&self, slot: &'static Slot, new_len: u64, _held: &GrowLock<'_>) -> Result<(), Error> {
+    fn lengthen(&self, slot: &'static Slot, new_len: u64, held: &mut GrowLock<'_>) -> Result<(), Error> {
         let facts = slot.facts();
         let options = self.options();
         if !self.is_writable() {
@@ -245,22 +261,31 @@ impl Map {
             // SAFETY: the map's own descriptor, open as long as the map is; it was its file's a
             // moment ago.
             let file = unsafe { BorrowedFd::borrow_raw(facts.descriptor) };
-            let reserve = if options.reserve_slowly { file::reserve_slowly } else { file::reserve };
-            let promise = reserve(file, promised, new_len - promised).map_err(Error::Reserve)?;
-            let kept = if promise == file::Promise::Full { new_len } else { 0 };
-            slot.promise(new_len, kept);
+            let count = new_len - promised;
+            let made = if options.reserve_slowly {
+                file::reserve_with_pauses(&file, promised, count, &mut || held.pause())
+            } else {
+                file::reserve(file, promised, count)
+            };
+            let full = made.map_err(Error::Reserve)? == file::Promise::Full;
+            let kept = if full { new_len } else { 0 };
+            // Another grower may have come further in a pause.
+            if slot.promised() < new_len {
+                slot.promise(new_len, kept);
+            }
         }
         slot.lengthen(new_len as usize);
         Ok(())
     }
 
-    /// A map of the same file with more room, `new_len` bytes long.
-    fn grow_moved(&self, slot: &'static Slot, new_len: u64) -> Result<Self, Error> {
+    /// A map of the same file with more room, `new_len` bytes long. Nobody else knows it: the lock
+    /// of the old one is enough.
+    fn grow_moved(&self, slot: &'static Slot, new_len: u64, held: &mut GrowLock<'_>) -> Result<Self, Error> {
         let larger = self.with_room(new_len)?;
         // What the file has beyond our length is not ours yet.
         larger.slot().begin_with(slot.length());
         larger.slot().promise(slot.promised(), slot.kept());
-        larger.grow_in_place(new_len)?;
+        larger.lengthen(larger.slot(), new_len, held)?;
         if self.met().is_some() {
             return Err(self.lost());
         }

@@ -43,6 +43,14 @@ fn a_handler_that_jumps_out_of_refresh_leaves_a_map() {
 }
 
 #[test]
+fn a_handler_that_jumps_out_of_opening_or_growing_leaves_nothing_locked() {
+    for case in ["opening", "growing"] {
+        scenario("map_jumps", case, Link::Archive).every_row("exit 0");
+        scenario("map_jumps", case, Link::DebugArchive).every_row("exit 0");
+    }
+}
+
+#[test]
 fn a_descriptor_that_is_no_longer_ours_is_not_used() {
     let rows = scenario("map_harsh", "descriptors", Link::Bare).every_row("signal 7");
     assert_eq!(scenario("map_harsh", "descriptors", Link::Archive).every_row("exit 0"), rows);

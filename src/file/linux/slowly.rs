@@ -24,7 +24,7 @@ const CHUNK: usize = 1 << 16;
 const WINDOW: u64 = 16 << 20;
 
 impl Reservation<'_> {
-    pub(in crate::file) fn make_slowly(&self) -> Result<Promise, Error> {
+    pub(in crate::file) fn make_slowly(&self, pause: &mut dyn FnMut()) -> Result<Promise, Error> {
         let system = FileSystem::of(self.file);
         match self.make() {
             Err(Error::NoPromise) if system.is_none_or(|system| system.kind != ZFS) => {}
@@ -36,8 +36,8 @@ impl Reservation<'_> {
         if system.is_some_and(|system| !system.has_for_zeros(within.saturating_add(beyond))) {
             return Err(Error::system("statfs", libc::ENOSPC));
         }
-        self.fill(&holes)?;
-        self.extend()?;
+        self.fill(&holes, pause)?;
+        self.extend(pause)?;
         self.settle()?;
         Ok(promise(self.file, system.as_ref()))
     }
@@ -56,7 +56,7 @@ impl Reservation<'_> {
         }
     }
 
-    fn fill(&self, holes: &[Range<u64>]) -> Result<(), Error> {
+    fn fill(&self, holes: &[Range<u64>], pause: &mut dyn FnMut()) -> Result<(), Error> {
         if holes.is_empty() {
             return Ok(());
         }
@@ -68,13 +68,14 @@ impl Reservation<'_> {
                 let end = hole.end.min(at + WINDOW);
                 populate(&file, &(at..end)).map_err(|(call, errno)| self.error(call, errno))?;
                 at = end;
+                pause();
             }
         }
         Ok(())
     }
 
     /// Appends, so that what somebody else has appended meanwhile is not written over.
-    fn extend(&self) -> Result<(), Error> {
+    fn extend(&self, pause: &mut dyn FnMut()) -> Result<(), Error> {
         let zeros = vec![0; CHUNK];
         loop {
             let length = status(self.file)?.st_size as u64;
@@ -92,7 +93,7 @@ impl Reservation<'_> {
             });
             match written {
                 Ok(0) => return Err(Error::system("pwritev2", libc::ENOSPC)),
-                Ok(_) => {}
+                Ok(_) => pause(),
                 Err(errno) => return Err(self.error("pwritev2", errno)),
             }
         }

@@ -6,12 +6,13 @@
 //! | fork, or be another thread's business while that one forks | the word lies in memory that the kernel clears in the child (`wiped.rs`) |
 //! | run at a lower priority than who waits | who waits sleeps (futex(2)), so the holder runs |
 //! | be killed: a child that shares memory (`CLONE_VM`, vfork(2)) and dies in the middle | who has waited for long asks the kernel whether the holder lives, and takes its place if not |
-//! | be interrupted by a handler that wants the same lock | told: waiting would be for ever |
+//! | be interrupted by a handler that wants the same lock, jumps out or ends the thread | not while it is [`Held`], as signals wait then |
 //!
 //! Taking over is safe for the reason that forking is: each single store under these locks leaves
 //! what they guard whole.
 
 use super::super::sync::{AtomicU32, Ordering};
+use crate::sys::mask::Mask;
 use crate::sys::process::{is_dead, thread_id};
 
 /// 0, or the holder's thread id; the highest bit says that somebody sleeps. Thread ids end at 2^22
@@ -62,20 +63,37 @@ impl Drop for Locked<'_> {
     }
 }
 
+/// The lock, held by a thread whose signals wait: a handler of somebody else's could jump out, or
+/// end the thread, and leave the lock to nobody.
+pub(super) struct Held<'a> {
+    locked: Option<Locked<'a>>,
+    signals: Mask,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.locked = None;
+        self.signals.restore();
+    }
+}
+
 impl Lock {
-    /// Waits for it; none if this thread has it already, or when `give_up` says so, which is asked
-    /// from time to time. Not for handlers.
-    pub(super) fn lock(&self, mut give_up: impl FnMut() -> bool) -> Result<Locked<'_>, NotHad> {
+    /// Waits for it and holds the thread's signals back that others send, until it is let go. Who
+    /// waits lets them in, some hundredths of a second late. Not had if this thread has it already:
+    /// we are in the handler of a fault inside the holder, or one has jumped out of it; or when
+    /// `give_up` says so, which is asked from time to time. Not for handlers.
+    pub(super) fn hold(&self, mut give_up: impl FnMut() -> bool) -> Result<Held<'_>, NotHad> {
         let me = thread_id();
         loop {
-            if let Some(locked) = self.try_lock(me) {
-                return Ok(locked);
+            let signals = Mask::block_sent();
+            let reentered = self.0.load(Ordering::Relaxed) & !WAITED_FOR == me;
+            let locked = if reentered { None } else { self.wait(me) };
+            if locked.is_some() {
+                return Ok(Held { locked, signals });
             }
-            if self.0.load(Ordering::Relaxed) & !WAITED_FOR == me {
+            signals.restore();
+            if reentered {
                 return Err(NotHad::Reentered);
-            }
-            if let Some(locked) = self.wait(me) {
-                return Ok(locked);
             }
             if give_up() {
                 return Err(NotHad::Busy);
@@ -87,11 +105,17 @@ impl Lock {
     /// this is a handler that has interrupted the holder. Only where two holders do no harm. Not
     /// for handlers.
     pub(super) fn lock_again(&self) -> Locked<'_> {
-        self.lock(|| false).unwrap_or_else(|_| Locked(self))
+        let me = thread_id();
+        loop {
+            if let Some(locked) = self.wait(me) {
+                return locked;
+            }
+        }
     }
 
     /// Waits for it, at most some hundredths of a second; none if somebody has it still.
-    /// Signal-safe where no signal can interrupt a holder.
+    /// One that this thread has already is had again. Signal-safe where no signal can interrupt a
+    /// holder.
     pub(crate) fn wait(&self, me: u32) -> Option<Locked<'_>> {
         const SPINS: usize = 100;
         for _ in 0..SPINS {
@@ -102,7 +126,8 @@ impl Lock {
         }
         let word = self.0.load(Ordering::Relaxed);
         if word & !WAITED_FOR == me {
-            // No holder is interrupted, so this is not ours: a dead thread had the same number.
+            // Left by longjmp, where that can be; else no holder is interrupted, and a dead thread
+            // had the same number.
             return Some(Locked(self));
         }
         let sleeping = word | WAITED_FOR;

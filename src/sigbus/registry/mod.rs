@@ -14,7 +14,7 @@ pub(crate) use slot::{Facts, Slot};
 pub(crate) use table::find;
 
 use crate::observe::counters::{LEAKED, MAPS};
-use lock::{Lock, Locked, NotHad};
+use lock::{Held, Lock, NotHad};
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -30,8 +30,8 @@ pub(crate) enum Refused {
     NoMemory,
     /// The addresses are beyond what the table reaches.
     OutOfReach,
-    /// This thread is in the middle of another change: it was interrupted by a signal whose handler
-    /// came here.
+    /// This thread is in the middle of another change: it was interrupted by a fault whose handler
+    /// came here, or has jumped out.
     Reentered,
     /// Another thread is in the middle of one and does not go on.
     Busy,
@@ -197,12 +197,12 @@ fn more_slots(_held: &LockedTable) -> Option<()> {
 /// The lock of the registry. No handler takes it. Whoever has it does some stores and some calls of
 /// mmap(2): one that does not end is of a thread that was stopped alone (ptrace(2)), or that gets no
 /// processor.
-struct LockedTable(#[allow(dead_code, reason = "held, not looked at")] Locked<'static>);
+struct LockedTable(#[allow(dead_code, reason = "held, not looked at")] Held<'static>);
 
 fn hold() -> Result<LockedTable, Refused> {
     let lock = lock_word().ok_or(Refused::NoMemory)?;
     let since = Instant::now();
-    lock.lock(|| since.elapsed() > PATIENCE).map(LockedTable).map_err(|why| match why {
+    lock.hold(|| since.elapsed() > PATIENCE).map(LockedTable).map_err(|why| match why {
         NotHad::Reentered => Refused::Reentered,
         NotHad::Busy => Refused::Busy,
     })

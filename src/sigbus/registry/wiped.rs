@@ -5,7 +5,9 @@
 //! fork itself, and none of it costs a system call.
 
 use super::super::sync::AtomicU32;
-use super::lock::{Lock, Locked};
+use super::lock::{Held, Lock, Locked};
+#[cfg(feature = "capi")]
+use crate::sys::process::thread_id;
 
 /// The changing words of one slot.
 #[repr(C)]
@@ -20,8 +22,21 @@ pub(crate) struct Wiped {
 /// Held while the pages of one map are replaced.
 pub(crate) struct PatchLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
 
-/// Held while one map is made longer. No handler takes it.
-pub(crate) struct GrowLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
+/// Held while one map is made longer. No handler takes it, and none of others runs in the thread
+/// that has it.
+pub(crate) struct GrowLock<'a> {
+    lock: &'a Lock,
+    held: Option<Held<'a>>,
+}
+
+impl GrowLock<'_> {
+    /// Lets go of it for a moment, in which the thread's signals and other growers get their turn.
+    pub(crate) fn pause(&mut self) {
+        self.held = None;
+        // (Not refused: this thread has let go of it.)
+        self.held = self.lock.hold(|| false).ok();
+    }
+}
 
 /// Held while one map, or all maps of one shared file, are written out. No handler takes it.
 pub(crate) struct FlushLock<'a>(#[allow(dead_code, reason = "held, not looked at")] Locked<'a>);
@@ -46,15 +61,22 @@ impl Wiped {
     }
 
     /// Waits until nobody else makes the map longer. Not for handlers. In a forked child it is
-    /// free, whoever had it. None if this very thread has it: it was interrupted by a signal whose
+    /// free, whoever had it. None if this very thread has it: it was interrupted by a fault whose
     /// handler calls this.
     pub(crate) fn lock_to_grow(&self) -> Option<GrowLock<'_>> {
-        self.growing.lock(|| false).ok().map(GrowLock)
+        let held = self.growing.hold(|| false).ok()?;
+        Some(GrowLock { lock: &self.growing, held: Some(held) })
     }
 
     /// Waits until nobody else writes the map out, as [`FlushLock::of`].
     pub(crate) fn lock_to_flush(&self) -> FlushLock<'_> {
         FlushLock(self.flushing.lock_again())
+    }
+
+    /// As [`Wiped::lock_to_flush`], but for some hundredths of a second.
+    #[cfg(feature = "capi")]
+    pub(crate) fn wait_to_flush(&self) -> Option<FlushLock<'_>> {
+        self.flushing.wait(thread_id()).map(FlushLock)
     }
 }
 
@@ -66,5 +88,11 @@ impl FlushLock<'static> {
     #[cfg(not(sigward_loom))]
     pub(crate) fn of(word: &'static AtomicU32) -> Self {
         Self(Lock::of(word).lock_again())
+    }
+
+    /// As [`FlushLock::of`], but for some hundredths of a second.
+    #[cfg(all(feature = "capi", not(sigward_loom)))]
+    pub(crate) fn wait_for(word: &'static AtomicU32) -> Option<Self> {
+        Lock::of(word).wait(thread_id()).map(Self)
     }
 }
