@@ -49,7 +49,8 @@ type guard interface {
 //
 // It fails with a *MapError: EINVAL for no data, data that does not begin at a page, is not mapped
 // from a file or not from f at offset; EEXIST where part of it is guarded already; EACCES for
-// memory that may be executed; ENOTSUP without cgo and on other systems.
+// memory that may be executed; ENOSYS where /proc is not mounted; ENOTSUP without cgo and on other
+// systems.
 func Adopt(data []byte, f *os.File, offset int64) (*Adopted, error) {
 	a := &Adopted{path: "memory"}
 	if f != nil {
@@ -70,8 +71,8 @@ func Adopt(data []byte, f *os.File, offset int64) (*Adopted, error) {
 // At most one descriptor is kept, which can neither read nor write and is no obstacle to leases,
 // exec and watchers.
 //
-// It fails with a *MapError as Open does, but not for an empty file; ENOTSUP without cgo and on
-// other systems.
+// It fails with a *MapError as Open does, but not for an empty file; ENOSYS where /proc is not
+// mounted; ENOTSUP without cgo and on other systems.
 func AdoptFile(path string) (*Adopted, error) {
 	a := &Adopted{path: path}
 	var errno syscall.Errno

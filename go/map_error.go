@@ -127,6 +127,8 @@ func (e *MapError) reason() string {
 		return "the offset is past the end of the file"
 	case e.Errno == syscall.EBADF && e.Op == "write":
 		return "the map is read-only; open it with Options.Writable"
+	case e.Errno == syscall.ENOSYS && e.Op == "adopt":
+		return "/proc is not mounted; only it tells what is mapped"
 	case e.Errno == syscall.EEXIST:
 		return "a guarded map lies there already"
 	}

@@ -101,7 +101,9 @@ func TestMapErrorTexts(t *testing.T) {
 		"sigward: read /a: the file has changed since it was mapped; Refresh maps it as it is now": &MapError{
 			Op: "read", Path: "/a", Errno: syscall.ESTALE},
 		"sigward: open /a: no such file or directory": &MapError{Op: "open", Path: "/a", Errno: syscall.ENOENT},
-		"read /a: file already closed":                closedError("read", "/a"),
+		"sigward: adopt /a: /proc is not mounted; only it tells what is mapped": &MapError{
+			Op: "adopt", Path: "/a", Errno: syscall.ENOSYS},
+		"read /a: file already closed": closedError("read", "/a"),
 		"sigward: a fault on this thread would not be caught: SIGBUS is blocked in it, unblock it; another handler stands above ours, call EnsureOnTop": &ThreadError{
 			Blocked: true, Covered: true},
 	} {

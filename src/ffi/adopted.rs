@@ -35,8 +35,9 @@ pub struct sigward_adopted(Adopted);
 /// Thread-safe; in a forked child the mappings are guarded as well; not for signal handlers.
 ///
 /// Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a
-/// pipe, socket or device. Else what open(2) says, or as sigward_init. On failure nothing is left
-/// behind but the seat for SIGBUS (sigward_sigbus_guard), which may have been taken.
+/// pipe, socket or device. -ENOSYS: /proc is not mounted. Else what open(2) says, or
+/// as sigward_init. On failure nothing is left behind but the seat for SIGBUS
+/// (sigward_sigbus_guard), which may have been taken.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut sigward_adopted) -> c_int {
     let _whole = Uncancelled::enter();
@@ -61,7 +62,8 @@ pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut 
 /// Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or
 /// from another one than fd. -EACCES: the mapping is executable. -EEXIST: part of it is guarded
 /// already. -EOPNOTSUPP: a shared writable mapping of huge pages. -EBADF: fd is not
-/// open. -EOVERFLOW, or as sigward_init. Of a failure is left what sigward_adopt_file leaves.
+/// open. -ENOSYS: /proc is not mounted. -EOVERFLOW, or as sigward_init. Of a failure is left what
+/// sigward_adopt_file leaves.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_adopt_range(
     addr: *const c_void,

@@ -66,7 +66,7 @@ pub extern "C" fn sigward_strerror(code: c_int) -> *const c_char {
         libc::EROFS => c"the file system is mounted read-only",
         libc::EACCES => c"no permission for this file, its owner is another user (leases), or the mapping is executable",
         libc::EPERM | libc::ENOSYS => {
-            c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals; a log belongs to the process that opened it"
+            c"the kernel refused: for a signal allow rt_sigaction in the seccomp filter; for a file see its owner, flags and seals; a log belongs to the process that opened it; adopted files need /proc"
         }
         libc::EPIPE => c"the pipe or socket is broken: nobody reads there any more",
         libc::EMFILE | libc::ENFILE => c"no descriptors left: close some, or raise RLIMIT_NOFILE",

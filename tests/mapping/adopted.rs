@@ -124,6 +124,15 @@ fn what_is_kept_is_no_obstacle() {
     scenario("unobtrusive", Link::Archive).lived();
 }
 
+/// Bare the loss kills, with /proc and without.
+#[test]
+fn without_proc_nothing_is_adopted_and_the_error_says_why() {
+    let folder = folder("no_proc");
+    for link in [Link::Archive, Link::DebugArchive] {
+        run(&prepared("map_no_proc", link), &["adopting", folder.as_str()]).lived();
+    }
+}
+
 #[test]
 fn a_large_loss_is_one_event() {
     scenario("one_event", Link::Archive).lived();

@@ -10,6 +10,7 @@ mod range;
 
 use super::error::Error;
 use super::open::c_path;
+use crate::sigbus::adopted::descriptors::look_for_proc;
 use crate::sigbus::adopted::entry::{Entry, Range};
 use crate::sigbus::adopted::kept::{self, Kept, Silent};
 use crate::sigbus::adopted::list::{self, LockedList};
@@ -64,8 +65,9 @@ impl std::fmt::Debug for Adopted {
 /// inode number.
 ///
 /// # Errors
-/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, [`Error::Signal`]. Then nothing
-/// is left behind but the seat for SIGBUS, which may have been taken. An empty file will do.
+/// [`Error::NotAFile`], [`Error::System`] with what open(2) says, or `ENOSYS` if /proc is not
+/// mounted, [`Error::Signal`]. Then nothing is left behind but the seat for SIGBUS, which may have
+/// been taken. An empty file will do.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("sigward-adopt-{}", std::process::id()));
@@ -83,6 +85,7 @@ pub fn adopt_file(path: impl AsRef<Path>) -> Result<Adopted, Error> {
 }
 
 pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
+    look_for_proc()?;
     seat::guard()?;
     spare::fill();
     let (kept, identity) = Kept::open(path)?;
@@ -111,7 +114,7 @@ pub(crate) fn adopt_path(path: &CStr) -> Result<Adopted, Error> {
 /// [`Error::Invalid`] if the range is empty, not aligned, not mapped, not of one file or not of
 /// this file; [`Error::Executable`]; [`Error::Overlap`] if part of it is a [`Map`](super::Map) or
 /// adopted as a range already; [`Error::Overflow`]; [`Error::System`], with `EOPNOTSUPP` for a
-/// shared writable mapping of huge pages.
+/// shared writable mapping of huge pages, `ENOSYS` if /proc is not mounted.
 #[doc(alias = "sigward_adopt_range")]
 pub fn adopt_range(
     address: *const u8,
@@ -119,6 +122,7 @@ pub fn adopt_range(
     file: Option<BorrowedFd<'_>>,
     offset: u64,
 ) -> Result<Adopted, Error> {
+    look_for_proc()?;
     seat::guard()?;
     spare::fill();
     let wanted = Range { address: address.addr(), length, offset };

@@ -3,8 +3,27 @@
 use super::handler::area::{KEPT_FILE, Scratch, area_at, kept, open_maps, word};
 use super::handler::zero::{DESCRIPTOR, NAME, descriptor, is_zero};
 use crate::observe::in_handler::status;
+use crate::sys::call::{Failed, errno};
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
+
+/// Without /proc nobody tells what is mapped where.
+pub(crate) const NO_PROC: Failed =
+    Failed { call: "/proc/self/maps (is /proc mounted?)", errno: libc::ENOSYS };
+
+/// Whether the kernel can be asked what is mapped where; or it could be, if there were descriptors.
+pub(crate) fn look_for_proc() -> Result<(), Failed> {
+    if kept().is_some() {
+        return Ok(());
+    }
+    match open_maps() {
+        -1 if matches!(errno(), libc::ENOENT | libc::ENOTDIR) => return Err(NO_PROC),
+        -1 => {}
+        // SAFETY: opened a moment ago.
+        fd => drop(unsafe { libc::syscall(libc::SYS_close, fd) }),
+    }
+    Ok(())
+}
 
 /// Opens what is not open. Only under the lock of the list; not for handlers.
 pub(super) fn open(scratch: &mut Scratch) {

@@ -1,7 +1,7 @@
 //! Mappings that others made and that are guarded by their file: what is noted of each, and what
 //! becomes of a fault in them. The API is `mapping/adopted`.
 
-mod descriptors;
+pub(crate) mod descriptors;
 pub(crate) mod entry;
 pub(crate) mod handler;
 pub(crate) mod kept;

@@ -6,6 +6,7 @@
 //! mapped: it lies at a low address, so also a kernel without `PROCMAP_QUERY` shows it among the
 //! first.
 
+use super::descriptors::NO_PROC;
 use super::handler::area::{Scratch, area_at};
 use crate::observe::in_handler::path_of;
 use crate::sigbus::identity::Identity;
@@ -67,7 +68,7 @@ fn from_mapping(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64
     let area = area_at(place.addr(), scratch);
     // SAFETY: the mapping just made.
     unsafe { libc::munmap(place, granule) };
-    area.map(|area| area.file).ok_or(Failed { call: "/proc/self/maps", errno: libc::ENOENT })
+    area.map(|area| area.file).ok_or(NO_PROC)
 }
 
 /// A descriptor that can be mapped and read, of a file that another one names.
