@@ -150,6 +150,11 @@ const LEFT: u64 = 0x7369_6777_6172_6400;
 /// SIGPIPE blocked for ever, so that a helper does not end when its reader has gone, and pclose
 /// waits for it. For calls that may do so take sigward_quiet_thread_enter, which changes no mask.
 ///
+/// A jump out of it leaves SIGPIPE blocked, and the guard can be left afterwards. But siglongjmp to
+/// a mask without SIGPIPE ends the process if a write inside has met a broken peer: the signal
+/// still waits, and nothing shows any more what it was for. So it is with a mask that you have
+/// changed yourself.
+///
 /// Guards nest. A SIGPIPE that was pending before stays pending, and so does one of the process
 /// (kill) that comes meanwhile. Enter and leave on the same thread. Not across separate calls from
 /// Go, which may change threads in between. Signal-safe; works in a forked child.

@@ -11,7 +11,8 @@ use std::ffi::c_int;
 ///
 /// It needs sigward_init, and our handler to be asked: on top, or beneath one that passes signals
 /// on (sigward_ensure_on_top). No disposition and no mask changes, so nothing leaks into children,
-/// and a kill(2) does what it always did. It nests. No system call, except for the first of a
+/// and a kill(2) does what it always did; a signal that waits behind a mask of yours comes, when
+/// you open that, as without us. It nests. No system call, except for the first of a
 /// process, and for more threads at a time than ever before; signal-safe except there. A thread
 /// that ends is not quiet any more. After fork(2) the child's only thread stays quiet. Not across
 /// separate calls from Go, which may change threads in between.

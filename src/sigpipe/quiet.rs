@@ -35,7 +35,8 @@ fn is_quiet_descriptor(_fd: c_int) -> bool {
 ///
 /// It needs [`filter`](super::filter) or [`init`](crate::init), and our handler to be asked: on top, or beneath one that
 /// passes signals on. Unlike a [`ThreadGuard`](super::ThreadGuard) it changes no mask: nothing leaks into children, and a
-/// kill(2) does what it always did.
+/// kill(2) does what it always did. What waits behind a mask of yours comes, when you open that, as
+/// without us.
 ///
 /// It nests. No system call, except for the first of a process, and for more threads at a time than ever before. A
 /// thread that ends is not quiet any more. In a forked child the thread that forked stays quiet. Signal-safe, except

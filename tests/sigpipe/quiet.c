@@ -2,6 +2,7 @@
  * process: bare and undeclared it does. */
 #include "host.h"
 #include <linux/seccomp.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 
@@ -9,6 +10,16 @@
 static int sigward_quiet_thread_enter(void) { return 0; }
 static int sigward_quiet_thread_leave(void) { return 0; }
 static int sigward_set_nosigpipe(int fd) { return (void)fd, 0; }
+typedef sigset_t sigward_thread_guard;
+static int sigward_thread_guard_enter(sigward_thread_guard *before) {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGPIPE);
+    return pthread_sigmask(SIG_BLOCK, &blocked, before);
+}
+static int sigward_thread_guard_leave(sigward_thread_guard *before) {
+    return pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 #endif
 
 enum { ENDED = 74 };
@@ -185,5 +196,35 @@ static void descriptor(void) {
     }
 }
 
-SCENARIOS({"thread", thread}, {"after_the_end", after_the_end}, {"after_a_fork", after_a_fork}, {"brought_back", brought_back},
+/* ---- a SIGPIPE that waits behind the mask, and comes when that is opened ---- */
+
+static void out_of_a_guard(int mask_as_well) {
+    static sigjmp_buf outside;
+    static sigward_thread_guard guard;
+    CHECK(ward() == 0);
+    if (sigsetjmp(outside, mask_as_well) == 0) {
+        CHECK(sigward_thread_guard_enter(&guard) == 0);
+        writes();
+        siglongjmp(outside, 1);
+    }
+    CHECK(sigward_thread_guard_leave(&guard) == 0);
+}
+
+static void jumps_with_the_mask(void) { out_of_a_guard(1); }
+static void jumps_without_the_mask(void) { out_of_a_guard(0); }
+
+static void opens_its_own_mask(void) {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGPIPE);
+    CHECK(ward() == 0 && sigward_quiet_thread_enter() == 0);
+    CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    writes();
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &blocked, NULL) == 0);
+}
+
+SCENARIOS({"jumps_with_the_mask", jumps_with_the_mask},
+          {"jumps_without_the_mask", jumps_without_the_mask},
+          {"opens_its_own_mask", opens_its_own_mask},
+          {"thread", thread}, {"after_the_end", after_the_end}, {"after_a_fork", after_a_fork}, {"brought_back", brought_back},
           {"brought_back_over_default", brought_back_over_default}, {"strict", strict}, {"descriptor", descriptor})

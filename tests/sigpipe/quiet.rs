@@ -45,3 +45,15 @@ fn echoes_of_a_quiet_descriptor_end_with_us_while_it_is_the_same() {
     assert_eq!(bare("descriptor").status.code(), Some(ENDED));
     warded("descriptor");
 }
+
+/// Nothing shows any more which write it was for. A guard that is left after the jump takes it
+/// back.
+#[test]
+fn a_signal_that_waited_behind_the_mask_comes_as_without_us() {
+    for scenario in ["jumps_with_the_mask", "opens_its_own_mask"] {
+        bare(scenario).died_of(SIGPIPE);
+        run(&prepared("quiet", Link::Archive), &[scenario]).died_of(SIGPIPE);
+    }
+    bare("jumps_without_the_mask").died_of(SIGPIPE);
+    warded("jumps_without_the_mask");
+}
