@@ -23,26 +23,30 @@ pub(crate) struct Entry {
     owner: AtomicPtr<Owner>,
     /// Off after leaving: deliveries pass through.
     active: AtomicBool,
+    /// Its number, by which its records are found.
+    index: usize,
     /// How many records are published; the last one counts. A record never changes once published.
     published: AtomicUsize,
-    records: [UnsafeCell<MaybeUninit<Disposition>>; RECORDS],
     /// The predecessor had `SA_RESETHAND` and has had its one call.
     spent: AtomicBool,
     /// The predecessor has written SIG_DFL in its own place.
     given_up: AtomicBool,
 }
 
-// SAFETY: `records[n]` is written only by the holder of the lock while `published <= n`, and read only
-// while `published > n`.
-unsafe impl Sync for Entry {}
+/// What an entry has recorded.
+struct Records([UnsafeCell<MaybeUninit<Disposition>>; RECORDS]);
+
+// SAFETY: a record is written only by the holder of the lock while the entry's `published` is no
+// more than its number, and read only while it is more.
+unsafe impl Sync for Records {}
 
 impl Entry {
-    const fn free() -> Self {
+    const fn free(index: usize) -> Self {
         Self {
+            index,
             owner: AtomicPtr::new(std::ptr::null_mut()),
             active: AtomicBool::new(false),
             published: AtomicUsize::new(0),
-            records: [const { UnsafeCell::new(MaybeUninit::uninit()) }; RECORDS],
             spent: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
         }
@@ -58,11 +62,15 @@ impl Entry {
     pub(super) fn predecessor(&self) -> Option<&Disposition> {
         // Acquire pairs with the Release in `publish`.
         let last = self.published.load(Ordering::Acquire).checked_sub(1)?;
-        let record = self.records.get(last)?;
+        let record = self.record(last)?;
         // SAFETY: published records are never written again, so a shared reference may live as long as `self`.
         let record = unsafe { &*record.get() };
         // SAFETY: published records are initialised.
         Some(unsafe { record.assume_init_ref() })
+    }
+
+    fn record(&self, number: usize) -> Option<&'static UnsafeCell<MaybeUninit<Disposition>>> {
+        RECORDS_OF.get(self.index)?.0.get(number)
     }
 
     /// What the owner says of a delivery; without one it passes through. Signal-safe.
@@ -109,7 +117,7 @@ impl Entry {
     /// Records `predecessor` as what comes after. Only under the lock.
     pub(super) fn publish(&self, predecessor: &Disposition) {
         let next = self.published.load(Ordering::Relaxed);
-        if let Some(record) = self.records.get(next) {
+        if let Some(record) = self.record(next) {
             // SAFETY: record `next` is unpublished, so nobody reads it; the lock keeps other writers out.
             unsafe { (*record.get()).write(*predecessor) };
             self.published.store(next + 1, Ordering::Release);
@@ -117,7 +125,19 @@ impl Entry {
     }
 }
 
-static ENTRIES: [Entry; ENTRY_POINTS] = [const { Entry::free() }; ENTRY_POINTS];
+static ENTRIES: [Entry; ENTRY_POINTS] = {
+    let mut entries = [const { Entry::free(0) }; ENTRY_POINTS];
+    let mut index = 0;
+    while index < ENTRY_POINTS {
+        entries[index].index = index;
+        index += 1;
+    }
+    entries
+};
+
+/// Apart from the entries: who looks through all of those touches one page.
+static RECORDS_OF: [Records; ENTRY_POINTS] =
+    [const { Records([const { UnsafeCell::new(MaybeUninit::uninit()) }; RECORDS]) }; ENTRY_POINTS];
 
 /// The entry with this number. Signal-safe.
 pub(super) fn entry(index: usize) -> Option<&'static Entry> {
@@ -132,8 +152,22 @@ pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'stati
         .filter(move |(_, entry)| entry.owner().is_some_and(|owner| owner.signal == signal))
 }
 
+/// Signals that others need us for: each of them finds an entry, however many the others want.
+const KEPT_FOR: [c_int; 3] = [libc::SIGPIPE, libc::SIGBUS, libc::SIGSEGV];
+
+/// Whether `signal` may have another entry without taking the only one from somebody else.
+fn is_left_for(signal: c_int) -> bool {
+    let has_none = |signal: &c_int| entries_for(*signal).next().is_none();
+    let kept = KEPT_FOR.iter().filter(|other| has_none(other)).count();
+    let left = ENTRIES.iter().filter(|entry| entry.owner().is_none()).count();
+    left > kept || KEPT_FOR.contains(&signal) && has_none(&signal)
+}
+
 /// Takes a free entry for `owner`. Only under the lock; the caller publishes a predecessor next.
 pub(super) fn claim(owner: &'static Owner) -> Option<usize> {
+    if !is_left_for(owner.signal) {
+        return None;
+    }
     let free = ENTRIES.iter().position(|entry| entry.owner().is_none())?;
     ENTRIES.get(free)?.owner.store(std::ptr::from_ref(owner).cast_mut(), Ordering::Release);
     Some(free)

@@ -20,10 +20,22 @@ pub(crate) fn page_size() -> usize {
     if known != 0 {
         return known;
     }
-    // SAFETY: no pointers.
-    let size = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(LEAST_PAGE);
+    let size = asked().unwrap_or(LEAST_PAGE);
     SIZE.store(size, Ordering::Relaxed);
     size
+}
+
+/// What the kernel has told the program; sysconf(3) says the same, and is more code to page in.
+#[cfg(target_os = "linux")]
+fn asked() -> Option<usize> {
+    // SAFETY: asks for a number.
+    Some(unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize).filter(|size| *size != 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn asked() -> Option<usize> {
+    // SAFETY: no pointers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
 /// What can be mapped and replaced of a file: pages, on hugetlbfs huge pages. `block` is what

@@ -671,7 +671,34 @@ static void own_kill(void) {
     for (;;) CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
 }
 
-SCENARIOS({"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
+/* ---- entry points ---- */
+
+#ifndef BARE
+/* Each time another handler, as far as anybody can tell: until no entry point is left. */
+static void used_up(void) {
+    int status = 0, fd = memfd_create("file", 0);
+    char here[16];
+    sigward_map *map;
+    CHECK(sigward_sigpipe_filter() == 0);
+    for (int turn = 0; status == 0; turn++) {
+        struct sigaction action = {.sa_sigaction = counting, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+        CHECK(turn < 28 && sigaddset(&action.sa_mask, SIGRTMIN + turn) == 0);
+        CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
+        status = sigward_ensure_on_top();
+    }
+    CHECK(status == -ENOSPC);
+    CHECK(ftruncate(fd, 8192) == 0 && sigward_map_fd(fd, NULL, &map) == 0 && ftruncate(fd, 0) == 0);
+    CHECK(sigward_map_read_at(map, 4096, here, sizeof here) == -EFAULT);
+    CHECK(sigward_map_close(map) == 0);
+    CHECK(sigward_try_copy_segv() == 0 && sigward_try_copy(here, (void *)16, sizeof here) == 0);
+    CHECK(sigward_ensure_on_top() == -ENOSPC);
+}
+#else
+static void used_up(void) {}
+#endif
+
+SCENARIOS({"used_up", used_up},
+          {"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
           {"circle_of_garbage", circle_of_garbage}, {"circle_of_copies", circle_of_copies},
           {"circle_of_raises", circle_of_raises}, {"circle_above_two", circle_above_two},
           {"jumps_from_above", jumps_from_above}, {"mask_without_context", mask_without_context},

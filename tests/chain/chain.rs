@@ -5,6 +5,13 @@ mod support;
 
 use support::{Link, SIGPIPE, both, host, run};
 
+#[test]
+fn who_stacks_handlers_for_ever_leaves_an_entry_point_to_each_other_signal() {
+    for link in [Link::Archive, Link::DebugArchive] {
+        run(&host("chain", link), &["used_up"]).lived();
+    }
+}
+
 // ---- 1. termination ----
 
 #[test]
