@@ -660,7 +660,8 @@ int sigward_repair_all(void);
 //
 // It needs sigward_init, and our handler to be asked: on top, or beneath one that passes signals
 // on (sigward_ensure_on_top). No disposition and no mask changes, so nothing leaks into children,
-// and a kill(2) does what it always did. It nests. No system call, except for the first of a
+// and a kill(2) does what it always did; a signal that waits behind a mask of yours comes, when
+// you open that, as without us. It nests. No system call, except for the first of a
 // process, and for more threads at a time than ever before; signal-safe except there. A thread
 // that ends is not quiet any more. After fork(2) the child's only thread stays quiet. Not across
 // separate calls from Go, which may change threads in between.
@@ -951,6 +952,11 @@ int sigward_set_nosigpipe(int fd);
 // SIGPIPE blocked for ever, so that a helper does not end when its reader has gone, and pclose
 // waits for it. For calls that may do so take sigward_quiet_thread_enter, which changes no mask.
 //
+// A jump out of it leaves SIGPIPE blocked, and the guard can be left afterwards. But siglongjmp to
+// a mask without SIGPIPE ends the process if a write inside has met a broken peer: the signal
+// still waits, and nothing shows any more what it was for. So it is with a mask that you have
+// changed yourself.
+//
 // Guards nest. A SIGPIPE that was pending before stays pending, and so does one of the process
 // (kill) that comes meanwhile. Enter and leave on the same thread. Not across separate calls from
 // Go, which may change threads in between. Signal-safe; works in a forked child.
@@ -1106,8 +1112,8 @@ int sigward_map_populate(const struct sigward_map *map, uint64_t offset, uint64_
 // the file was cut: sigward_map_refresh first. -ESTALE: it was unlinked, replaced, or cut and made
 // as long again (see sigward_map_flush). -EBADF: not writable. -EPERM: the file is sealed.
 // -EINVAL: NULL, a length below the map's, or a map that cannot grow (a part of a file,
-// copy_on_write, no_descriptor). -EOVERFLOW: too large. -EDEADLK: a handler of this
-// thread has interrupted such a call, or has jumped out of one.
+// copy_on_write, no_descriptor). -EOVERFLOW: too large. -EDEADLK: in the handler
+// of a fault inside such a call.
 int sigward_map_grow(struct sigward_map *map, uint64_t new_len);
 
 // Takes over the length that the file has now, up to the map's capacity: for readers of a file
@@ -1206,8 +1212,9 @@ int sigward_thread_check(void);
 // Thread-safe; in a forked child the mappings are guarded as well; not for signal handlers.
 //
 // Returns 0, with *out the handle; -EINVAL if a pointer is NULL; -EISDIR, -ENODEV: a directory; a
-// pipe, socket or device. Else what open(2) says, or as sigward_init. On failure nothing is left
-// behind but the seat for SIGBUS (sigward_sigbus_guard), which may have been taken.
+// pipe, socket or device. -ENOSYS: /proc is not mounted. Else what open(2) says, or
+// as sigward_init. On failure nothing is left behind but the seat for SIGBUS
+// (sigward_sigbus_guard), which may have been taken.
 int sigward_adopt_file(const char *path, struct sigward_adopted **out);
 
 // Guards one mapping that somebody else made, as sigward_adopt_file does: these bytes of its file,
@@ -1221,7 +1228,8 @@ int sigward_adopt_file(const char *path, struct sigward_adopted **out);
 // Returns 0, with *out the handle. -EINVAL: NULL, not aligned, empty, not mapped from one file, or
 // from another one than fd. -EACCES: the mapping is executable. -EEXIST: part of it is guarded
 // already. -EOPNOTSUPP: a shared writable mapping of huge pages. -EBADF: fd is not
-// open. -EOVERFLOW, or as sigward_init. Of a failure is left what sigward_adopt_file leaves.
+// open. -ENOSYS: /proc is not mounted. -EOVERFLOW, or as sigward_init. Of a failure is left what
+// sigward_adopt_file leaves.
 int sigward_adopt_range(const void *addr,
                         size_t len,
                         int fd,

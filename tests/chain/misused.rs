@@ -19,6 +19,13 @@ fn a_row_without_its_flags_is_seen_counted_and_mended() {
     warded("mended").lived();
 }
 
+/// Bare the first write is the last one as well.
+#[test]
+fn a_row_for_one_call_is_seen_and_mended_by_who_looks_and_by_nobody_else() {
+    bare("one_shot").died_of(SIGPIPE);
+    assert_eq!(warded("one_shot").died_of(SIGPIPE).out, "one\n");
+}
+
 #[test]
 fn faults_are_told_by_the_registers_where_the_siginfo_is_missing() {
     for (scenario, signal) in [("flipped_bus", libc::SIGBUS), ("flipped_segv", libc::SIGSEGV)] {

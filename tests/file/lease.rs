@@ -228,6 +228,20 @@ fn it_is_told_waits_and_lets_go() {
 }
 
 #[test]
+fn it_stays_wanted_when_who_wanted_the_file_has_gone() {
+    in_rust("it_stays_wanted_when_who_wanted_the_file_has_gone", |folder| {
+        let lease = Lease::take(file_in(folder, b"short")).expect("nobody writes");
+        let mut child = cutter(&folder.join("file"));
+        assert_eq!(lease.wait(None), Ok(Some(Notice::Wanted)));
+        child.kill().expect("a child of ours");
+        child.wait().expect("a child of ours");
+        assert_eq!(lease.wait(Some(Duration::ZERO)), Ok(Some(Notice::Wanted)));
+        assert!(lease.is_wanted() && lease.is_held());
+        assert_eq!(lease.release(), Ok(()));
+    });
+}
+
+#[test]
 fn a_dropped_lease_is_released() {
     in_rust("a_dropped_lease_is_released", |folder| {
         let path = file_in(folder, b"short");

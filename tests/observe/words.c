@@ -515,6 +515,21 @@ static void forbidden(void) {
     syscall(SYS_sethostname, "x", 1); /* dies here */
 }
 
+/* An emulator answers SIGSYS so, and a log rotates at SIGXFSZ. */
+static volatile sig_atomic_t answered_;
+static void answering(int signal) { (void)signal, answered_++; }
+
+static void answered(void) {
+    signal(SIGSYS, answering);
+    signal(SIGXFSZ, answering);
+    arm_further();
+    struct rlimit limit = {.rlim_cur = PAGE, .rlim_max = RLIM_INFINITY};
+    int fd = open(path_of("app.log"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    CHECK(fd >= 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(pwrite(fd, "x", 1, PAGE) == -1 && errno == EFBIG && answered_ == 1);
+    CHECK(raise(SIGSYS) == 0 && answered_ == 2);
+}
+
 static bool is_default(int signal) { return current_handler(signal) == (void *)SIG_DFL; }
 
 static void as_json(void) {
@@ -612,7 +627,7 @@ SCENARIOS({"null", null}, {"read_only", read_only}, {"jump_nowhere", jump_nowher
           {"in_libc_null", in_libc_null}, {"no_stack_left", no_stack_left},
           {"no_stack_at_all", no_stack_at_all}, {"aborted", aborted}, {"abort_sent", abort_sent},
           {"divided", divided}, {"illegal", illegal}, {"too_long", too_long},
-          {"forbidden", forbidden}, {"not_chosen", not_chosen},
+          {"forbidden", forbidden}, {"answered", answered}, {"not_chosen", not_chosen},
           {"ignored_further", ignored_further}, {"abort_survived", abort_survived},
           {"made_code", made_code}, {"as_json", as_json}, {"json_again", json_again},
           {"tcp", tcp}, {"broken", broken}, {"cancelled", cancelled}, {"lost_stack", lost_stack},

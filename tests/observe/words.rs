@@ -271,6 +271,14 @@ fn a_write_to_a_file_that_may_not_be_longer() {
 }
 
 #[test]
+fn what_a_handler_answers_is_not_told() {
+    assert_eq!(bare("answered").lived().err, "");
+    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)] {
+        assert_eq!(warded(way, "answered").lived().err, "", "{way:?}");
+    }
+}
+
+#[test]
 fn what_was_not_chosen_stays_as_it_is() {
     for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)] {
         assert_eq!(warded(way, "not_chosen").died_of(libc::SIGSEGV).err, "", "{way:?}");
