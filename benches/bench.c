@@ -66,7 +66,8 @@ static struct worker start(const struct side *side, unsigned count) {
         // without.
         struct sigaction action;
         check(sigward_sigpipe_restore() == 0, "sigward_sigpipe_restore");
-        check(sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL, "SIGPIPE is not SIG_DFL");
+        check(sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL,
+              "SIGPIPE is not SIG_DFL");
         side->setup();
         char go;
         while (read(order[0], &go, 1) == 1 && go == 'g') {
@@ -118,12 +119,13 @@ void measure(const struct row *row) {
         stop(&b);
     }
     // The 95 % interval of a median lies 0.98 sqrt(n) ranks to both sides.
-    unsigned reach = (unsigned)(0.98 * sqrt(total)) + 1, low = total / 2 - reach, high = total / 2 + reach;
+    unsigned reach = (unsigned)(0.98 * sqrt(total)) + 1, low = total / 2 - reach,
+             high = total / 2 + reach;
     qsort(ours, total, sizeof *ours, ascending);
     qsort(peer, total, sizeof *peer, ascending);
     qsort(ratio, total, sizeof *ratio, ascending);
-    printf("%s\tns\t%.1f\t%.1f\t%.3f\t%.3f\t%.3f\t%s\n", row->name, ours[total / 2], peer[total / 2], ratio[total / 2],
-           ratio[low], ratio[high], row->target);
+    printf("%s\tns\t%.1f\t%.1f\t%.3f\t%.3f\t%.3f\t%s\n", row->name, ours[total / 2],
+           peer[total / 2], ratio[total / 2], ratio[low], ratio[high], row->target);
     fflush(stdout);
     free(ours);
 }

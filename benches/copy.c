@@ -28,7 +28,8 @@ static void pages(void) {
     madvise(to, MOST, MADV_NOHUGEPAGE);
     memset(from, 1, MOST);
     memset(to, 2, MOST);
-    check(sigward_sigbus_guard() == 0 && sigward_try_copy(to, from, 1) == 1, "with the seat, as in every armed process");
+    check(sigward_sigbus_guard() == 0 && sigward_try_copy(to, from, 1) == 1,
+          "with the seat, as in every armed process");
 }
 
 // memcpy through a pointer that the compiler cannot see through: a call, as in a program that does
@@ -70,9 +71,13 @@ BATCH(readv, by_process_vm_readv(length))
 
 // ROWS(peer's name, its batches, target): one row for each size. About a millisecond a batch.
 #define ROW(title, name, size, said, count, pairs, target)                                         \
-    {"checked copy / " title ", " said, {pages, checked_##size}, {pages, name##_##size}, count, 20, pairs, target}
-#define ROWS(title, name, pairs, target)                                                                         \
-    ROW(title, name, 16, "16 B", 40000, pairs, target), ROW(title, name, 4096, "4 KiB", 8000, pairs, target),    \
+    {                                                                                              \
+        "checked copy / " title ", " said, {pages, checked_##size}, {pages, name##_##size}, count, \
+            20, pairs, target                                                                      \
+    }
+#define ROWS(title, name, pairs, target)                                                           \
+    ROW(title, name, 16, "16 B", 40000, pairs, target),                                            \
+        ROW(title, name, 4096, "4 KiB", 8000, pairs, target),                                      \
         ROW(title, name, 1048576, "1 MiB", 12, pairs, target)
 
 int main(int argc, char **argv) {

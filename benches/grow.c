@@ -90,8 +90,10 @@ static void read_for_ever(void (*read_at)(size_t, unsigned char *)) {
         uint64_t start = now_ns();
         read_at(at, to);
         uint64_t took = now_ns() - start;
-        if (to[0] != byte_at(at) || to[SMALL - 1] != byte_at(at + SMALL - 1)) fail("a read is wrong");
-        if (took > __atomic_load_n(&slowest, __ATOMIC_RELAXED)) __atomic_store_n(&slowest, took, __ATOMIC_RELAXED);
+        if (to[0] != byte_at(at) || to[SMALL - 1] != byte_at(at + SMALL - 1))
+            fail("a read is wrong");
+        if (took > __atomic_load_n(&slowest, __ATOMIC_RELAXED))
+            __atomic_store_n(&slowest, took, __ATOMIC_RELAXED);
         __atomic_store_n(&reads, i + 1, __ATOMIC_RELEASE);
     }
 }
@@ -108,7 +110,8 @@ static void begin(void *(*reader)(void *)) {
 
 static void ours(void) {
     make_file();
-    sigward_map_options options = {.size = sizeof options, .writable = 1, .capacity = (uint64_t)1 << 32, .reserve_slowly = 1};
+    sigward_map_options options = {
+        .size = sizeof options, .writable = 1, .capacity = (uint64_t)1 << 32, .reserve_slowly = 1};
     check(sigward_map_fd(file, &options, &map) == 0, "sigward_map_fd");
     touch(sigward_map_data(map));
     begin(ours_reads);
@@ -148,10 +151,16 @@ static const uint64_t *stops(void (*grow)(void), unsigned count) {
 }
 
 // bench.h divides by the count.
-#define BATCHES(side)                                                                                            \
-    static uint64_t side##_median(unsigned count) { return stops(grow_##side, count)[count / 2] * count; }       \
-    static uint64_t side##_p99(unsigned count) { return stops(grow_##side, count)[count * 99 / 100] * count; }   \
-    static uint64_t side##_max(unsigned count) { return stops(grow_##side, count)[count - 1] * count; }
+#define BATCHES(side)                                                                              \
+    static uint64_t side##_median(unsigned count) {                                                \
+        return stops(grow_##side, count)[count / 2] * count;                                       \
+    }                                                                                              \
+    static uint64_t side##_p99(unsigned count) {                                                   \
+        return stops(grow_##side, count)[count * 99 / 100] * count;                                \
+    }                                                                                              \
+    static uint64_t side##_max(unsigned count) {                                                   \
+        return stops(grow_##side, count)[count - 1] * count;                                       \
+    }
 
 BATCHES(ours)
 BATCHES(peer)
@@ -164,7 +173,13 @@ int main(int argc, char **argv) {
     check(sched_getaffinity(0, sizeof every_core, &every_core) == 0, "sched_getaffinity");
     prepare(argv);
     const struct row rows[] = {
-        {"reader's stop: grow / mremap, median", {ours, ours_median}, {peer, peer_median}, 100, 6, 3, "-"},
+        {"reader's stop: grow / mremap, median",
+         {ours, ours_median},
+         {peer, peer_median},
+         100,
+         6,
+         3,
+         "-"},
         {"reader's stop: grow / mremap, p99", {ours, ours_p99}, {peer, peer_p99}, 100, 6, 3, "-"},
         {"reader's stop: grow / 1 us, p99", {ours, ours_p99}, {ours, budget}, 100, 6, 3, "1"},
         {"reader's stop: grow / no growth, p99", {ours, ours_p99}, {ours, not_p99}, 100, 6, 3, "-"},

@@ -23,7 +23,8 @@ static char path[4096];
 static int file = -1;
 
 static void make_file(const char *folder) {
-    check((size_t)snprintf(path, sizeof path, "%s/tail", folder) < sizeof path, "the folder's name is too long");
+    check((size_t)snprintf(path, sizeof path, "%s/tail", folder) < sizeof path,
+          "the folder's name is too long");
     file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     check(file >= 0, "open");
 }
@@ -58,7 +59,8 @@ static sigward_map *map;
 
 static void guard(void) {
     fill();
-    check(sigward_map_open(path, NULL, &map) == 0 && sigward_map_len(map) == LENGTH, "sigward_map_open");
+    check(sigward_map_open(path, NULL, &map) == 0 && sigward_map_len(map) == LENGTH,
+          "sigward_map_open");
 }
 
 static uint64_t guarded_tail(unsigned count) {
@@ -68,9 +70,11 @@ static uint64_t guarded_tail(unsigned count) {
         uint64_t before = faults();
         took += read_tail(sigward_map_data(map));
         check(faults() - before == 1, "not one signal for one truncation");
-        check(sigward_map_status(map, &fault) == 1 && fault.offset == PAGE && fault.len_now == PAGE, "another fault");
+        check(sigward_map_status(map, &fault) == 1 && fault.offset == PAGE && fault.len_now == PAGE,
+              "another fault");
         fill();
-        check(sigward_map_refresh(map) == 0 && sigward_map_status(map, &fault) == 0, "sigward_map_refresh");
+        check(sigward_map_refresh(map) == 0 && sigward_map_status(map, &fault) == 0,
+              "sigward_map_refresh");
     }
     return took;
 }
@@ -83,12 +87,14 @@ static unsigned char *plain;
 static void patch_page(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)context;
     void *page = (void *)((uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1));
-    if (mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) _exit(1);
+    if (mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        _exit(1);
     caught++;
 }
 
 static void patch_by_page(void) {
-    struct sigaction action = {.sa_sigaction = patch_page, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction action = {.sa_sigaction = patch_page,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     check(sigaction(SIGBUS, &action, NULL) == 0, "sigaction");
 }
 
@@ -217,7 +223,8 @@ static uint64_t plain_open_close(unsigned count) {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         check(fd >= 0 && fstat(fd, &status) == 0, "open");
         void *mapped = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        check(mapped != MAP_FAILED && munmap(mapped, (size_t)status.st_size) == 0 && close(fd) == 0, "mmap");
+        check(mapped != MAP_FAILED && munmap(mapped, (size_t)status.st_size) == 0 && close(fd) == 0,
+              "mmap");
     }
     return now_ns() - start;
 }
@@ -240,14 +247,48 @@ int main(int argc, char **argv) {
     make_file(argv[1]);
     make_files();
     const struct row rows[] = {
-        {"lost tail of 8 MiB: guarded / by page", {guard, guarded_tail}, {patch_by_page, patched_tail}, 1, 10, 10, "0.1"},
-        {"adopt_file + close / by hand", {one_plain_beside_another, adopt_close}, {one_plain, plain_open_close}, 200, 20, 20, "-"},
-        {"adopt_file, the 10,000th / the 1st", {most_adopted, adopt_last},
-         {first_adopted, adopt_last}, LAST, 40, 4, "1.2"},
-        {"adopt_file, the 10,000th / 10 us", {most_adopted, adopt_last},
-         {nothing, ten_microseconds}, LAST, 40, 4, "1"},
-        {"map_open + close / by hand", {one_plain, open_close}, {one_plain, plain_open_close}, 200, 20, 20, "-"},
-        {"what that adds / mmap + munmap", {one_plain, added}, {one_plain, mmap_munmap}, 400, 20, 20, "0.1"},
+        {"lost tail of 8 MiB: guarded / by page",
+         {guard, guarded_tail},
+         {patch_by_page, patched_tail},
+         1,
+         10,
+         10,
+         "0.1"},
+        {"adopt_file + close / by hand",
+         {one_plain_beside_another, adopt_close},
+         {one_plain, plain_open_close},
+         200,
+         20,
+         20,
+         "-"},
+        {"adopt_file, the 10,000th / the 1st",
+         {most_adopted, adopt_last},
+         {first_adopted, adopt_last},
+         LAST,
+         40,
+         4,
+         "1.2"},
+        {"adopt_file, the 10,000th / 10 us",
+         {most_adopted, adopt_last},
+         {nothing, ten_microseconds},
+         LAST,
+         40,
+         4,
+         "1"},
+        {"map_open + close / by hand",
+         {one_plain, open_close},
+         {one_plain, plain_open_close},
+         200,
+         20,
+         20,
+         "-"},
+        {"what that adds / mmap + munmap",
+         {one_plain, added},
+         {one_plain, mmap_munmap},
+         400,
+         20,
+         20,
+         "0.1"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
     remove_files();

@@ -46,7 +46,8 @@ static void warm(const unsigned char *data) {
     here.to = aligned_alloc(PAGE, LARGE);
     check(here.to != NULL, "aligned_alloc");
     memset(here.to, 0, LARGE);
-    for (size_t i = 0; data && i < FILE_SIZE; i += PAGE) sum += ((const volatile unsigned char *)data)[i];
+    for (size_t i = 0; data && i < FILE_SIZE; i += PAGE)
+        sum += ((const volatile unsigned char *)data)[i];
     check(data == NULL || sum != 0, "the map is empty");
 }
 
@@ -59,7 +60,8 @@ static void plain_map(void) {
 static void guarded_map(void) {
     check(sigward_map_fd(file, NULL, &map) == 0, "sigward_map_fd");
     here.poison = sigward_map_poison_word(map);
-    check(sigward_map_len(map) == FILE_SIZE && *here.poison == UINT64_MAX, "not the map that was asked for");
+    check(sigward_map_len(map) == FILE_SIZE && *here.poison == UINT64_MAX,
+          "not the map that was asked for");
     warm(sigward_map_data(map));
 }
 
@@ -70,7 +72,9 @@ static void no_map(void) { warm(NULL); }
 static volatile size_t sizes[] = {SMALL, PAGE, LARGE};
 
 // Offsets that differ: 61 is odd, so that loads straddle lines as they do in real files.
-static inline size_t place(size_t i, size_t size) { return i * 61 % (size == LARGE ? 2 * LARGE : 16 * PAGE); }
+static inline size_t place(size_t i, size_t size) {
+    return i * 61 % (size == LARGE ? 2 * LARGE : 16 * PAGE);
+}
 
 // What a batch must have read: a side that copied nothing would be fast.
 static void expect(unsigned count, size_t size, uint64_t sum) {
@@ -158,10 +162,12 @@ BATCH_OF(view, apart, 0, 0)
 BATCH_OF(read_at, apart, 0, 0)
 
 // ROWS(name, ours, its setup, peer, its setup, targets): one row for each size.
-#define ROWS(name, ours, ours_setup, peer, peer_setup, small, page, large)                                       \
-    {name ", 16 B", {ours_setup, ours##_16}, {peer_setup, peer##_16}, 20000, 20, 20, small},                     \
-        {name ", 4 KiB", {ours_setup, ours##_4096}, {peer_setup, peer##_4096}, 4000, 20, 20, page},              \
-        {name ", 1 MiB", {ours_setup, ours##_large}, {peer_setup, peer##_large}, 20, 20, 20, large}
+#define ROWS(name, ours, ours_setup, peer, peer_setup, small, page, large)                          \
+    {name ", 16 B", {ours_setup, ours##_16}, {peer_setup, peer##_16}, 20000, 20, 20, small},        \
+        {name ", 4 KiB", {ours_setup, ours##_4096}, {peer_setup, peer##_4096}, 4000, 20, 20, page}, \
+    {                                                                                               \
+        name ", 1 MiB", {ours_setup, ours##_large}, {peer_setup, peer##_large}, 20, 20, 20, large   \
+    }
 
 int main(int argc, char **argv) {
     check(argc == 2, "usage: mapping FOLDER");
@@ -170,13 +176,26 @@ int main(int argc, char **argv) {
     const struct row rows[] = {
         ROWS("guarded view / memcpy", view, guarded_map, plain, plain_map, "1.01", "1.01", "1.01"),
         ROWS("memcpy / memcpy: the noise", plain, plain_map, plain, plain_map, "-", "-", "-"),
-        {"guarded view / memcpy, 16 B apart", {guarded_map, view_apart}, {plain_map, plain_apart}, 20000, 20, 20, "-"},
+        {"guarded view / memcpy, 16 B apart",
+         {guarded_map, view_apart},
+         {plain_map, plain_apart},
+         20000,
+         20,
+         20,
+         "-"},
         ROWS("read_at / memcpy", read_at, guarded_map, plain, plain_map, "1.05", "1.1", "1.1"),
-        {"read_at / memcpy, 16 B apart", {guarded_map, read_at_apart}, {plain_map, plain_apart}, 20000, 20, 20, "-"},
+        {"read_at / memcpy, 16 B apart",
+         {guarded_map, read_at_apart},
+         {plain_map, plain_apart},
+         20000,
+         20,
+         20,
+         "-"},
         ROWS("read_at / sigsetjmp(0)", read_at, guarded_map, jump, plain_map, "-", "-", "-"),
         ROWS("read_at / sigsetjmp(1)", read_at, guarded_map, jump_mask, plain_map, "-", "-", "-"),
         ROWS("read_at / pread", read_at, guarded_map, by_pread, no_map, "-", "-", "-"),
-        ROWS("read_at / process_vm_readv", read_at, guarded_map, vm_readv, plain_map, "-", "-", "-"),
+        ROWS("read_at / process_vm_readv", read_at, guarded_map, vm_readv, plain_map, "-", "-",
+             "-"),
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
     return 0;

@@ -27,7 +27,8 @@ static void filter_without_events(void) {
 static void ignore(void) { check(signal(SIGPIPE, SIG_IGN) != SIG_ERR, "signal"); }
 
 static void handle(void) {
-    struct sigaction action = {.sa_sigaction = empty, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction action = {.sa_sigaction = empty,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     check(sigaction(SIGPIPE, &action, NULL) == 0, "sigaction");
 }
 
@@ -41,7 +42,8 @@ static uint64_t init(unsigned count) {
 
 // The least that anybody must do who installs a handler: look, then write.
 static uint64_t sigaction_pair(unsigned count) {
-    struct sigaction old, action = {.sa_sigaction = empty, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction old,
+        action = {.sa_sigaction = empty, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     uint64_t start = now_ns();
     for (unsigned i = 0; i < count; i++) {
         check(sigaction(SIGPIPE, NULL, &old) == 0, "sigaction");
@@ -74,7 +76,8 @@ struct job {
 static void *fail_writes(void *argument) {
     struct job *job = argument;
     uint64_t start = now_ns();
-    for (unsigned i = 0; i < job->count; i++) check(write(broken[1], "x", 1) == -1 && errno == EPIPE, "no EPIPE");
+    for (unsigned i = 0; i < job->count; i++)
+        check(write(broken[1], "x", 1) == -1 && errno == EPIPE, "no EPIPE");
     job->took = now_ns() - start;
     return NULL;
 }
@@ -104,7 +107,8 @@ static uint64_t bad_writes_told(unsigned count) {
     check(after.unattributed == before.unattributed, "a SIGPIPE was not attributed");
     // Numbers start at 1 with each process's parent: the last one is the count of all.
     uint64_t cursor = after.swallowed - 1;
-    check(sigward_read_events(&cursor, &event, 1) == 1 && event.fd == broken[1], "the event names another fd");
+    check(sigward_read_events(&cursor, &event, 1) == 1 && event.fd == broken[1],
+          "the event names another fd");
     return took;
 }
 
@@ -126,12 +130,24 @@ int main(int argc, char **argv) {
     const struct row rows[] = {
         // After the constructor, as everywhere; each sample is a new process, cold.
         {"first init / sigaction pair", {nothing, init}, {nothing, sigaction_pair}, 1, 1, 400, "-"},
-        {"repeated init / sigaction pair", {filter, init}, {nothing, sigaction_pair}, 1000, 10, 20, "5"},
+        {"repeated init / sigaction pair",
+         {filter, init},
+         {nothing, sigaction_pair},
+         1000,
+         10,
+         20,
+         "5"},
         {"good write: filter / no handler", filtered_write, bare_write, 4000, 20, 40, "1.01"},
         {"the same, bare / bare: the noise", bare_write, bare_write, 4000, 20, 40, "-"},
         {"failed write: filter / SIG_IGN", told, {ignore, bad_writes}, 500, 10, 20, "-"},
         {"failed write: filter / empty handler", told, {handle, bad_writes}, 500, 10, 40, "1.5"},
-        {"the same, without events", {filter_without_events, bad_writes_counted}, {handle, bad_writes}, 500, 10, 40, "1.1"},
+        {"the same, without events",
+         {filter_without_events, bad_writes_counted},
+         {handle, bad_writes},
+         500,
+         10,
+         40,
+         "1.1"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
     return 0;

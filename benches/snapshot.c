@@ -27,7 +27,8 @@ static uint64_t sum_of(const void *data) {
 }
 
 static void make_file(const char *folder) {
-    check((size_t)snprintf(path, sizeof path, "%s/source", folder) < sizeof path, "the folder's name is too long");
+    check((size_t)snprintf(path, sizeof path, "%s/source", folder) < sizeof path,
+          "the folder's name is too long");
     int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     uint64_t *content = malloc(LENGTH);
     check(file >= 0 && content != NULL, "open");
@@ -51,8 +52,11 @@ static uint64_t snapshots(unsigned count, uint32_t memory_only, uint32_t kind, i
         sigward_map *map;
         sigward_snapshot_report report;
         sigward_snapshot_options options = {.size = sizeof options, .memory_only = memory_only};
-        check(sigward_snapshot_with(path, &options, &map, &report) == 0 && report.kind == kind, "sigward_snapshot_with");
-        check(sigward_map_len(map) == LENGTH && (!touch || sum_of(sigward_map_data(map)) == expected), "other bytes");
+        check(sigward_snapshot_with(path, &options, &map, &report) == 0 && report.kind == kind,
+              "sigward_snapshot_with");
+        check(sigward_map_len(map) == LENGTH &&
+                  (!touch || sum_of(sigward_map_data(map)) == expected),
+              "other bytes");
         check(sigward_map_close(map) == 0, "sigward_map_close");
     }
     return now_ns() - start;
@@ -60,7 +64,9 @@ static uint64_t snapshots(unsigned count, uint32_t memory_only, uint32_t kind, i
 
 static uint64_t copied(unsigned count) { return snapshots(count, 1, SIGWARD_SNAPSHOT_MEMORY, 1); }
 static uint64_t cloned(unsigned count) { return snapshots(count, 0, SIGWARD_SNAPSHOT_CLONE, 1); }
-static uint64_t cloned_only(unsigned count) { return snapshots(count, 0, SIGWARD_SNAPSHOT_CLONE, 0); }
+static uint64_t cloned_only(unsigned count) {
+    return snapshots(count, 0, SIGWARD_SNAPSHOT_CLONE, 0);
+}
 
 static uint64_t buffered(unsigned count) {
     uint64_t start = now_ns();
@@ -85,10 +91,17 @@ int main(int argc, char **argv) {
     check(argc == 2 || argc == 3, "usage: snapshot FOLDER [clone]");
     prepare(argv);
     make_file(argv[1]);
-    const struct row memory = {"snapshot 32 MiB, memory / read", {once, copied}, {nothing, buffered}, 1, 5, 6, "-"};
+    const struct row memory = {
+        "snapshot 32 MiB, memory / read", {once, copied}, {nothing, buffered}, 1, 5, 6, "-"};
     const struct row clones[] = {
         {"snapshot 32 MiB, clone / read", {once, cloned}, {nothing, buffered}, 1, 5, 6, "-"},
-        {"snapshot 32 MiB, clone, unread / read", {once, cloned_only}, {nothing, buffered}, 1, 5, 6, "-"},
+        {"snapshot 32 MiB, clone, unread / read",
+         {once, cloned_only},
+         {nothing, buffered},
+         1,
+         5,
+         6,
+         "-"},
     };
     if (argc == 2) measure(&memory);
     for (unsigned i = 0; argc == 3 && i < sizeof clones / sizeof *clones; i++) measure(&clones[i]);

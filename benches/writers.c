@@ -46,13 +46,20 @@ static void drain(unsigned bytes) {
     drain(count * (bytes));                                                                        \
     return took
 
-static uint64_t quiet_send(unsigned count) { LOOP(need_socket, sigward_send(ends[1], "x", 1, 0), 1); }
-static uint64_t plain_send(unsigned count) { LOOP(need_socket, send(ends[1], "x", 1, MSG_NOSIGNAL), 1); }
+static uint64_t quiet_send(unsigned count) {
+    LOOP(need_socket, sigward_send(ends[1], "x", 1, 0), 1);
+}
+static uint64_t plain_send(unsigned count) {
+    LOOP(need_socket, send(ends[1], "x", 1, MSG_NOSIGNAL), 1);
+}
 static uint64_t quiet_write(unsigned count) { LOOP(need_pipe, sigward_write(ends[1], "x", 1), 1); }
 static uint64_t plain_write(unsigned count) { LOOP(need_pipe, write(ends[1], "x", 1), 1); }
 
-static struct iovec parts[] = {{"0123456789abcdef", 16}, {"0123456789abcdef", 16}, {"0123456789abcdef", 16}};
-static uint64_t quiet_writev(unsigned count) { LOOP(need_socket, sigward_writev(ends[1], parts, 3), 48); }
+static struct iovec parts[] = {
+    {"0123456789abcdef", 16}, {"0123456789abcdef", 16}, {"0123456789abcdef", 16}};
+static uint64_t quiet_writev(unsigned count) {
+    LOOP(need_socket, sigward_writev(ends[1], parts, 3), 48);
+}
 static uint64_t plain_writev(unsigned count) { LOOP(need_socket, writev(ends[1], parts, 3), 48); }
 
 // pq_block_sigpipe, the write, pq_reset_sigpipe: libpq's fe-secure.c in its own words.
@@ -64,7 +71,8 @@ static ssize_t masked_write(int fd, const void *data, size_t length) {
     if (sigismember(&before, SIGPIPE) || sigpending(&pending) != 0) return -1;
     ssize_t written = write(fd, data, length);
     int saved = errno;
-    if (written < 0 && saved == EPIPE && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE)) {
+    if (written < 0 && saved == EPIPE && sigpending(&pending) == 0 &&
+        sigismember(&pending, SIGPIPE)) {
         int signal;
         sigwait(&only, &signal);
     }
@@ -81,10 +89,22 @@ int main(int argc, char **argv) {
     prepare(argv);
     const struct side quiet = {nothing, quiet_write};
     const struct row rows[] = {
-        {"send / send(MSG_NOSIGNAL)", {nothing, quiet_send}, {nothing, plain_send}, 2000, 20, 40, "1.02"},
+        {"send / send(MSG_NOSIGNAL)",
+         {nothing, quiet_send},
+         {nothing, plain_send},
+         2000,
+         20,
+         40,
+         "1.02"},
         {"pipe write, quiet / write", quiet, {nothing, plain_write}, 4000, 20, 40, "1.25"},
         {"pipe write, quiet / libpq's way", quiet, {nothing, libpq_write}, 4000, 20, 20, "0.75"},
-        {"vectored write, quiet / writev", {nothing, quiet_writev}, {nothing, plain_writev}, 2000, 20, 40, "1.05"},
+        {"vectored write, quiet / writev",
+         {nothing, quiet_writev},
+         {nothing, plain_writev},
+         2000,
+         20,
+         40,
+         "1.05"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) measure(&rows[i]);
     return 0;

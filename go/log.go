@@ -50,7 +50,8 @@ type LogOptions struct {
 	// Where the file system cannot promise blocks (ext2, some network file systems), write zeros.
 	SlowZeros bool
 	// Where whole records follow a torn one, none of which was flushed: the log ends before it, and
-	// they are overwritten. Without, opening is ErrLogDamaged, and SalvageLog copies out what is whole.
+	// they are overwritten. Without, opening is ErrLogDamaged, and SalvageLog copies out what is
+	// whole.
 	DiscardAfterTorn bool
 }
 
@@ -80,7 +81,8 @@ type LogReport struct {
 func (r LogReport) Sound() bool { return r.Headers > 0 && r.Damaged == 0 }
 
 // CheckLog looks at every record of the log at path, and changes nothing. It takes no lock: what a
-// writer appends meanwhile may be seen or not. Damage behind the header is no error: the report tells.
+// writer appends meanwhile may be seen or not. Damage behind the header is no error: the report
+// tells.
 //
 // It fails with ErrNotALog, ErrLogDamaged where no copy of the header can be read, and as os.Open.
 func CheckLog(path string) (LogReport, error) {
@@ -91,11 +93,11 @@ func CheckLog(path string) (LogReport, error) {
 	return report, nil
 }
 
-// SalvageLog copies all whole records of the log at from, in their order, into a new log at to, where
-// they have other positions, and reports what it found; from is only read.
+// SalvageLog copies all whole records of the log at from, in their order, into a new log at to,
+// where they have other positions, and reports what it found; from is only read.
 //
-// It fails as CheckLog and Log.Append, and with os.ErrExist if there is a file at to. What was copied
-// before it failed stays there.
+// It fails as CheckLog and Log.Append, and with os.ErrExist if there is a file at to. What was
+// copied before it failed stays there.
 func SalvageLog(from, to string) (LogReport, error) {
 	report, errno := salvageLog(from, to)
 	if errno != 0 {

@@ -679,7 +679,9 @@ int sigward_quiet_thread_leave(void);
 //
 // Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing
 // but the counter overwritten, when it is the first to see that somebody stands above us.
-// Returns 0. -EINVAL: out is NULL. Else the kernel's errno, where a seccomp filter refuses sigaction(2).
+//
+// Returns 0. -EINVAL: out is NULL. Else the kernel's errno, where a seccomp filter refuses
+// sigaction(2).
 int sigward_status(struct sigward_status_report *out);
 
 // As sigward_status, for a struct of size bytes.

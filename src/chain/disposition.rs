@@ -82,7 +82,8 @@ impl Disposition {
     }
 
     fn to_libc(self) -> libc::sigaction {
-        // SAFETY: all fields are numbers, sets of bits or an optional function: zero is valid for each.
+        // SAFETY: all fields are numbers, sets of bits or an optional function: zero is valid for
+        // each.
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = self.handler;
         action.sa_flags = self.flags;
@@ -132,8 +133,8 @@ pub(super) fn empty_set() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
-/// Compares what the kernel knows: signals 1 to 64 (fewer elsewhere; those read as absent). SIGKILL and SIGSTOP are in no
-/// mask: the kernel leaves them out of what it is given.
+/// Compares what the kernel knows: signals 1 to 64 (fewer elsewhere; those read as absent). SIGKILL
+/// and SIGSTOP are in no mask: the kernel leaves them out of what it is given.
 pub(super) fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
     // SAFETY: both point to initialised sets; an out-of-range number gives -1 for both.
     let holds = |set: &libc::sigset_t, signal| unsafe { libc::sigismember(set, signal) } == 1;
@@ -141,7 +142,8 @@ pub(super) fn same_set(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
     (1..=64).filter(counts).all(|signal| holds(one, signal) == holds(other, signal))
 }
 
-/// The kernel's own row: handler, flags, trampoline, mask (asm/signal.h), 8 bytes each. None if it cannot be asked. Signal-safe.
+/// The kernel's own row: handler, flags, trampoline, mask (asm/signal.h), 8 bytes each. None if it
+/// cannot be asked. Signal-safe.
 #[cfg(target_os = "linux")]
 pub(super) fn in_kernel(signal: c_int) -> Option<[usize; 4]> {
     let mut raw = [0_usize; 4];
@@ -152,8 +154,8 @@ pub(super) fn in_kernel(signal: c_int) -> Option<[usize; 4]> {
     (status == 0).then_some(raw)
 }
 
-/// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then an
-/// answer of "default" must not be believed.
+/// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then
+/// an answer of "default" must not be believed.
 #[cfg(target_os = "linux")]
 pub(crate) fn interposed(signal: c_int) -> bool {
     let Some([handler, ..]) = in_kernel(signal) else { return false };

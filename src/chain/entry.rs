@@ -2,8 +2,8 @@
 //! (`handler/trampolines.rs` has the functions whose addresses go into the kernel's table).
 //!
 //! Each has an address of its own, because one address both beneath and above another handler is a
-//! circle, and each has a predecessor that stays as it was recorded. They are never given back: some
-//! handler may hold the address for ever. They are used again only over the same predecessor.
+//! circle, and each has a predecessor that stays as it was recorded. They are never given back:
+//! some handler may hold the address for ever. They are used again only over the same predecessor.
 
 use super::disposition::Disposition;
 use super::handler::delivery::{Delivery, Verdict};
@@ -63,7 +63,8 @@ impl Entry {
         // Acquire pairs with the Release in `publish`.
         let last = self.published.load(Ordering::Acquire).checked_sub(1)?;
         let record = self.record(last)?;
-        // SAFETY: published records are never written again, so a shared reference may live as long as `self`.
+        // SAFETY: published records are never written again, so a shared reference may live as long
+        // as `self`.
         let record = unsafe { &*record.get() };
         // SAFETY: published records are initialised.
         Some(unsafe { record.assume_init_ref() })
@@ -118,7 +119,8 @@ impl Entry {
     pub(super) fn publish(&self, predecessor: &Disposition) {
         let next = self.published.load(Ordering::Relaxed);
         if let Some(record) = self.record(next) {
-            // SAFETY: record `next` is unpublished, so nobody reads it; the lock keeps other writers out.
+            // SAFETY: record `next` is unpublished, so nobody reads it; the lock keeps other
+            // writers out.
             unsafe { (*record.get()).write(*predecessor) };
             self.published.store(next + 1, Ordering::Release);
         }

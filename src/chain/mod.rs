@@ -2,11 +2,11 @@
 //!
 //! A *disposition* is what the kernel does with a signal: the default, nothing, or a call. A *seat*
 //! is a place in the line of handlers that one signal passes through. Taking a seat puts one of our
-//! *entry points* into the kernel's table and remembers what stood there before as its *predecessor*.
-//! An owner of seats looks at each *delivery* and says whether it ends there or goes on to the
-//! predecessor. This module knows no policy of SIGPIPE and no maps; by name it knows signals only
-//! where the kernel treats them in ways of their own: the codes of a fault, the instruction that
-//! runs again, what a handler of each needs of the stack.
+//! *entry points* into the kernel's table and remembers what stood there before as its
+//! *predecessor*. An owner of seats looks at each *delivery* and says whether it ends there or goes
+//! on to the predecessor. This module knows no policy of SIGPIPE and no maps; by name it knows
+//! signals only where the kernel treats them in ways of their own: the codes of a fault, the
+//! instruction that runs again, what a handler of each needs of the stack.
 //!
 //! ```text
 //!   kernel ──▶ entry point 1 ──▶ Go's handler ──▶ entry point 0 ──▶ SIG_DFL
@@ -16,13 +16,17 @@
 //!
 //! # Promises
 //!
-//! 1. **Termination.** While an entry point passes a delivery on, a second entry with it goes to what
-//!    was recorded before that entry point was, a third ends: a circle ends, whatever others do.
-//! 2. **No theft.** Leaving means passing through. The kernel's table is written only while it shows
-//!    ours on top, and what that write returns is checked: a lost race is repaired and counted.
-//! 3. **Never unmapped.** Entry points are static code; `libsigward.so` is linked with `-z nodelete`.
+//! 1. **Termination.** While an entry point passes a delivery on, a second entry with it goes to
+//!    what was recorded before that entry point was, a third ends: a circle ends, whatever others
+//!    do.
+//! 2. **No theft.** Leaving means passing through. The kernel's table is written only while it
+//!    shows ours on top, and what that write returns is checked: a lost race is repaired and
+//!    counted.
+//! 3. **Never unmapped.** Entry points are static code; `libsigward.so` is linked with `-z
+//!    nodelete`.
 //! 4. **Faithful default.** See `handler/default_action.rs`.
-//! 5. **Exec transparency.** A handler becomes SIG_DFL in a child; an inherited SIG_IGN is left alone.
+//! 5. **Exec transparency.** A handler becomes SIG_DFL in a child; an inherited SIG_IGN is left
+//!    alone.
 //! 6. **Flag fidelity.** A predecessor runs as the kernel would have run it.
 //! 7. **Handler discipline.** Everything that runs in a handler is in `handler/`.
 //! 8. **Fork.** The child has the same table and the same code; no lock survives into it.

@@ -1,8 +1,8 @@
 //! Adds the SA_ONSTACK that somebody's handler lacks: nothing else about it changes.
 //!
-//! Go runs goroutines on stacks of a few KiB. A handler without SA_ONSTACK runs there: one that passes the signal
-//! on to Go ends in `non-Go code set up signal handler without SA_ONSTACK flag`, one that does not writes over the
-//! stack. signal-hook, tokio::signal and ctrlc install theirs so.
+//! Go runs goroutines on stacks of a few KiB. A handler without SA_ONSTACK runs there: one that
+//! passes the signal on to Go ends in `non-Go code set up signal handler without SA_ONSTACK flag`,
+//! one that does not writes over the stack. signal-hook, tokio::signal and ctrlc install theirs so.
 
 use super::disposition::{Disposition, Kind};
 use super::entry::{Entry, entry};
@@ -20,25 +20,28 @@ pub enum Repair {
     NoHandler,
     /// The handler has SA_ONSTACK.
     Sound,
-    /// The handler had no SA_ONSTACK, or a row of ours had been written by somebody else; now it is right.
+    /// The handler had no SA_ONSTACK, or a row of ours had been written by somebody else; now it is
+    /// right.
     Repaired,
 }
 
-/// Gives the handler of `signal` SA_ONSTACK if it lacks it. The handler, its mask and its other flags stay, and so
-/// does what it remembers as its predecessor.
+/// Gives the handler of `signal` SA_ONSTACK if it lacks it. The handler, its mask and its other
+/// flags stay, and so does what it remembers as its predecessor.
 ///
-/// Between the other library's installation and this call the handler stands there as it was: register and repair
-/// before goroutines run, or as early as can be. A library that installs its handler anew needs it anew.
+/// Between the other library's installation and this call the handler stands there as it was:
+/// register and repair before goroutines run, or as early as can be. A library that installs its
+/// handler anew needs it anew.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers.
 ///
 /// # Errors
-/// [`Error::System`] for a number that is no signal, or if the kernel refuses; [`Error::Contended`] if others keep
-/// changing the disposition; [`Error::Reentered`].
+/// [`Error::System`] for a number that is no signal, or if the kernel refuses; [`Error::Contended`]
+/// if others keep changing the disposition; [`Error::Reentered`].
 ///
 /// # Safety
-/// The handler that stands there may run on an alternate signal stack: it needs no more room than the threads'
-/// alternate stacks have, and does not switch to another stack or context before it returns.
+/// The handler that stands there may run on an alternate signal stack: it needs no more room than
+/// the threads' alternate stacks have, and does not switch to another stack or context before it
+/// returns.
 ///
 /// # References
 /// sigaltstack(2); os/signal, "Go programs that use cgo or SWIG".
@@ -77,8 +80,8 @@ pub unsafe fn repair(signal: c_int) -> Result<Repair, Error> {
     Err(Error::Contended)
 }
 
-/// [`repair`] for every signal: how many handlers had no SA_ONSTACK and have it now. After a library has been
-/// loaded or started that installs handlers of its own.
+/// [`repair`] for every signal: how many handlers had no SA_ONSTACK and have it now. After a
+/// library has been loaded or started that installs handlers of its own.
 ///
 /// Thread-safe, works in a forked child; not for signal handlers.
 ///

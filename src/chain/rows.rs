@@ -1,8 +1,8 @@
 //! The dispositions of all signals, saved and put back around something that changes them.
 //!
-//! A library's start and stop (a profiler, an embedded interpreter), or the loading of a plug-in, may
-//! install handlers and leave them, or put SIG_DFL where a runtime's handler was. What stood before is put
-//! back afterwards. Our own seats are exempt: one that was taken meanwhile is kept.
+//! A library's start and stop (a profiler, an embedded interpreter), or the loading of a plug-in,
+//! may install handlers and leave them, or put SIG_DFL where a runtime's handler was. What stood
+//! before is put back afterwards. Our own seats are exempt: one that was taken meanwhile is kept.
 
 use super::disposition::{Disposition, same_set};
 use super::entry::{Entry, entry};
@@ -23,8 +23,8 @@ pub(crate) const SIGNALS: usize = 64;
 pub struct Rows([Option<Disposition>; SIGNALS]);
 
 impl Rows {
-    /// Reads the disposition of every signal and changes nothing. Signals that the C library keeps for
-    /// itself (32 and 33 with glibc) are left out.
+    /// Reads the disposition of every signal and changes nothing. Signals that the C library keeps
+    /// for itself (32 and 33 with glibc) are left out.
     ///
     /// Signal-safe, thread-safe, and the same in a forked child.
     ///
@@ -47,14 +47,15 @@ impl Rows {
         Self(rows)
     }
 
-    /// Puts back every row that has changed since, handler, flags and mask, and says how many. One that
-    /// somebody else changes at this moment is left to them. A seat of ours stays where it was taken since.
+    /// Puts back every row that has changed since, handler, flags and mask, and says how many. One
+    /// that somebody else changes at this moment is left to them. A seat of ours stays where it was
+    /// taken since.
     ///
     /// Thread-safe, works in a forked child; not for signal handlers.
     ///
     /// # Errors
-    /// [`Error::Reentered`]; [`Error::System`] if the kernel refuses (seccomp). Rows before that one have
-    /// been put back.
+    /// [`Error::Reentered`]; [`Error::System`] if the kernel refuses (seccomp). Rows before that
+    /// one have been put back.
     ///
     /// # Safety
     /// The handlers that stood there are still loaded, and their owners do not rely on having left.

@@ -1,9 +1,9 @@
 //! Taking a seat on top, finding out whether it still is on top, leaving it.
 //!
 //! The kernel offers an exchange, not a compare-and-exchange: between reading what stands there and
-//! writing ours, somebody may have installed another handler. What the write returns tells, and then the
-//! predecessor is corrected to what really stood there. In the instant between, one delivery could go to
-//! the older predecessor; nothing is lost for longer.
+//! writing ours, somebody may have installed another handler. What the write returns tells, and
+//! then the predecessor is corrected to what really stood there. In the instant between, one
+//! delivery could go to the older predecessor; nothing is lost for longer.
 
 use super::disposition::{Disposition, Kind, same_set};
 use super::entry::{Entry, claim, entries_for, entry};
@@ -48,8 +48,9 @@ pub enum Standing {
         /// What stood there before.
         predecessor: Disposition,
     },
-    /// Another handler, or SIG_DFL or SIG_IGN, stands above ours; or ours, with other flags or another mask than we gave it,
-    /// as signal(3) leaves it that puts back what signal(3) has returned.
+    /// Another handler, or SIG_DFL or SIG_IGN, stands above ours; or ours, with other flags or
+    /// another mask than we gave it, as signal(3) leaves it that puts back what signal(3) has
+    /// returned.
     Covered {
         /// What the kernel calls.
         top: Disposition,
@@ -59,8 +60,8 @@ pub enum Standing {
 /// How often a race with other writers is run again before giving up.
 pub(super) const ATTEMPTS: usize = 8;
 
-/// The active seat whose row somebody copied to write SIG_IGN in its place: libcurl does around its calls
-/// (lib/sigpipe.h), and two threads of it can leave that behind for ever.
+/// The active seat whose row somebody copied to write SIG_IGN in its place: libcurl does around its
+/// calls (lib/sigpipe.h), and two threads of it can leave that behind for ever.
 pub(crate) fn flipped(owner: &'static Owner, top: &Disposition) -> Option<Disposition> {
     if top.kind() != Kind::Ignore {
         return None;
@@ -141,8 +142,8 @@ pub(crate) fn take_above(held: &Lock, owner: &'static Owner, top: Disposition) -
     take_in_place_of(held, owner, top, top)
 }
 
-/// Writes `row`, by which the kernel calls entry `index`, anew if it is no more what we had written; says whether
-/// it did. Signal-safe.
+/// Writes `row`, by which the kernel calls entry `index`, anew if it is no more what we had
+/// written; says whether it did. Signal-safe.
 pub(super) fn mend(
     signal: c_int,
     index: usize,
@@ -169,7 +170,8 @@ pub(crate) fn is_ours(handler: usize) -> bool {
     index_of(handler).is_some()
 }
 
-/// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands there.
+/// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands
+/// there.
 pub(crate) fn take_in_place_of(
     _held: &Lock,
     owner: &'static Owner,
@@ -181,7 +183,8 @@ pub(crate) fn take_in_place_of(
         // With SA_RESETHAND a handler that was installed again has another call to come.
         seat.rearm();
     }
-    // An entry that is used again goes on with what it has recorded: the kernel does the same with both.
+    // An entry that is used again goes on with what it has recorded: the kernel does the same with
+    // both.
     let predecessor = seat.predecessor().copied().unwrap_or(predecessor);
     let ours = disposition_of(owner.signal, index, &predecessor);
     let was_active = seat.is_active();
@@ -242,8 +245,8 @@ fn reusable(owner: &'static Owner, predecessor: &Disposition) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
-/// Vacates every seat of `owner`: deliveries pass through, and where one of ours is on top the kernel's
-/// table gets back what stood there.
+/// Vacates every seat of `owner`: deliveries pass through, and where one of ours is on top the
+/// kernel's table gets back what stood there.
 pub(crate) fn vacate(_held: &Lock, owner: &'static Owner) -> Result<(), Error> {
     for (_, entry) in entries_for(owner.signal) {
         entry.set_active(false);
@@ -269,8 +272,8 @@ fn remaining(entry: &Entry) -> Option<Disposition> {
     Some(if reset || entry.has_given_up_predecessor() { Disposition::default_action() } else { predecessor })
 }
 
-/// Writes `new` where `expected` stands. If somebody else came first, what they wrote is put back and
-/// the answer is `false`.
+/// Writes `new` where `expected` stands. If somebody else came first, what they wrote is put back
+/// and the answer is `false`.
 pub(crate) fn put(signal: c_int, expected: &Disposition, new: &Disposition) -> Result<bool, Error> {
     let mut written = *new;
     let mut before = written.write(signal)?;
@@ -295,9 +298,9 @@ pub(crate) fn put(signal: c_int, expected: &Disposition, new: &Disposition) -> R
 
 /// Whether somebody soon writes over `written`, which has taken the place of a row of theirs.
 ///
-/// Who flips a signal (`old = signal(S, h); …; signal(S, old)`) writes over it by themselves. If theirs
-/// were put back at once, they might find it there when they flip again, take it for what stood
-/// before, and leave it for ever.
+/// Who flips a signal (`old = signal(S, h); …; signal(S, old)`) writes over it by themselves. If
+/// theirs were put back at once, they might find it there when they flip again, take it for what
+/// stood before, and leave it for ever.
 fn is_soon_over(signal: c_int, written: &Disposition) -> Result<bool, Error> {
     /// About a millisecond, of which a signal handler may spend some.
     const LOOKS: usize = 4096;

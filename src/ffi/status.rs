@@ -80,7 +80,9 @@ unsafe impl Filled for sigward_status_report {
 ///
 /// Thread-safe; works in a forked child; not for signal handlers, as it allocates. Changes nothing
 /// but the counter overwritten, when it is the first to see that somebody stands above us.
-/// Returns 0. -EINVAL: out is NULL. Else the kernel's errno, where a seccomp filter refuses sigaction(2).
+///
+/// Returns 0. -EINVAL: out is NULL. Else the kernel's errno, where a seccomp filter refuses
+/// sigaction(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_status(out: *mut sigward_status_report) -> c_int {
     // SAFETY: as the caller vouches for the pointer.

@@ -1,4 +1,5 @@
-//! What can go wrong with a reservation, a replacement, a snapshot or a lease, each with what to do next.
+//! What can go wrong with a reservation, a replacement, a snapshot or a lease, each with what to do
+//! next.
 
 use crate::sys::call::Failed;
 use std::ffi::c_int;
@@ -7,19 +8,21 @@ use std::fmt;
 /// "Replaced, but not yet on the disk": no errno says so, and errnos end at 4095.
 pub(crate) const UNSYNCED: c_int = 4097;
 
-/// Why nothing was reserved, replaced, taken or leased. Except for [`Error::Unsynced`] and [`Error::Broken`], the file is as it was and
-/// nothing is left behind.
+/// Why nothing was reserved, replaced, taken or leased. Except for [`Error::Unsynced`] and
+/// [`Error::Broken`], the file is as it was and nothing is left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// This file system has no way to promise blocks. C: `-EOPNOTSUPP`.
     NoPromise,
-    /// The file would be larger than the process may make one (`RLIMIT_FSIZE`). C: `-EFBIG`, and no SIGXFSZ.
+    /// The file would be larger than the process may make one (`RLIMIT_FSIZE`). C: `-EFBIG`, and no
+    /// SIGXFSZ.
     SizeLimit {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A directory (C: `-EISDIR`), a pipe (C: `-ESPIPE` or `-ENODEV`), or a socket or device (C: `-ENODEV`).
+    /// A directory (C: `-EISDIR`), a pipe (C: `-ESPIPE` or `-ENODEV`), or a socket or device (C:
+    /// `-ENODEV`).
     NotAFile {
         /// Which of them.
         errno: c_int,
@@ -28,28 +31,33 @@ pub enum Error {
     Overflow,
     /// An argument makes no sense. C: `-EINVAL`.
     Invalid(&'static str),
-    /// The file to be replaced belongs to somebody else, and the new one could not be given to them. C: `-EPERM`.
+    /// The file to be replaced belongs to somebody else, and the new one could not be given to
+    /// them. C: `-EPERM`.
     Owner {
         /// The user that it would have to belong to.
         user: u32,
         /// The group.
         group: u32,
     },
-    /// The source was written to while it was copied: the copy may be half of one and half of the other. C: `-ESTALE`.
+    /// The source was written to while it was copied: the copy may be half of one and half of the
+    /// other. C: `-ESTALE`.
     SourceChanged,
-    /// The file **is** replaced, but the folder could not be written to the disk: after a power failure
-    /// the old file may be back. C: `-SIGWARD_EUNSYNCED`.
+    /// The file **is** replaced, but the folder could not be written to the disk: after a power
+    /// failure the old file may be back. C: `-SIGWARD_EUNSYNCED`.
     Unsynced {
         /// What fsync(2) answered.
         errno: c_int,
     },
-    /// Somebody has the file open for writing, or waits to open it so: no lease can be had now. C: `-EAGAIN`.
+    /// Somebody has the file open for writing, or waits to open it so: no lease can be had now. C:
+    /// `-EAGAIN`.
     HasWriter,
-    /// A lease may be taken by the file's owner only, and with `CAP_LEASE`. C: `-EACCES`, as for a file that may not be read.
+    /// A lease may be taken by the file's owner only, and with `CAP_LEASE`. C: `-EACCES`, as for a
+    /// file that may not be read.
     NotOwner,
     /// This file system, or this system, has no leases. C: `-EOPNOTSUPP`.
     NoLeases,
-    /// The lease was broken by force before it was given up: the file may have changed meanwhile. C: `-ESTALE`.
+    /// The lease was broken by force before it was given up: the file may have changed meanwhile.
+    /// C: `-ESTALE`.
     Broken,
     /// The file is larger than was allowed; nothing of it is kept. C: `-EFBIG`.
     TooLarge {
@@ -60,7 +68,8 @@ pub enum Error {
     },
     /// The caller's progress function has stopped it; nothing is kept. C: `-ECANCELED`.
     Cancelled,
-    /// The kernel refused this system call. C: the errno (`-ENOSPC`, `-EDQUOT`, `-EACCES`, `-EPERM`, …).
+    /// The kernel refused this system call. C: the errno (`-ENOSPC`, `-EDQUOT`, `-EACCES`,
+    /// `-EPERM`, …).
     System {
         /// Its name.
         call: &'static str,

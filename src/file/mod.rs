@@ -1,8 +1,9 @@
 //! Habits that never need a guard: blocks before bytes, and new contents as a new file.
 //!
-//! Most deaths by SIGBUS begin with one of two habits. `ftruncate` and hope: the file has a length, the disk has no blocks for
-//! it, and the store that first meets a hole is the one that dies. And `cp` over a live file: it cuts the file to nothing
-//! before it writes, under whoever has it mapped.
+//! Most deaths by SIGBUS begin with one of two habits. `ftruncate` and hope: the file has a length,
+//! the disk has no blocks for it, and the store that first meets a hole is the one that dies. And
+//! `cp` over a live file: it cuts the file to nothing before it writes, under whoever has it
+//! mapped.
 //!
 //! | instead of | do | and a failure is |
 //! |---|---|---|

@@ -1,27 +1,30 @@
-//! A file as it was at one moment, in a place that nobody else can reach: `crate::mapping::Snapshot` maps it.
+//! A file as it was at one moment, in a place that nobody else can reach:
+//! `crate::mapping::Snapshot` maps it.
 //!
 //! | | where | when | costs |
 //! |---|---|---|---|
 //! | [`SnapshotKind::Clone`] | blocks of the disk that are shared with the file (`FICLONE`), under no name (`O_TMPFILE`, `O_EXCL`) | xfs, btrfs, bcachefs and overlay on them, if we may write in the file's folder | no memory; blocks stay taken when the file is changed |
 //! | [`SnapshotKind::Memory`] | a memfd, sealed against writing, growing and shrinking | everywhere else | as much memory as the file is long, holes included |
 //!
-//! Neither can be changed, cut or named by anybody: a memfd because it is sealed, a clone because nobody has it open. What a clone's
-//! disk does with its blocks is the disk's affair: reading them may fail.
+//! Neither can be changed, cut or named by anybody: a memfd because it is sealed, a clone because
+//! nobody has it open. What a clone's disk does with its blocks is the disk's affair: reading them
+//! may fail.
 //!
-//! xfs and btrfs clone at one moment: they keep writers and faults of shared maps away meanwhile, so
-//! that a snapshot has all of a write(2) or none of it, also of a file that is written all the time.
-//! Elsewhere, and whenever a copy is made, the file's length and times are compared before and
-//! after, and it is done again if they differ; what that is worth, and what is done where it is
-//! worth nothing, is in the table of `snapshot/moment.rs`. Stores through a shared map move the times
-//! only when a clean page is first written (on tmpfs never): a file that is written so has to be
-//! cloned, or to hold still. What belongs together in several writes nobody but the writer knows: a
-//! snapshot between two of them is one of a half-written file, and so [`super::replace_file`] is the
-//! habit for writers.
+//! xfs and btrfs clone at one moment: they keep writers and faults of shared maps away meanwhile,
+//! so that a snapshot has all of a write(2) or none of it, also of a file that is written all the
+//! time. Elsewhere, and whenever a copy is made, the file's length and times are compared before
+//! and after, and it is done again if they differ; what that is worth, and what is done where it is
+//! worth nothing, is in the table of `snapshot/moment.rs`. Stores through a shared map move the
+//! times only when a clean page is first written (on tmpfs never): a file that is written so has to
+//! be cloned, or to hold still. What belongs together in several writes nobody but the writer
+//! knows: a snapshot between two of them is one of a half-written file, and so
+//! [`super::replace_file`] is the habit for writers.
 //!
 //! What has to be copied and is longer than the memory that the machine and the process's control
 //! groups have left is refused (`ENOMEM`), holes included: reading a hole of a memfd takes memory.
 //!
-//! inotify(7) on the folder tells of the clone, under the name "#" and its inode number: opened, modified, closed.
+//! inotify(7) on the folder tells of the clone, under the name "#" and its inode number: opened,
+//! modified, closed.
 
 #[cfg(target_os = "linux")]
 mod clone;

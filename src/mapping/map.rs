@@ -30,7 +30,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 /// and written again before anybody looked shows its new bytes. Nothing but the file's length and
 /// times tells: [`Map::verify`] looks at them.
 ///
-/// Thread-safe. In a forked child the map is there as well and guarded as well. Not for signal handlers, except for reading.
+/// Thread-safe. In a forked child the map is there as well and guarded as well. Not for signal
+/// handlers, except for reading.
 ///
 /// # References
 /// mmap(2), `filemap_fault` in the kernel's mm/filemap.c.
@@ -55,7 +56,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 #[doc(alias = "mmap")]
 #[doc(alias = "SIGBUS")]
 pub struct Map {
-    /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes and poison word belong together.
+    /// Another one after a move to where there is more room. Each call takes it once: bounds, bytes
+    /// and poison word belong together.
     pub(super) slot: AtomicPtr<Slot>,
     pub(super) options: MapOptions,
     /// The errno of a flush that failed; 0 if none has. [`Map::unwritten`] has it of others, too.
@@ -70,8 +72,9 @@ impl Map {
     /// Maps the whole file at `path` for reading. [`MapOptions`] has the rest.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::NotAFile`], [`Error::PastEnd`], [`Error::Overflow`], [`Error::System`] with what open(2) or
-    /// mmap(2) say, [`Error::Signal`]. Then nothing is left behind but the seat for SIGBUS, which may have been taken.
+    /// [`Error::Empty`], [`Error::NotAFile`], [`Error::PastEnd`], [`Error::Overflow`],
+    /// [`Error::System`] with what open(2) or mmap(2) say, [`Error::Signal`]. Then nothing is left
+    /// behind but the seat for SIGBUS, which may have been taken.
     #[doc(alias = "sigward_map_open")]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         MapOptions::new().open(path)
@@ -165,7 +168,8 @@ impl Map {
         self.slot().length()
     }
 
-    /// Only with a capacity, or in C as the snapshot of an empty file: else an empty file cannot be mapped.
+    /// Only with a capacity, or in C as the snapshot of an empty file: else an empty file cannot be
+    /// mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -181,22 +185,25 @@ impl Map {
         self.slot().facts()
     }
 
-    /// The lowest lost offset, `u64::MAX` while nothing is lost: of the bytes that were read before. Signal-safe.
+    /// The lowest lost offset, `u64::MAX` while nothing is lost: of the bytes that were read
+    /// before. Signal-safe.
     #[must_use]
     #[inline]
     pub fn poison(&self) -> u64 {
         self.slot().poison().after_reading()
     }
 
-    /// Where that number is, for code that cannot call: to be loaded after the bytes, behind an acquire fence, and never written.
-    /// It is readable for ever; after the map is closed it says nothing.
+    /// Where that number is, for code that cannot call: to be loaded after the bytes, behind an
+    /// acquire fence, and never written. It is readable for ever; after the map is closed it says
+    /// nothing.
     #[must_use]
     pub fn poison_word(&self) -> *const u64 {
         self.slot().poison().word()
     }
 
-    /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's end, 0 behind it, and fewer
-    /// where the rest is lost. What `buffer` holds beyond is unspecified. Signal-safe.
+    /// Copies up to `buffer.len()` bytes from `offset` on, and says how many: fewer at the map's
+    /// end, 0 behind it, and fewer where the rest is lost. What `buffer` holds beyond is
+    /// unspecified. Signal-safe.
     ///
     /// # Errors
     /// [`Error::Lost`] if the byte at `offset` is lost.
@@ -209,7 +216,8 @@ impl Map {
         count.ok_or_else(|| self.lost())
     }
 
-    /// As [`Map::read_at`], into memory that need not be initialised; none if the byte at `offset` is lost.
+    /// As [`Map::read_at`], into memory that need not be initialised; none if the byte at `offset`
+    /// is lost.
     ///
     /// # Safety
     /// `count` bytes at `to` may be written.
@@ -224,8 +232,9 @@ impl Map {
             return unsafe { self.read_clipped(offset, to, count) };
         }
         if !is_small(count) {
-            // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to` is somebody else's memory.
-            // A page that is lost meanwhile is replaced by zeros, which `intact` finds out.
+            // SAFETY: `count` bytes from there lie in the map, which lives as long as `self`; `to`
+            // is somebody else's memory. A page that is lost meanwhile is replaced by zeros, which
+            // `intact` finds out.
             return unsafe { fetch_many(from, to, count, || judge_read(slot, offset, count)) };
         }
         // SAFETY: as above.
@@ -260,8 +269,8 @@ impl Map {
     /// Runs `look` on a range of the map and then finds out whether any byte of the range was lost.
     ///
     /// # Errors
-    /// [`Error::Lost`]; what `look` returned is dropped then, because it may rest on zeros. [`Error::Invalid`] if the range is not
-    /// within the map.
+    /// [`Error::Lost`]; what `look` returned is dropped then, because it may rest on zeros.
+    /// [`Error::Invalid`] if the range is not within the map.
     #[inline]
     pub fn with<T>(&self, range: Range<usize>, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
         let view = View::of(self, &range).ok_or(BEYOND)?;
@@ -273,7 +282,8 @@ impl Map {
     /// Whether the bytes that were read from this range before were the file's.
     ///
     /// # Errors
-    /// [`Error::Lost`] if any of them is lost now; [`Error::Invalid`] if the range is not within the map.
+    /// [`Error::Lost`] if any of them is lost now; [`Error::Invalid`] if the range is not within
+    /// the map.
     #[inline]
     pub fn check(&self, range: Range<usize>) -> Result<(), Error> {
         self.judge(&range, self.slot().poison().after_reading())
@@ -289,19 +299,22 @@ impl Map {
     /// All bytes as a slice.
     ///
     /// # Safety
-    /// Nobody changes the file while the slice is alive: no other process, thread or map. Bytes that are lost meanwhile read as
-    /// zeros, and what was read must be thrown away if [`Map::check`] says so afterwards. Where others can change the file, use
-    /// [`Map::read_at`] or [`Map::with`].
+    /// Nobody changes the file while the slice is alive: no other process, thread or map. Bytes
+    /// that are lost meanwhile read as zeros, and what was read must be thrown away if
+    /// [`Map::check`] says so afterwards. Where others can change the file, use [`Map::read_at`] or
+    /// [`Map::with`].
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
-        // SAFETY: so many readable bytes that live as long as `self`; that they do not change is the caller's word.
+        // SAFETY: so many readable bytes that live as long as `self`; that they do not change is
+        // the caller's word.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 
-    /// What has been lost: none while the map is intact as far as anybody has met it, and the file as long as the map. The length is
-    /// asked for (fstat(2)) if no loss is known yet: whoever hands the map's bytes to a system call gets EFAULT from it and no
-    /// signal is raised, so nobody has met the loss. Of a page that is lost for another reason [`Map::populate`] tells then.
-    /// Signal-safe.
+    /// What has been lost: none while the map is intact as far as anybody has met it, and the file
+    /// as long as the map. The length is asked for (fstat(2)) if no loss is known yet: whoever
+    /// hands the map's bytes to a system call gets EFAULT from it and no signal is raised, so
+    /// nobody has met the loss. Of a page that is lost for another reason [`Map::populate`] tells
+    /// then. Signal-safe.
     #[must_use]
     pub fn status(&self) -> Option<Fault> {
         let met = self.met();
@@ -318,8 +331,9 @@ impl Map {
         self.slot().fault().into_iter().chain(older).min_by_key(|fault| fault.offset)
     }
 
-    /// Reads in every page of the range now (for a writable shared map: allocates it), so that a page that cannot be had is
-    /// found here and not later; or so that a loss is known after a system call that was given the map's bytes has said EFAULT.
+    /// Reads in every page of the range now (for a writable shared map: allocates it), so that a
+    /// page that cannot be had is found here and not later; or so that a loss is known after a
+    /// system call that was given the map's bytes has said EFAULT.
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Invalid`] if the range is not within the map, [`Error::System`].
@@ -340,7 +354,8 @@ impl Map {
         let end = facts.pages.start + within(range.end).next_multiple_of(facts.granule);
         match present::populate(&(start..end), write) {
             Ok(()) => {}
-            // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt with by the handler.
+            // Lost, damaged, or a kernel before 5.14: touched here, a page that is lost is dealt
+            // with by the handler.
             Err(libc::EFAULT | libc::EINVAL | present::DAMAGED) => touch(slot, start..end, write),
             Err(errno) => return Err(Error::System { call: "madvise", errno }),
         }
@@ -359,8 +374,8 @@ impl Map {
         drop(self);
     }
 
-    /// Takes the map away but keeps its addresses readable for ever, as zeros that cost no memory: for a garbage-collected
-    /// language, where nobody can tell when the last slice is gone.
+    /// Takes the map away but keeps its addresses readable for ever, as zeros that cost no memory:
+    /// for a garbage-collected language, where nobody can tell when the last slice is gone.
     pub fn retire(self) {
         if let Some(older) = self.take_older() {
             older.retire();
@@ -368,7 +383,8 @@ impl Map {
         let kept = std::mem::ManuallyDrop::new(self);
         let pages = kept.facts().pages.clone();
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
-        // SAFETY: pages of this map, whose last user is gone; a handler at work there would put zeros as well.
+        // SAFETY: pages of this map, whose last user is gone; a handler at work there would put
+        // zeros as well.
         let zeros = unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
         // If the kernel refuses, all stays as it is, guarded.
         if zeros != libc::MAP_FAILED && registry::retire(kept.slot()) {
@@ -427,13 +443,15 @@ impl Drop for Map {
         let facts = self.facts();
         let (start, length) = (facts.pages.start as *mut _, facts.pages.len());
         if !unpinned {
-            // A handler is at work on the map and may put zeros there yet: nobody else may ever have the addresses. The file goes.
+            // A handler is at work on the map and may put zeros there yet: nobody else may ever
+            // have the addresses. The file goes.
             let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
             // SAFETY: pages of this map, which no borrow is left of.
             unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
             return;
         }
-        // SAFETY: pages of this map, which is no longer registered; no handler is at work on them, no borrow is left.
+        // SAFETY: pages of this map, which is no longer registered; no handler is at work on them,
+        // no borrow is left.
         unsafe { libc::munmap(start, length) };
         give_back(facts);
         registry::release(self.slot());
@@ -444,11 +462,13 @@ impl Drop for Map {
 fn touch(slot: &Slot, pages: Range<usize>, write: bool) {
     let before = slot.poison().lowest();
     for page in pages.step_by(page_size()) {
-        // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if `write`.
+        // SAFETY: a byte of the map's pages, which are mapped as long as the map lives; writable if
+        // `write`.
         let byte = unsafe { &*(page as *const std::sync::atomic::AtomicU8) };
         let seen = byte.load(Ordering::Relaxed);
         if write {
-            // A compiler may leave out an operation that changes nothing and whose answer nobody takes.
+            // A compiler may leave out an operation that changes nothing and whose answer nobody
+            // takes.
             std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
                 .ok();
         }

@@ -1,9 +1,10 @@
-//! The process's policy for SIGPIPE: let it end where it is only the echo of an error, and nowhere else.
+//! The process's policy for SIGPIPE: let it end where it is only the echo of an error, and nowhere
+//! else.
 //!
-//! A write to a broken pipe or socket returns `EPIPE` *and* raises SIGPIPE, whose default is to end the
-//! process. Code that looks at what write returned does not need the signal. So [`filter`] lets those
-//! signals end in our handler that are provably such an echo, and gives every other one (`kill -PIPE`,
-//! raise(3), sigqueue(3)) to whoever had it before us.
+//! A write to a broken pipe or socket returns `EPIPE` *and* raises SIGPIPE, whose default is to end
+//! the process. Code that looks at what write returned does not need the signal. So [`filter`] lets
+//! those signals end in our handler that are provably such an echo, and gives every other one
+//! (`kill -PIPE`, raise(3), sigqueue(3)) to whoever had it before us.
 //!
 //! | what stands there before | an echo of non-Go code | an echo of Go code | anything else |
 //! |---|---|---|---|
@@ -12,8 +13,9 @@
 //! | another handler, no Go in the process | that handler gets it | – | that handler gets it |
 //! | `SIG_IGN` | nobody is asked: `AlreadyIgnored` | | |
 //!
-//! In a process with Go the echo of a foreign thread must not reach Go's handler: with nothing beneath it,
-//! Go puts SIG_DFL back and raises the signal again (`badsignal`, runtime/signal_unix.go).
+//! In a process with Go the echo of a foreign thread must not reach Go's handler: with nothing
+//! beneath it, Go puts SIG_DFL back and raises the signal again (`badsignal`,
+//! runtime/signal_unix.go).
 
 #[cfg(target_os = "linux")]
 mod elf;

@@ -15,7 +15,8 @@ pub(super) static OWNER: Owner = Owner::new(SIGPIPE, handler::decide, handler::f
 pub enum Outcome {
     /// Nobody has asked for anything, or it was taken back.
     Untouched,
-    /// SIGPIPE was ignored when we came (systemd's `IgnoreSIGPIPE=`, a parent, Rust's `main`): left as it is.
+    /// SIGPIPE was ignored when we came (systemd's `IgnoreSIGPIPE=`, a parent, Rust's `main`): left
+    /// as it is.
     AlreadyIgnored,
     /// SIG_IGN now stands where SIG_DFL stood. Children inherit it unless they reset it.
     Ignored,
@@ -24,8 +25,8 @@ pub enum Outcome {
         /// What stood there before us.
         previous: Previous,
     },
-    /// As `Filtered`, but the host has a handler of its own, and no Go is here: that handler gets the echoes as well, as
-    /// it did before us, except those of quiet threads and descriptors.
+    /// As `Filtered`, but the host has a handler of its own, and no Go is here: that handler gets
+    /// the echoes as well, as it did before us, except those of quiet threads and descriptors.
     Chained {
         /// Its address.
         handler: usize,
@@ -61,17 +62,17 @@ static EARLY: AtomicBool = AtomicBool::new(false);
 /// A constructor took the seat that stands, and the program has asked for none.
 static UNASKED: AtomicBool = AtomicBool::new(false);
 
-/// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what stood
-/// there before. Idempotent; [`restore`] takes it back.
+/// Lets SIGPIPEs that are the echo of a failed write end in our handler; all others pass to what
+/// stood there before. Idempotent; [`restore`] takes it back.
 ///
-/// Thread-safe, works in a forked child. Not for signal handlers. Signals that others send wait while
-/// anything is changed. With SIGPIPE blocked in a thread, the signal stays pending there as it would
-/// without us.
+/// Thread-safe, works in a forked child. Not for signal handlers. Signals that others send wait
+/// while anything is changed. With SIGPIPE blocked in a thread, the signal stays pending there as
+/// it would without us.
 ///
 /// # Errors
-/// [`Error::NoEntryPoint`], [`Error::Reentered`], [`Error::System`] if the kernel refuses (seccomp), and
-/// [`Error::Unsupported`] where a context does not show the system call's result (anything but Linux on
-/// x86-64 and aarch64). Then nothing has changed.
+/// [`Error::NoEntryPoint`], [`Error::Reentered`], [`Error::System`] if the kernel refuses
+/// (seccomp), and [`Error::Unsupported`] where a context does not show the system call's result
+/// (anything but Linux on x86-64 and aarch64). Then nothing has changed.
 ///
 /// # References
 /// write(2), signal(7), sigaction(2).
@@ -101,8 +102,9 @@ fn look_for_go(held: &Lock, top: &Disposition) {
     runtime::look_for_go(held, stranger);
 }
 
-/// As [`filter`], and a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython, Node) or a library, is
-/// replaced by the filter in one step: children start with SIG_DFL then. What is no echo is ignored as before.
+/// As [`filter`], and a SIG_IGN that stands there, inherited or set by a runtime (Rust, CPython,
+/// Node) or a library, is replaced by the filter in one step: children start with SIG_DFL then.
+/// What is no echo is ignored as before.
 ///
 /// # Errors
 /// As [`filter`].
@@ -118,8 +120,9 @@ pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
     filter_with(true)
 }
 
-/// Takes the seat where SIG_IGN stands, if it is to be taken there: somebody copied our row and put SIG_IGN in it (libcurl), a
-/// library put it over the seat that the program has asked for, or the program says so. False: it stays.
+/// Takes the seat where SIG_IGN stands, if it is to be taken there: somebody copied our row and put
+/// SIG_IGN in it (libcurl), a library put it over the seat that the program has asked for, or the
+/// program says so. False: it stays.
 fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<bool, Error> {
     if top.kind() != Kind::Ignore {
         return Ok(false);
@@ -174,14 +177,15 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     outcome()
 }
 
-/// SIG_IGN where SIG_DFL stands; an existing handler is chained as by [`filter`], never overwritten.
-/// Idempotent; [`restore`] takes it back.
+/// SIG_IGN where SIG_DFL stands; an existing handler is chained as by [`filter`], never
+/// overwritten. Idempotent; [`restore`] takes it back.
 ///
-/// SIG_IGN is inherited by children across exec: prefer [`filter`] where they matter. Thread-safe, works in
-/// a forked child, not for signal handlers.
+/// SIG_IGN is inherited by children across exec: prefer [`filter`] where they matter. Thread-safe,
+/// works in a forked child, not for signal handlers.
 ///
 /// # Errors
-/// As [`filter`]; on systems without the filter, [`Error::Unsupported`] only where a handler stands already.
+/// As [`filter`]; on systems without the filter, [`Error::Unsupported`] only where a handler stands
+/// already.
 ///
 /// ```
 /// let outcome = sigward::sigpipe::ignore()?;
@@ -210,7 +214,8 @@ pub fn ignore() -> Result<Outcome, Error> {
     outcome()
 }
 
-/// Changes nothing that the program has asked for. What a constructor did before it could ask is taken back.
+/// Changes nothing that the program has asked for. What a constructor did before it could ask is
+/// taken back.
 #[cfg(feature = "capi")]
 pub(crate) fn leave_alone() -> Result<Outcome, Error> {
     if UNASKED.load(Ordering::Relaxed) {
@@ -219,8 +224,8 @@ pub(crate) fn leave_alone() -> Result<Outcome, Error> {
     outcome()
 }
 
-/// Takes back what [`filter`], [`ignore`] and the constructor did: seats pass through, SIG_IGN of ours
-/// becomes SIG_DFL again. What somebody else has installed since stays. Idempotent.
+/// Takes back what [`filter`], [`ignore`] and the constructor did: seats pass through, SIG_IGN of
+/// ours becomes SIG_DFL again. What somebody else has installed since stays. Idempotent.
 ///
 /// Thread-safe, works in a forked child, not for signal handlers.
 ///
@@ -249,8 +254,8 @@ pub fn restore() -> Result<(), Error> {
     Ok(())
 }
 
-/// How things stand now. Signal-safe, thread-safe; changes nothing but the counter `overwritten`, when it is the first to see
-/// that somebody stands above us.
+/// How things stand now. Signal-safe, thread-safe; changes nothing but the counter `overwritten`,
+/// when it is the first to see that somebody stands above us.
 ///
 /// # Errors
 /// [`Error::System`] if sigaction(2) cannot even be asked.
@@ -327,8 +332,8 @@ impl From<Disposition> for Previous {
     }
 }
 
-/// Whether Go stands above the seat that our constructor took: it forwards to us what is not its own, so
-/// there is nothing to take.
+/// Whether Go stands above the seat that our constructor took: it forwards to us what is not its
+/// own, so there is nothing to take.
 fn runtime_above(top: &Disposition) -> bool {
     let Kind::Handler { address, .. } = top.kind() else { return false };
     // In a Go program ours lies in an object of Go's as well.
@@ -369,8 +374,8 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
     }
 }
 
-/// The constructors: before `main`, and before a runtime that starts later looks at what stands here.
-/// An inherited SIG_IGN stays; errors are left for [`crate::init`] to find again.
+/// The constructors: before `main`, and before a runtime that starts later looks at what stands
+/// here. An inherited SIG_IGN stays; errors are left for [`crate::init`] to find again.
 #[cfg(feature = "early")]
 pub(crate) fn beneath() {
     let before_go = Disposition::read(SIGPIPE).is_ok_and(|top| !runtime::is_in_go(top.handler));
@@ -388,7 +393,8 @@ pub(crate) fn step_aside(address: usize) {
     }
 }
 
-/// Whether Go has recorded our constructor's handler where it would have recorded SIG_DFL without us.
+/// Whether Go has recorded our constructor's handler where it would have recorded SIG_DFL without
+/// us.
 #[cfg(feature = "capi")]
 pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     let beneath = status()?.seat == Seat::Beneath;

@@ -1,8 +1,9 @@
 //! Threads and descriptors whose echoes end with us, whatever stands behind.
 //!
-//! A host's own handler keeps the echoes of its process: it was there first. A library that lives in such a host and
-//! knows that it looks at each error declares its threads, for as long as they work for it, or its descriptors. That
-//! changes no disposition and no mask, costs no system call, and children know nothing of it.
+//! A host's own handler keeps the echoes of its process: it was there first. A library that lives
+//! in such a host and knows that it looks at each error declares its threads, for as long as they
+//! work for it, or its descriptors. That changes no disposition and no mask, costs no system call,
+//! and children know nothing of it.
 
 #[cfg(any(test, all(target_os = "linux", target_arch = "x86_64")))]
 mod descriptors;
@@ -30,17 +31,17 @@ fn is_quiet_descriptor(_fd: c_int) -> bool {
     false
 }
 
-/// While this lives, SIGPIPEs that are the echo of a write of this thread end in our handler, whatever stands behind
-/// it: a host's own handler, Go's.
+/// While this lives, SIGPIPEs that are the echo of a write of this thread end in our handler,
+/// whatever stands behind it: a host's own handler, Go's.
 ///
-/// It needs [`filter`](super::filter) or [`init`](crate::init), and our handler to be asked: on top, or beneath one that
-/// passes signals on. Unlike a [`ThreadGuard`](super::ThreadGuard) it changes no mask: nothing leaks into children, and a
-/// kill(2) does what it always did. What waits behind a mask of yours comes, when you open that, as
-/// without us.
+/// It needs [`filter`](super::filter) or [`init`](crate::init), and our handler to be asked: on
+/// top, or beneath one that passes signals on. Unlike a [`ThreadGuard`](super::ThreadGuard) it
+/// changes no mask: nothing leaks into children, and a kill(2) does what it always did. What waits
+/// behind a mask of yours comes, when you open that, as without us.
 ///
-/// It nests. No system call, except for the first of a process, and for more threads at a time than ever before. A
-/// thread that ends is not quiet any more. In a forked child the thread that forked stays quiet. Signal-safe, except
-/// for that first one.
+/// It nests. No system call, except for the first of a process, and for more threads at a time than
+/// ever before. A thread that ends is not quiet any more. In a forked child the thread that forked
+/// stays quiet. Signal-safe, except for that first one.
 ///
 /// ```
 /// sigward::init()?;
@@ -58,8 +59,8 @@ impl QuietThread {
     /// Makes this thread quiet.
     ///
     /// # Errors
-    /// [`Error::System`] with ENOMEM if the kernel has no memory for one more thread, with EOVERFLOW at 2,047 guards of
-    /// one thread.
+    /// [`Error::System`] with ENOMEM if the kernel has no memory for one more thread, with
+    /// EOVERFLOW at 2,047 guards of one thread.
     pub fn enter() -> Result<Self, Error> {
         enter().map(|()| Self(PhantomData))
     }

@@ -1,9 +1,10 @@
 //! stdout and stderr that are pipes: Go's own rule, for every host.
 //!
-//! `prog | head` must end. A program whose stdout is a pipe that nobody reads any more is told so by SIGPIPE, and most
-//! programs do not look at what printf(3) returned. So the echo of a write to descriptor 1 or 2 goes to whoever had
-//! SIGPIPE before us, as os/signal documents it for Go's own writes, provided that the descriptor is a pipe. A socket
-//! there is a peer like any other: an inetd service, output that goes to journald, a daemon that uses the number anew.
+//! `prog | head` must end. A program whose stdout is a pipe that nobody reads any more is told so
+//! by SIGPIPE, and most programs do not look at what printf(3) returned. So the echo of a write to
+//! descriptor 1 or 2 goes to whoever had SIGPIPE before us, as os/signal documents it for Go's own
+//! writes, provided that the descriptor is a pipe. A socket there is a peer like any other: an
+//! inetd service, output that goes to journald, a daemon that uses the number anew.
 //!
 //! Where the processor hides the descriptor, the echo is swallowed.
 
@@ -13,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Relaxed: nothing else is read because of it.
 static SWALLOW: AtomicBool = AtomicBool::new(false);
 
-/// Whether the filter swallows the echoes of writes to a stdout or stderr that is a pipe as well. Without it they go to
-/// the predecessor, and by default the program ends as `prog | head` does. For services whose stdout somebody reads who
-/// may go away. [`restore`](super::restore) takes it back.
+/// Whether the filter swallows the echoes of writes to a stdout or stderr that is a pipe as well.
+/// Without it they go to the predecessor, and by default the program ends as `prog | head` does.
+/// For services whose stdout somebody reads who may go away. [`restore`](super::restore) takes it
+/// back.
 ///
 /// Signal-safe, thread-safe; a forked child goes on as its parent.
 ///
@@ -29,8 +31,8 @@ pub fn swallow_stdio(swallow: bool) {
     SWALLOW.store(swallow, Ordering::Relaxed);
 }
 
-/// Whether the echo of a write to this descriptor is the predecessor's. Signal-safe; one system call for descriptors 1
-/// and 2 alone.
+/// Whether the echo of a write to this descriptor is the predecessor's. Signal-safe; one system
+/// call for descriptors 1 and 2 alone.
 pub(super) fn is_the_predecessors(fd: Option<c_int>) -> bool {
     let Some(fd @ (libc::STDOUT_FILENO | libc::STDERR_FILENO)) = fd else { return false };
     !SWALLOW.load(Ordering::Relaxed) && !crate::observe::without_events::is_on() && is_pipe(fd)

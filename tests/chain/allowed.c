@@ -173,7 +173,8 @@ static int filtered_pwritev2; /* what the filter says to it, as on older kernels
 
 static void allow_only_writers(void) {
     if (filtered_pwritev2) {
-        add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+        add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                                         offsetof(struct seccomp_data, nr)));
         add((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 0, 1));
         add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | filtered_pwritev2));
     }

@@ -45,7 +45,8 @@ static void files(void) {
 static void expect_untouched(void) {
     for (int signal = 1; signal <= 64; signal++) {
         struct sigaction row;
-        if (sigaction(signal, NULL, &row) == 0) CHECK(row.sa_handler == SIG_DFL || row.sa_handler == SIG_IGN);
+        if (sigaction(signal, NULL, &row) == 0)
+            CHECK(row.sa_handler == SIG_DFL || row.sa_handler == SIG_IGN);
     }
     expect_default();
 }
@@ -76,10 +77,13 @@ static void untouched(void) {
     expect_untouched();
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0 && pipe(pipes) == 0);
     CHECK(sigward_write(sockets[0], "x", 1) == 1 && sigward_writev(sockets[0], &part, 1) == 1);
-    CHECK(sigward_send(sockets[0], "x", 1, 0) == 1 && sigward_sendmsg(sockets[0], &message, 0) == 1);
-    CHECK(sigward_sendmmsg(sockets[0], &many, 1, 0) == 1 && sigward_sendto(sockets[0], "x", 1, 0, NULL, 0) == 1);
+    CHECK(sigward_send(sockets[0], "x", 1, 0) == 1 &&
+          sigward_sendmsg(sockets[0], &message, 0) == 1);
+    CHECK(sigward_sendmmsg(sockets[0], &many, 1, 0) == 1 &&
+          sigward_sendto(sockets[0], "x", 1, 0, NULL, 0) == 1);
     CHECK(write(file, "1234", 4) == 4 && sigward_sendfile(sockets[0], file, &(off_t){0}, 4) == 4);
-    CHECK(sigward_write(pipes[1], "x", 1) == 1 && sigward_splice(pipes[0], NULL, sockets[0], NULL, 1, 0) == 1);
+    CHECK(sigward_write(pipes[1], "x", 1) == 1 &&
+          sigward_splice(pipes[0], NULL, sockets[0], NULL, 1, 0) == 1);
     CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
     CHECK(sigward_thread_guard_enter(&guard) == 0 && sigward_thread_guard_leave(&guard) == 0);
     CHECK(sigward_reserve(file, 0, 4096) >= 0);
@@ -96,7 +100,8 @@ static void untouched(void) {
 }
 
 static void leave(void) {
-    CHECK(sigward_init(&(sigward_options){.size = sizeof(sigward_options), .sigpipe = SIGWARD_SIGPIPE_LEAVE}) == 0);
+    CHECK(sigward_init(&(sigward_options){.size = sizeof(sigward_options),
+                                          .sigpipe = SIGWARD_SIGPIPE_LEAVE}) == 0);
     CHECK(row_of(SIGPIPE).sa_handler == SIG_DFL);
     SAY("left\n");
     end_by_stdout();
@@ -169,7 +174,8 @@ static void row(const char *name, long (*one)(int), int fd, int (*broken)(void))
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child);
-    SAY("%s to %d, a %s: %s %d\n", name, fd, broken == broken_pipe ? "pipe" : "socket", WIFSIGNALED(status) ? "signal" : "exit",
+    SAY("%s to %d, a %s: %s %d\n", name, fd, broken == broken_pipe ? "pipe" : "socket",
+        WIFSIGNALED(status) ? "signal" : "exit",
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
@@ -177,8 +183,9 @@ static const struct {
     const char *name;
     long (*one)(int);
     int pipes_only;
-} writers[] = {{"write", by_write, 0}, {"writev", by_writev, 0}, {"splice", by_splice, 0},
-               {"tee", by_tee, 1},     {"part", by_part, 1},     {"write on a thread", by_thread, 0}};
+} writers[] = {{"write", by_write, 0},   {"writev", by_writev, 0},
+               {"splice", by_splice, 0}, {"tee", by_tee, 1},
+               {"part", by_part, 1},     {"write on a thread", by_thread, 0}};
 
 static void pipes(void) {
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
@@ -187,7 +194,8 @@ static void pipes(void) {
 
 static void others(void) {
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++)
-        for (int fd = 1; fd <= 2 && !writers[i].pipes_only; fd++) row(writers[i].name, writers[i].one, fd, broken_socket);
+        for (int fd = 1; fd <= 2 && !writers[i].pipes_only; fd++)
+            row(writers[i].name, writers[i].one, fd, broken_socket);
     row("write", by_write, 0, broken_pipe);
     row("write", by_write, 3, broken_pipe);
 }
@@ -222,5 +230,7 @@ static void stdio_swallowed(void) {
 }
 #endif
 
-SCENARIOS({"bare", bare}, {"untouched", untouched}, {"leave", leave}, {"filter_and_leave", filter_and_leave}, {"stdio_pipes", stdio_pipes}, {"stdio_others", stdio_others},
-          {"stdio_handled", stdio_handled}, {"stdio_swallowed", stdio_swallowed})
+SCENARIOS({"bare", bare}, {"untouched", untouched}, {"leave", leave},
+          {"filter_and_leave", filter_and_leave}, {"stdio_pipes", stdio_pipes},
+          {"stdio_others", stdio_others}, {"stdio_handled", stdio_handled},
+          {"stdio_swallowed", stdio_swallowed})

@@ -17,7 +17,8 @@ static void pass_to(struct sigaction *to, int signal, siginfo_t *info, void *con
     }
 }
 
-/* A handler as many libraries have one: counts, and passes on to the one predecessor it remembers. */
+/* A handler as many libraries have one: counts, and passes on to the one predecessor it remembers.
+ */
 static void chaining(int signal, siginfo_t *info, void *context) {
     sigset_t before, after;
     calls++;
@@ -88,7 +89,8 @@ static void circle_of_garbage(void) { circle_of_left(0x000f001100000000); }
 /* Names of four other copies of the library: there is no room for a fifth one's. */
 static void circle_of_copies(void) { circle_of_left(0x73690000deadbeef); }
 
-/* A handler that stands beneath the circle, and above what stood there first, is not passed over. */
+/* A handler that stands beneath the circle, and above what stood there first, is not passed over.
+ */
 static struct sigaction beneath_between;
 static volatile int came_between;
 static void standing_between(int signal, siginfo_t *info, void *context) {
@@ -97,7 +99,8 @@ static void standing_between(int signal, siginfo_t *info, void *context) {
 }
 
 static void circle_above_two(void) {
-    struct sigaction action = {.sa_sigaction = standing_between, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = standing_between,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
     install(SIGPIPE, counting, 0);
     CHECK(ward() == 0);
     CHECK(sigaction(SIGPIPE, &action, &beneath_between) == 0);
@@ -109,7 +112,8 @@ static void circle_above_two(void) {
     SAY("calls %d, between %d\n", calls, came_between);
 }
 
-/* A handler that passes on the number alone: nothing can be marked in a siginfo that is not there. */
+/* A handler that passes on the number alone: nothing can be marked in a siginfo that is not there.
+ */
 static void dropping(int signal) {
     if (calls++ > 1000) _exit(77); /* before the stack is gone */
     previous.sa_sigaction(signal, NULL, NULL);
@@ -133,7 +137,8 @@ static void raising(int signal, siginfo_t *info, void *context) {
 }
 
 static void circle_of_raises(void) {
-    struct sigaction action = {.sa_sigaction = raising, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction action = {.sa_sigaction = raising,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     CHECK(sigaction(SIGPIPE, &action, NULL) == 0);
     CHECK(ward() == 0);
     CHECK(sigward_ensure_on_top() == 0);
@@ -165,8 +170,8 @@ static void jumps(void) {
     SAY("calls %d\n", calls);
 }
 
-/* The same from an alternate stack that lies above the thread's own: its frames look as if they were
- * beneath the interrupted code. */
+/* The same from an alternate stack that lies above the thread's own: its frames look as if they
+ * were beneath the interrupted code. */
 static void *jumping_thread(void *alternate) {
     CHECK(sigaltstack(alternate, NULL) == 0);
     for (volatile int i = 0; i < 100; i++)
@@ -265,8 +270,8 @@ static void leave_on_top(void) {
 static volatile int racing = 1;
 static __thread int gives_way; /* to another thread, before each write of a row */
 
-/* Two threads leave it within some instructions of each other. A pthread_barrier_t wakes the second one microseconds later: too late,
- * on most machines, to meet the first one at all. */
+/* Two threads leave it within some instructions of each other. A pthread_barrier_t wakes the second
+ * one microseconds later: too late, on most machines, to meet the first one at all. */
 static void meet(void) {
     static _Atomic unsigned arrived;
     unsigned both = (atomic_fetch_add(&arrived, 1) | 1) + 1;
@@ -336,11 +341,15 @@ static int rivals, first_write, writes;
 
 static volatile int rival_calls[RIVALS], counted;
 
-#define RIVAL(n) static void rival##n(int s, siginfo_t *i, void *c) { calls++, rival_calls[n]++, pass_to(&beneath[n], s, i, c); }
+#define RIVAL(n)                                                                                   \
+    static void rival##n(int s, siginfo_t *i, void *c) {                                           \
+        calls++, rival_calls[n]++, pass_to(&beneath[n], s, i, c);                                  \
+    }
 RIVAL(0) RIVAL(1) RIVAL(2)
 static handler *const all_rivals[RIVALS] = {rival0, rival1, rival2};
 
-/* Stands before the C library's: one rival each before `rivals` writes from number `first_write` on. */
+/* Stands before the C library's: one rival each before `rivals` writes from number `first_write`
+ * on. */
 extern int __sigaction(int, const struct sigaction *, struct sigaction *);
 int sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
     if (action && gives_way) sched_yield();
@@ -372,10 +381,12 @@ static void between(void) {
             first_write = 0;
             calls = 0;
             raise(SIGPIPE);
-            /* A rival that came while another was being put back remembers what it saw: the one before is out of reach. */
-            int right = counted == 1 && (came == 0 || rival_calls[came - 1] == 1) && (came > 1 || calls == 1 + came);
-            SAY("%s, %d of %d rivals from write %d: calls %d, %s\n", taking ? "taking" : "leaving", came, number, at,
-                calls, right ? "right" : "lost");
+            /* A rival that came while another was being put back remembers what it saw: the one
+             * before is out of reach. */
+            int right = counted == 1 && (came == 0 || rival_calls[came - 1] == 1) &&
+                        (came > 1 || calls == 1 + came);
+            SAY("%s, %d of %d rivals from write %d: calls %d, %s\n", taking ? "taking" : "leaving",
+                came, number, at, calls, right ? "right" : "lost");
             _exit(!right);
         }
         int status;
@@ -414,7 +425,8 @@ static void kill_from_outside(void) {
     SAY("still here\n");
 }
 
-/* A kill(2) that meets code whose registers look like a failed write, but for the return of a system call. */
+/* A kill(2) that meets code whose registers look like a failed write, but for the return of a
+ * system call. */
 static void *killing(void *unused) {
     sigset_t set;
     sigemptyset(&set);
@@ -437,7 +449,8 @@ static void no_system_call(void) {
 #endif
 }
 
-/* The mask that the handler returns to blocks the signal: only the default action itself may end the process. */
+/* The mask that the handler returns to blocks the signal: only the default action itself may end
+ * the process. */
 static void suspended(void) {
     sigset_t set;
     CHECK(ward() == 0);
@@ -470,7 +483,8 @@ static void without_info(int signal) {
     report("plain", NULL);
 }
 
-/* Every combination of flags, in a child each: what the handler sees, and what a second raise does. */
+/* Every combination of flags, in a child each: what the handler sees, and what a second raise does.
+ */
 static void each_flag(int covered) {
     static const int choices[] = {SA_SIGINFO, SA_NODEFER, SA_RESETHAND, 1};
     for (int bits = 0; bits < 16; bits++) {
@@ -526,18 +540,21 @@ static void mask_without_context(void) {
 
 /* SIG_DFL with flags, as Go leaves it: still the default action and no function at address 0. */
 static void flags_on_the_default(void) {
-    struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction action = {.sa_handler = SIG_DFL,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     CHECK(__sigaction(SIGPIPE, &action, NULL) == 0);
 }
 /* Before every constructor, so that ours finds it. */
-__attribute__((section(".preinit_array"), used)) static void (*before_all)(void) = flags_on_the_default;
+__attribute__((section(".preinit_array"),
+               used)) static void (*before_all)(void) = flags_on_the_default;
 
 static void default_with_flags(void) {
     CHECK(ward() == 0);
     raise(SIGPIPE);
 }
 
-/* A handler with SA_RESETHAND has its one call; leaving after it gives back SIG_DFL and not the handler. */
+/* A handler with SA_RESETHAND has its one call; leaving after it gives back SIG_DFL and not the
+ * handler. */
 static void spent(void) {
     install(SIGPIPE, counting, SA_RESETHAND);
     CHECK(ward() == 0);
@@ -628,7 +645,8 @@ static void forks(void) {
     pthread_join(thread, NULL);
 }
 
-/* A parent's kill while the child's quiet sends fail with EPIPE: no echo, though the registers look like one. */
+/* A parent's kill while the child's quiet sends fail with EPIPE: no echo, though the registers look
+ * like one. */
 static void forked_theft(void) {
     CHECK(ward() == 0);
 #ifndef BARE
@@ -641,9 +659,11 @@ static void forked_theft(void) {
         pid_t child = fork();
         if (child == 0) {
             alarm(patience(100));
-            /* Not by send(3), where the number of the call is seen, and with it that it was asked to raise nothing: the process
-             * id alone tells this kill from an echo. */
-            for (;;) CHECK(syscall(SYS_sendto, ends[0], "x", 1L, (long)MSG_NOSIGNAL, NULL, 0L) == -1 && errno == EPIPE);
+            /* Not by send(3), where the number of the call is seen, and with it that it was asked
+             * to raise nothing: the process id alone tells this kill from an echo. */
+            for (;;)
+                CHECK(syscall(SYS_sendto, ends[0], "x", 1L, (long)MSG_NOSIGNAL, NULL, 0L) == -1 &&
+                      errno == EPIPE);
         }
         close(ends[0]);
         usleep(2000);
@@ -697,14 +717,17 @@ static void used_up(void) {
 static void used_up(void) {}
 #endif
 
-SCENARIOS({"used_up", used_up},
-          {"forked_theft", forked_theft}, {"own_kill", own_kill}, {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
+SCENARIOS({"used_up", used_up}, {"forked_theft", forked_theft}, {"own_kill", own_kill},
+          {"circle", circle}, {"circle_above_a_handler", circle_above_a_handler},
           {"circle_of_garbage", circle_of_garbage}, {"circle_of_copies", circle_of_copies},
           {"circle_of_raises", circle_of_raises}, {"circle_above_two", circle_above_two},
           {"jumps_from_above", jumps_from_above}, {"mask_without_context", mask_without_context},
-          {"circle_without_siginfo", circle_without_siginfo}, {"leave_beneath_another", leave_beneath_another},
-          {"leave_on_top", leave_on_top}, {"races", races}, {"between", between}, {"no_system_call", no_system_call}, {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps}, {"raise_default", raise_default},
-          {"deeper_jumps", deeper_jumps}, {"circle_in_a_thread", circle_in_a_thread},
-          {"again", again},
-          {"kill_self", kill_self}, {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside},
-          {"flags", flags}, {"restart", restart}, {"forks", forks})
+          {"circle_without_siginfo", circle_without_siginfo},
+          {"leave_beneath_another", leave_beneath_another}, {"leave_on_top", leave_on_top},
+          {"races", races}, {"between", between}, {"no_system_call", no_system_call},
+          {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order},
+          {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps},
+          {"raise_default", raise_default}, {"deeper_jumps", deeper_jumps},
+          {"circle_in_a_thread", circle_in_a_thread}, {"again", again}, {"kill_self", kill_self},
+          {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside}, {"flags", flags},
+          {"restart", restart}, {"forks", forks})

@@ -86,7 +86,8 @@ static void truncated(void) { survives(lose()); }
 /* With its line on stderr, which goes nowhere. */
 static void logged(void) {
     CHECK(dup2(open("/dev/null", O_WRONLY), 2) == 2);
-    CHECK(sigward_init(&(sigward_options){.size = sizeof(sigward_options), .flags = SIGWARD_LOG_STDERR}) == 0);
+    CHECK(sigward_init(&(sigward_options){.size = sizeof(sigward_options),
+                                          .flags = SIGWARD_LOG_STDERR}) == 0);
     survives(lose());
 }
 
@@ -150,7 +151,9 @@ static volatile int watching, allocations;
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void __libc_free(void *);
 void *malloc(size_t size) { return allocations += watching, __libc_malloc(size); }
-void *calloc(size_t count, size_t size) { return allocations += watching, __libc_calloc(count, size); }
+void *calloc(size_t count, size_t size) {
+    return allocations += watching, __libc_calloc(count, size);
+}
 void *realloc(void *old, size_t size) { return allocations += watching, __libc_realloc(old, size); }
 void free(void *old) { allocations += watching, __libc_free(old); }
 
@@ -224,7 +227,10 @@ static void errno_kept(void) {
     long result;
     int unconnected = socket(AF_INET, SOCK_STREAM, 0);
     errno = 77;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_write), "D"(unconnected), "S"("x"), "d"(1) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(SYS_write), "D"(unconnected), "S"("x"), "d"(1)
+                     : "rcx", "r11", "memory");
     CHECK(errno == 77 && result == -EPIPE);
 #endif
     errno = 77;

@@ -11,7 +11,9 @@ static volatile int lower, stormy = 1;
 
 static void plain(int signal) { (void)signal, lower++; }
 
-static void with_siginfo(int signal, siginfo_t *info, void *context) { (void)signal, (void)info, (void)context, lower++; }
+static void with_siginfo(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context, lower++;
+}
 
 /* Signals of lower numbers, which the kernel delivers first, for as long as the victim writes. */
 static void *storm(void *victim) {
@@ -28,7 +30,8 @@ static void write_in_a_storm(void) {
     int fd = broken_pipe();
     CHECK(pthread_create(&thread, NULL, storm, &self) == 0);
     /* Until enough of them have met a write. */
-    for (int writes = 0; writes < 1000 || lower < 300; writes++) CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
+    for (int writes = 0; writes < 1000 || lower < 300; writes++)
+        CHECK(write(fd, "x", 1) == -1 && errno == EPIPE);
     stormy = 0;
     pthread_join(thread, NULL);
 #ifndef BARE
@@ -65,7 +68,8 @@ typedef long by_hand(int, const void *, size_t);
 
 /* Two pages with that code, so that its system call begins at this place. */
 static by_hand *placed(long where) {
-    unsigned char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages =
+        mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(pages != MAP_FAILED);
     memcpy(pages + where - call, code, sizeof code);
     CHECK(mprotect(pages, 8192, PROT_READ | PROT_EXEC) == 0);
@@ -79,7 +83,8 @@ static void end_of_page(void) {
     CHECK(ward() == 0);
     long step = call_length == 2 ? 1 : 4;
     int fd = broken_pipe();
-    for (long where = 4096 - 2 * call_length; where <= 4096 + call_length; where += step) CHECK(placed(where)(fd, "x", 1) == -EPIPE);
+    for (long where = 4096 - 2 * call_length; where <= 4096 + call_length; where += step)
+        CHECK(placed(where)(fd, "x", 1) == -EPIPE);
     CHECK(placed(2048)(fd, "x", 1) == -EPIPE);
 }
 
@@ -91,7 +96,8 @@ static void end_of_page_in_a_sandbox(void) {
 
 /* ---- a row that has lost its flags ---- */
 
-#ifdef __aarch64__ /* where the second and the third argument of a handler are somebody else's then */
+#ifdef __aarch64__ /* where the second and the third argument of a handler are somebody else's     \
+                      then */
 static unsigned char data[65536];
 
 /* As libraries do that try something once: what signal(3) returned is put back without its
@@ -142,7 +148,8 @@ static void stripped_above_a_handler(void) {
     signal(SIGPIPE, one_argument);
     CHECK(ward() == 0);
     put_back(SIGPIPE);
-    for (int i = 1; i <= 2; i++) CHECK(write(broken_pipe(), data, 100) == -1 && errno == EPIPE && told == i * SIGPIPE);
+    for (int i = 1; i <= 2; i++)
+        CHECK(write(broken_pipe(), data, 100) == -1 && errno == EPIPE && told == i * SIGPIPE);
 }
 
 #ifndef BARE
@@ -222,21 +229,25 @@ long lost(int fd, const void *bytes, size_t length);
 long slot(int fd, const void *bytes, size_t length);
 long overwritten(int fd, const void *bytes, size_t length);
 long constant(const void *bytes, size_t length);
-__asm__(
-    ".text\n"
-    ".balign 4096\n"
-    "jumped: stp x19, x20, [sp, #-16]!\n sxtw x19, w0\n sxtw x20, w1\n mov w6, w2\n mov x1, x3\n mov x2, x4\n"
-    " cbz w6, 1f\n mov x0, x19\n 2: mov x8, #64\n svc #0\n ldp x19, x20, [sp], #16\n ret\n 1: mov x0, x20\n b 2b\n"
-    ".balign 4096\n"
-    "computed: mov w5, w0\n mov w6, w1\n mov w7, w2\n mov x1, x3\n mov x2, x4\n mov w0, w5\n"
-    " adr x9, 3f\n cbnz w7, 4f\n mov w0, w6\n br x9\n 4: mov w0, w5\n 3: mov x8, #64\n svc #0\n ret\n"
-    ".balign 4096\n"
-    "kept: mov w3, w0\n mov x8, #64\n svc #0\n mov w4, w3\n ret\n"
-    "lost: mov x8, #64\n svc #0\n ret\n"
-    "slot: sub sp, sp, #32\n str w0, [sp, #12]\n ldr w0, [sp, #12]\n mov x8, #64\n svc #0\n add sp, sp, #32\n ret\n"
-    "overwritten: sub sp, sp, #32\n str w0, [sp, #12]\n ldr w0, [sp, #12]\n str wzr, [sp, #12]\n mov x8, #64\n svc #0\n"
-    " add sp, sp, #32\n ret\n"
-    "constant: mov x2, x1\n mov x1, x0\n mov w0, #777\n mov x8, #64\n svc #0\n ret\n");
+__asm__(".text\n"
+        ".balign 4096\n"
+        "jumped: stp x19, x20, [sp, #-16]!\n sxtw x19, w0\n sxtw x20, w1\n mov w6, w2\n mov x1, "
+        "x3\n mov x2, x4\n"
+        " cbz w6, 1f\n mov x0, x19\n 2: mov x8, #64\n svc #0\n ldp x19, x20, [sp], #16\n ret\n 1: "
+        "mov x0, x20\n b 2b\n"
+        ".balign 4096\n"
+        "computed: mov w5, w0\n mov w6, w1\n mov w7, w2\n mov x1, x3\n mov x2, x4\n mov w0, w5\n"
+        " adr x9, 3f\n cbnz w7, 4f\n mov w0, w6\n br x9\n 4: mov w0, w5\n 3: mov x8, #64\n svc "
+        "#0\n ret\n"
+        ".balign 4096\n"
+        "kept: mov w3, w0\n mov x8, #64\n svc #0\n mov w4, w3\n ret\n"
+        "lost: mov x8, #64\n svc #0\n ret\n"
+        "slot: sub sp, sp, #32\n str w0, [sp, #12]\n ldr w0, [sp, #12]\n mov x8, #64\n svc #0\n "
+        "add sp, sp, #32\n ret\n"
+        "overwritten: sub sp, sp, #32\n str w0, [sp, #12]\n ldr w0, [sp, #12]\n str wzr, [sp, "
+        "#12]\n mov x8, #64\n svc #0\n"
+        " add sp, sp, #32\n ret\n"
+        "constant: mov x2, x1\n mov x1, x0\n mov w0, #777\n mov x8, #64\n svc #0\n ret\n");
 
 static uint64_t cursor;
 
@@ -275,6 +286,7 @@ static void by_hand_descriptors(void) {}
 
 SCENARIOS({"plain_storm", plain_storm}, {"full_storm", full_storm}, {"end_of_page", end_of_page},
           {"end_of_page_in_a_sandbox", end_of_page_in_a_sandbox}, {"above_jumping", above_jumping},
-          {"above_calling", above_calling}, {"above_far", above_far}, {"above_copying", above_copying},
-          {"by_hand_descriptors", by_hand_descriptors}, {"stripped", stripped}, {"stripped_kill", stripped_kill},
+          {"above_calling", above_calling}, {"above_far", above_far},
+          {"above_copying", above_copying}, {"by_hand_descriptors", by_hand_descriptors},
+          {"stripped", stripped}, {"stripped_kill", stripped_kill},
           {"stripped_above_a_handler", stripped_above_a_handler}, {"stripped_bus", stripped_bus})

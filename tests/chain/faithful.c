@@ -14,7 +14,8 @@ static void run_child(const char *how) {
          * use are zero. */
         siginfo_t own = {.si_signo = SIGPIPE, .si_code = -100};
         own.si_pid = getpid();
-        CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGPIPE, &own) == 0);
+        CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGPIPE, &own) ==
+              0);
     }
     for (;;) pause();
 }
@@ -44,8 +45,8 @@ static void watch(const char *how) {
         CHECK(ptrace(PTRACE_CONT, child, NULL, SIGPIPE) == 0);
     }
     SAY("%s: %s %d, code %d, own pid %d, value %d\n", how, WIFSIGNALED(status) ? "signal" : "exit",
-        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), last.si_code, last.si_pid == child,
-        last.si_code == SI_QUEUE ? last.si_value.sival_int : 0);
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), last.si_code,
+        last.si_pid == child, last.si_code == SI_QUEUE ? last.si_value.sival_int : 0);
 #ifndef BARE
     CHECK(stops == 2); /* once to our handler, once by default */
 #else

@@ -54,7 +54,9 @@ static void flipped(void) {
 static volatile int calls;
 static void counting(int signal) { (void)signal, calls++; }
 
-static void with_siginfo(int signal, siginfo_t *info, void *context) { (void)signal, (void)info, (void)context, calls++; }
+static void with_siginfo(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context, calls++;
+}
 
 static void flipped_after_a_raise(void) {
     CHECK(ward() == 0);
@@ -78,7 +80,8 @@ static void flipped_and_killed(void) {
 /* The flags alone, the mask alone. */
 static void in_part(void) {
     CHECK(ward() == 0);
-    const int flags[] = {0, SA_SIGINFO, SA_ONSTACK, SA_SIGINFO | SA_ONSTACK, SA_NODEFER, SA_RESTART};
+    const int flags[] = {0,          SA_SIGINFO, SA_ONSTACK, SA_SIGINFO | SA_ONSTACK,
+                         SA_NODEFER, SA_RESTART};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         struct sigaction row;
         CHECK(sigaction(SIGPIPE, NULL, &row) == 0);
@@ -118,8 +121,8 @@ static void told_and_mended(void (*library)(void), int (*mend)(void), int reason
     CHECK(sigward_status(&report) == 0 && report.size == sizeof report);
     CHECK(report.sigpipe.armed == 0 && report.sigpipe.reason == reason);
     CHECK(report.sigbus.armed == 1 && report.sigbus.reason == SIGWARD_REASON_ARMED);
-    CHECK((reason == SIGWARD_REASON_COVERED) == (strstr(report.sigpipe.owner, "late") != NULL) || report.sigpipe.handler <= 1 ||
-          reason == SIGWARD_REASON_ALTERED);
+    CHECK((reason == SIGWARD_REASON_COVERED) == (strstr(report.sigpipe.owner, "late") != NULL) ||
+          report.sigpipe.handler <= 1 || reason == SIGWARD_REASON_ALTERED);
     CHECK(seat() == SIGWARD_SEAT_COVERED && overwritten() == before + 1);
     CHECK(mend() == 0 && seat() == SIGWARD_SEAT_ON_TOP && overwritten() == before + 1);
     CHECK(sigward_status(&report) == 0 && report.sigpipe.armed == 1);
@@ -266,7 +269,9 @@ static void initialising(int signal) {
     if (calls >= CALLS) setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 }
 
-static int nothing(struct dl_phdr_info *object, size_t size, void *data) { return (void)object, (void)size, data != NULL; }
+static int nothing(struct dl_phdr_info *object, size_t size, void *data) {
+    return (void)object, (void)size, data != NULL;
+}
 
 static void in_the_loader(void) {
     CHECK(ward() == 0);
@@ -380,12 +385,13 @@ static void asks_beneath(void) {
     }
 }
 
-SCENARIOS({"raised_again", raised_again}, {"flipped", flipped}, {"flipped_after_a_raise", flipped_after_a_raise}, {"flipped_and_killed", flipped_and_killed},
-          {"in_part", in_part}, {"rearmed", rearmed}, {"jumps_deeper", jumps_deeper},
-          {"above_with_one_argument", above_with_one_argument}, {"asks_beneath", asks_beneath},
-          {"flipped_for_once", flipped_for_once},
+SCENARIOS({"raised_again", raised_again}, {"flipped", flipped},
+          {"flipped_after_a_raise", flipped_after_a_raise},
+          {"flipped_and_killed", flipped_and_killed}, {"in_part", in_part}, {"rearmed", rearmed},
+          {"jumps_deeper", jumps_deeper}, {"above_with_one_argument", above_with_one_argument},
+          {"asks_beneath", asks_beneath}, {"flipped_for_once", flipped_for_once},
 #ifndef BARE
-          {"says_owner", says_owner},
-          {"late", late}, {"replaced_ignore", replaced_ignore}, {"in_the_loader", in_the_loader},
+          {"says_owner", says_owner}, {"late", late}, {"replaced_ignore", replaced_ignore},
+          {"in_the_loader", in_the_loader},
 #endif
 )

@@ -316,7 +316,8 @@ static void drops_segv(void) {
 static struct sigaction before;
 static void with_null(int signal, siginfo_t *info, void *context) {
     (void)info, (void)context, calls++;
-    if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) before.sa_sigaction(signal, NULL, NULL);
+    if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+        before.sa_sigaction(signal, NULL, NULL);
 }
 
 static void drops_to_null(void) {
@@ -390,10 +391,9 @@ static void jumps_in_turns(void) {
 }
 
 SCENARIOS({"mended", mended}, {"one_shot", one_shot}, {"flipped_bus", flipped_bus},
-          {"flipped_segv", flipped_segv},
-          {"flipped_bus_meanwhile", flipped_bus_meanwhile},
-          {"flipped_segv_meanwhile", flipped_segv_meanwhile}, {"drops", drops}, {"drops_all", drops_all}, {"drops_bus", drops_bus},
-          {"drops_to_null", drops_to_null}, {"drops_from_anywhere", drops_from_anywhere},
-          {"drops_a_kill", drops_a_kill}, {"drops_segv", drops_segv},
-          {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},
+          {"flipped_segv", flipped_segv}, {"flipped_bus_meanwhile", flipped_bus_meanwhile},
+          {"flipped_segv_meanwhile", flipped_segv_meanwhile}, {"drops", drops},
+          {"drops_all", drops_all}, {"drops_bus", drops_bus}, {"drops_to_null", drops_to_null},
+          {"drops_from_anywhere", drops_from_anywhere}, {"drops_a_kill", drops_a_kill},
+          {"drops_segv", drops_segv}, {"armed_anew", armed_anew}, {"jumps_deeper", jumps_deeper},
           {"jumps_in_turns", jumps_in_turns})

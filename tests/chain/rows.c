@@ -11,7 +11,9 @@ static int sigward_rows_restore(const sigward_rows *rows) { return *rows; }
 static volatile sig_atomic_t calls;
 static sigward_rows rows;
 
-static void mine(int signal, siginfo_t *info, void *context) { (void)signal, (void)info, (void)context, calls++; }
+static void mine(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context, calls++;
+}
 static void others(int signal) { (void)signal; }
 
 static void profile(int flags, int masked) {
@@ -39,7 +41,8 @@ static void put_back(void) {
     CHECK(calls == 1);
     CHECK(sigaction(SIGPROF, NULL, &after) == 0);
     CHECK(after.sa_flags == before.sa_flags);
-    for (int one = 1; one <= 64; one++) CHECK(sigismember(&after.sa_mask, one) == sigismember(&before.sa_mask, one));
+    for (int one = 1; one <= 64; one++)
+        CHECK(sigismember(&after.sa_mask, one) == sigismember(&before.sa_mask, one));
     CHECK(current_handler(SIGCHLD) == SIG_DFL && current_handler(SIGRTMAX) == SIG_DFL);
     CHECK(sigward_rows_restore(&rows) == 0);
 }

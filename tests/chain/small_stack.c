@@ -1,4 +1,5 @@
-/* Alternate stacks that are hardly larger than the kernel's own frame: not a byte below them is anybody's to write. */
+/* Alternate stacks that are hardly larger than the kernel's own frame: not a byte below them is
+ * anybody's to write. */
 #include "maps.h"
 #include <alloca.h>
 
@@ -15,7 +16,9 @@ static unsigned char *memory; /* BELOW bytes that belong to others, then the sta
 
 static void new_stack(size_t size) {
     /* Shared: children die on it. */
-    if (!memory) memory = mmap(NULL, BELOW + ABOVE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!memory)
+        memory =
+            mmap(NULL, BELOW + ABOVE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
     memset(memory, CANARY, BELOW + ABOVE);
     stack_t stack = {.ss_sp = memory + BELOW, .ss_size = size};
@@ -58,10 +61,12 @@ static int tcp_socket(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     CHECK(bind(listener, (void *)&address, length) == 0 && listen(listener, 1) == 0);
-    CHECK(getsockname(listener, (void *)&address, &length) == 0 && connect(ours, (void *)&address, length) == 0);
+    CHECK(getsockname(listener, (void *)&address, &length) == 0 &&
+          connect(ours, (void *)&address, length) == 0);
     struct linger reset = {1, 0};
     int theirs = accept(listener, NULL, NULL);
-    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 && close(theirs) == 0 && close(listener) == 0);
+    CHECK(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 &&
+          close(theirs) == 0 && close(listener) == 0);
     await_reset(ours);
     CHECK(write(ours, "x", 1) == -1 && errno == ECONNRESET);
     return ours;
@@ -73,12 +78,15 @@ static void untouched_below(const char *what, size_t size) {
     _exit(1);
 }
 
-/* From the smallest stack that the kernel takes, or that its frame fits on, to one with room for everything. */
+/* From the smallest stack that the kernel takes, or that its frame fits on, to one with room for
+ * everything. */
 static void on_every_stack(const char *what, int signal, void (*run)(void)) {
     size_t least = kernel_frame(signal) + 16;
     if (least < LEAST) least = LEAST;
     least = (least + 15) / 16 * 16;
-    for (size_t size = least; size <= ABOVE; size += size < least + 1024 ? 16 : size < least + 8192 ? 128 : 2048) {
+    for (size_t size = least; size <= ABOVE; size += size < least + 1024   ? 16
+                                                     : size < least + 8192 ? 128
+                                                                           : 2048) {
         new_stack(size);
         run();
         untouched_below(what, size);
@@ -101,13 +109,15 @@ static void swallowed(void) {
         /* However small the stack was, it was told which it was. */
         sigward_event event = {0};
         uint64_t last = 0;
-        while (sigward_read_events(&last, &event, 1) == 1) CHECK(event.fd == broken || event.fd == -1 || i > 0);
+        while (sigward_read_events(&last, &event, 1) == 1)
+            CHECK(event.fd == broken || event.fd == -1 || i > 0);
         CHECK(event.fd == broken || !ALWAYS_TELLS);
 #endif
     }
 #ifndef BARE
     sigward_counters all;
-    CHECK(sigward_read_counters(&all) == 0 && all.chained == 0 && (all.unattributed == 0 || !ALWAYS_TELLS) && all.swallowed > 400);
+    CHECK(sigward_read_counters(&all) == 0 && all.chained == 0 &&
+          (all.unattributed == 0 || !ALWAYS_TELLS) && all.swallowed > 400);
 #endif
 }
 
@@ -143,7 +153,8 @@ static void chained(void) {
         CHECK(mask_seen == bare && mask_now() == before);
         errno = 77;
         kill(getpid(), SIGBUS);
-        CHECK(errno == 77 && mask_now() == before && mask_seen == ((bare & ~(1UL << (SIGPIPE - 1))) | 1UL << (SIGBUS - 1)));
+        CHECK(errno == 77 && mask_now() == before &&
+              mask_seen == ((bare & ~(1UL << (SIGPIPE - 1))) | 1UL << (SIGBUS - 1)));
         rounds++;
         untouched_below("chained", size);
     }
@@ -243,7 +254,8 @@ static sigward_map *lost_map;
 static void touch_lost(void) { CHECK(bytes(lost_map)[PAGE] == 0); }
 static void nested_touch(void) { each_in_the_one_before(touch_lost); }
 
-/* The other way round: a host's own handler of SIGPIPE, behind ours, is interrupted by all others. */
+/* The other way round: a host's own handler of SIGPIPE, behind ours, is interrupted by all others.
+ */
 static void interrupted(int signal) {
     (void)signal;
     each_in_the_one_before(no_more);
@@ -308,7 +320,8 @@ static void above_ours(int signal, siginfo_t *info, void *context) {
     masks_differ += mask_now() != before;
 }
 
-/* It passes signals on, with all that it got or without: to ours, and to a host's handler behind that. */
+/* It passes signals on, with all that it got or without: to ours, and to a host's handler behind
+ * that. */
 static void passed_on(void) {
     struct sigaction action = {.sa_handler = counts, .sa_flags = SA_ONSTACK};
     broken = broken_pipe();
@@ -319,7 +332,8 @@ static void passed_on(void) {
         size_t frame = kernel_frame(SIGPIPE);
         int begun = calls, rounds = 0;
         for (number_alone = 0; number_alone < 1 + ALWAYS_TELLS; number_alone++)
-            for (size_t size = frame + 512; size < ABOVE; size += size < frame + 6000 ? 64 : 1024, rounds++) {
+            for (size_t size = frame + 512; size < ABOVE;
+                 size += size < frame + 6000 ? 64 : 1024, rounds++) {
                 new_stack(size);
                 errno = 77;
                 write_to_it();
@@ -381,13 +395,16 @@ static int with_little_left(size_t rest, void (*run)(void)) {
     int status;
     pid_t child = fork();
     if (child == 0) {
-        unsigned char *area = mmap(NULL, PAGE + THREAD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        unsigned char *area =
+            mmap(NULL, PAGE + THREAD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         CHECK(area != MAP_FAILED && mprotect(area, PAGE, PROT_NONE) == 0);
         nearly.low = area + PAGE, nearly.rest = rest, nearly.run = run;
         pthread_attr_t attributes;
         pthread_t thread;
-        CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstack(&attributes, area + PAGE, THREAD) == 0);
-        CHECK(pthread_create(&thread, &attributes, on_the_rest, NULL) == 0 && pthread_join(thread, NULL) == 0);
+        CHECK(pthread_attr_init(&attributes) == 0 &&
+              pthread_attr_setstack(&attributes, area + PAGE, THREAD) == 0);
+        CHECK(pthread_create(&thread, &attributes, on_the_rest, NULL) == 0 &&
+              pthread_join(thread, NULL) == 0);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child);
@@ -401,7 +418,8 @@ static void told(int signal, siginfo_t *info, void *context) {
 static void nearly_full(void) {
     /* Without a siginfo the lowest part of the kernel's frame is not written (aarch64). */
     struct sigaction action = {.sa_sigaction = told, .sa_flags = SA_SIGINFO};
-    CHECK(setrlimit(RLIMIT_CORE, &(struct rlimit){0}) == 0 && sigaction(SIGPIPE, &action, NULL) == 0);
+    CHECK(setrlimit(RLIMIT_CORE, &(struct rlimit){0}) == 0 &&
+          sigaction(SIGPIPE, &action, NULL) == 0);
     broken = broken_pipe();
     size_t least = 0;
     while (with_little_left(least, write_to_it) != 0) least += 64;
@@ -420,6 +438,6 @@ static void nearly_full(void) {
         }
 }
 
-SCENARIOS({"swallowed", swallowed}, {"chained", chained}, {"faults", faults}, {"by_default", by_default}, {"nested", nested},
-          {"passed_on", passed_on}, {"stray", stray},
-          {"nearly_full", nearly_full})
+SCENARIOS({"swallowed", swallowed}, {"chained", chained}, {"faults", faults},
+          {"by_default", by_default}, {"nested", nested}, {"passed_on", passed_on},
+          {"stray", stray}, {"nearly_full", nearly_full})

@@ -74,14 +74,17 @@ static void options(void) {
         size_t known, earlier;
     } all[] = {
         {"sigward_init", init, sizeof(sigward_options), 0},
-        {"sigward_map_open", map_open, sizeof(sigward_map_options), offsetof(sigward_map_options, capacity)},
-        {"sigward_map_fd", map_fd, sizeof(sigward_map_options), offsetof(sigward_map_options, capacity)},
+        {"sigward_map_open", map_open, sizeof(sigward_map_options),
+         offsetof(sigward_map_options, capacity)},
+        {"sigward_map_fd", map_fd, sizeof(sigward_map_options),
+         offsetof(sigward_map_options, capacity)},
         {"sigward_replacement_open", replacement_open, sizeof(sigward_replacement_options), 0},
         {"sigward_log_open", log_open, sizeof(sigward_log_options), 0},
         {"sigward_snapshot_with", snapshot, sizeof(sigward_snapshot_options), 0},
     };
     begin();
-    unsigned char *pages = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages =
+        mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(pages != MAP_FAILED && mprotect(pages + 8192, 4096, PROT_NONE) == 0);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         for (size_t size = sizeof(size_t); size <= all[i].known + 64; size++) {
@@ -90,7 +93,8 @@ static void options(void) {
             memcpy(place, &size, sizeof size);
             bool taken = size >= all[i].known || size == all[i].earlier;
             int status = all[i].call(place);
-            if (status != (taken ? 0 : -EINVAL)) fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
+            if (status != (taken ? 0 : -EINVAL))
+                fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
             CHECK(status == (taken ? 0 : -EINVAL));
             if (size <= all[i].known) continue;
             /* An option that only a later version knows. */
@@ -116,7 +120,9 @@ static void options(void) {
 
 static sigward_map *map;
 
-static int status_of_pipe(void *out, size_t size) { return sigward_sigpipe_status_sized(out, size); }
+static int status_of_pipe(void *out, size_t size) {
+    return sigward_sigpipe_status_sized(out, size);
+}
 static int counters(void *out, size_t size) { return sigward_read_counters_sized(out, size); }
 static int fault(void *out, size_t size) { return sigward_map_status_sized(map, out, size); }
 
@@ -184,8 +190,10 @@ static void filled(void) {
             uint64_t told = 0;
             memset(bytes, 0xaa, sizeof bytes);
             int status = all[i].call(bytes, size);
-            if (all[i].call == event && size < all[i].first) status++; /* the number of events, less one */
-            if (status != (size < all[i].first ? -EINVAL : 0)) fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
+            if (all[i].call == event && size < all[i].first)
+                status++; /* the number of events, less one */
+            if (status != (size < all[i].first ? -EINVAL : 0))
+                fprintf(stderr, "%s, %zu bytes: %d\n", all[i].name, size, status);
             CHECK(status == (size < all[i].first ? -EINVAL : 0));
             size_t written = size < all[i].first ? 0 : size;
             for (size_t at = written; at < sizeof bytes; at++) CHECK(bytes[at] == 0xaa);
@@ -216,7 +224,9 @@ static void names(void) {
     memset(&given, 0xaa, sizeof given);
     CHECK((sigward_sigpipe_status)(&given.report) == 0);
     CHECK(given.report.outcome == SIGWARD_OUTCOME_FILTERED);
-    for (const unsigned char *at = (unsigned char *)&given.report.size; at < given.behind + 64; at++) CHECK(*at == 0xaa);
+    for (const unsigned char *at = (unsigned char *)&given.report.size; at < given.behind + 64;
+         at++)
+        CHECK(*at == 0xaa);
     /* Several events, in structs that are longer than the library's. */
     for (int i = 0; i < 3; i++) CHECK(write(broken_pipe(), "x", 1) == -1);
     struct {
@@ -227,7 +237,8 @@ static void names(void) {
     uint64_t cursor = 0;
     CHECK(sigward_read_events_sized(&cursor, &events[0].event, 4, sizeof *events) == 3);
     for (int i = 0; i < 3; i++)
-        CHECK(events[i].event.number == (uint64_t)i + 1 && events[i].event.size == sizeof(sigward_event) && events[i].later == 0);
+        CHECK(events[i].event.number == (uint64_t)i + 1 &&
+              events[i].event.size == sizeof(sigward_event) && events[i].later == 0);
     CHECK(events[3].later == 0xaaaaaaaaaaaaaaaa);
     /* An enum is an int, whatever a compiler's switches make of it. */
     CHECK(sizeof given.report.outcome == 4 && sizeof given.report.seat == 4);

@@ -178,5 +178,6 @@ static void seccomp_queue(void) {
 static void nothing(void) { CHECK(sigward_init(NULL) == 0 && survives()); }
 
 SCENARIOS({"options", options}, {"null_pointers", null_pointers}, {"many_threads", many_threads},
-          {"in_handler", in_handler}, {"limit", limit}, {"blocked", blocked}, {"seccomp_before", seccomp_before},
-          {"seccomp_after", seccomp_after}, {"seccomp_queue", seccomp_queue}, {"nothing", nothing})
+          {"in_handler", in_handler}, {"limit", limit}, {"blocked", blocked},
+          {"seccomp_before", seccomp_before}, {"seccomp_after", seccomp_after},
+          {"seccomp_queue", seccomp_queue}, {"nothing", nothing})

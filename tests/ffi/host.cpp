@@ -60,9 +60,11 @@ template <class Function> static std::error_code thrown(Function function) {
 }
 
 static void maps() {
-    static_assert(std::is_nothrow_move_constructible_v<sigward::map> && !std::is_copy_constructible_v<sigward::map>);
+    static_assert(std::is_nothrow_move_constructible_v<sigward::map> &&
+                  !std::is_copy_constructible_v<sigward::map>);
     const int fd = make_file();
-    CHECK(thrown([] { sigward::map(std::string("/nowhere/at/all")); }) == std::errc::no_such_file_or_directory);
+    CHECK(thrown([] { sigward::map(std::string("/nowhere/at/all")); }) ==
+          std::errc::no_such_file_or_directory);
     CHECK(thrown([] { sigward::map(-1); }) == std::errc::bad_file_descriptor);
     CHECK(thrown([] { sigward::adopted(nullptr, 0, -1, 0); }) == std::errc::invalid_argument);
     sigward_map_options options = {};
@@ -71,15 +73,18 @@ static void maps() {
     sigward::map map(fd, options);
     CHECK(map.size() == 3 * 4096 - 10 && map.data()[0] == 1 && !map.status() && map.is_intact());
     unsigned char two = 2, bytes[64];
-    CHECK(map.write_at(0, &two, 1) == 1 && map.read_at(0, bytes, sizeof bytes) == sizeof bytes && bytes[0] == 2);
+    CHECK(map.write_at(0, &two, 1) == 1 && map.read_at(0, bytes, sizeof bytes) == sizeof bytes &&
+          bytes[0] == 2);
     map.flush();
     map.verify();
     map.populate(0, map.size());
     CHECK(ftruncate(fd, 5000) == 0);
     // Through the pointer, with the check afterwards.
-    CHECK(map.data()[map.size() - 1] == 0 && !map.is_intact() && map.is_intact(4990) && !map.is_intact(4991));
+    CHECK(map.data()[map.size() - 1] == 0 && !map.is_intact() && map.is_intact(4990) &&
+          !map.is_intact(4991));
     const auto fault = map.status();
-    CHECK(fault && fault->offset == 4990 && fault->len_now == 5000 && fault->cause == SIGWARD_CAUSE_TRUNCATED);
+    CHECK(fault && fault->offset == 4990 && fault->len_now == 5000 &&
+          fault->cause == SIGWARD_CAUSE_TRUNCATED);
     // Up to the lost byte, and at it.
     CHECK(map.read_at(4980, bytes, sizeof bytes) == 10);
     CHECK(thrown([&] { map.read_at(4990, bytes, 1); }) == std::errc::bad_address);
@@ -111,8 +116,10 @@ static void maps() {
     // A snapshot knows nothing of what becomes of the file.
     sigward_snapshot_report report;
     other = sigward::map::snapshot("/proc/version", {}, &report);
-    CHECK(other.size() > 10 && std::memcmp(other.data(), "Linux", 5) == 0 && report.memory > 0 && other.is_intact());
-    CHECK(thrown([] { sigward::map::snapshot("/missing"); }) == std::errc::no_such_file_or_directory);
+    CHECK(other.size() > 10 && std::memcmp(other.data(), "Linux", 5) == 0 && report.memory > 0 &&
+          other.is_intact());
+    CHECK(thrown([] { sigward::map::snapshot("/missing"); }) ==
+          std::errc::no_such_file_or_directory);
 }
 #endif
 

@@ -17,8 +17,19 @@ static void prepare(void) {
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
     int closed = fcntl(0, F_DUPFD, 500);
     CHECK(closed >= 500 && close(closed) == 0);
-    const int all[] = {-1, INT32_MIN, INT32_MAX, closed, ends[0], ends[1], pair[0], broken_pipe(), open("/", O_RDONLY),
-                       open("/", O_PATH), open("/dev/null", O_RDONLY), open("/dev/null", O_WRONLY), open("/dev/full", O_WRONLY)};
+    const int all[] = {-1,
+                       INT32_MIN,
+                       INT32_MAX,
+                       closed,
+                       ends[0],
+                       ends[1],
+                       pair[0],
+                       broken_pipe(),
+                       open("/", O_RDONLY),
+                       open("/", O_PATH),
+                       open("/dev/null", O_RDONLY),
+                       open("/dev/null", O_WRONLY),
+                       open("/dev/full", O_WRONLY)};
     fd_count = sizeof all / sizeof *all;
     memcpy(fds, all, sizeof all);
     peer = pair[1];
@@ -31,8 +42,10 @@ static long plain(long answer) { return answer < 0 ? -errno : answer; }
 static long failures;
 
 /* A pipe or a socket takes 64 KiB and more, and the rest of what is asked for is not there. */
-static const size_t lengths[] = {0, 1, sizeof some, (size_t)INT32_MAX + 1, SSIZE_MAX, (size_t)SSIZE_MAX + 1, SIZE_MAX};
-#define EACH_LENGTH for (size_t i = 0; i < sizeof lengths / sizeof *lengths && (len = lengths[i], 1); i++)
+static const size_t lengths[] = {
+    0, 1, sizeof some, (size_t)INT32_MAX + 1, SSIZE_MAX, (size_t)SSIZE_MAX + 1, SIZE_MAX};
+#define EACH_LENGTH                                                                                \
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths && (len = lengths[i], 1); i++)
 
 static void drain(void) {
     char sink[65536];
@@ -45,55 +58,68 @@ static void writers(void) {
     for (int f = 0; f < fd_count; f++) {
         int fd = fds[f];
         /* A full pipe is empty again for each of both. */
-#define BOTH(ours, theirs)                                                                                   \
-    do {                                                                                                     \
-        drain();                                                                                             \
-        long here = (long)(ours);                                                                            \
-        drain();                                                                                             \
-        long bare = plain((long)(theirs));                                                                   \
-        if (here == bare) break;                                                                             \
-        fprintf(stderr, "fd %d, %zx: %s: %ld, the plain call says %ld\n", f, len, #ours, here, bare);       \
-        failures++;                                                                                          \
+#define BOTH(ours, theirs)                                                                         \
+    do {                                                                                           \
+        drain();                                                                                   \
+        long here = (long)(ours);                                                                  \
+        drain();                                                                                   \
+        long bare = plain((long)(theirs));                                                         \
+        if (here == bare) break;                                                                   \
+        fprintf(stderr, "fd %d, %zx: %s: %ld, the plain call says %ld\n", f, len, #ours, here,     \
+                bare);                                                                             \
+        failures++;                                                                                \
     } while (0)
         EACH_LENGTH {
             if (len <= sizeof some) BOTH(sigward_write(fd, some, len), write(fd, some, len));
             BOTH(sigward_write(fd, NULL, len), write(fd, NULL, len));
             BOTH(sigward_write(fd, nowhere, len), write(fd, nowhere, len));
             BOTH(sigward_send(fd, NULL, len, 0), send(fd, NULL, len, 0));
-            BOTH(sigward_send(fd, nowhere, len, MSG_DONTWAIT), send(fd, nowhere, len, MSG_DONTWAIT));
-            BOTH(sigward_sendto(fd, some, len > sizeof some ? 1 : len, 0, (void *)nowhere, (socklen_t)len),
+            BOTH(sigward_send(fd, nowhere, len, MSG_DONTWAIT),
+                 send(fd, nowhere, len, MSG_DONTWAIT));
+            BOTH(sigward_sendto(fd, some, len > sizeof some ? 1 : len, 0, (void *)nowhere,
+                                (socklen_t)len),
                  sendto(fd, some, len > sizeof some ? 1 : len, 0, (void *)nowhere, (socklen_t)len));
             struct iovec one = {some, len}, no = {NULL, len}, two[2] = {{some, 1}, {nowhere, len}};
-            if (len <= sizeof some || len > SSIZE_MAX) BOTH(sigward_writev(fd, &one, 1), writev(fd, &one, 1));
+            if (len <= sizeof some || len > SSIZE_MAX)
+                BOTH(sigward_writev(fd, &one, 1), writev(fd, &one, 1));
             BOTH(sigward_writev(fd, &no, 1), writev(fd, &no, 1));
             BOTH(sigward_writev(fd, two, 2), writev(fd, two, 2));
-            struct msghdr message = {.msg_iov = two, .msg_iovlen = 2}, many = {.msg_iov = two, .msg_iovlen = len};
+            struct msghdr message = {.msg_iov = two, .msg_iovlen = 2},
+                          many = {.msg_iov = two, .msg_iovlen = len};
             BOTH(sigward_sendmsg(fd, &message, 0), sendmsg(fd, &message, 0));
             if (len > 2) BOTH(sigward_sendmsg(fd, &many, 0), sendmsg(fd, &many, 0));
             BOTH(sigward_sendfile(fd, fd, NULL, len), sendfile(fd, fd, NULL, len));
             BOTH(sigward_sendfile(fd, -1, NULL, len), sendfile(fd, -1, NULL, len));
-            BOTH(sigward_sendfile(fd, fds[8], (off_t *)nowhere, len), sendfile(fd, fds[8], (off_t *)nowhere, len));
-            BOTH(sigward_splice(fd, NULL, fd, NULL, len, SPLICE_F_NONBLOCK), splice(fd, NULL, fd, NULL, len, SPLICE_F_NONBLOCK));
-            BOTH(sigward_splice(-1, NULL, fd, NULL, len, SPLICE_F_NONBLOCK), splice(-1, NULL, fd, NULL, len, SPLICE_F_NONBLOCK));
+            BOTH(sigward_sendfile(fd, fds[8], (off_t *)nowhere, len),
+                 sendfile(fd, fds[8], (off_t *)nowhere, len));
+            BOTH(sigward_splice(fd, NULL, fd, NULL, len, SPLICE_F_NONBLOCK),
+                 splice(fd, NULL, fd, NULL, len, SPLICE_F_NONBLOCK));
+            BOTH(sigward_splice(-1, NULL, fd, NULL, len, SPLICE_F_NONBLOCK),
+                 splice(-1, NULL, fd, NULL, len, SPLICE_F_NONBLOCK));
             BOTH(sigward_splice(fds[4], NULL, fd, (loff_t *)nowhere, len, SPLICE_F_NONBLOCK),
                  splice(fds[4], NULL, fd, (loff_t *)nowhere, len, SPLICE_F_NONBLOCK));
-            BOTH(sigward_splice(fds[4], NULL, fd, NULL, len, UINT32_MAX), splice(fds[4], NULL, fd, NULL, len, UINT32_MAX));
+            BOTH(sigward_splice(fds[4], NULL, fd, NULL, len, UINT32_MAX),
+                 splice(fds[4], NULL, fd, NULL, len, UINT32_MAX));
         }
         for (int count = -2; count <= 2; count++) {
             BOTH(sigward_writev(fd, NULL, count), writev(fd, NULL, count));
-            BOTH(sigward_writev(fd, (struct iovec *)nowhere, count), writev(fd, (struct iovec *)nowhere, count));
+            BOTH(sigward_writev(fd, (struct iovec *)nowhere, count),
+                 writev(fd, (struct iovec *)nowhere, count));
         }
         for (int count = 1024; count <= 1026; count++) {
             struct iovec slices[1026];
             for (int k = 0; k < count; k++) slices[k] = (struct iovec){some, 1};
             BOTH(sigward_writev(fd, slices, count), writev(fd, slices, count));
         }
-        BOTH(sigward_writev(fd, (struct iovec *)nowhere, INT32_MAX), writev(fd, (struct iovec *)nowhere, INT32_MAX));
+        BOTH(sigward_writev(fd, (struct iovec *)nowhere, INT32_MAX),
+             writev(fd, (struct iovec *)nowhere, INT32_MAX));
         BOTH(sigward_sendmsg(fd, NULL, 0), sendmsg(fd, NULL, 0));
-        BOTH(sigward_sendmsg(fd, (struct msghdr *)nowhere, 0), sendmsg(fd, (struct msghdr *)nowhere, 0));
+        BOTH(sigward_sendmsg(fd, (struct msghdr *)nowhere, 0),
+             sendmsg(fd, (struct msghdr *)nowhere, 0));
         BOTH(sigward_sendmmsg(fd, NULL, 1, 0), sendmmsg(fd, NULL, 1, 0));
         BOTH(sigward_sendmmsg(fd, NULL, 0, 0), sendmmsg(fd, NULL, 0, 0));
-        BOTH(sigward_sendmmsg(fd, (struct mmsghdr *)nowhere, UINT32_MAX, 0), sendmmsg(fd, (struct mmsghdr *)nowhere, UINT32_MAX, 0));
+        BOTH(sigward_sendmmsg(fd, (struct mmsghdr *)nowhere, UINT32_MAX, 0),
+             sendmmsg(fd, (struct mmsghdr *)nowhere, UINT32_MAX, 0));
         BOTH(sigward_send(fd, some, 1, -1 & ~MSG_NOSIGNAL), send(fd, some, 1, -1));
     }
     CHECK(failures == 0);
@@ -131,7 +157,8 @@ static void descriptors(void) {
 
 static void numbers(void) {
     const int signals[] = {INT32_MIN, -1, 0, 65, 1000, INT32_MAX};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) CHECK(sigward_repair(signals[i]) == -EINVAL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        CHECK(sigward_repair(signals[i]) == -EINVAL);
     CHECK(sigward_repair(SIGKILL) >= -EINVAL && sigward_repair(SIGSTOP) >= -EINVAL);
     CHECK(sigward_rows_save(NULL) == -EINVAL && sigward_rows_restore(NULL) == -EINVAL);
     static sigward_rows never;
@@ -139,7 +166,8 @@ static void numbers(void) {
     memset(&never, 0xff, sizeof never);
     CHECK(sigward_rows_restore(&never) == -EINVAL);
     const int codes[] = {INT32_MIN, INT32_MIN + 1, -4096, 4096, INT32_MAX, SIGWARD_EUNSYNCED};
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) CHECK(strlen(sigward_strerror(codes[i])) > 5);
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        CHECK(strlen(sigward_strerror(codes[i])) > 5);
     sigward_event event;
     char line[512];
     memset(&event, 0xff, sizeof event);
@@ -157,7 +185,8 @@ static void numbers(void) {
 static void copies(void) {
     char to[64];
     CHECK(sigward_init(NULL) == 0 && sigward_try_copy_segv() == 0);
-    CHECK(sigward_try_copy(to, nowhere, sizeof to) == 0 || sigward_try_copy(to, nowhere, sizeof to) == -EFAULT);
+    CHECK(sigward_try_copy(to, nowhere, sizeof to) == 0 ||
+          sigward_try_copy(to, nowhere, sizeof to) == -EFAULT);
     CHECK(sigward_try_copy(to, NULL, 1) <= 0 && sigward_try_copy(NULL, some, 0) <= 0);
     CHECK(sigward_try_copy(to, nowhere, SIZE_MAX) <= 0);
 }
@@ -200,7 +229,9 @@ static void wrong_thread(void) {
 }
 
 #define PREPARED(name) static void name##_swept(void) { prepare(); name(); }
-PREPARED(writers) PREPARED(writers_without) PREPARED(descriptors) PREPARED(numbers) PREPARED(copies) PREPARED(handles)
+PREPARED(writers)
+PREPARED(writers_without) PREPARED(descriptors) PREPARED(numbers) PREPARED(copies) PREPARED(handles)
 
-SCENARIOS({"writers", writers_swept}, {"writers_without", writers_without_swept}, {"descriptors", descriptors_swept},
-          {"numbers", numbers_swept}, {"copies", copies_swept}, {"handles", handles_swept}, {"wrong_thread", wrong_thread})
+    SCENARIOS({"writers", writers_swept}, {"writers_without", writers_without_swept},
+              {"descriptors", descriptors_swept}, {"numbers", numbers_swept},
+              {"copies", copies_swept}, {"handles", handles_swept}, {"wrong_thread", wrong_thread})

@@ -1,6 +1,7 @@
-/* Writers beside reservations that fail, on a small file system: threads and processes, through maps and descriptors, inside the file's
- * length and at its end. Whatever a write has answered for has to be there afterwards. Arguments: the folder, how many failures.
- * Bare: a reservation that takes back what was a hole before. */
+/* Writers beside reservations that fail, on a small file system: threads and processes, through
+ * maps and descriptors, inside the file's length and at its end. Whatever a write has answered for
+ * has to be there afterwards. Arguments: the folder, how many failures. Bare: a reservation that
+ * takes back what was a hole before. */
 #include "disk.h"
 
 enum { PAGES = 1024, WRITERS = 4, RECORD = 512, RECORDS = 400 };
@@ -14,7 +15,9 @@ static struct {
 } *answered;
 static unsigned round_number;
 
-static unsigned char value(unsigned page) { return (unsigned char)(1 + (page * 7 + round_number) % 251); }
+static unsigned char value(unsigned page) {
+    return (unsigned char)(1 + (page * 7 + round_number) % 251);
+}
 
 #ifdef BARE
 /* Which moments are met is luck, with one processor above all: as long as it takes. */
@@ -35,11 +38,13 @@ static int sigward_reserve(int fd, uint64_t offset, uint64_t len) {
     if (status == EOPNOTSUPP) {
         static const char zeros[65536];
         for (int i = 0; i < count; i += 2)
-            for (off_t at = holes[i]; at < holes[i + 1]; at += PAGE) (void)!pwrite(fd, zeros, PAGE, at);
+            for (off_t at = holes[i]; at < holes[i + 1]; at += PAGE)
+                (void)!pwrite(fd, zeros, PAGE, at);
         status = ENOSPC;
     }
     for (int i = 0; i < count && status != 0; i += 2)
-        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, holes[i], holes[i + 1] - holes[i]);
+        (void)fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, holes[i],
+                        holes[i + 1] - holes[i]);
     if (status != 0) CHECK(ftruncate(fd, before.st_size) == 0);
     return -status;
 }
@@ -49,7 +54,8 @@ enum { until_it_fails = false };
 static sigward_map *map;
 static bool slowly;
 static sigward_map *open_map(void) {
-    sigward_map_options options = {.size = sizeof options, .writable = 1, .capacity = (uint64_t)1 << 32, .reserve_slowly = 1};
+    sigward_map_options options = {
+        .size = sizeof options, .writable = 1, .capacity = (uint64_t)1 << 32, .reserve_slowly = 1};
     sigward_map *opened = NULL;
     CHECK(sigward_map_open(path_of("file"), &options, &opened) == 0);
     return opened;
@@ -127,7 +133,8 @@ static unsigned compare(int fd) {
     }
     unsigned long next = 0;
     ssize_t got;
-    for (off_t from = LENGTH; next < answered->appended && (got = pread(fd, page, sizeof page, from)) > 0; from += got)
+    for (off_t from = LENGTH;
+         next < answered->appended && (got = pread(fd, page, sizeof page, from)) > 0; from += got)
         for (ssize_t i = 0; i + RECORD <= got && next < answered->appended; i += RECORD) {
             unsigned long number;
             memcpy(&number, page + i, sizeof number);
@@ -136,12 +143,14 @@ static unsigned compare(int fd) {
     return lost + (unsigned)(answered->appended - next);
 }
 
-/* Alternately far more than the disk has, and nearly what it has: that is refused only when blocks have been taken. */
+/* Alternately far more than the disk has, and nearly what it has: that is refused only when blocks
+ * have been taken. */
 static int fail(int fd, unsigned attempt) {
     struct statvfs disk;
     struct stat file;
     CHECK(fstatvfs(fd, &disk) == 0 && fstat(fd, &file) == 0);
-    uint64_t near = (uint64_t)disk.f_bfree * disk.f_frsize + (uint64_t)file.st_blocks * 512, far = larger_than_the_disk();
+    uint64_t near = (uint64_t)disk.f_bfree * disk.f_frsize + (uint64_t)file.st_blocks * 512,
+             far = larger_than_the_disk();
 #ifndef BARE
     if (attempt % 3 == 1) return sigward_map_grow(map, far);
     if (slowly) return sigward_reserve_slowly(fd, attempt % 3 * LENGTH / 4, far);
@@ -152,7 +161,8 @@ static int fail(int fd, unsigned attempt) {
 static void beside(void) {
     long wanted = atol(arguments[1]);
     unsigned failures = 0, lost = 0, written = 0;
-    answered = mmap(NULL, sizeof *answered, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    answered =
+        mmap(NULL, sizeof *answered, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(answered != MAP_FAILED);
     /* Also until enough has been written, by writers that find the disk full now and then. */
     for (round_number = 0;
@@ -173,8 +183,10 @@ static void beside(void) {
         map = open_map();
         slowly = sigward_reserve(fd, 0, 1) == -EOPNOTSUPP;
 #endif
-        pid_t children[] = {in_process(write_second), in_process(write_third), in_process(append_records)};
-        for (uintptr_t i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, in_thread, (void *)i) == 0);
+        pid_t children[] = {in_process(write_second), in_process(write_third),
+                            in_process(append_records)};
+        for (uintptr_t i = 0; i < 2; i++)
+            CHECK(pthread_create(&threads[i], NULL, in_thread, (void *)i) == 0);
         for (unsigned attempt = 0; answered->done < WRITERS + 1; attempt++) {
             status = fail(fd, attempt);
             if (status == -ENOSPC) failures++;
@@ -182,7 +194,8 @@ static void beside(void) {
             CHECK(status >= 0 || status == -ENOSPC);
         }
         for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-        for (int i = 0; i < 3; i++) CHECK(waitpid(children[i], &status, 0) == children[i] && status == 0);
+        for (int i = 0; i < 3; i++)
+            CHECK(waitpid(children[i], &status, 0) == children[i] && status == 0);
         lost += compare(fd);
         for (unsigned at = 0; at < PAGES; at++) written += answered->page[at] != 0;
 #ifndef BARE

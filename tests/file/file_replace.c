@@ -53,7 +53,8 @@ static char whole(const char *path, size_t len) {
 static int leftovers(void) {
     DIR *folder = opendir(arguments[0]);
     int count = 0;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) count += strncmp(entry->d_name, ".sigward-", 9) == 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        count += strncmp(entry->d_name, ".sigward-", 9) == 0;
     closedir(folder);
     return count;
 }
@@ -66,7 +67,8 @@ static void mapped(void) {
     volatile char *map = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(sigward_replace_file(path_of("new"), path_of("live")) == 0);
     for (size_t at = 8 * PAGE; at-- > 0;) CHECK(map[at] == 'o'); /* bare dies */
-    CHECK(whole(path_of("live"), PAGE) == 'n' && whole(path_of("new"), PAGE) == 'n' && leftovers() == 0);
+    CHECK(whole(path_of("live"), PAGE) == 'n' && whole(path_of("new"), PAGE) == 'n' &&
+          leftovers() == 0);
 }
 
 /* The disk has no room for the new one. */
@@ -77,7 +79,8 @@ static void no_space(void) {
     int status = sigward_replace_file(path_of("new"), path_of("live"));
     /* Where blocks can be shared there may be room for that. */
     CHECK(status == -ENOSPC || status == 0);
-    CHECK(status == 0 ? whole(path_of("live"), 3 << 20) == 'n' : whole(path_of("live"), 2 << 20) == 'o');
+    CHECK(status == 0 ? whole(path_of("live"), 3 << 20) == 'n'
+                      : whole(path_of("live"), 2 << 20) == 'o');
     CHECK(leftovers() == 0);
     SAY("%s\n", status == 0 ? "replaced" : "no space");
 }
@@ -176,7 +179,8 @@ static void killed_together(void) {
 #ifndef BARE
 static void refuses(int expected, const char *source, const char *destination) {
     int status = sigward_replace_file(source, destination);
-    if (status != -expected) fprintf(stderr, "%s -> %s: %s\n", source, destination, strerror(-status));
+    if (status != -expected)
+        fprintf(stderr, "%s -> %s: %s\n", source, destination, strerror(-status));
     CHECK(status == -expected && leftovers() == 0);
 }
 
@@ -216,14 +220,18 @@ static void bad(void) {
     CHECK(sigward_replacement_open(path_of("live"), &options, &new) == -EINVAL && new == NULL);
     CHECK(sigward_replacement_open(path_of("live"), NULL, NULL) == -EINVAL);
     CHECK(sigward_replacement_open(NULL, NULL, &new) == -EINVAL);
-    CHECK(sigward_replacement_write(NULL, "x", 1) == -EINVAL && sigward_replacement_fd(NULL) == -EINVAL);
-    CHECK(sigward_replacement_commit(NULL) == -EINVAL && sigward_replacement_abort(NULL) == -EINVAL);
+    CHECK(sigward_replacement_write(NULL, "x", 1) == -EINVAL &&
+          sigward_replacement_fd(NULL) == -EINVAL);
+    CHECK(sigward_replacement_commit(NULL) == -EINVAL &&
+          sigward_replacement_abort(NULL) == -EINVAL);
     CHECK(sigward_replacement_open(path_of("live"), NULL, &new) == 0);
-    CHECK(sigward_replacement_write(new, NULL, 1) == -EINVAL && sigward_replacement_write(new, NULL, 0) == 0);
+    CHECK(sigward_replacement_write(new, NULL, 1) == -EINVAL &&
+          sigward_replacement_write(new, NULL, 0) == 0);
     static char much[3 * PAGE];
     CHECK(sigward_replacement_write(new, much, sizeof much) == PAGE);
     CHECK(sigward_replacement_write(new, much, sizeof much) == -EFBIG);
-    CHECK(sigward_replacement_abort(new) == 0 && whole(path_of("live"), PAGE) == 'o' && leftovers() == 0);
+    CHECK(sigward_replacement_abort(new) == 0 && whole(path_of("live"), PAGE) == 'o' &&
+          leftovers() == 0);
 }
 
 /* Written piece by piece, on a file that can be mapped meanwhile; then there, or not. */
@@ -233,7 +241,8 @@ static void writer(void) {
         put("live", 'o', PAGE);
         CHECK(sigward_replacement_open(path_of("live"), NULL, &new) == 0 && new != NULL);
         for (int i = 0; i < 100; i++) CHECK(sigward_replacement_write(new, "nnnnnnnnnn", 10) == 10);
-        CHECK(whole(path_of("live"), PAGE) == 'o' && lseek(sigward_replacement_fd(new), 0, SEEK_CUR) == 1000);
+        CHECK(whole(path_of("live"), PAGE) == 'o' &&
+              lseek(sigward_replacement_fd(new), 0, SEEK_CUR) == 1000);
         CHECK((commit ? sigward_replacement_commit(new) : sigward_replacement_abort(new)) == 0);
         CHECK(commit ? whole(path_of("live"), 1000) == 'n' : whole(path_of("live"), PAGE) == 'o');
         CHECK(leftovers() == 0);
@@ -243,20 +252,24 @@ static void writer(void) {
     sigward_replacement *new = NULL;
     sigward_replacement_options options = {.size = sizeof options, .mode = 0604};
     umask(026);
-    CHECK(sigward_replacement_open(path_of("fresh"), NULL, &new) == 0 && sigward_replacement_commit(new) == 0);
+    CHECK(sigward_replacement_open(path_of("fresh"), NULL, &new) == 0 &&
+          sigward_replacement_commit(new) == 0);
     CHECK(stat(path_of("fresh"), &file) == 0 && (file.st_mode & 07777) == 0640);
-    CHECK(sigward_replacement_open(path_of("given"), &options, &new) == 0 && sigward_replacement_commit(new) == 0);
+    CHECK(sigward_replacement_open(path_of("given"), &options, &new) == 0 &&
+          sigward_replacement_commit(new) == 0);
     CHECK(stat(path_of("given"), &file) == 0 && (file.st_mode & 07777) == 0604 && leftovers() == 0);
 }
 
 /* user::rw-, user:1234:r--, group::r--, mask::r--, other::--- in the kernel's form
  * (linux/posix_acl_xattr.h). */
-static const unsigned char access_list[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0,
-    4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+static const unsigned char access_list[] = {
+    2,   0,   0,   0,   1,  0, 6, 0, 255, 255, 255, 255, 2,  0, 4, 0, 210, 4,   0,   0,  4, 0, 4, 0,
+    255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
 
 static bool has(const char *path, const char *name, const void *value, size_t len) {
     char found[256];
-    return getxattr(path, name, found, sizeof found) == (ssize_t)len && memcmp(found, value, len) == 0;
+    return getxattr(path, name, found, sizeof found) == (ssize_t)len &&
+           memcmp(found, value, len) == 0;
 }
 
 /* Mode, owner (as root), extended attributes, access control lists. */
@@ -270,7 +283,8 @@ static void attributes(void) {
     bool lists = setxattr(live, "system.posix_acl_access", access_list, sizeof access_list, 0) == 0;
     if (attributes) CHECK(setxattr(new, "user.source", "x", 1, 0) == 0);
     CHECK(chmod(live, 06741) == 0);
-    CHECK(sigward_replace_file(new, live) == 0 && whole(live, PAGE) == 'n' && stat(live, &file) == 0);
+    CHECK(sigward_replace_file(new, live) == 0 && whole(live, PAGE) == 'n' &&
+          stat(live, &file) == 0);
     CHECK((file.st_mode & 07777) == 0741);
     CHECK(!root || (file.st_uid == 1234 && file.st_gid == 4321));
     if (attributes) CHECK(has(live, "user.kept", "value", 5) && !has(live, "user.source", "x", 1));
@@ -302,9 +316,11 @@ static void attributes(void) {
     if (lists) {
         CHECK(mkdir(path_of("folder"), 0755) == 0);
         put("folder/live", 'o', PAGE);
-        CHECK(setxattr(path_of("folder"), "system.posix_acl_default", access_list, sizeof access_list, 0) == 0);
+        CHECK(setxattr(path_of("folder"), "system.posix_acl_default", access_list,
+                       sizeof access_list, 0) == 0);
         CHECK(sigward_replace_file(new, path_of("folder/live")) == 0);
-        CHECK(getxattr(path_of("folder/live"), "system.posix_acl_access", NULL, 0) == -1 && errno == ENODATA);
+        CHECK(getxattr(path_of("folder/live"), "system.posix_acl_access", NULL, 0) == -1 &&
+              errno == ENODATA);
     }
     SAY("owner %d attributes %d lists %d\n", root, attributes, lists);
 }
@@ -370,7 +386,8 @@ static void swept(void) {
     CHECK((fd = open(path_of("live"), O_RDONLY)) >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
 }
 
-/* A source whose end is a hole, longer than RLIMIT_FSIZE: making the copy as long is a write, too. */
+/* A source whose end is a hole, longer than RLIMIT_FSIZE: making the copy as long is a write, too.
+ */
 static void long_hole(void) {
     struct rlimit limit = {1 << 20, RLIM_INFINITY};
     int memory = memfd_create("source", 0);
@@ -391,10 +408,12 @@ static void links(void) {
     CHECK(mkdir(path_of("folder"), 0755) == 0);
     put("folder/real", 'o', PAGE);
     put("new", 'n', PAGE);
-    CHECK(symlink("folder/real", path_of("first")) == 0 && symlink(path_of("first"), path_of("second")) == 0);
+    CHECK(symlink("folder/real", path_of("first")) == 0 &&
+          symlink(path_of("first"), path_of("second")) == 0);
     CHECK(link(path_of("folder/real"), path_of("hard")) == 0);
     CHECK(sigward_replace_file(path_of("new"), path_of("second")) == 0);
-    CHECK(readlink(path_of("second"), text, sizeof text) > 0 && readlink(path_of("first"), text, sizeof text) > 0);
+    CHECK(readlink(path_of("second"), text, sizeof text) > 0 &&
+          readlink(path_of("first"), text, sizeof text) > 0);
     CHECK(whole(path_of("folder/real"), PAGE) == 'n' && whole(path_of("hard"), PAGE) == 'o');
     CHECK(sigward_replacement_open(path_of("second"), &options, &new) == 0);
     CHECK(sigward_replacement_write(new, "l", 1) == 1 && sigward_replacement_commit(new) == 0);
@@ -405,8 +424,10 @@ static void links(void) {
     CHECK(sigward_replace_file(path_of("new"), path_of("dangling")) == 0);
     CHECK(whole(path_of("folder/later"), PAGE) == 'n' && leftovers() == 0);
     /* A source that is a link, and one and the same file. */
-    CHECK(sigward_replace_file(path_of("first"), path_of("hard")) == 0 && whole(path_of("hard"), PAGE) == 'n');
-    CHECK(sigward_replace_file(path_of("hard"), path_of("hard")) == 0 && whole(path_of("hard"), PAGE) == 'n');
+    CHECK(sigward_replace_file(path_of("first"), path_of("hard")) == 0 &&
+          whole(path_of("hard"), PAGE) == 'n');
+    CHECK(sigward_replace_file(path_of("hard"), path_of("hard")) == 0 &&
+          whole(path_of("hard"), PAGE) == 'n');
 }
 
 /* Holes stay holes, and files of another file system come over: /proc's have no length. */
@@ -416,7 +437,8 @@ static void sources(void) {
     char path[64], here[4096] = {0}, there[4096] = {0};
     CHECK(ftruncate(fd, 1 << 30) == 0);
     fill(fd, 300 << 20, (300 << 20) + 3 * PAGE);
-    CHECK(sigward_replace_file(path_of("sparse"), path_of("copy")) == 0 && stat(path_of("copy"), &file) == 0);
+    CHECK(sigward_replace_file(path_of("sparse"), path_of("copy")) == 0 &&
+          stat(path_of("copy"), &file) == 0);
     CHECK(file.st_size == 1 << 30 && file.st_blocks * 512 < 1 << 20);
     int copy = open(path_of("copy"), O_RDONLY);
     holds(copy, 300 << 20, (300 << 20) + 3 * PAGE, false);
@@ -429,10 +451,12 @@ static void sources(void) {
     holds(copy, 0, 1000003, false);
     CHECK(sigward_replace_file("/proc/version", path_of("copy")) == 0);
     ssize_t len = read(open("/proc/version", O_RDONLY), here, sizeof here);
-    CHECK(len > 0 && read(open(path_of("copy"), O_RDONLY), there, sizeof there) == len && strcmp(here, there) == 0);
+    CHECK(len > 0 && read(open(path_of("copy"), O_RDONLY), there, sizeof there) == len &&
+          strcmp(here, there) == 0);
     /* An empty one. */
     put("empty", 'e', 0);
-    CHECK(sigward_replace_file(path_of("empty"), path_of("copy")) == 0 && stat(path_of("copy"), &file) == 0);
+    CHECK(sigward_replace_file(path_of("empty"), path_of("copy")) == 0 &&
+          stat(path_of("copy"), &file) == 0);
     CHECK(file.st_size == 0 && leftovers() == 0);
 }
 
@@ -444,7 +468,8 @@ static void not_permitted(void) {
     put("live", 'o', PAGE);
     put("new", 'n', PAGE);
     CHECK(mkdir(path_of("closed"), 0755) == 0 && mkdir(path_of("unreadable"), 0777) == 0);
-    CHECK(chmod(path_of("unreadable"), 0333) == 0 && chmod(arguments[0], 0777) == 0 && chmod(path_of("live"), 06755) == 0);
+    CHECK(chmod(path_of("unreadable"), 0333) == 0 && chmod(arguments[0], 0777) == 0 &&
+          chmod(path_of("live"), 06755) == 0);
     put("secret", 's', PAGE);
     CHECK(chmod(path_of("secret"), 0600) == 0);
     CHECK(setgid(1000) == 0 && setuid(1000) == 0);
@@ -458,7 +483,8 @@ static void not_permitted(void) {
     CHECK(file.st_uid == 1000 && (file.st_mode & 07777) == 0755); /* not with root's set-user-ID */
     CHECK(sigward_replace_file(path_of("new"), path_of("unreadable/live")) == 0);
     CHECK(whole(path_of("unreadable/live"), PAGE) == 'n');
-    CHECK(sigward_replace_file(path_of("new"), path_of("mine")) == 0 && whole(path_of("mine"), PAGE) == 'n');
+    CHECK(sigward_replace_file(path_of("new"), path_of("mine")) == 0 &&
+          whole(path_of("mine"), PAGE) == 'n');
 }
 
 /* A file on which another is mounted (the second argument), a folder that is read-only (the
@@ -543,19 +569,23 @@ static void unsynced(void) {
     folder_error = EIO;
     CHECK(sigward_replace_file(path_of("new"), path_of("old")) == -SIGWARD_EUNSYNCED);
     CHECK(whole(path_of("old"), PAGE) == 'n');
-    CHECK(sigward_replacement_open(path_of("old"), NULL, &new) == 0 && sigward_replacement_write(new, "w", 1) == 1);
+    CHECK(sigward_replacement_open(path_of("old"), NULL, &new) == 0 &&
+          sigward_replacement_write(new, "w", 1) == 1);
     CHECK(sigward_replacement_commit(new) == -SIGWARD_EUNSYNCED && whole(path_of("old"), 1) == 'w');
     CHECK(strcmp(sigward_strerror(-SIGWARD_EUNSYNCED), sigward_strerror(SIGWARD_EUNSYNCED)) == 0);
     CHECK(strstr(sigward_strerror(-SIGWARD_EUNSYNCED), "is replaced") != NULL);
     /* A file system that has nothing to write there. */
     folder_error = EINVAL;
-    CHECK(sigward_replace_file(path_of("new"), path_of("old")) == 0 && whole(path_of("old"), PAGE) == 'n');
+    CHECK(sigward_replace_file(path_of("new"), path_of("old")) == 0 &&
+          whole(path_of("old"), PAGE) == 'n');
 }
-#define WARDED_ONLY                                                                                          \
-    , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links}, {"sources", sources},   \
-        {"not_permitted", not_permitted}, {"mounts", mounts}, {"changing", changing}, \
-        {"generations", generations}, {"unsynced", unsynced}, {"fixed", fixed}, \
-        {"swept", swept}, {"long_hole", long_hole}
+#define WARDED_ONLY                                                                                \
+    , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links},              \
+        {"sources", sources}, {"not_permitted", not_permitted}, {"mounts", mounts},                \
+        {"changing", changing}, {"generations", generations}, {"unsynced", unsynced},              \
+        {"fixed", fixed}, {"swept", swept}, {                                                      \
+        "long_hole", long_hole                                                                     \
+    }
 #else
 #define WARDED_ONLY
 #endif

@@ -8,7 +8,8 @@
 static int sigward_reserve(int fd, uint64_t offset, uint64_t len) {
     struct stat file;
     CHECK(fstat(fd, &file) == 0);
-    if ((uint64_t)file.st_size < offset + len) return ftruncate(fd, (off_t)(offset + len)) == 0 ? 0 : -errno;
+    if ((uint64_t)file.st_size < offset + len)
+        return ftruncate(fd, (off_t)(offset + len)) == 0 ? 0 : -errno;
     return 0;
 }
 #define sigward_reserve_slowly sigward_reserve
@@ -71,7 +72,8 @@ static void stores(void) {
 static void holes(void) {
     int fd = new_file("holes", 0);
     CHECK(ftruncate(fd, PAGES * PAGE) == 0);
-    for (uint64_t page = 0; page < PAGES; page += 4) fill(fd, page * PAGE + 7, (page + 1) * PAGE - 9);
+    for (uint64_t page = 0; page < PAGES; page += 4)
+        fill(fd, page * PAGE + 7, (page + 1) * PAGE - 9);
     int promise = reserved(fd, 0, PAGES * PAGE);
     CHECK(promise >= 0);
     for (uint64_t page = 0; page < PAGES; page += 4) {
@@ -92,7 +94,8 @@ static void holes(void) {
  * Then that is used. */
 static void refused(void) {
     int fd = new_file("refused", 0);
-    new_file("ballast", 0); /* btrfs has no room for a new name after a refusal, all room being for data then */
+    new_file("ballast", 0); /* btrfs has no room for a new name after a refusal, all room being for
+                               data then */
     fill(fd, 0, 10 * PAGE + 33);
     CHECK(ftruncate(fd, 10 * MIB + 11) == 0);
     fill(fd, 9 * MIB, 9 * MIB + PAGE);
@@ -146,7 +149,10 @@ static void overwrite(void) {
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child);
-    SAY("promise %d %s\n", promise, WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS ? "died" : status == 0 ? "lived" : "?");
+    SAY("promise %d %s\n", promise,
+        WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS ? "died"
+        : status == 0                                     ? "lived"
+                                                          : "?");
 }
 
 /* RLIMIT_FSIZE. */
@@ -168,7 +174,8 @@ static void size_limit(void) {
     limit.rlim_cur = PAGE;
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     int status = reserved(fd, 12 * PAGE, PAGE);
-    CHECK(status >= 0 || status == -EFBIG); /* tmpfs looks at the limit for blocks within the file, too */
+    CHECK(status >= 0 || status == -EFBIG); /* tmpfs looks at the limit for blocks within the file,
+                                               too */
     CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
 }
 
@@ -234,7 +241,8 @@ static void appending(void) {
         fill(plain, 5 * PAGE, 6 * PAGE);
         CHECK(reserved(fd, 0, 30 * PAGE) >= 0);
         struct stat file;
-        CHECK(fstat(fd, &file) == 0 && file.st_size == 30 * PAGE && file.st_blocks * 512 >= 30 * (off_t)PAGE);
+        CHECK(fstat(fd, &file) == 0 && file.st_size == 30 * PAGE &&
+              file.st_blocks * 512 >= 30 * (off_t)PAGE);
         holds(plain, 0, 5 * PAGE, true);
         holds(plain, 5 * PAGE, 6 * PAGE, false);
         holds(plain, 6 * PAGE, 30 * PAGE, true);
@@ -276,5 +284,5 @@ static void quota(void) {
 #define WARDED_ONLY
 #endif
 
-SCENARIOS({"stores", stores}, {"holes", holes}, {"refused", refused}, {"neighbours", neighbours}, {"overwrite", overwrite}, {"size_limit", size_limit},
-          {"signals", signals} WARDED_ONLY)
+SCENARIOS({"stores", stores}, {"holes", holes}, {"refused", refused}, {"neighbours", neighbours},
+          {"overwrite", overwrite}, {"size_limit", size_limit}, {"signals", signals} WARDED_ONLY)

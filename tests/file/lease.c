@@ -197,12 +197,15 @@ static void waiting_signals(void) {
     once_more(path);
     sigward_lease *other = taken(new_file("other"));
     for (int signal = 1; signal < NSIG; signal++) {
-        if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD || sigismember(&all, signal) != 1) continue;
+        if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD ||
+            sigismember(&all, signal) != 1)
+            continue;
         /* The one that is ours, and that nobody uses. */
         if (signal == SIGSTKFLT) continue;
         CHECK(kill(getpid(), signal) == 0 && sigaddset(&sent, signal) == 0);
     }
-    sigdelset(&sent, SIGCONT), sigdelset(&sent, SIGTSTP), sigdelset(&sent, SIGTTIN), sigdelset(&sent, SIGTTOU);
+    sigdelset(&sent, SIGCONT), sigdelset(&sent, SIGTSTP), sigdelset(&sent, SIGTTIN),
+        sigdelset(&sent, SIGTTOU);
     one_to_keep(path, &sent);
     CHECK(sigward_lease_release(other) == 0);
     one_to_keep(path, &sent);
@@ -231,7 +234,8 @@ static const char *numbered(int number) {
 
 static int want_all(const char *unused) {
     (void)unused;
-    for (int i = 0; i < MANY; i++) CHECK(open(numbered(i), O_WRONLY | O_NONBLOCK) == -1 && errno == EWOULDBLOCK);
+    for (int i = 0; i < MANY; i++)
+        CHECK(open(numbered(i), O_WRONLY | O_NONBLOCK) == -1 && errno == EWOULDBLOCK);
     return 0;
 }
 
@@ -242,7 +246,8 @@ static void many(void) {
         lease[i] = taken(numbered(i));
     }
     went_well(elsewhere(want_all, NULL));
-    for (int i = 0; i < MANY; i++) CHECK(sigward_lease_wait(lease[i], -1) == 1 && sigward_lease_check(lease[i]) == 0);
+    for (int i = 0; i < MANY; i++)
+        CHECK(sigward_lease_wait(lease[i], -1) == 1 && sigward_lease_check(lease[i]) == 0);
     for (int i = 0; i < MANY; i++) CHECK(sigward_lease_release(lease[i]) == 0);
     for (int i = 0; i < MANY; i++) CHECK(truncate(numbered(i), 1) == 0);
 }
@@ -345,7 +350,8 @@ static int threads(pid_t *ours) {
         snprintf(path, sizeof path, "/proc/self/task/%.200s/comm", task->d_name);
         int fd = open(path, O_RDONLY);
         if (fd < 0) continue;
-        if (read(fd, name, sizeof name - 1) > 0 && strcmp(name, "sigward-leases\n") == 0 && ours) *ours = atoi(task->d_name);
+        if (read(fd, name, sizeof name - 1) > 0 && strcmp(name, "sigward-leases\n") == 0 && ours)
+            *ours = atoi(task->d_name);
         close(fd);
         count++;
     }
@@ -614,10 +620,13 @@ static void untouched(void) {
 
 SCENARIOS({"in_time", in_time}, {"untouched", untouched},
 #ifndef BARE
-          {"make", make}, {"lower", lower}, {"again", again}, {"again_full_queue", again_full_queue}, {"lost_notice", lost_notice}, {"waiting_signals", waiting_signals}, {"many", many},
-          {"many_full_queue", many_full_queue}, {"writers", writers}, {"of_descriptor", of_descriptor},
-          {"not_owner", not_owner}, {"one_thread", one_thread}, {"forked", forked},
-          {"forked_in_between", forked_in_between}, {"by_itself", by_itself}, {"leaks", leaks}, {"bad", bad},
-          {"by_force", by_force}, {"for_ever", for_ever}, {"switched_off", switched_off},
+          {"make", make}, {"lower", lower}, {"again", again},
+          {"again_full_queue", again_full_queue}, {"lost_notice", lost_notice},
+          {"waiting_signals", waiting_signals}, {"many", many},
+          {"many_full_queue", many_full_queue}, {"writers", writers},
+          {"of_descriptor", of_descriptor}, {"not_owner", not_owner}, {"one_thread", one_thread},
+          {"forked", forked}, {"forked_in_between", forked_in_between}, {"by_itself", by_itself},
+          {"leaks", leaks}, {"bad", bad}, {"by_force", by_force}, {"for_ever", for_ever},
+          {"switched_off", switched_off},
 #endif
 )

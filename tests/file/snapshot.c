@@ -30,7 +30,9 @@ static size_t sigward_map_len(const sigward_map *map) { return map->len; }
 static int sigward_map_close(sigward_map *map) { return munmap(map->data, map->len); }
 #else
 static const char *kind_name(uint32_t kind) {
-    return kind == SIGWARD_SNAPSHOT_CLONE ? "clone" : kind == SIGWARD_SNAPSHOT_MEMORY ? "memory" : "?";
+    return kind == SIGWARD_SNAPSHOT_CLONE    ? "clone"
+           : kind == SIGWARD_SNAPSHOT_MEMORY ? "memory"
+                                             : "?";
 }
 #endif
 
@@ -125,7 +127,8 @@ static void disk_lost(void) {
     sigward_map *map;
 #ifndef BARE
     sigward_map *memory, *read;
-    sigward_snapshot_options options = {.size = sizeof options, .memory_only = 1}, populate = {.size = sizeof populate, .populate = 1};
+    sigward_snapshot_options options = {.size = sizeof options, .memory_only = 1},
+                             populate = {.size = sizeof populate, .populate = 1};
     CHECK(sigward_snapshot_with(path_of("source"), &options, &memory, NULL) == 0);
     CHECK(sigward_snapshot_with(path_of("source"), &populate, &read, NULL) == 0);
 #endif
@@ -284,7 +287,8 @@ static void memory(void) {
         is_whole(maps[i]);
     }
     uint64_t used = memory_used() - before;
-    CHECK(report.kind == SIGWARD_SNAPSHOT_CLONE ? claimed == 0 : claimed >= (uint64_t)COPIES * LENGTH);
+    CHECK(report.kind == SIGWARD_SNAPSHOT_CLONE ? claimed == 0
+                                                : claimed >= (uint64_t)COPIES * LENGTH);
     CHECK(used <= claimed + COPIES * PAGE && used + COPIES * PAGE >= claimed);
     for (int i = 0; i < COPIES; i++) sigward_map_close(maps[i]);
     CHECK(memory_used() <= before + PAGE);
@@ -308,7 +312,8 @@ static void sealed(void) {
     sigward_map *map = taken(1, NULL);
     int fd = descriptor_of("memfd:sigward-snapshot");
     CHECK(fd >= 0);
-    int seals = fcntl(fd, F_GET_SEALS), wanted = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int seals = fcntl(fd, F_GET_SEALS),
+        wanted = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
     CHECK((seals & wanted) == wanted);
     CHECK(ftruncate(fd, 0) == -1 && errno == EPERM);
     CHECK(ftruncate(fd, 2 * LENGTH) == -1 && errno == EPERM);
@@ -357,7 +362,11 @@ static void limits(void) {
     close(new_file("source"));
     for (uint32_t memory_only = 0; memory_only < 2; memory_only++) {
         struct told told = {0, 0, UINT64_MAX};
-        sigward_snapshot_options options = {.size = sizeof options, .memory_only = memory_only, .limit = LENGTH, .progress = tell, .context = &told};
+        sigward_snapshot_options options = {.size = sizeof options,
+                                            .memory_only = memory_only,
+                                            .limit = LENGTH,
+                                            .progress = tell,
+                                            .context = &told};
         CHECK(sigward_snapshot_with(path_of("source"), &options, &map, &report) == 0);
         CHECK(told.last == LENGTH);
         CHECK(told.calls >= (report.kind == SIGWARD_SNAPSHOT_CLONE ? 1 : LENGTH >> 18));
@@ -404,7 +413,8 @@ static void changes(void) {
     for (int i = 0; i < 3; i++) {
         sigward_map *map;
         struct changing changing = {fd, 0, times[i]};
-        sigward_snapshot_options options = {.size = sizeof options, .memory_only = 1, .progress = change, .context = &changing};
+        sigward_snapshot_options options = {
+            .size = sizeof options, .memory_only = 1, .progress = change, .context = &changing};
         int status = sigward_snapshot_with(path_of("source"), &options, &map, NULL);
         CHECK(status == (i == 2 ? -ESTALE : 0) && changing.begun == (i == 2 ? 10 : times[i] + 1));
         if (status != 0) continue;
@@ -454,11 +464,13 @@ static void leaks(void) {
     close(new_file("source"));
     for (int round = 0; round < 60; round++) {
         for (uint32_t memory_only = 0; memory_only < 2; memory_only++) {
-            sigward_snapshot_options options = {.size = sizeof options, .memory_only = memory_only, .limit = round % 2};
+            sigward_snapshot_options options = {
+                .size = sizeof options, .memory_only = memory_only, .limit = round % 2};
             sigward_map *map = taken(memory_only, NULL);
             sigward_map_close(map);
             options.progress = round % 2 ? NULL : stop;
-            CHECK(sigward_snapshot_with(path_of("source"), &options, &map, NULL) == (round % 2 ? -EFBIG : -ECANCELED));
+            CHECK(sigward_snapshot_with(path_of("source"), &options, &map, NULL) ==
+                  (round % 2 ? -EFBIG : -ECANCELED));
             CHECK(sigward_snapshot(arguments[0], &map) == -EISDIR);
         }
         if (round == 0) before[0] = descriptors(), before[1] = lines_of("/proc/self/maps");
@@ -527,7 +539,8 @@ static void bad(void) {
     CHECK(mkfifo(path_of("fifo"), 0600) == 0);
     refuses(ENODEV, path_of("fifo")); /* and does not wait */
     snprintf(name.sun_path, sizeof name.sun_path, "%.100s", path_of("socket"));
-    if (bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&name, sizeof name) == 0) refuses(ENODEV, path_of("socket"));
+    if (bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&name, sizeof name) == 0)
+        refuses(ENODEV, path_of("socket"));
     CHECK(symlink("loop", path_of("loop")) == 0);
     refuses(ELOOP, path_of("loop"));
     /* A link is followed, also to another file system. */
@@ -588,10 +601,10 @@ static void grouped(void) {
 }
 
 SCENARIOS({"kept", kept}, {"size_limit", size_limit}, {"disk_lost", disk_lost},
-          {"grouped", grouped},
-          {"generations", generations},
+          {"grouped", grouped}, {"generations", generations},
 #ifndef BARE
-          {"kind", kind}, {"memory", memory}, {"sealed", sealed}, {"limits", limits}, {"changes", changes}, {"full", full},
-          {"leaks", leaks}, {"threads", threads}, {"bad", bad},
+          {"kind", kind}, {"memory", memory}, {"sealed", sealed}, {"limits", limits},
+          {"changes", changes}, {"full", full}, {"leaks", leaks}, {"threads", threads},
+          {"bad", bad},
 #endif
 )

@@ -14,7 +14,8 @@ static void in_child(const char *what, void (*run)(void)) {
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child);
-    SAY("%s: %s %d\n", what, WIFSIGNALED(status) ? "signal" : "exit", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    SAY("%s: %s %d\n", what, WIFSIGNALED(status) ? "signal" : "exit",
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 /* ---- refused later ---- */
@@ -38,7 +39,8 @@ static void refused(void) {
         }
         CHECK(sigward_write(-1, "x", 1) == -EBADF);
         CHECK(sigward_writev(pipes[1], (void *)16, 1) == -EFAULT);
-        if (calls[call] != SYS_rt_sigprocmask) CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
+        if (calls[call] != SYS_rt_sigprocmask)
+            CHECK(sigward_write(broken_pipe(), "x", 1) == -EPIPE);
     }
 }
 
@@ -76,7 +78,8 @@ static void write_something(void) {
 }
 
 static void *blocked(void *flag) {
-    pthread_setcanceltype(asynchronous ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, NULL);
+    pthread_setcanceltype(asynchronous ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED,
+                          NULL);
     pthread_cleanup_push(cleaned, flag);
     __atomic_store_n(&writing, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
     write_something();
@@ -115,7 +118,8 @@ static void cancelled_once(void) {
 }
 
 static void cancelled(void) {
-    static const char *const names[] = {"write", "writev", "send", "sendto", "sendmsg", "sendmmsg", "splice"};
+    static const char *const names[] = {"write",   "writev",   "send",  "sendto",
+                                        "sendmsg", "sendmmsg", "splice"};
     for (asynchronous = 0; asynchronous < 2; asynchronous++)
         for (with = 0; with < 7; with++) in_child(names[with], cancelled_once);
 }
@@ -250,4 +254,5 @@ static void quiet_children(void) {
     CHECK(sigward_quiet_thread_leave() == 0);
 }
 
-SCENARIOS({"deny", deny}, {"cancelled", cancelled}, {"guards", guards}, {"quiet_children", quiet_children})
+SCENARIOS({"deny", deny}, {"cancelled", cancelled}, {"guards", guards},
+          {"quiet_children", quiet_children})

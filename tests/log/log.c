@@ -21,7 +21,8 @@ static sigward_log *naive_open(const char *path) {
     return log;
 }
 
-static int sigward_log_append(sigward_log *log, const void *record, size_t length, uint64_t *position) {
+static int sigward_log_append(sigward_log *log, const void *record, size_t length,
+                              uint64_t *position) {
     if (log->at + length + 16 > log->length) {
         log->length += 1 << 20;
         if (ftruncate(log->fd, (off_t)log->length) != 0) return -errno;
@@ -397,7 +398,9 @@ static void follow(void) {
     sigward_log_reader *reader;
     unsigned char room[512];
     int status;
-    while ((status = sigward_log_reader_open(path_of("shared"), &reader)) == -ENODATA || status == -ENOENT) usleep(1000);
+    while ((status = sigward_log_reader_open(path_of("shared"), &reader)) == -ENODATA ||
+           status == -ENOENT)
+        usleep(1000);
     CHECK(status == 0);
     while (total < wanted) {
         uint64_t number;
@@ -445,7 +448,8 @@ static void forked(void) {
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
     CHECK(append(log, 1) == 0 && count(path) == 2);
-    CHECK(sigward_log_open(path, NULL, NULL, &other) == -EBUSY); /* the child's close took nothing away */
+    CHECK(sigward_log_open(path, NULL, NULL, &other) == -EBUSY); /* the child's close took nothing
+                                                                    away */
     CHECK(sigward_log_close(log) == 0);
     log = open_log(path, NULL);
     CHECK(sigward_log_close(log) == 0);
@@ -468,7 +472,8 @@ static void namespaced(void) {
         if (child == 0) {
             CHECK(getpid() == 1 && append(log, 1) == -EPERM);
             sigward_log *own = open_log(path_of("child"), NULL);
-            CHECK(append(own, 0) == 0 && append(log, 1) == -EPERM && sigward_log_flush(log, NULL) == -EPERM);
+            CHECK(append(own, 0) == 0 && append(log, 1) == -EPERM &&
+                  sigward_log_flush(log, NULL) == -EPERM);
             CHECK(sigward_log_close(own) == 0 && sigward_log_close(log) == 0);
             _exit(0);
         }
@@ -485,7 +490,8 @@ static void namespaced(void) {
 /* A record whose bytes another process changes all the time is as whole as any other. */
 static void changing(void) {
     const char *path = path_of("changing");
-    volatile unsigned char *record = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    volatile unsigned char *record =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(record != MAP_FAILED);
     pid_t child = fork();
     if (child == 0)
@@ -507,7 +513,8 @@ static void changing(void) {
     CHECK(found.records == appended && found.torn == 0 && sigward_log_close(log) == 0);
 }
 
-/* The file gets shorter and as long again, or loses its name. What is appended then is told, at the latest by flush. */
+/* The file gets shorter and as long again, or loses its name. What is appended then is told, at the
+ * latest by flush. */
 static void other_file(void) {
     struct stat file;
     char path[PATH_MAX], aside[PATH_MAX];
@@ -517,7 +524,8 @@ static void other_file(void) {
         for (int flushed = 0; flushed < 2; flushed++) {
             unlink(path), unlink(aside);
             uint64_t end = 0, position;
-            unsigned char large[3 * PAGE] = {1}; /* then zeros: a cut takes a part of the last record */
+            unsigned char large[3 * PAGE] = {1}; /* then zeros: a cut takes a part of the last
+                                                    record */
             sigward_log *log = open_log(path, NULL);
             for (uint64_t number = 0; number < 100; number++) CHECK(append(log, number) == 0);
             memset(large, 7, 2 * PAGE);
@@ -525,21 +533,26 @@ static void other_file(void) {
             if (flushed) CHECK(sigward_log_flush(log, NULL) == 0);
             CHECK(stat(path, &file) == 0);
             off_t cut[] = {0, PAGE, 4 * PAGE, (off_t)end + PAGE};
-            if (kind < 4) CHECK(truncate(path, cut[kind]) == 0 && truncate(path, file.st_size) == 0);
+            if (kind < 4)
+                CHECK(truncate(path, cut[kind]) == 0 && truncate(path, file.st_size) == 0);
             if (kind == 4) CHECK(unlink(path) == 0);
             if (kind == 5) CHECK(rename(path, aside) == 0);
             if (kind == 6) {
                 int other = open(aside, O_WRONLY | O_CREAT, 0644);
                 CHECK(other >= 0 && close(other) == 0 && rename(aside, path) == 0);
             }
-            int appended = sigward_log_append(log, "x", 1, &position), flush = sigward_log_flush(log, NULL);
+            int appended = sigward_log_append(log, "x", 1, &position),
+                flush = sigward_log_flush(log, NULL);
             if (kind < 4) CHECK(appended == -EFAULT && flush == -EFAULT);
-            else CHECK(appended == 0 && flush == -ESTALE && sigward_log_append(log, "x", 1, NULL) == -ESTALE);
+            else
+                CHECK(appended == 0 && flush == -ESTALE &&
+                      sigward_log_append(log, "x", 1, NULL) == -ESTALE);
             CHECK(sigward_log_close(log) == 0);
             if (kind == 5) { /* nothing was lost */
                 sigward_log_recovery found;
                 log = open_log(aside, &found);
-                CHECK(found.records == 102 && found.durable == found.end && found.torn == 0 && sigward_log_close(log) == 0);
+                CHECK(found.records == 102 && found.durable == found.end && found.torn == 0 &&
+                      sigward_log_close(log) == 0);
             }
             if (kind == 6) CHECK(stat(path, &file) == 0 && file.st_size == 0);
         }
@@ -625,7 +638,8 @@ static void failing(void) {
     keep(path, sigward_log_end(log));
     int status = sigward_log_flush(log, &known);
     CHECK(status == -EIO || status == -ENOSPC);
-    CHECK(known == durable && append(log, number) == status && sigward_log_flush(log, NULL) == status);
+    CHECK(known == durable && append(log, number) == status &&
+          sigward_log_flush(log, NULL) == status);
     CHECK(sigward_log_close(log) == 0);
     SAY("%llu\n", (unsigned long long)number);
 }
@@ -693,7 +707,8 @@ static void refuses(int expected, const char *path, const sigward_log_options *o
 static void reader_refuses(int expected, const char *path) {
     sigward_log_reader *reader = (void *)1;
     int status = sigward_log_reader_open(path, &reader);
-    if (status != -expected) fprintf(stderr, "reader %s: %s\n", path ? path : "NULL", strerror(-status));
+    if (status != -expected)
+        fprintf(stderr, "reader %s: %s\n", path ? path : "NULL", strerror(-status));
     CHECK(status == -expected && reader == NULL);
 }
 
@@ -722,9 +737,12 @@ static void bad_once(void) {
     reader_refuses(EISDIR, arguments[0]);
     reader_refuses(ENODEV, "/dev/null");
     reader_refuses(ENODEV, path_of("fifo"));
-    CHECK(sigward_log_check(NULL, NULL) == -EINVAL && sigward_log_check(path_of("no/such"), NULL) == -ENOENT);
-    CHECK(sigward_log_salvage(path_of("no/such"), path, NULL) == -ENOENT && access(path, F_OK) != 0);
-    CHECK(sigward_log_salvage(path, NULL, NULL) == -EINVAL && sigward_log_salvage(NULL, path, NULL) == -EINVAL);
+    CHECK(sigward_log_check(NULL, NULL) == -EINVAL &&
+          sigward_log_check(path_of("no/such"), NULL) == -ENOENT);
+    CHECK(sigward_log_salvage(path_of("no/such"), path, NULL) == -ENOENT &&
+          access(path, F_OK) != 0);
+    CHECK(sigward_log_salvage(path, NULL, NULL) == -EINVAL &&
+          sigward_log_salvage(NULL, path, NULL) == -EINVAL);
     /* Somebody else's file stays as it is. */
     int fd = open(path_of("foreign"), O_RDWR | O_CREAT | O_TRUNC, 0644);
     fill(fd, 0, 3 * PAGE);
@@ -732,12 +750,15 @@ static void bad_once(void) {
     refuses(EILSEQ, path_of("foreign"), NULL);
     reader_refuses(EILSEQ, path_of("foreign"));
     sigward_log_report report;
-    CHECK(sigward_log_check(path_of("foreign"), &report) == -EILSEQ && report.size == sizeof report && report.records == 0);
-    CHECK(sigward_log_salvage(path_of("foreign"), path, NULL) == -EILSEQ && access(path, F_OK) != 0);
+    CHECK(sigward_log_check(path_of("foreign"), &report) == -EILSEQ &&
+          report.size == sizeof report && report.records == 0);
+    CHECK(sigward_log_salvage(path_of("foreign"), path, NULL) == -EILSEQ &&
+          access(path, F_OK) != 0);
     struct look after = look(fd);
     same(&before, &after);
     /* Zeros, and something after them. */
-    CHECK(ftruncate(fd, 0) == 0 && ftruncate(fd, 5 * PAGE) == 0 && pwrite(fd, "x", 1, 4 * PAGE) == 1);
+    CHECK(ftruncate(fd, 0) == 0 && ftruncate(fd, 5 * PAGE) == 0 &&
+          pwrite(fd, "x", 1, 4 * PAGE) == 1);
     refuses(EILSEQ, path_of("foreign"), NULL);
     CHECK(ftruncate(fd, 0) == 0);
     reader_refuses(ENODATA, path_of("foreign"));
@@ -748,9 +769,11 @@ static void bad_once(void) {
     close(fd);
     CHECK(sigward_log_open(path, NULL, NULL, NULL) == -EINVAL);
     CHECK(sigward_log_reader_open(path, NULL) == -EINVAL);
-    CHECK(sigward_log_append(NULL, "x", 1, NULL) == -EINVAL && sigward_log_flush(NULL, NULL) == -EINVAL);
+    CHECK(sigward_log_append(NULL, "x", 1, NULL) == -EINVAL &&
+          sigward_log_flush(NULL, NULL) == -EINVAL);
     CHECK(sigward_log_close(NULL) == 0 && sigward_log_reader_close(NULL) == 0);
-    CHECK(sigward_log_reader_next(NULL, room, 1, NULL) == -EINVAL && sigward_log_reader_seek(NULL, 4096) == -EINVAL);
+    CHECK(sigward_log_reader_next(NULL, room, 1, NULL) == -EINVAL &&
+          sigward_log_reader_seek(NULL, 4096) == -EINVAL);
     log = open_log(path, NULL);
     uint64_t position = 0, at = 0;
     CHECK(sigward_log_append(log, NULL, 1, NULL) == -EINVAL);
@@ -761,24 +784,31 @@ static void bad_once(void) {
     CHECK(sigward_log_reader_open(path, &reader) == 0);
     CHECK(sigward_log_reader_next(reader, NULL, 1, NULL) == -EINVAL);
     CHECK(sigward_log_reader_next(reader, NULL, 0, NULL) == 0);
-    CHECK(sigward_log_reader_seek(reader, 8) == -EINVAL && sigward_log_reader_seek(reader, 4097) == -EINVAL);
+    CHECK(sigward_log_reader_seek(reader, 8) == -EINVAL &&
+          sigward_log_reader_seek(reader, 4097) == -EINVAL);
     CHECK(sigward_log_reader_seek(reader, position + 8) == 0); /* within a record */
     CHECK(sigward_log_reader_next(reader, room, sizeof room, NULL) == -EAGAIN);
     CHECK(sigward_log_reader_seek(reader, (uint64_t)1 << 50) == 0);
     CHECK(sigward_log_reader_next(reader, room, sizeof room, NULL) == -EAGAIN);
     CHECK(sigward_log_reader_seek(reader, position) == 0);
     CHECK(sigward_log_reader_next(reader, room, 10, &at) == 11 && at == 0); /* too small: left */
-    CHECK(sigward_log_reader_next(reader, room, sizeof room, &at) == 11 && at == position && memcmp(room, "long enough", 11) == 0);
+    CHECK(sigward_log_reader_next(reader, room, sizeof room, &at) == 11 && at == position &&
+          memcmp(room, "long enough", 11) == 0);
     CHECK(sigward_log_reader_next(reader, room, sizeof room, &at) == -EAGAIN);
     uint64_t durable = 0;
-    CHECK(sigward_log_reader_durable(reader, NULL) == -EINVAL && sigward_log_reader_durable(NULL, &durable) == -EINVAL);
-    CHECK(sigward_log_reader_position(reader) == sigward_log_end(log) && sigward_log_end(NULL) == 0);
-    CHECK(sigward_log_flush(log, &at) == 0 && sigward_log_reader_durable(reader, &durable) == 0 && durable == at);
+    CHECK(sigward_log_reader_durable(reader, NULL) == -EINVAL &&
+          sigward_log_reader_durable(NULL, &durable) == -EINVAL);
+    CHECK(sigward_log_reader_position(reader) == sigward_log_end(log) &&
+          sigward_log_end(NULL) == 0);
+    CHECK(sigward_log_flush(log, &at) == 0 && sigward_log_reader_durable(reader, &durable) == 0 &&
+          durable == at);
     CHECK(sigward_log_reader_close(reader) == 0 && sigward_log_close(log) == 0);
     char saved[PATH_MAX];
     snprintf(saved, sizeof saved, "%s", path_of("saved"));
-    CHECK(sigward_log_salvage(path, saved, &report) == 0 && report.records == 2 && report.damaged == 0 && report.headers == 2);
-    CHECK(report.durable == durable && report.end == durable && sigward_log_check(saved, &report) == 0 && report.records == 2);
+    CHECK(sigward_log_salvage(path, saved, &report) == 0 && report.records == 2 &&
+          report.damaged == 0 && report.headers == 2);
+    CHECK(report.durable == durable && report.end == durable &&
+          sigward_log_check(saved, &report) == 0 && report.records == 2);
     CHECK(sigward_log_salvage(path, saved, NULL) == -EEXIST && unlink(saved) == 0);
     CHECK(unlink(path) == 0);
     /* No permission, as somebody who is not root. */
@@ -794,7 +824,8 @@ static void bad_once(void) {
 /* And nothing leaks. */
 static void bad(void) {
     for (int warm = 0; warm < 2; warm++) bad_once();
-    unsigned descriptors = entries("/proc/self/fd"), maps = lines("/proc/self/maps"), files = entries(arguments[0]);
+    unsigned descriptors = entries("/proc/self/fd"), maps = lines("/proc/self/maps"),
+             files = entries(arguments[0]);
     for (int again = 0; again < 20; again++) bad_once();
     CHECK(entries("/proc/self/fd") == descriptors && entries(arguments[0]) == files);
     CHECK(lines("/proc/self/maps") <= maps + 2);

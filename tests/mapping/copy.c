@@ -8,7 +8,8 @@
 #include <sys/time.h>
 
 #ifdef BARE
-static void *(*volatile plain)(void *, const void *, size_t) = memcpy; /* no compiler leaves that out */
+static void *(*volatile plain)(void *, const void *, size_t) = memcpy; /* no compiler leaves that
+                                                                          out */
 static ssize_t sigward_try_copy(void *dst, const void *src, size_t len) {
     plain(dst, src, len);
     return (ssize_t)len;
@@ -53,7 +54,8 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Copies len bytes of which there are only from_left at the source and to_left at the destination,
  * and looks at every byte. `shift` moves the side that is not cut, so that its alignment varies. */
-static void one(struct area from, struct area to, size_t len, size_t from_left, size_t to_left, size_t shift) {
+static void one(struct area from, struct area to, size_t len, size_t from_left, size_t to_left,
+                size_t shift) {
     size_t expected = smaller(len, smaller(from_left, to_left));
     unsigned char *src = from_left < len ? from.end - from_left : from.start + AROUND + shift;
     unsigned char *dst = to_left < len ? to.end - to_left : to.start + AROUND + shift;
@@ -70,8 +72,10 @@ static void one(struct area from, struct area to, size_t len, size_t from_left, 
     for (size_t i = expected; i < in_dst; i++) right = right && dst[i] == BEYOND;
     for (size_t i = len; to_left >= len && i < len + AROUND; i++) right = right && dst[i] == BEYOND;
     if (right) return;
-    fprintf(stderr, "len %zu, source has %zu, destination %zu, shift %zu: %zd came over, not %zu, or wrong bytes\n", len,
-            from_left, to_left, shift, count, expected);
+    fprintf(stderr,
+            "len %zu, source has %zu, destination %zu, shift %zu: %zd came over, not %zu, or wrong "
+            "bytes\n",
+            len, from_left, to_left, shift, count, expected);
     _exit(99);
 }
 
@@ -79,12 +83,14 @@ static void one(struct area from, struct area to, size_t len, size_t from_left, 
 static void all_cuts(struct area from, struct area to, int cut_source) {
     for (size_t len = 0; len <= LONGEST; len++)
         for (size_t left = 0; left <= len + AROUND; left++)
-            one(from, to, len, cut_source ? left : len + 1, cut_source ? len + 1 : left, (len * 31 + left) % 64);
+            one(from, to, len, cut_source ? left : len + 1, cut_source ? len + 1 : left,
+                (len * 31 + left) % 64);
 }
 
 /* Long ones: whole rounds and not, one byte around pages, and every alignment. */
 static void big_cuts(struct area from, struct area to) {
-    static const size_t lengths[] = {301, 1000, 2047, 2111, 2112, 2113, 4096, 5000, 65536, 200003, BIG};
+    static const size_t lengths[] = {301,  1000, 2047,  2111,   2112, 2113,
+                                     4096, 5000, 65536, 200003, BIG};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
         for (size_t step = 0; step < 40; step++) {
             size_t len = lengths[i], left = step < 20 ? len * step / 20 : len - (step - 20);
@@ -141,7 +147,9 @@ static struct area lost;
 
 static void report(int signal, siginfo_t *info, void *context) {
     (void)context;
-    SAY("signal %d, %s\n", signal, info->si_code > 0 && (unsigned char *)info->si_addr == lost.end ? "at the end" : "elsewhere");
+    SAY("signal %d, %s\n", signal,
+        info->si_code > 0 && (unsigned char *)info->si_addr == lost.end ? "at the end"
+                                                                        : "elsewhere");
     _exit(0);
 }
 
@@ -201,7 +209,8 @@ static void *in_thread(void *number) {
 static void threads(void) {
     pthread_t all[8];
     CHECK(sigward_try_copy_segv() == 0);
-    for (uintptr_t i = 0; i < 8; i++) CHECK(pthread_create(&all[i], NULL, in_thread, (void *)i) == 0);
+    for (uintptr_t i = 0; i < 8; i++)
+        CHECK(pthread_create(&all[i], NULL, in_thread, (void *)i) == 0);
     for (int i = 0; i < 8; i++) CHECK(pthread_join(all[i], NULL) == 0);
 }
 
@@ -225,7 +234,8 @@ static void in_handler(void) {
     struct itimerval often = {{0, 200}, {0, 200}};
     CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
     struct area from = area(12288, SIGBUS), to = area(12288, SIGBUS);
-    for (size_t len = 0; handled < HANDLED; len = (len + 1) % 8192) one(from, to, len, len, len, len % 64);
+    for (size_t len = 0; handled < HANDLED; len = (len + 1) % 8192)
+        one(from, to, len, len, len, len % 64);
 }
 
 /* The same where what is interrupted faults as well: most often it is our own handler. */
@@ -267,7 +277,8 @@ ssize_t copy_and_look(void *dst, const void *src, size_t len, uint64_t *after);
 enum { KEPT = 6 };
 __asm__(".text\ncopy_and_look:\n"
         "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rcx\n"
-        "mov $100, %ebx; mov $101, %ebp; mov $102, %r12d; mov $103, %r13d; mov $104, %r14d; mov $105, %r15d\n"
+        "mov $100, %ebx; mov $101, %ebp; mov $102, %r12d; mov $103, %r13d; mov $104, %r14d; mov "
+        "$105, %r15d\n"
         "call sigward_try_copy\n"
         "pop %rcx; mov %rbx, (%rcx); mov %rbp, 8(%rcx); mov %r12, 16(%rcx); mov %r13, 24(%rcx)\n"
         "mov %r14, 32(%rcx); mov %r15, 40(%rcx); pushf; popq 48(%rcx)\n"
@@ -280,20 +291,24 @@ static void look_further(const uint64_t *after) {
     if (!__builtin_cpu_supports("avx")) return;
     uint64_t upper[8] = {0};
     __asm__ volatile("vextractf128 $1, %%ymm0, (%0); vextractf128 $1, %%ymm1, 16(%0)\n"
-                     "vextractf128 $1, %%ymm2, 32(%0); vextractf128 $1, %%ymm3, 48(%0)" : : "r"(upper) : "memory");
+                     "vextractf128 $1, %%ymm2, 32(%0); vextractf128 $1, %%ymm3, 48(%0)"
+                     :
+                     : "r"(upper)
+                     : "memory");
     for (int i = 0; i < 8; i++) CHECK(upper[i] == 0);
 }
 #elif defined __aarch64__
 enum { KEPT = 18 };
-#define EACH_PAIR(op) op "x19, x20, [x3]\n" op "x21, x22, [x3, #16]\n" op "x23, x24, [x3, #32]\n" op "x25, x26, [x3, #48]\n" \
-    op "x27, x28, [x3, #64]\n" op "d8, d9, [x3, #80]\n" op "d10, d11, [x3, #96]\n" op "d12, d13, [x3, #112]\n"               \
-    op "d14, d15, [x3, #128]\n"
+#define EACH_PAIR(op)                                                                              \
+    op "x19, x20, [x3]\n" op "x21, x22, [x3, #16]\n" op "x23, x24, [x3, #32]\n" op                 \
+       "x25, x26, [x3, #48]\n" op "x27, x28, [x3, #64]\n" op "d8, d9, [x3, #80]\n" op              \
+       "d10, d11, [x3, #96]\n" op "d12, d13, [x3, #112]\n" op "d14, d15, [x3, #128]\n"
 __asm__(".text\ncopy_and_look:\n"
         "stp x29, x30, [sp, #-192]!\nstr x3, [sp, #16]\n"
-        "add x4, sp, #32\nmov x5, x3\nmov x3, x4\n" EACH_PAIR("stp ") "mov x3, x5\n" EACH_PAIR("ldp ")
-        "bl sigward_try_copy\n"
-        "ldr x3, [sp, #16]\n" EACH_PAIR("stp ") "add x3, sp, #32\n" EACH_PAIR("ldp ")
-        "ldp x29, x30, [sp], #192\nret\n");
+        "add x4, sp, #32\nmov x5, x3\nmov x3, x4\n" EACH_PAIR("stp ") "mov x3, x5\n" EACH_PAIR(
+            "ldp ") "bl sigward_try_copy\n"
+                    "ldr x3, [sp, #16]\n" EACH_PAIR("stp ") "add x3, sp, #32\n" EACH_PAIR(
+                        "ldp ") "ldp x29, x30, [sp], #192\nret\n");
 static void look_further(const uint64_t *after) { (void)after; }
 #endif
 
@@ -322,7 +337,10 @@ static void nothing_to_copy(void) {
     CHECK(here[0] == 1 && sigward_try_copy(here, here + 1, 1) == 1 && here[0] == 2);
 }
 
-SCENARIOS({"bus", bus}, {"segv", segv}, {"copy_bus", copy_bus}, {"copy_segv", copy_segv}, {"other_bus", other_bus},
-          {"other_segv", other_segv}, {"handled_bus", handled_bus}, {"handled_segv", handled_segv},
-          {"segv_of_others", segv_of_others}, {"sent_bus", sent_bus}, {"sent_segv", sent_segv}, {"threads", threads},
-          {"in_handler", in_handler}, {"in_our_handler", in_our_handler}, {"after_fork", after_fork}, {"registers", registers}, {"nothing_to_copy", nothing_to_copy})
+SCENARIOS({"bus", bus}, {"segv", segv}, {"copy_bus", copy_bus}, {"copy_segv", copy_segv},
+          {"other_bus", other_bus}, {"other_segv", other_segv}, {"handled_bus", handled_bus},
+          {"handled_segv", handled_segv}, {"segv_of_others", segv_of_others},
+          {"sent_bus", sent_bus}, {"sent_segv", sent_segv}, {"threads", threads},
+          {"in_handler", in_handler}, {"in_our_handler", in_our_handler},
+          {"after_fork", after_fork}, {"registers", registers},
+          {"nothing_to_copy", nothing_to_copy})

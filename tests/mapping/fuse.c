@@ -19,7 +19,9 @@ static void fill_disk(void) {
     off_t next = 0;
     CHECK(fd >= 0);
     for (size_t size = sizeof block; size >= PAGE; size /= 4)
-        for (ssize_t done; (done = pwrite(fd, block, size, next)) != -1 || errno != ENOSPC; next += done) CHECK(done > 0);
+        for (ssize_t done; (done = pwrite(fd, block, size, next)) != -1 || errno != ENOSPC;
+             next += done)
+            CHECK(done > 0);
     close(fd);
 }
 
@@ -76,7 +78,8 @@ static void reserved(void) {
     CHECK(poison(map) == INTACT);
     int status = sigward_map_flush(map);
     CHECK(status == 0 || status == -ENOSPC);
-    SAY("promise %d%s, %s\n", promise, slowly ? " of zeros" : "", status == 0 ? "kept" : "not kept");
+    SAY("promise %d%s, %s\n", promise, slowly ? " of zeros" : "",
+        status == 0 ? "kept" : "not kept");
 }
 
 /* More than there is: the file is as it was. */
@@ -93,7 +96,8 @@ static void refused(void) {
     if (!WARDED) return; /* a length that nobody can fill */
     CHECK(status == -ENOSPC && fstat(fd, &after) == 0);
     CHECK(after.st_size == before.st_size && after.st_blocks <= before.st_blocks + 8);
-    for (uint64_t at = 0; at < 3 * PAGE + 5; at += 100) CHECK(from_the_daemon(path, at) == content(at));
+    for (uint64_t at = 0; at < 3 * PAGE + 5; at += 100)
+        CHECK(from_the_daemon(path, at) == content(at));
 }
 
 /* ---- the daemon ---- */
@@ -190,5 +194,5 @@ static void written_below(void) {
     CHECK(touch(map, 0) == '!' && poison(map) == INTACT);
 }
 
-SCENARIOS({"store", store}, {"reserved", reserved}, {"refused", refused}, {"killed", killed}, {"image_cut", image_cut},
-          {"cut_below", cut_below}, {"written_below", written_below})
+SCENARIOS({"store", store}, {"reserved", reserved}, {"refused", refused}, {"killed", killed},
+          {"image_cut", image_cut}, {"cut_below", cut_below}, {"written_below", written_below})

@@ -1,5 +1,5 @@
-/* Every kind of load and store on a lost page, and across the edge of one: the bytes below keep their values, those above
- * are zero and poisoned. Each row bare (dies) and warded. */
+/* Every kind of load and store on a lost page, and across the edge of one: the bytes below keep
+ * their values, those above are zero and poisoned. Each row bare (dies) and warded. */
 #include "maps.h"
 
 #define LOST (2 * PAGE)
@@ -32,7 +32,8 @@ static void loaded(const void *value, size_t size, long back) {
     told(false);
 }
 
-/* What was stored from `back` bytes before the edge: in the file below, in the private sink above. */
+/* What was stored from `back` bytes before the edge: in the file below, in the private sink above.
+ */
 static void stored(size_t size, long back, unsigned char value) {
     unsigned char written[64];
     CHECK(pread(file, written, sizeof written, LOST - back) == back);
@@ -43,16 +44,16 @@ static void stored(size_t size, long back, unsigned char value) {
     WARD_CHECK(sigward_map_flush(map) == -EFAULT);
 }
 
-#define LOAD(bits)                                                                                           \
-    static void load_##bits(long back) {                                                                     \
-        cut();                                                                                              \
-        uint##bits##_t value = *(volatile uint##bits##_t *)(lost - back);                                    \
-        loaded(&value, sizeof value, back);                                                                  \
-    }                                                                                                        \
-    static void store_##bits(long back) {                                                                    \
-        cut();                                                                                              \
-        *(volatile uint##bits##_t *)(lost - back) = (uint##bits##_t)0x7777777777777777;                      \
-        stored(sizeof(uint##bits##_t), back, 0x77);                                                          \
+#define LOAD(bits)                                                                                 \
+    static void load_##bits(long back) {                                                           \
+        cut();                                                                                     \
+        uint##bits##_t value = *(volatile uint##bits##_t *)(lost - back);                          \
+        loaded(&value, sizeof value, back);                                                        \
+    }                                                                                              \
+    static void store_##bits(long back) {                                                          \
+        cut();                                                                                     \
+        *(volatile uint##bits##_t *)(lost - back) = (uint##bits##_t)0x7777777777777777;            \
+        stored(sizeof(uint##bits##_t), back, 0x77);                                                \
     }
 LOAD(8)
 LOAD(16)
@@ -116,7 +117,8 @@ static void fetch_add(long unused) {
 static void exchange(long unused) {
     (void)unused;
     cut();
-    CHECK(__atomic_exchange_n((uint32_t *)lost, 5, __ATOMIC_SEQ_CST) == 0 && *(uint32_t *)lost == 5);
+    CHECK(__atomic_exchange_n((uint32_t *)lost, 5, __ATOMIC_SEQ_CST) == 0 &&
+          *(uint32_t *)lost == 5);
     WARD_CHECK(poison(map) == LOST);
 }
 
@@ -124,7 +126,8 @@ static void compare_exchange(long unused) {
     uint64_t expected = 0;
     (void)unused;
     cut();
-    CHECK(__atomic_compare_exchange_n((uint64_t *)lost, &expected, 5, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    CHECK(__atomic_compare_exchange_n((uint64_t *)lost, &expected, 5, 0, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_SEQ_CST));
     WARD_CHECK(poison(map) == LOST && *(uint64_t *)lost == 5);
 }
 
@@ -154,7 +157,10 @@ static void avx2(long back) {
     unsigned char value[32] = {0};
     cut();
     if (__builtin_cpu_supports("avx2"))
-        __asm__ volatile("vmovdqu (%0), %%ymm0; vmovdqu %%ymm0, (%1)" : : "r"(lost - back), "r"(value) : "xmm0", "memory");
+        __asm__ volatile("vmovdqu (%0), %%ymm0; vmovdqu %%ymm0, (%1)"
+                         :
+                         : "r"(lost - back), "r"(value)
+                         : "xmm0", "memory");
     else memcpy(value, lost - back, sizeof value);
     loaded(value, sizeof value, back);
 }
@@ -163,8 +169,11 @@ static void avx512(long back) {
     unsigned char value[60] = {0};
     cut();
     if (__builtin_cpu_supports("avx512bw"))
-        __asm__ volatile("kmovq %2, %%k1; vmovdqu8 (%0), %%zmm0 %{%%k1%}%{z%}; vmovdqu8 %%zmm0, (%1) %{%%k1%}"
-                         : : "r"(lost - back), "r"(value), "r"((1ULL << 60) - 1) : "xmm0", "memory");
+        __asm__ volatile(
+            "kmovq %2, %%k1; vmovdqu8 (%0), %%zmm0 %{%%k1%}%{z%}; vmovdqu8 %%zmm0, (%1) %{%%k1%}"
+            :
+            : "r"(lost - back), "r"(value), "r"((1ULL << 60) - 1)
+            : "xmm0", "memory");
     else memcpy(value, lost - back, sizeof value);
     loaded(value, sizeof value, back);
 }
@@ -175,8 +184,11 @@ static void registers(long back) {
     uint64_t kept = 0x123456789abcdef0, sum = kept, flags = 0;
     memset(before, 0x5a, sizeof before);
     cut();
-    __asm__ volatile("movdqu (%3), %%xmm7; stc; movb (%2), %%al; pushfq; popq %1; movdqu %%xmm7, (%4)"
-                     : "+r"(sum), "=&r"(flags) : "r"(lost - back), "r"(before), "r"(after) : "rax", "xmm7", "memory", "cc");
+    __asm__ volatile(
+        "movdqu (%3), %%xmm7; stc; movb (%2), %%al; pushfq; popq %1; movdqu %%xmm7, (%4)"
+        : "+r"(sum), "=&r"(flags)
+        : "r"(lost - back), "r"(before), "r"(after)
+        : "rax", "xmm7", "memory", "cc");
     CHECK(sum == kept && (flags & 1) == 1 && memcmp(before, after, sizeof before) == 0);
     told(false);
 }
@@ -187,7 +199,9 @@ static void exchange_16(long unused) {
     (void)unused;
     cut();
     __asm__ volatile("lock cmpxchg16b (%3); sete %2"
-                     : "+a"(low), "+d"(high), "=q"(equal) : "r"(lost), "b"(5L), "c"(6L) : "memory", "cc");
+                     : "+a"(low), "+d"(high), "=q"(equal)
+                     : "r"(lost), "b"(5L), "c"(6L)
+                     : "memory", "cc");
     CHECK(equal && low == 0 && high == 0);
     WARD_CHECK(poison(map) == LOST && ((uint64_t *)lost)[1] == 6);
 }
@@ -196,7 +210,9 @@ static void exchange_16(long unused) {
 /* ---- code that runs where a signal finds it ---- */
 
 static volatile int in_handler;
-static void read_in_handler(int signal) { (void)signal, in_handler = *(volatile unsigned char *)lost == 0 ? 1 : 2; }
+static void read_in_handler(int signal) {
+    (void)signal, in_handler = *(volatile unsigned char *)lost == 0 ? 1 : 2;
+}
 
 static void another_handler(long flags) {
     static char stack[64 * 1024];
@@ -224,7 +240,8 @@ static void small_thread(long unused) {
     pthread_attr_init(&attributes);
     size_t least = (size_t)PTHREAD_STACK_MIN;
     CHECK(pthread_attr_setstacksize(&attributes, least > 32 << 10 ? least : 32 << 10) == 0);
-    CHECK(pthread_create(&thread, &attributes, read_on_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK(pthread_create(&thread, &attributes, read_on_thread, NULL) == 0 &&
+          pthread_join(thread, NULL) == 0);
 }
 
 static void in_child(long unused) {
@@ -244,21 +261,43 @@ static void in_child(long unused) {
     told(false);
 }
 
-#define EDGES(name, function) {name, function, 0}, {name " across", function, 1}, {name " all but one", function, sizeof(uint32_t) - 1}
+#define EDGES(name, function)                                                                      \
+    {name, function, 0}, {name " across", function, 1}, {                                          \
+        name " all but one", function, sizeof(uint32_t) - 1                                        \
+    }
 
 static void accesses(void) {
     static const struct row rows[] = {
-        {"load 1", load_8, 0}, {"load 2", load_16, 0}, {"load 2 across", load_16, 1}, EDGES("load 4", load_32),
-        EDGES("load 8", load_64), EDGES("load 16", load_vector), {"store 1", store_8, 0}, {"store 2", store_16, 0},
-        {"store 2 across", store_16, 1}, EDGES("store 4", store_32), EDGES("store 8", store_64),
-        EDGES("store 16", store_vector), EDGES("memcpy", copy_from), EDGES("memset", set), EDGES("strlen", length),
-        EDGES("memcmp", compare), {"fetch_add", fetch_add, 0}, {"exchange", exchange, 0},
-        {"compare_exchange", compare_exchange, 0}, {"in a handler", another_handler, 0},
-        {"in a handler on its own stack", another_handler, SA_ONSTACK}, {"on a small thread", small_thread, 0},
+        {"load 1", load_8, 0},
+        {"load 2", load_16, 0},
+        {"load 2 across", load_16, 1},
+        EDGES("load 4", load_32),
+        EDGES("load 8", load_64),
+        EDGES("load 16", load_vector),
+        {"store 1", store_8, 0},
+        {"store 2", store_16, 0},
+        {"store 2 across", store_16, 1},
+        EDGES("store 4", store_32),
+        EDGES("store 8", store_64),
+        EDGES("store 16", store_vector),
+        EDGES("memcpy", copy_from),
+        EDGES("memset", set),
+        EDGES("strlen", length),
+        EDGES("memcmp", compare),
+        {"fetch_add", fetch_add, 0},
+        {"exchange", exchange, 0},
+        {"compare_exchange", compare_exchange, 0},
+        {"in a handler", another_handler, 0},
+        {"in a handler on its own stack", another_handler, SA_ONSTACK},
+        {"on a small thread", small_thread, 0},
         {"in a child", in_child, 0},
 #ifdef __x86_64__
-        EDGES("rep movsb", rep_movsb), EDGES("rep stosb", rep_stosb), EDGES("avx2", avx2), EDGES("avx512", avx512),
-        {"registers", registers, 0}, {"cmpxchg16b", exchange_16, 0},
+        EDGES("rep movsb", rep_movsb),
+        EDGES("rep stosb", rep_stosb),
+        EDGES("avx2", avx2),
+        EDGES("avx512", avx512),
+        {"registers", registers, 0},
+        {"cmpxchg16b", exchange_16, 0},
 #endif
     };
     ROWS(rows);

@@ -1,12 +1,13 @@
-/* Mappings that somebody else made: a library that maps by itself (here: plain mmap(2) of the host), one of them or all of
- * a file. Each row bare (dies) and warded. */
+/* Mappings that somebody else made: a library that maps by itself (here: plain mmap(2) of the
+ * host), one of them or all of a file. Each row bare (dies) and warded. */
 #include "maps.h"
 #include "refuse.h"
 
 #define LENGTH (16 * PAGE)
 
 /* What the library does: it opens, maps, closes, and knows nothing of us. */
-static volatile unsigned char *library_maps(const char *path, uint64_t offset, size_t len, int rights, int sharing) {
+static volatile unsigned char *library_maps(const char *path, uint64_t offset, size_t len,
+                                            int rights, int sharing) {
     int fd = open(path, rights & PROT_WRITE && sharing == MAP_SHARED ? O_RDWR : O_RDONLY);
     void *data = mmap(NULL, len, rights, sharing, fd, (off_t)offset);
     CHECK(fd >= 0 && data != MAP_FAILED);
@@ -30,25 +31,29 @@ static int descriptors(void) {
 
 static void one(long with_descriptor) {
     const char *path = new_file("one", LENGTH);
-    volatile unsigned char *data = library_maps(path, 2 * PAGE, LENGTH - 2 * PAGE, PROT_READ, MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 2 * PAGE, LENGTH - 2 * PAGE, PROT_READ, MAP_SHARED);
     int fd = with_descriptor ? open(path, O_RDONLY) : -1;
     sigward_adopted *adopted = adopt((void *)data, LENGTH - 2 * PAGE, fd, 2 * PAGE);
     if (fd >= 0) close(fd);
     WARD_CHECK(sigward_adopted_count(adopted) == 1);
     CHECK(truncate(path, 8 * PAGE + 9) == 0);
     CHECK(data[8 * PAGE + 5] == 0);
-    WARD_CHECK(loss_of(adopted).cause == (with_descriptor ? SIGWARD_CAUSE_TRUNCATED : SIGWARD_CAUSE_UNKNOWN));
+    WARD_CHECK(loss_of(adopted).cause ==
+               (with_descriptor ? SIGWARD_CAUSE_TRUNCATED : SIGWARD_CAUSE_UNKNOWN));
     WARD_CHECK(loss_at(adopted) == (with_descriptor ? 8 * PAGE + 9 : 10 * PAGE));
     for (uint64_t at = 0; at < 6 * PAGE; at++) CHECK(data[at] == content(2 * PAGE + at));
     CHECK(sigward_adopted_close(adopted) == 0);
-    CHECK(data[0] == content(2 * PAGE) && data[8 * PAGE + 5] == 0); /* the owner's, patches included */
+    CHECK(data[0] == content(2 * PAGE) && data[8 * PAGE + 5] == 0); /* the owner's, patches included
+                                                                     */
     CHECK(munmap((void *)data, LENGTH - 2 * PAGE) == 0);
 }
 
 static void written(long unused) {
     const char *path = new_file("written", LENGTH);
     (void)unused;
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     int fd = open(path, O_RDWR);
     sigward_adopted *adopted = adopt((void *)data, LENGTH, fd, 0);
     CHECK(ftruncate(fd, 4 * PAGE) == 0);
@@ -66,7 +71,8 @@ static void healed(long range) {
     CHECK(ftruncate(fd, 4 * PAGE) == 0);
     for (int page = 4; page < 16; page += 3) CHECK(data[page * PAGE] == 0);
     fill(fd, 0, LENGTH);
-    WARD_CHECK(data[10 * PAGE] == 0 && sigward_adopted_heal(adopted) == 0 && loss_at(adopted) == INTACT);
+    WARD_CHECK(data[10 * PAGE] == 0 && sigward_adopted_heal(adopted) == 0 &&
+               loss_at(adopted) == INTACT);
     for (uint64_t at = 0; at < LENGTH; at++) CHECK(data[at] == content(at));
     CHECK(ftruncate(fd, PAGE) == 0 && data[9 * PAGE] == 0);
     WARD_CHECK(loss_at(adopted) == PAGE);
@@ -87,7 +93,8 @@ static void healed_beside(long unused) {
     WARD_CHECK(loss_at(second) == 2 * PAGE);
 }
 
-/* The owner moves it, and others take its place. What is adopted moves with it, and nothing else is. */
+/* The owner moves it, and others take its place. What is adopted moves with it, and nothing else
+ * is. */
 static void moved(long range) {
     int fd = nameless(LENGTH);
     unsigned char *data = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, fd, 0);
@@ -96,7 +103,8 @@ static void moved(long range) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     sigward_adopted *adopted = range ? adopt(data, LENGTH, fd, 0) : adopt_file(link);
     CHECK(mremap(data, LENGTH, LENGTH, MREMAP_MAYMOVE | MREMAP_FIXED, place) == place);
-    CHECK(mmap(data, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == data);
+    CHECK(mmap(data, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+               0) == data);
     memset(data, 7, LENGTH);
     CHECK(ftruncate(fd, PAGE) == 0 && *(volatile unsigned char *)(place + 5 * PAGE) == 0);
     WARD_CHECK(loss_at(adopted) == PAGE);
@@ -108,7 +116,8 @@ static void split(long range) {
     const char *path = new_file("split", LENGTH);
     unsigned char *data = (unsigned char *)library_maps(path, 0, LENGTH, PROT_READ, MAP_PRIVATE);
     sigward_adopted *adopted = range ? adopt(data, LENGTH, -1, 0) : adopt_file(path);
-    CHECK(mprotect(data + 4 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE) == 0 && munmap(data + 8 * PAGE, 4 * PAGE) == 0);
+    CHECK(mprotect(data + 4 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE) == 0 &&
+          munmap(data + 8 * PAGE, 4 * PAGE) == 0);
     WARD_CHECK(sigward_adopted_count(adopted) == 3);
     CHECK(truncate(path, 0) == 0);
     volatile unsigned char *look = data;
@@ -147,7 +156,8 @@ static void whole_file(long unused) {
     (void)unused;
     volatile unsigned char *low = library_maps(path, 0, 4 * PAGE, PROT_READ, MAP_SHARED);
     volatile unsigned char *high = library_maps(path, 8 * PAGE, 8 * PAGE, PROT_READ, MAP_SHARED);
-    volatile unsigned char *copy = library_maps(path, 4 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    volatile unsigned char *copy =
+        library_maps(path, 4 * PAGE, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     sigward_adopted *adopted = adopt_file(path);
     WARD_CHECK(sigward_adopted_count(adopted) == 3 && counters().maps == 1);
     CHECK(sigward_adopted_status(adopted, &fault) == 0 && sigward_adopted_verify(adopted) == 0);
@@ -158,8 +168,10 @@ static void whole_file(long unused) {
     copy[0] = 55;
     CHECK(truncate(path, 6 * PAGE + 10) == 0);
     CHECK(high[5] == 0);
-    WARD_CHECK(sigward_adopted_status(adopted, &fault) == 1 && fault.cause == SIGWARD_CAUSE_TRUNCATED);
-    WARD_CHECK(fault.offset == 6 * PAGE + 10 && fault.len_now == 6 * PAGE + 10); /* of the file, not of a map */
+    WARD_CHECK(sigward_adopted_status(adopted, &fault) == 1 &&
+               fault.cause == SIGWARD_CAUSE_TRUNCATED);
+    WARD_CHECK(fault.offset == 6 * PAGE + 10 && fault.len_now == 6 * PAGE + 10); /* of the file, not
+                                                                                    of a map */
     CHECK(late[8 * PAGE] == 0 && copy[3 * PAGE] == 0 && copy[0] == 55 && high[7 * PAGE] == 0);
     WARD_CHECK(sigward_adopted_count(adopted) == 3);
     /* The file grows again: heal shows its bytes where zeros were. */
@@ -183,7 +195,8 @@ static void before_any_map(long unused) {
     WARD_CHECK(sigward_adopted_count(adopted) == 0);
     volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
     CHECK(truncate(path, 0) == 0 && data[0] == 0);
-    WARD_CHECK(loss_of(adopted).offset == 0 && loss_of(adopted).len_now == 0 && sigward_adopted_count(adopted) == 1);
+    WARD_CHECK(loss_of(adopted).offset == 0 && loss_of(adopted).len_now == 0 &&
+               sigward_adopted_count(adopted) == 1);
     CHECK(munmap((void *)data, LENGTH) == 0);
     WARD_CHECK(sigward_adopted_count(adopted) == 0);
     CHECK(sigward_adopted_close(adopted) == 0);
@@ -218,7 +231,8 @@ static void reopened(long fixed) {
     CHECK(ftruncate(fd, PAGE) == 0);
     for (int i = 0; i < 8; i++) {
         CHECK(*(volatile unsigned char *)(data + 5 * PAGE) == 0 && munmap(data, LENGTH) == 0);
-        CHECK((data = mmap(fixed ? data : NULL, LENGTH, PROT_READ, MAP_SHARED, fd, 0)) != MAP_FAILED);
+        CHECK((data = mmap(fixed ? data : NULL, LENGTH, PROT_READ, MAP_SHARED, fd, 0)) !=
+              MAP_FAILED);
         if (i == 4) CHECK(unlink(path) == 0);
     }
     WARD_CHECK(loss_at(adopted) == PAGE);
@@ -234,7 +248,8 @@ static void rotated(long unused) {
     volatile unsigned char *second = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
     WARD_CHECK(sigward_adopted_verify(adopted) == -ESTALE && sigward_adopted_count(adopted) == 2);
     CHECK(truncate(path, 3 * PAGE) == 0 && second[5 * PAGE] == 0);
-    WARD_CHECK(loss_of(adopted).offset == 3 * PAGE && loss_of(adopted).cause == SIGWARD_CAUSE_TRUNCATED);
+    WARD_CHECK(loss_of(adopted).offset == 3 * PAGE &&
+               loss_of(adopted).cause == SIGWARD_CAUSE_TRUNCATED);
     CHECK(truncate(old, 2 * PAGE) == 0 && first[5 * PAGE] == 0);
     WARD_CHECK(loss_at(adopted) == 2 * PAGE);
     CHECK(second[0] == content(0) && first[0] == content(0));
@@ -242,7 +257,8 @@ static void rotated(long unused) {
 
 /* Twice: the file that was adopted and the one that has its path are guarded. */
 static void rotated_twice(long in_between) {
-    const char *path = new_file("turned", LENGTH), *old = path_of("turned.1"), *older = path_of("turned.2");
+    const char *path = new_file("turned", LENGTH), *old = path_of("turned.1"),
+               *older = path_of("turned.2");
     volatile unsigned char *files[3];
     files[0] = library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
     sigward_adopted *adopted = adopt_file(path);
@@ -281,12 +297,14 @@ static void switched(long to_the_other) {
     WARD_CHECK(loss_at(again) == 2 * PAGE && loss_at(adopted) == PAGE);
 }
 
-/* Two mappings that lie side by side are one to the kernel, and so to us; the library lets one go. */
+/* Two mappings that lie side by side are one to the kernel, and so to us; the library lets one go.
+ */
 static unsigned char *side_by_side(const char *path, sigward_adopted **adopted) {
     int fd = open(path, O_RDONLY);
     unsigned char *place = mmap(NULL, 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(mmap(place, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == place);
-    CHECK(mmap(place + 4 * PAGE, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 4 * PAGE) == place + 4 * PAGE);
+    CHECK(mmap(place + 4 * PAGE, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 4 * PAGE) ==
+          place + 4 * PAGE);
     close(fd);
     *adopted = adopt_file(path);
     WARD_CHECK(sigward_adopted_count(*adopted) == 1);
@@ -309,7 +327,8 @@ static void half_a_patch(long unused) {
     for (int at = 4 * PAGE; at < 8 * PAGE; at++) CHECK(place[at] == content((uint64_t)at));
 }
 
-/* Somebody else's mapping comes to its place, and is adopted. What the library kept is guarded on. */
+/* Somebody else's mapping comes to its place, and is adopted. What the library kept is guarded on.
+ */
 static void half_of_it_kept(long unused) {
     const char *path = new_file("kept", 8 * PAGE);
     int other = nameless(4 * PAGE);
@@ -325,7 +344,8 @@ static void half_of_it_kept(long unused) {
     CHECK(sigward_adopted_close(adopted) == 0 && sigward_adopted_close(second) == 0);
 }
 
-/* A map of ours comes to the half that the owner has given back, and both are guarded; also when they go again. */
+/* A map of ours comes to the half that the owner has given back, and both are guarded; also when
+ * they go again. */
 static void beside_our_own(long range) {
     const char *path = new_file("halves", LENGTH), *own = new_file("own", LENGTH / 2);
     unsigned char *data = (unsigned char *)library_maps(path, 0, LENGTH, PROT_READ, MAP_SHARED);
@@ -343,8 +363,10 @@ static void beside_our_own(long range) {
     WARD_CHECK(poison(there) == PAGE && loss_at(adopted) == (range ? 3 * PAGE : PAGE));
     for (int i = 0; i < count; i++) CHECK(sigward_map_close(maps[i]) == 0);
     int fd = open(path, O_RDONLY);
-    CHECK(mmap(data + LENGTH / 2, LENGTH / 2, PROT_READ, MAP_SHARED | MAP_FIXED, fd, LENGTH / 2) == data + LENGTH / 2);
-    CHECK(*(volatile unsigned char *)(data + 12 * PAGE) == 0 && *(volatile unsigned char *)(data + 4 * PAGE) == 0);
+    CHECK(mmap(data + LENGTH / 2, LENGTH / 2, PROT_READ, MAP_SHARED | MAP_FIXED, fd, LENGTH / 2) ==
+          data + LENGTH / 2);
+    CHECK(*(volatile unsigned char *)(data + 12 * PAGE) == 0 &&
+          *(volatile unsigned char *)(data + 4 * PAGE) == 0);
 }
 
 /* What was met is told until it is taken, whatever becomes of the mapping. */
@@ -372,7 +394,8 @@ static void sticky(long unused) {
 /* With a sink a shared writable mapping is written on into private memory, so much and no more. */
 static void sink(long range) {
     const char *path = new_file("sink", LENGTH);
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
     sigward_adopted *adopted = range ? adopt((void *)data, LENGTH, -1, 0) : adopt_file(path);
     CHECK(sigward_adopted_sink(adopted, 3 * PAGE) == 0 && truncate(path, PAGE) == 0);
     for (int page = 5; page < 8; page++) {
@@ -438,16 +461,19 @@ static void at_the_limit(long old) {
 }
 
 static void limits(void) {
-    static const struct row limits[] = {{"new kernel", at_the_limit, 0}, {"old kernel", at_the_limit, 1}};
+    static const struct row limits[] = {{"new kernel", at_the_limit, 0},
+                                        {"old kernel", at_the_limit, 1}};
     ROWS(limits);
 }
 
 /* ---- deadly: as bare ---- */
 
-/* A store that survives death, but not writes that go nowhere, gets its death; with the cause on one line. */
+/* A store that survives death, but not writes that go nowhere, gets its death; with the cause on
+ * one line. */
 static void shared_and_writable(long how) {
     const char *path = new_file("store", LENGTH);
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | (how & 1 ? 0 : PROT_WRITE), MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | (how & 1 ? 0 : PROT_WRITE), MAP_SHARED);
     if (how & 1) { /* it gets its rights later */
         data = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, open(path, O_RDWR), 0);
     }
@@ -474,7 +500,8 @@ static void sunk_words(void) {
 /* Rights that the owner takes away stay away: a store is SIGSEGV, patched or not. */
 static void read_only_by_now(long lost) {
     const char *path = new_file("rights", LENGTH);
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     adopt((void *)data, LENGTH, -1, 0);
     CHECK(mprotect((void *)data, LENGTH, PROT_READ) == 0);
     if (lost && WARDED) CHECK(truncate(path, PAGE) == 0 && data[5 * PAGE] == 0);
@@ -485,7 +512,8 @@ static void read_only_by_now(long lost) {
 static void executable(long unused) {
     const char *path = new_file("code", LENGTH);
     (void)unused;
-    volatile unsigned char *data = mmap(NULL, LENGTH, PROT_READ | PROT_EXEC, MAP_PRIVATE, open(path, O_RDONLY), 0);
+    volatile unsigned char *data =
+        mmap(NULL, LENGTH, PROT_READ | PROT_EXEC, MAP_PRIVATE, open(path, O_RDONLY), 0);
     adopt_file(path);
     CHECK(truncate(path, PAGE) == 0 && data[5 * PAGE] == 0); /* dies here */
 }
@@ -502,7 +530,8 @@ static unsigned char *leave_stale(void) {
 static void stale_other_file(long handled) {
     unsigned char *data = leave_stale();
     int other = nameless(LENGTH);
-    CHECK(mmap(data, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0) == data && ftruncate(other, PAGE) == 0);
+    CHECK(mmap(data, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0) == data &&
+          ftruncate(other, PAGE) == 0);
     if (handled) {
         install(SIGBUS, give_up, 0);
 #ifndef BARE
@@ -520,7 +549,8 @@ static void stale_other_offset(long unused) {
     (void)unused;
     unsigned char *data = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
     adopt(data, 4 * PAGE, fd, 0);
-    CHECK(mmap(data, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 8 * PAGE) == data && ftruncate(fd, PAGE) == 0);
+    CHECK(mmap(data, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 8 * PAGE) == data &&
+          ftruncate(fd, PAGE) == 0);
     CHECK(*(volatile unsigned char *)(data + PAGE) == 0); /* dies here */
 }
 
@@ -563,7 +593,8 @@ static void deadly(void) {
     ROWS(deadly);
 }
 
-/* One line, in the file of the host's choice and on stderr; none when that was asked for; once for each cause. */
+/* One line, in the file of the host's choice and on stderr; none when that was asked for; once for
+ * each cause. */
 static void words(long how) {
     shared_and_writable(0);
     (void)how;
@@ -577,7 +608,8 @@ static void last_words(void) {
 static void no_last_words(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     const char *path = new_file("store", LENGTH);
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
     adopt_file(path);
     CHECK(sigward_last_words(-1) == 0 && truncate(path, PAGE) == 0);
     data[5 * PAGE] = 1; /* dies here */
@@ -587,7 +619,8 @@ static void no_last_words(void) {
 static void words_to_another(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     const char *path = new_file("store", LENGTH);
-    volatile unsigned char *data = library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 0, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED);
     adopt_file(path);
     int words = open(path_of("words"), O_RDWR | O_CREAT | O_TRUNC, 0600);
     CHECK(sigward_last_words(words) == 0 && truncate(path, PAGE) == 0);
@@ -598,10 +631,12 @@ static void words_to_another(void) {
 
 /* ---- others' memory and descriptors. Warded only ---- */
 
-/* Memory that came to stale addresses keeps its bytes, may be guarded in its turn, and can be let go in any order. */
+/* Memory that came to stale addresses keeps its bytes, may be guarded in its turn, and can be let
+ * go in any order. */
 static void stale_memory(void) {
     unsigned char *data = leave_stale();
-    CHECK(mmap(data, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == data);
+    CHECK(mmap(data, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+               0) == data);
     memset(data, 0xA5, LENGTH);
     sigward_map *others[32];
     for (int i = 0; i < 32; i++) survives(others[i] = lose());
@@ -620,7 +655,8 @@ static void stale_memory(void) {
     SAY("maps %llu\n", (unsigned long long)counters().maps);
 }
 
-/* A host that closes all descriptors, as daemons do, and opens its own: none of those is used, or closed. */
+/* A host that closes all descriptors, as daemons do, and opens its own: none of those is used, or
+ * closed. */
 static void closed_by_others(void) {
     int file = nameless(LENGTH), own[16];
     sigward_map *opened = open_map(new_file("opened", LENGTH), NULL);
@@ -636,14 +672,15 @@ static void closed_by_others(void) {
     CHECK(truncate(path, PAGE) == 0 && theirs[3 * PAGE] == 0);
     CHECK(sigward_adopted_verify(adopted) == -EFAULT && sigward_adopted_heal(adopted) == -EBADF);
     CHECK(theirs[9 * PAGE] == 0 && theirs[3 * PAGE] == 0 && loss_at(adopted) == PAGE);
-    CHECK(sigward_map_close(opened) == 0 && sigward_adopted_close(range) == 0 && sigward_adopted_close(adopted) == 0);
+    CHECK(sigward_map_close(opened) == 0 && sigward_adopted_close(range) == 0 &&
+          sigward_adopted_close(adopted) == 0);
     for (int i = 0; i < 16; i++) {
         if (fcntl(own[i], F_GETFD) < 0) SAY("%d was closed\n", own[i]);
     }
 }
 
-/* A thread that moves its own descriptors about all the time: a number that we have given back is its
- * own at once, and none of ours is ever believed to be still ours. */
+/* A thread that moves its own descriptors about all the time: a number that we have given back is
+ * its own at once, and none of ours is ever believed to be still ours. */
 static volatile int moving = 1;
 static struct stat mover_files[4];
 
@@ -682,7 +719,8 @@ static void descriptors_on_the_move(void) {
         survives(map);
         fill(fd, PAGE, LENGTH);
         CHECK(sigward_adopted_heal(adopted) == 0 && sigward_map_refresh(map) == 0);
-        for (int page = 0; page < 16; page++) CHECK(data[page * PAGE] == content((uint64_t)page * PAGE));
+        for (int page = 0; page < 16; page++)
+            CHECK(data[page * PAGE] == content((uint64_t)page * PAGE));
         holds(map, 0, 0, LENGTH);
         CHECK(sigward_map_close(map) == 0 && sigward_adopted_close(adopted) == 0);
         CHECK(munmap((void *)data, LENGTH) == 0 && close(fd) == 0);
@@ -704,7 +742,8 @@ static void unobtrusive(void) {
     }
     /* A lease for writing: nobody may have it open, even to read. */
     int own = open(path, O_RDWR);
-    CHECK(fcntl(own, F_SETLEASE, F_WRLCK) == 0 && fcntl(own, F_SETLEASE, F_UNLCK) == 0 && close(own) == 0);
+    CHECK(fcntl(own, F_SETLEASE, F_WRLCK) == 0 && fcntl(own, F_SETLEASE, F_UNLCK) == 0 &&
+          close(own) == 0);
     CHECK(sigward_adopted_close(adopted) == 0 && descriptors() == before);
     /* With half of the descriptors in use none is kept, and it is guarded all the same. */
     CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}) == 0);
@@ -713,7 +752,8 @@ static void unobtrusive(void) {
     before = descriptors();
     adopted = adopt_file(path);
     CHECK(descriptors() <= before + 2 && sigward_adopted_verify(adopted) == 0);
-    CHECK(truncate(path, PAGE) == 0 && data[3 * PAGE] == 0 && loss_of(adopted).cause == SIGWARD_CAUSE_TRUNCATED);
+    CHECK(truncate(path, PAGE) == 0 && data[3 * PAGE] == 0 &&
+          loss_of(adopted).cause == SIGWARD_CAUSE_TRUNCATED);
     int fd = open(path, O_RDWR);
     fill(fd, 0, LENGTH);
     CHECK(sigward_adopted_heal(adopted) == 0 && data[3 * PAGE] == content(3 * PAGE));
@@ -729,20 +769,26 @@ static void one_event(void) {
     uint64_t cursor = 0;
     const char *path = new_file("large", PAGE);
     CHECK(truncate(path, (off_t)PAGES * PAGE) == 0);
-    volatile unsigned char *data = library_maps(path, 0, (size_t)PAGES * PAGE, PROT_READ, MAP_SHARED);
+    volatile unsigned char *data =
+        library_maps(path, 0, (size_t)PAGES * PAGE, PROT_READ, MAP_SHARED);
     sigward_adopted *adopted = adopt_file(path), *again = adopt_file(path);
     CHECK(truncate(path, 0) == 0);
-    for (unsigned i = 0, page = 1; i < PAGES; i++, page = page * 7 % 20011) CHECK(data[page % PAGES * PAGE] == 0);
-    CHECK(sigward_read_events(&cursor, events, 512) == 1 && events[0].cause == SIGWARD_CAUSE_TRUNCATED);
+    for (unsigned i = 0, page = 1; i < PAGES; i++, page = page * 7 % 20011)
+        CHECK(data[page % PAGES * PAGE] == 0);
+    CHECK(sigward_read_events(&cursor, events, 512) == 1 &&
+          events[0].cause == SIGWARD_CAUSE_TRUNCATED);
     CHECK(counters().faults < 2000 && loss_at(adopted) == 0 && loss_at(again) == 0);
-    CHECK(sigward_adopted_take(adopted, NULL) == 1 && loss_at(adopted) == INTACT && loss_at(again) == 0);
+    CHECK(sigward_adopted_take(adopted, NULL) == 1 && loss_at(adopted) == INTACT &&
+          loss_at(again) == 0);
     data = library_maps(path, 0, PAGE, PROT_READ, MAP_SHARED);
     CHECK(data[0] == 0 && loss_at(adopted) == 0 && sigward_read_events(&cursor, events, 512) == 1);
 }
 #endif
 
-SCENARIOS({"adopted", adopted}, {"adopted_on_an_old_kernel", adopted_on_an_old_kernel}, {"limits", limits},
-          {"deadly", deadly}, {"last_words", last_words}, {"sunk_words", sunk_words}, {"no_last_words", no_last_words},
+SCENARIOS({"adopted", adopted}, {"adopted_on_an_old_kernel", adopted_on_an_old_kernel},
+          {"limits", limits}, {"deadly", deadly}, {"last_words", last_words},
+          {"sunk_words", sunk_words}, {"no_last_words", no_last_words},
           {"words_to_another", words_to_another}, {"stale_memory", stale_memory},
           {"closed_by_others", closed_by_others},
-          {"descriptors_on_the_move", descriptors_on_the_move}, {"unobtrusive", unobtrusive}, {"one_event", one_event})
+          {"descriptors_on_the_move", descriptors_on_the_move}, {"unobtrusive", unobtrusive},
+          {"one_event", one_event})

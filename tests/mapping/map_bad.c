@@ -1,4 +1,5 @@
-/* Bad input to the functions of guarded maps: a clear negative errno, and nothing is left behind. Warded only. */
+/* Bad input to the functions of guarded maps: a clear negative errno, and nothing is left behind.
+ * Warded only. */
 #include "maps.h"
 #include <sys/mman.h>
 #include <dirent.h>
@@ -15,22 +16,24 @@ static int open_descriptors(void) {
 
 /* A failure leaves *out NULL, and no descriptor and no map behind. */
 #define REFUSED(call, expected) REFUSED_A(sigward_map, call, expected)
-#define REFUSED_A(KIND, call, expected)                                                                              \
-    do {                                                                                                     \
-        KIND *out = (KIND *)(uintptr_t)8;                                                                    \
-        int descriptors = open_descriptors();                                                                \
-        uint64_t maps = counters().maps;                                                                     \
-        int status = (call);                                                                                 \
-        if (status != (expected)) fprintf(stderr, "%s: %d (%s)\n", #call, status, strerror(-status));        \
-        CHECK(status == (expected) && out == NULL);                                                          \
-        CHECK(open_descriptors() == descriptors && counters().maps == maps);                                 \
+#define REFUSED_A(KIND, call, expected)                                                            \
+    do {                                                                                           \
+        KIND *out = (KIND *)(uintptr_t)8;                                                          \
+        int descriptors = open_descriptors();                                                      \
+        uint64_t maps = counters().maps;                                                           \
+        int status = (call);                                                                       \
+        if (status != (expected))                                                                  \
+            fprintf(stderr, "%s: %d (%s)\n", #call, status, strerror(-status));                    \
+        CHECK(status == (expected) && out == NULL);                                                \
+        CHECK(open_descriptors() == descriptors && counters().maps == maps);                       \
     } while (0)
 
 /* ---- files ---- */
 
 static void files(void) {
     const char *file = new_file("file", 2 * PAGE + 5), *empty = new_file("empty", 0);
-    const char *fifo = path_of("fifo"), *socket_path = path_of("socket"), *locked = new_file("locked", PAGE);
+    const char *fifo = path_of("fifo"), *socket_path = path_of("socket"),
+               *locked = new_file("locked", PAGE);
     char beneath[PATH_MAX + 8], long_name[PATH_MAX + 2];
     CHECK(mkfifo(fifo, 0600) == 0);
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -63,7 +66,8 @@ static void files(void) {
     REFUSED(sigward_map_fd(1 << 20, NULL, &out), -EBADF);
     REFUSED(sigward_map_fd(ends[0], NULL, &out), -ENODEV);
     REFUSED(sigward_map_fd(listener, NULL, &out), -ENODEV);
-    int folder = open(arguments[0], O_RDONLY | O_DIRECTORY), reading = open(file, O_RDONLY), writing = open(file, O_WRONLY);
+    int folder = open(arguments[0], O_RDONLY | O_DIRECTORY), reading = open(file, O_RDONLY),
+        writing = open(file, O_WRONLY);
     REFUSED(sigward_map_fd(folder, NULL, &out), -EISDIR);
     REFUSED(sigward_map_fd(reading, OPTIONS(.writable = 1), &out), -EACCES);
     REFUSED(sigward_map_fd(writing, NULL, &out), -EACCES);
@@ -90,7 +94,8 @@ static void options(void) {
     REFUSED(sigward_map_open(file, OPTIONS(.offset = 2 * PAGE + 5), &out), -ENXIO);
     REFUSED(sigward_map_open(file, OPTIONS(.offset = UINT64_MAX), &out), -ENXIO);
     REFUSED(sigward_map_open(file, OPTIONS(.offset = 1, .len = UINT64_MAX), &out), -EOVERFLOW);
-    REFUSED(sigward_map_open(file, OPTIONS(.offset = UINT64_MAX, .len = UINT64_MAX), &out), -EOVERFLOW);
+    REFUSED(sigward_map_open(file, OPTIONS(.offset = UINT64_MAX, .len = UINT64_MAX), &out),
+            -EOVERFLOW);
     REFUSED(sigward_map_open(file, OPTIONS(.len = UINT64_MAX), &out), -ENXIO);
     REFUSED(sigward_map_open(file, OPTIONS(.len = 2 * PAGE + 6), &out), -ENXIO);
     REFUSED(sigward_map_open(file, OPTIONS(.offset = PAGE, .len = PAGE + 6), &out), -ENXIO);
@@ -98,7 +103,8 @@ static void options(void) {
     for (size_t size = 0; size < sizeof options; size++) {
         options.size = size;
         /* The first version ended before the capacity. */
-        if (size != offsetof(sigward_map_options, capacity)) REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
+        if (size != offsetof(sigward_map_options, capacity))
+            REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
     }
     options.size = SIZE_MAX;
     REFUSED(sigward_map_open(file, &options, &out), -EINVAL);
@@ -119,17 +125,22 @@ static void null_pointers(void) {
     unsigned char byte;
     sigward_fault fault;
     sigward_map *map = open_map(new_file("file", PAGE), NULL);
-    CHECK(sigward_map_data(NULL) == NULL && sigward_map_len(NULL) == 0 && sigward_map_poison_word(NULL) == NULL);
-    CHECK(sigward_map_read_at(NULL, 0, &byte, 1) == -EINVAL && sigward_map_read_at(map, 0, NULL, 1) == -EINVAL);
-    CHECK(sigward_map_write_at(NULL, 0, &byte, 1) == -EINVAL && sigward_map_write_at(map, 0, NULL, 1) == -EINVAL);
+    CHECK(sigward_map_data(NULL) == NULL && sigward_map_len(NULL) == 0 &&
+          sigward_map_poison_word(NULL) == NULL);
+    CHECK(sigward_map_read_at(NULL, 0, &byte, 1) == -EINVAL &&
+          sigward_map_read_at(map, 0, NULL, 1) == -EINVAL);
+    CHECK(sigward_map_write_at(NULL, 0, &byte, 1) == -EINVAL &&
+          sigward_map_write_at(map, 0, NULL, 1) == -EINVAL);
     CHECK(sigward_map_status(NULL, &fault) == -EINVAL && sigward_map_status(map, NULL) == 0);
     CHECK(sigward_map_verify(NULL) == -EINVAL && sigward_map_refresh(NULL) == -EINVAL);
     CHECK(sigward_map_populate(NULL, 0, 1) == -EINVAL && sigward_map_flush(NULL) == -EINVAL);
     CHECK(sigward_map_close(NULL) == 0);
     sigward_adopted *adopted = (sigward_adopted *)(uintptr_t)8;
-    CHECK(sigward_adopt_file(NULL, &adopted) == -EINVAL && adopted == NULL && sigward_adopt_file("/", NULL) == -EINVAL);
+    CHECK(sigward_adopt_file(NULL, &adopted) == -EINVAL && adopted == NULL &&
+          sigward_adopt_file("/", NULL) == -EINVAL);
     CHECK(sigward_adopted_verify(NULL) == -EINVAL && sigward_adopted_count(NULL) == -EINVAL);
-    CHECK(sigward_adopted_status(NULL, &fault) == -EINVAL && sigward_adopted_take(NULL, &fault) == -EINVAL);
+    CHECK(sigward_adopted_status(NULL, &fault) == -EINVAL &&
+          sigward_adopted_take(NULL, &fault) == -EINVAL);
     CHECK(sigward_adopted_heal(NULL) == -EINVAL && sigward_adopted_sink(NULL, 1) == -EINVAL);
     CHECK(sigward_adopted_close(NULL) == 0 && sigward_last_words(1 << 20) == -EBADF);
     CHECK(sigward_try_copy(NULL, NULL, 0) == 0);
@@ -139,17 +150,23 @@ static void null_pointers(void) {
 static void lengths(void) {
     unsigned char buffer[8] = {0};
     sigward_map *map = open_map(new_file("file", PAGE + 5), NULL);
-    CHECK(sigward_map_read_at(map, 0, buffer, 0) == 0 && sigward_map_read_at(map, PAGE + 5, buffer, 8) == 0);
-    CHECK(sigward_map_read_at(map, PAGE + 3, buffer, 8) == 2 && buffer[1] == content(PAGE + 4) && buffer[2] == 0);
+    CHECK(sigward_map_read_at(map, 0, buffer, 0) == 0 &&
+          sigward_map_read_at(map, PAGE + 5, buffer, 8) == 0);
+    CHECK(sigward_map_read_at(map, PAGE + 3, buffer, 8) == 2 && buffer[1] == content(PAGE + 4) &&
+          buffer[2] == 0);
     CHECK(sigward_map_read_at(map, UINT64_MAX, buffer, 8) == 0);
     CHECK(sigward_map_write_at(map, 0, buffer, 1) == -EBADF);
-    CHECK(sigward_map_populate(map, 0, PAGE + 6) == -EINVAL && sigward_map_populate(map, PAGE + 6, 0) < 0);
-    CHECK(sigward_map_populate(map, UINT64_MAX, 2) < 0 && sigward_map_populate(map, 2, UINT64_MAX) < 0);
+    CHECK(sigward_map_populate(map, 0, PAGE + 6) == -EINVAL &&
+          sigward_map_populate(map, PAGE + 6, 0) < 0);
+    CHECK(sigward_map_populate(map, UINT64_MAX, 2) < 0 &&
+          sigward_map_populate(map, 2, UINT64_MAX) < 0);
     CHECK(sigward_map_populate(map, 0, 0) == 0 && sigward_map_flush(map) == 0);
     CHECK(sigward_map_close(map) == 0);
     map = open_map(new_file("file", PAGE + 5), OPTIONS(.writable = 1));
-    CHECK(sigward_map_write_at(map, PAGE + 3, "12345678", 8) == 2 && sigward_map_write_at(map, PAGE + 5, "1", 1) == 0);
-    CHECK(sigward_map_write_at(map, UINT64_MAX, "1", 1) == 0 && sigward_map_write_at(map, 0, "1", 0) == 0);
+    CHECK(sigward_map_write_at(map, PAGE + 3, "12345678", 8) == 2 &&
+          sigward_map_write_at(map, PAGE + 5, "1", 1) == 0);
+    CHECK(sigward_map_write_at(map, UINT64_MAX, "1", 1) == 0 &&
+          sigward_map_write_at(map, 0, "1", 0) == 0);
     CHECK(sigward_map_close(map) == 0);
 }
 
@@ -169,29 +186,39 @@ static void adopting(void) {
     REFUSED_A(sigward_adopted, sigward_adopt_range(data + 1, PAGE, fd, 1, &out), -EINVAL);
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, 1, &out), -EINVAL);
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, -PAGE, &out), -EINVAL);
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, PAGE, &out), -EINVAL); /* it begins elsewhere */
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, other, 0, &out), -EINVAL); /* another file */
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, fd, PAGE, &out),
+              -EINVAL); /* it begins elsewhere */
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, other, 0, &out), -EINVAL); /* another
+                                                                                             file */
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, PAGE, 1 << 20, 0, &out), -EBADF);
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, SIZE_MAX, fd, 0, &out), -EOVERFLOW);
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data, SIZE_MAX - (size_t)(uintptr_t)data, fd, 0, &out), -EOVERFLOW);
+    REFUSED_A(sigward_adopted,
+              sigward_adopt_range(data, SIZE_MAX - (size_t)(uintptr_t)data, fd, 0, &out),
+              -EOVERFLOW);
     REFUSED_A(sigward_adopted, sigward_adopt_range(code, PAGE, fd, 0, &out), -EACCES);
     REFUSED_A(sigward_adopted, sigward_adopt_range(memory, PAGE, fd, 0, &out), -EINVAL);
     REFUSED_A(sigward_adopted, sigward_adopt_range(memory, PAGE, -1, 0, &out), -EINVAL);
     REFUSED_A(sigward_adopted, sigward_adopt_range(gone, PAGE, fd, 0, &out), -EINVAL);
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 64 << 20, fd, 0, &out), -EINVAL); /* beyond the mapping */
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data, 64 << 20, fd, 0, &out),
+              -EINVAL); /* beyond the mapping */
     CHECK(sigward_adopt_range(data, PAGE, fd, 0, NULL) == -EINVAL);
     /* Our own maps are guarded already; so is what was adopted. */
     CHECK(sigward_map_fd(fd, NULL, &map) == 0);
-    REFUSED_A(sigward_adopted, sigward_adopt_range((const void *)bytes(map), 8 * PAGE, fd, 0, &out), -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range((const void *)bytes(map), 8 * PAGE, fd, 0, &out),
+              -EEXIST);
     CHECK(sigward_adopt_range(data + 2 * PAGE, 2 * PAGE, fd, 2 * PAGE, &second) == 0);
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, 3 * PAGE, fd, 0, &out), -EEXIST);
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, PAGE, fd, 3 * PAGE, &out), -EEXIST);
-    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, 4 * PAGE, fd, 3 * PAGE, &out), -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, PAGE, fd, 3 * PAGE, &out),
+              -EEXIST);
+    REFUSED_A(sigward_adopted, sigward_adopt_range(data + 3 * PAGE, 4 * PAGE, fd, 3 * PAGE, &out),
+              -EEXIST);
     REFUSED_A(sigward_adopted, sigward_adopt_range(data, 8 * PAGE, fd, 0, &out), -EEXIST);
     CHECK(sigward_adopted_close(second) == 0);
-    CHECK(sigward_adopt_range(data, 8 * PAGE + 100, fd, 0, &second) == 0 && sigward_adopted_close(second) == 0);
+    CHECK(sigward_adopt_range(data, 8 * PAGE + 100, fd, 0, &second) == 0 &&
+          sigward_adopted_close(second) == 0);
     CHECK(sigward_map_close(map) == 0);
-    CHECK(data[8 * PAGE + 99] == content(8 * PAGE + 99)); /* closing an adopted map leaves the mapping */
+    CHECK(data[8 * PAGE + 99] == content(8 * PAGE + 99)); /* closing an adopted map leaves the
+                                                             mapping */
     sigward_adopted *adopted = NULL;
     CHECK(sigward_adopt_file(path_of("missing"), &adopted) == -ENOENT && adopted == NULL);
     CHECK(sigward_adopt_file(arguments[0], &adopted) == -EISDIR && adopted == NULL);
@@ -215,10 +242,11 @@ static void used_after_close(void) {
 
 static void adopted_closed_twice(void) {
     sigward_adopted *adopted = NULL;
-    CHECK(sigward_adopt_file(new_file("file", PAGE), &adopted) == 0 && sigward_adopted_close(adopted) == 0);
+    CHECK(sigward_adopt_file(new_file("file", PAGE), &adopted) == 0 &&
+          sigward_adopted_close(adopted) == 0);
     sigward_adopted_close(adopted);
 }
 
-SCENARIOS({"files", files}, {"options", options}, {"null_pointers", null_pointers}, {"lengths", lengths}, {"adopt", adopting},
-          {"closed_twice", closed_twice}, {"used_after_close", used_after_close},
-          {"adopted_closed_twice", adopted_closed_twice})
+SCENARIOS({"files", files}, {"options", options}, {"null_pointers", null_pointers},
+          {"lengths", lengths}, {"adopt", adopting}, {"closed_twice", closed_twice},
+          {"used_after_close", used_after_close}, {"adopted_closed_twice", adopted_closed_twice})

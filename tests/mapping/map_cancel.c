@@ -1,5 +1,5 @@
-/* Threads that are cancelled around and inside our functions: whatever was asked for is done, and nobody waits for a thread that
- * is gone. Warded only: bare there is nothing to ask. */
+/* Threads that are cancelled around and inside our functions: whatever was asked for is done, and
+ * nobody waits for a thread that is gone. Warded only: bare there is nothing to ask. */
 #include "maps.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -11,7 +11,8 @@ static const char *path;
 static sigward_map *map;
 static int done;
 
-/* ---- a request that is pending already: each system call inside that is a cancellation point would end the thread ---- */
+/* ---- a request that is pending already: each system call inside that is a cancellation point
+ * would end the thread ---- */
 
 static void open_path(void) { CHECK(sigward_map_open(path, NULL, &map) == 0); }
 static void open_descriptor(void) {
@@ -47,11 +48,21 @@ static const struct call {
     const char *name;
     void (*before)(void), (*function)(void);
 } calls_[] = {
-    {"open", NULL, open_path},      {"fd", NULL, open_descriptor},       {"verify", make_map, verify},
-    {"status", make_map, status},   {"verify lost", make_lost, verify_lost}, {"refresh", make_map, refresh},
-    {"refresh lost", make_lost, refresh}, {"populate", make_map, populate}, {"flush", make_map, flush},
-    {"grow", make_map, grow},       {"move", make_map, move},            {"follow", make_map, follow},
-    {"close", make_map, close_it},  {"retire", make_map, retire},        {"snapshot", NULL, snapshot},
+    {"open", NULL, open_path},
+    {"fd", NULL, open_descriptor},
+    {"verify", make_map, verify},
+    {"status", make_map, status},
+    {"verify lost", make_lost, verify_lost},
+    {"refresh", make_map, refresh},
+    {"refresh lost", make_lost, refresh},
+    {"populate", make_map, populate},
+    {"flush", make_map, flush},
+    {"grow", make_map, grow},
+    {"move", make_map, move},
+    {"follow", make_map, follow},
+    {"close", make_map, close_it},
+    {"retire", make_map, retire},
+    {"snapshot", NULL, snapshot},
     {"fault", make_lost, fault},
 };
 
@@ -111,7 +122,8 @@ static void at_any_moment(long rounds) {
         started = 0;
         CHECK(pthread_create(&thread, NULL, asynchronous, NULL) == 0);
         while (!started) sched_yield();
-        /* Now a byte of the file is lost, now it is there: faults as well are cancelled in the middle. */
+        /* Now a byte of the file is lost, now it is there: faults as well are cancelled in the
+         * middle. */
         CHECK(truncate(path, i % 2 ? PAGE : LOST_LENGTH) == 0);
         for (volatile int wait = 0; wait < (int)(i * 7919 % 100000); wait++) {}
         /* (Ended in pthread_setcancelstate(3), its result is no PTHREAD_CANCELED: glibc 2.36.) */
@@ -122,7 +134,8 @@ static void at_any_moment(long rounds) {
 
 static void deferred(void) {
     struct row rows[sizeof calls_ / sizeof *calls_];
-    for (size_t i = 0; i < sizeof calls_ / sizeof *calls_; i++) rows[i] = (struct row){calls_[i].name, pending, (long)i};
+    for (size_t i = 0; i < sizeof calls_ / sizeof *calls_; i++)
+        rows[i] = (struct row){calls_[i].name, pending, (long)i};
     ROWS(rows);
 }
 

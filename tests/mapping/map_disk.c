@@ -1,5 +1,5 @@
-/* A mapped file whose file system has no more room for it, and one whose disk has lost it. The first argument is a folder on
- * a small file system of the test's own. */
+/* A mapped file whose file system has no more room for it, and one whose disk has lost it. The
+ * first argument is a folder on a small file system of the test's own. */
 #include "maps.h"
 #include <sys/ptrace.h>
 #include <sys/statvfs.h>
@@ -15,7 +15,8 @@ static void leave(uint64_t left) {
     uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize, next = 0;
     if (room > left && fallocate(ballast, 0, 0, (off_t)(room - left)) == 0) next = room - left;
     if (left > 0) return;
-    /* To the last block: file systems keep some back for themselves, and give some of it when asked again. */
+    /* To the last block: file systems keep some back for themselves, and give some of it when asked
+     * again. */
     for (int quiet = 0; quiet < 3;) {
         ssize_t done = pwrite(ballast, block, sizeof block, (off_t)next);
         CHECK(done > 0 || errno == ENOSPC);
@@ -99,7 +100,8 @@ static void populate(void) {
     CHECK(sigward_map_populate(map, 0, 32 * PAGE) == 0);
     WARD_CHECK(poison(map) == INTACT);
     CHECK(sigward_map_populate(map, 0, sigward_map_len(map)) == -ENOSPC);
-    WARD_CHECK(status_of(map).cause == SIGWARD_CAUSE_NO_SPACE && poison(map) < sigward_map_len(map));
+    WARD_CHECK(status_of(map).cause == SIGWARD_CAUSE_NO_SPACE &&
+               poison(map) < sigward_map_len(map));
     WARD_CHECK(sigward_map_flush(map) == -ENOSPC);
 }
 
@@ -133,7 +135,8 @@ static void read_hole(void) {
     } else SAY("nothing lost\n");
 }
 
-/* ---- bytes that are on the disk, overwritten when it is full: copy on write needs room again ---- */
+/* ---- bytes that are on the disk, overwritten when it is full: copy on write needs room again ----
+ */
 
 static void overwrite(void) {
     enum { PAGES = 1024 };
@@ -154,14 +157,17 @@ static void overwrite(void) {
     CHECK(sigward_map_flush(map) == -ENOSPC);
     for (uint64_t i = 0; i < PAGES; i++) {
         unsigned char byte;
-        CHECK(pread(fd, &byte, 1, (off_t)(i * PAGE)) == 1 && byte == (i < lost ? 0 : content(i * PAGE)));
+        CHECK(pread(fd, &byte, 1, (off_t)(i * PAGE)) == 1 &&
+              byte == (i < lost ? 0 : content(i * PAGE)));
     }
     SAY("no space\n");
 }
 
-/* ---- between the kernel's signal and the handler's first instruction, which only a tracer can stretch ---- */
+/* ---- between the kernel's signal and the handler's first instruction, which only a tracer can
+ * stretch ---- */
 
-/* Follows the child to its end; at each SIGBUS `change` is made before the handler sees anything. */
+/* Follows the child to its end; at each SIGBUS `change` is made before the handler sees anything.
+ */
 static void traced(void (*run)(const char *), const char *path, void (*change)(const char *)) {
     int status, stops = 0;
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
@@ -186,12 +192,14 @@ static void make_room(const char *unused) {
 }
 
 static void nothing_lost(const sigward_map *map) {
-    WARD_CHECK(poison(map) == INTACT && counters().faults == 1 && counters().healed == 1 && counters().patches == 0);
+    WARD_CHECK(poison(map) == INTACT && counters().faults == 1 && counters().healed == 1 &&
+               counters().patches == 0);
 }
 
 static void store_in_hole(const char *path) {
     sigward_map *map = open_map(path, OPTIONS(.writable = 1));
-    for (uint64_t page = 0; page < 64; page++) *(volatile uint64_t *)(bytes(map) + page * PAGE) = page + 1;
+    for (uint64_t page = 0; page < 64; page++)
+        *(volatile uint64_t *)(bytes(map) + page * PAGE) = page + 1;
     nothing_lost(map);
     CHECK(sigward_map_flush(map) == 0);
     int fd = open(path, O_RDONLY);
@@ -227,7 +235,8 @@ static void healed(void) { traced(store_in_hole, full_and_sparse(), make_room); 
 static void healed_load(void) { traced(load_from_hole, full_and_sparse(), make_room); }
 static void healed_written(void) { traced(load_from_written, full_and_sparse(), make_room); }
 
-/* Long enough again, but these are other bytes: that nothing is left of the old ones is all that can be said. */
+/* Long enough again, but these are other bytes: that nothing is left of the old ones is all that
+ * can be said. */
 static void regrow(const char *path) { CHECK(truncate(path, LOST_LENGTH) == 0); }
 
 static void load_cut(const char *path) {
@@ -236,7 +245,8 @@ static void load_cut(const char *path) {
     usleep(20000); /* the next tick of the file system's clock */
     CHECK(truncate(path, PAGE) == 0);
     CHECK(bytes(map)[3 * PAGE] == 0 && poison(map) <= PAGE);
-    WARD_CHECK(status_of(map).cause == SIGWARD_CAUSE_TRUNCATED && status_of(map).len_now == LOST_LENGTH);
+    WARD_CHECK(status_of(map).cause == SIGWARD_CAUSE_TRUNCATED &&
+               status_of(map).len_now == LOST_LENGTH);
     WARD_CHECK(sigward_map_read_at(map, 3 * PAGE, &byte, 1) == -EFAULT && counters().patches == 0);
     WARD_CHECK(sigward_map_refresh(map) == 0 && poison(map) == INTACT);
     holds(map, 0, 0, PAGE);
@@ -250,9 +260,11 @@ static void quota(void) {
     const char *path = sparse(64 << 20);
     sigward_map *map = open_map(path, OPTIONS(.writable = 1));
     uint64_t page = 0;
-    for (; page * PAGE < sigward_map_len(map) && poison(map) == INTACT; page++) bytes(map)[page * PAGE] = 1;
+    for (; page * PAGE < sigward_map_len(map) && poison(map) == INTACT; page++)
+        bytes(map)[page * PAGE] = 1;
     sigward_fault fault = status_of(map);
-    CHECK(fault.cause == SIGWARD_CAUSE_NO_SPACE && fault.error == EDQUOT && fault.offset == (page - 1) * PAGE);
+    CHECK(fault.cause == SIGWARD_CAUSE_NO_SPACE && fault.error == EDQUOT &&
+          fault.offset == (page - 1) * PAGE);
     CHECK(sigward_map_flush(map) == -EDQUOT);
 }
 
@@ -268,7 +280,8 @@ static void quota_adopted(void) {
     uint64_t page = 0;
     for (; page * PAGE < 64 << 20 && loss_at(adopted) == INTACT; page++) data[page * PAGE] = 1;
     sigward_fault fault = loss_of(adopted);
-    CHECK(fault.cause == SIGWARD_CAUSE_NO_SPACE && fault.error == EDQUOT && fault.offset == (page - 1) * PAGE);
+    CHECK(fault.cause == SIGWARD_CAUSE_NO_SPACE && fault.error == EDQUOT &&
+          fault.offset == (page - 1) * PAGE);
     for (; page * PAGE < 64 << 20; page++) data[page * PAGE] = 1;
 }
 
@@ -295,7 +308,8 @@ static void io_corrupt(void) {
     struct stat file;
     CHECK(fd >= 0 && fstat(fd, &file) == 0);
     for (size_t i = 0; i < PAGE; i++) wanted[i] = content(IO_PAGE * PAGE + i);
-    unsigned char *image = mmap(NULL, (size_t)file.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    unsigned char *image =
+        mmap(NULL, (size_t)file.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(image != MAP_FAILED);
     for (off_t at = 0; at < file.st_size; at += PAGE)
         if (memcmp(image + at, wanted, PAGE) == 0) image[at + 17] ^= 1, found++;
@@ -318,7 +332,8 @@ static void io(void) {
     CHECK(sigward_map_flush(map) == -EIO);
     CHECK(sigward_map_verify(map) == -EFAULT);
     /* The pages above are still the file's: one page was lost, not the tail. */
-    for (uint64_t at = (IO_PAGE + 1) * PAGE; at < IO_LENGTH; at += 1000) CHECK(bytes(map)[at] == content(at));
+    for (uint64_t at = (IO_PAGE + 1) * PAGE; at < IO_LENGTH; at += 1000)
+        CHECK(bytes(map)[at] == content(at));
     CHECK(counters().faults == 1 && counters().patches == 1);
 }
 
@@ -365,8 +380,9 @@ static void hardware_signal(void) {
     hardware_says(map);
 }
 
-SCENARIOS({"store", store}, {"write_at", write_at}, {"populate", populate}, {"size_limit", size_limit},
-          {"read_hole", read_hole}, {"overwrite", overwrite}, {"healed", healed}, {"healed_load", healed_load},
-          {"healed_written", healed_written}, {"regrown", regrown}, {"quota", quota}, {"quota_adopted", quota_adopted},
+SCENARIOS({"store", store}, {"write_at", write_at}, {"populate", populate},
+          {"size_limit", size_limit}, {"read_hole", read_hole}, {"overwrite", overwrite},
+          {"healed", healed}, {"healed_load", healed_load}, {"healed_written", healed_written},
+          {"regrown", regrown}, {"quota", quota}, {"quota_adopted", quota_adopted},
           {"io_make", io_make}, {"io_corrupt", io_corrupt}, {"io", io}, {"hardware", hardware},
           {"hardware_signal", hardware_signal})

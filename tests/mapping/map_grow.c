@@ -1,5 +1,6 @@
-/* Maps that grow, on a small file system that is filled to the last block. The first argument is its folder.
- * Bare: mmap(2) beyond the file's end, ftruncate(2), and hope; where that has no room, mremap(2). */
+/* Maps that grow, on a small file system that is filled to the last block. The first argument is
+ * its folder. Bare: mmap(2) beyond the file's end, ftruncate(2), and hope; where that has no room,
+ * mremap(2). */
 #include "disk.h"
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,11 +27,13 @@ typedef struct sigward_bytes {
     const uint64_t *poison;
 } sigward_bytes;
 
-static int sigward_map_open(const char *path, const sigward_map_options *options, sigward_map **out) {
+static int sigward_map_open(const char *path, const sigward_map_options *options,
+                            sigward_map **out) {
     struct stat file;
     int access = options->writable ? PROT_READ | PROT_WRITE : PROT_READ;
     sigward_map *map = *out = malloc(sizeof *map);
-    CHECK((map->fd = open(path, options->writable ? O_RDWR : O_RDONLY)) >= 0 && fstat(map->fd, &file) == 0);
+    CHECK((map->fd = open(path, options->writable ? O_RDWR : O_RDONLY)) >= 0 &&
+          fstat(map->fd, &file) == 0);
     map->len = (size_t)file.st_size;
     map->room = options->capacity > map->len ? options->capacity : map->len;
     map->data = mmap(NULL, map->room, access, MAP_SHARED, map->fd, 0);
@@ -39,7 +42,8 @@ static int sigward_map_open(const char *path, const sigward_map_options *options
 static int sigward_map_grow(sigward_map *map, uint64_t len) {
     if (ftruncate(map->fd, (off_t)len) != 0) return -errno;
     if (len > map->room) {
-        void *there = mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *there =
+            mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         map->data = mremap(map->data, map->room, 2 * len, MREMAP_MAYMOVE | MREMAP_FIXED, there);
         if (map->data == MAP_FAILED) return -errno;
         map->room = 2 * len;
@@ -52,7 +56,9 @@ static int sigward_map_look(const sigward_map *map, sigward_bytes *out) {
     *out = (sigward_bytes){map->data, __atomic_load_n(&map->len, __ATOMIC_ACQUIRE), &intact};
     return 0;
 }
-static size_t sigward_map_len(const sigward_map *map) { return __atomic_load_n(&map->len, __ATOMIC_ACQUIRE); }
+static size_t sigward_map_len(const sigward_map *map) {
+    return __atomic_load_n(&map->len, __ATOMIC_ACQUIRE);
+}
 static int sigward_map_follow(sigward_map *map) {
     struct stat file;
     CHECK(fstat(map->fd, &file) == 0);
@@ -65,7 +71,9 @@ static ssize_t sigward_map_read_at(const sigward_map *map, uint64_t at, void *to
 }
 static int sigward_map_flush(sigward_map *map) { return msync(map->data, map->len, MS_SYNC); }
 static int sigward_map_close(sigward_map *map) { return munmap(map->data, map->room); }
-static int sigward_reserve(int fd, uint64_t at, uint64_t len) { return (void)fd, (void)at, (void)len, 0; }
+static int sigward_reserve(int fd, uint64_t at, uint64_t len) {
+    return (void)fd, (void)at, (void)len, 0;
+}
 #endif
 
 #define OPTIONS(...) (&(sigward_map_options){.size = sizeof(sigward_map_options), __VA_ARGS__})
@@ -95,7 +103,8 @@ static void ask(void) {
     CHECK(status == 0 || status == -EOPNOTSUPP);
     slowly = status != 0;
     struct stat file;
-    CHECK(fstat(fd, &file) == 0 && file.st_size == (slowly ? 0 : 1) && sigward_map_len(map) == (size_t)file.st_size);
+    CHECK(fstat(fd, &file) == 0 && file.st_size == (slowly ? 0 : 1) &&
+          sigward_map_len(map) == (size_t)file.st_size);
     first_write_only = !slowly && sigward_reserve(fd, 0, PAGE) == 1;
     CHECK(sigward_map_close(map) == 0 && close(fd) == 0 && unlink(path_of("asked")) == 0);
 }
@@ -119,7 +128,8 @@ static void store(const sigward_map *map, uint64_t from, uint64_t to) {
 }
 
 static void stored(const sigward_map *map, uint64_t from, uint64_t to) {
-    for (uint64_t at = from; at < to; at = (at / PAGE + 1) * PAGE) CHECK(data(map)[at] == content(at));
+    for (uint64_t at = from; at < to; at = (at / PAGE + 1) * PAGE)
+        CHECK(data(map)[at] == content(at));
 }
 
 static uint64_t length_of(const char *name) {
@@ -130,8 +140,8 @@ static uint64_t length_of(const char *name) {
 
 /* ---- a full disk ---- */
 
-/* A file with holes, large folios of the page cache over them, and no room for anything. A refusal changes nothing, and after
- * the room has come back it goes on. */
+/* A file with holes, large folios of the page cache over them, and no room for anything. A refusal
+ * changes nothing, and after the room has come back it goes on. */
 static void full(void) {
     enum { HEAD = 5 * 4096 + 33 };
     const uint64_t before = 3 * MIB + 5, after = 4 * MIB + 777;
@@ -141,14 +151,18 @@ static void full(void) {
     CHECK(ftruncate(fd, (off_t)before) == 0);
     fill(fd, 0, HEAD);
     CHECK(fsync(fd) == 0);
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = 2 * larger_than_the_disk(), .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = 2 * larger_than_the_disk(),
+                                .reserve_slowly = slowly));
     volatile unsigned char *start = data(map);
     unsigned sum = 0;
     for (uint64_t at = 0; at < before; at += PAGE) sum += start[at];
     CHECK(sum > 0 && sigward_map_len(map) == before);
-    CHECK(sigward_map_grow(map, after) == 0 && sigward_map_len(map) == after && length_of("log") == after);
+    CHECK(sigward_map_grow(map, after) == 0 && sigward_map_len(map) == after &&
+          length_of("log") == after);
     fill_disk();
-    /* Each page that never held anything (btrfs writes zeros into the one where the file ended); then, where that is promised, all. */
+    /* Each page that never held anything (btrfs writes zeros into the one where the file ended);
+     * then, where that is promised, all. */
     store(map, HEAD / PAGE * PAGE + PAGE, before / PAGE * PAGE);
     store(map, before / PAGE * PAGE + PAGE, after);
     if (!first_write_only) store(map, 0, after);
@@ -180,11 +194,13 @@ static void full(void) {
     CHECK(poison(map) == UINT64_MAX && sigward_map_close(map) == 0);
 }
 
-/* In small steps, each of them used up on a full disk: what is around a step's end may lie in one folio with the next. */
+/* In small steps, each of them used up on a full disk: what is around a step's end may lie in one
+ * folio with the next. */
 static void steps(void) {
     ask();
     new_file("log");
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
     for (int step = 1; step <= 3; step++) {
         uint64_t from = sigward_map_len(map), to = from + 150 * PAGE + 100;
         CHECK(sigward_map_grow(map, to) == 0);
@@ -219,7 +235,8 @@ static void *by_pointer(void *which) {
         uint64_t upto = written();
         sigward_bytes now;
         CHECK(sigward_map_look(read_map, &now) == 0 && now.len >= upto);
-        compare(which ? oldest.data : now.data, which && oldest.len < upto ? oldest.len : upto, 509);
+        compare(which ? oldest.data : now.data, which && oldest.len < upto ? oldest.len : upto,
+                509);
         CHECK(__atomic_load_n(which ? oldest.poison : now.poison, __ATOMIC_ACQUIRE) == UINT64_MAX);
         __atomic_fetch_add(&progress->rounds, 1, __ATOMIC_RELAXED);
     }
@@ -262,11 +279,14 @@ static void grow_under_readers(uint64_t capacity, unsigned grows, uint64_t step,
     CHECK(progress != MAP_FAILED);
     fill(fd, 0, 100);
     progress->written = 100;
-    read_map = open_map("log", OPTIONS(.writable = 1, .capacity = capacity, .reserve_slowly = slowly));
+    read_map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = capacity, .reserve_slowly = slowly));
     CHECK(sigward_map_look(read_map, &oldest) == 0 && oldest.len == 100);
     pid_t other = fork();
     if (other == 0) follower();
-    for (int i = 0; i < 4; i++) CHECK(pthread_create(&readers[i], NULL, i < 2 ? by_pointer : by_calls, i == 1 ? readers : NULL) == 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_create(&readers[i], NULL, i < 2 ? by_pointer : by_calls,
+                             i == 1 ? readers : NULL) == 0);
     for (unsigned i = 1; i <= grows; i++) {
         uint64_t from = written(), to = from + step;
         /* Further than what is written, so that the map meets the end of its room. */
@@ -303,7 +323,8 @@ static void size_limit(void) {
     new_file("log");
     sigset_t pending;
     CHECK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){10 * PAGE, RLIM_INFINITY}) == 0);
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
     CHECK(sigward_map_grow(map, 10 * PAGE) == 0);
     CHECK(sigward_map_grow(map, 10 * PAGE + 1) == -EFBIG); /* bare dies of SIGXFSZ */
     CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
@@ -325,7 +346,8 @@ static unsigned count(const char *path) {
 static unsigned held(void) {
     char command[200];
     /* Not what else is below a folder of such a name. */
-    const char *format = "{ cat /proc/%d/maps; ls -l /proc/%d/fd; } | grep -aE '/log( .deleted.)?$'";
+    const char *format =
+        "{ cat /proc/%d/maps; ls -l /proc/%d/fd; } | grep -aE '/log( .deleted.)?$'";
     snprintf(command, sizeof command, format, (int)getpid(), (int)getpid());
     return count(command);
 }
@@ -334,15 +356,20 @@ static void addresses(void) {
     int fd = new_file("log");
     CHECK(close(fd) == 0);
     sigward_map *map = NULL;
-    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = (uint64_t)1 << 47), &map) == -ENOMEM && !map);
+    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = (uint64_t)1 << 47),
+                           &map) == -ENOMEM &&
+          !map);
     CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){GIB, GIB}) == 0);
-    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = 2 * GIB), &map) == -ENOMEM && !map);
+    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = 2 * GIB), &map) ==
+              -ENOMEM &&
+          !map);
     CHECK(held() == 0);
     /* A move takes less room where there is no more. */
     map = open_map("log", OPTIONS(.writable = 1, .capacity = PAGE));
     CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){48 * MIB, GIB}) == 0);
     CHECK(sigward_map_grow(map, MIB) == 0 && sigward_map_capacity(map) < 48 * MIB);
-    CHECK(sigward_map_grow(map, GIB) == -ENOMEM && sigward_map_len(map) == MIB && length_of("log") == MIB);
+    CHECK(sigward_map_grow(map, GIB) == -ENOMEM && sigward_map_len(map) == MIB &&
+          length_of("log") == MIB);
     CHECK(sigward_map_close(map) == 0);
 }
 
@@ -367,7 +394,8 @@ static void locked(void) {
         CHECK(mlockall(MCL_FUTURE) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
         int own = (int)syscall(SYS_memfd_create, "log", 0);
         CHECK(sigward_map_fd(own, OPTIONS(.writable = 1, .capacity = GIB), &map) == -EAGAIN);
-        CHECK(sigward_map_fd(own, OPTIONS(.writable = 1, .capacity = PAGE), &map) == 0 && sigward_map_grow(map, MIB) == 0);
+        CHECK(sigward_map_fd(own, OPTIONS(.writable = 1, .capacity = PAGE), &map) == 0 &&
+              sigward_map_grow(map, MIB) == 0);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
@@ -378,7 +406,8 @@ static void locked(void) {
 static void cut(void) {
     ask();
     int fd = new_file("log");
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
     CHECK(sigward_map_grow(map, 20 * PAGE) == 0);
     fill(fd, 0, 20 * PAGE);
     sigward_map *reader = open_map("log", OPTIONS(.capacity = GIB));
@@ -389,7 +418,8 @@ static void cut(void) {
     CHECK(data(map)[10 * PAGE] == 0 && poison(map) == 7 * PAGE + 9);
     CHECK(ftruncate(fd, 40 * PAGE) == 0);
     CHECK(sigward_map_grow(map, 30 * PAGE) == -EFAULT && sigward_map_len(map) == 20 * PAGE);
-    CHECK(sigward_map_refresh(map) == 0 && sigward_map_len(map) == 40 * PAGE && sigward_map_capacity(map) == GIB);
+    CHECK(sigward_map_refresh(map) == 0 && sigward_map_len(map) == 40 * PAGE &&
+          sigward_map_capacity(map) == GIB);
     CHECK(sigward_map_grow(map, 50 * PAGE) == 0);
     store(map, 8 * PAGE, 50 * PAGE);
     CHECK(sigward_map_flush(map) == 0);
@@ -432,25 +462,32 @@ static void same_length(void) {
     CHECK(sigward_map_flush(nameless) == 0 && sigward_map_close(nameless) == 0);
 }
 
-/* Behind the length, below the capacity: nobody has business there, and who goes there all the same does not die. */
+/* Behind the length, below the capacity: nobody has business there, and who goes there all the same
+ * does not die. */
 static void behind(void) {
     ask();
     new_file("log");
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
     CHECK(sigward_map_grow(map, 2 * PAGE) == 0);
     data(map)[GIB - 1] = 1;
     CHECK(poison(map) == 2 * PAGE && sigward_map_grow(map, 3 * PAGE) == -EFAULT);
-    CHECK(sigward_map_refresh(map) == 0 && sigward_map_grow(map, 3 * PAGE) == 0 && sigward_map_close(map) == 0);
+    CHECK(sigward_map_refresh(map) == 0 && sigward_map_grow(map, 3 * PAGE) == 0 &&
+          sigward_map_close(map) == 0);
 }
 
-/* A file that another map has made longer; and two processes at once, one of which asks for more than there is. */
+/* A file that another map has made longer; and two processes at once, one of which asks for more
+ * than there is. */
 static void others(void) {
     ask();
     new_file("log");
-    sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
-    sigward_map *other = open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *map =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
+    sigward_map *other =
+        open_map("log", OPTIONS(.writable = 1, .capacity = GIB, .reserve_slowly = slowly));
     CHECK(sigward_map_grow(other, 50 * PAGE) == 0);
-    CHECK(sigward_map_grow(map, 20 * PAGE) == 0 && sigward_map_len(map) == 20 * PAGE && length_of("log") == 50 * PAGE);
+    CHECK(sigward_map_grow(map, 20 * PAGE) == 0 && sigward_map_len(map) == 20 * PAGE &&
+          length_of("log") == 50 * PAGE);
     CHECK(sigward_map_follow(map) == 0 && sigward_map_len(map) == 50 * PAGE);
     CHECK(sigward_map_close(other) == 0);
     if (slowly) return; /* zeros that one has written are nobody's, for the other */
@@ -470,7 +507,8 @@ static void others(void) {
     }
     CHECK(kill(greedy, SIGKILL) == 0 && waitpid(greedy, &status, 0) == greedy);
     CHECK(sigward_map_flush(map) == 0 && poison(map) == UINT64_MAX);
-    for (unsigned i = 1; i <= grown; i++) CHECK(data(map)[50 * PAGE + i * 300 - 1] == content(50 * PAGE + i * 300 - 1));
+    for (unsigned i = 1; i <= grown; i++)
+        CHECK(data(map)[50 * PAGE + i * 300 - 1] == content(50 * PAGE + i * 300 - 1));
 }
 
 /* ---- growers at once, and forked children ---- */
@@ -493,8 +531,10 @@ static void growers(void) {
     for (uint64_t capacity = 0; capacity <= GIB; capacity += GIB) {
         int fd = new_file("log");
         fill(fd, 0, 1);
-        read_map = open_map("log", OPTIONS(.writable = 1, .capacity = capacity, .reserve_slowly = slowly));
-        for (uintptr_t i = 0; i < 4; i++) CHECK(pthread_create(&threads[i], NULL, grower, (void *)i) == 0);
+        read_map =
+            open_map("log", OPTIONS(.writable = 1, .capacity = capacity, .reserve_slowly = slowly));
+        for (uintptr_t i = 0; i < 4; i++)
+            CHECK(pthread_create(&threads[i], NULL, grower, (void *)i) == 0);
         /* A child that is forked while the lock is taken has it free. */
         for (int i = 0; i < 20; i++) {
             int status;
@@ -510,7 +550,8 @@ static void growers(void) {
             CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
         }
         for (int i = 0; i < 4; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-        CHECK(sigward_map_len(read_map) == 1003000 && length_of("log") == 2 * MIB + 19 && data(read_map)[2 * MIB - 1 - PAGE] == 0);
+        CHECK(sigward_map_len(read_map) == 1003000 && length_of("log") == 2 * MIB + 19 &&
+              data(read_map)[2 * MIB - 1 - PAGE] == 0);
         CHECK(poison(read_map) == UINT64_MAX && sigward_map_close(read_map) == 0);
         CHECK(close(fd) == 0 && held() == 0);
     }
@@ -531,18 +572,21 @@ static void bad(void) {
     int fd = new_file("log");
     sigward_map *map = NULL;
     CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1), &map) == -ENODATA);
-    CHECK(sigward_map_grow(NULL, 1) == -EINVAL && sigward_map_follow(NULL) == -EINVAL && sigward_map_capacity(NULL) == 0);
+    CHECK(sigward_map_grow(NULL, 1) == -EINVAL && sigward_map_follow(NULL) == -EINVAL &&
+          sigward_map_capacity(NULL) == 0);
     CHECK(sigward_map_look(NULL, NULL) == -EINVAL);
     fill(fd, 0, 2 * PAGE);
     const sigward_map_options *const wrong[] = {
-        OPTIONS(.capacity = 1, .offset = 1), OPTIONS(.capacity = 1, .len = 1),           OPTIONS(.capacity = 1, .copy_on_write = 1),
-        OPTIONS(.capacity = 1, .no_descriptor = 1), OPTIONS(.capacity = 1, .reserve_slowly = 2), OPTIONS(.reserved = 1),
+        OPTIONS(.capacity = 1, .offset = 1),         OPTIONS(.capacity = 1, .len = 1),
+        OPTIONS(.capacity = 1, .copy_on_write = 1),  OPTIONS(.capacity = 1, .no_descriptor = 1),
+        OPTIONS(.capacity = 1, .reserve_slowly = 2), OPTIONS(.reserved = 1),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK(sigward_map_open(path_of("log"), wrong[i], &map) == -EINVAL && map == NULL);
     CHECK(sigward_map_open(path_of("log"), OPTIONS(.capacity = UINT64_MAX), &map) == -EOVERFLOW);
     /* The options as they were before there was a capacity. */
-    map = open_map("log", &(sigward_map_options){.size = 40, .writable = 1, .capacity = 99, .reserved = 99});
+    map = open_map(
+        "log", &(sigward_map_options){.size = 40, .writable = 1, .capacity = 99, .reserved = 99});
     CHECK(sigward_map_capacity(map) == 2 * PAGE && sigward_map_look(map, NULL) == -EINVAL);
     refuses(map, 2 * PAGE - 1, -EINVAL);
     refuses(map, 0, -EINVAL);
@@ -569,7 +613,8 @@ static void bad(void) {
     int memory = (int)syscall(SYS_memfd_create, "sealed", 2 /* MFD_ALLOW_SEALING */);
     CHECK(ftruncate(memory, PAGE) == 0 && fcntl(memory, F_ADD_SEALS, F_SEAL_GROW) == 0);
     CHECK(sigward_map_fd(memory, OPTIONS(.writable = 1, .capacity = GIB), &map) == 0);
-    CHECK(sigward_map_grow(map, PAGE) == 0 && sigward_map_grow(map, PAGE + 1) == -EPERM && sigward_map_len(map) == PAGE);
+    CHECK(sigward_map_grow(map, PAGE) == 0 && sigward_map_grow(map, PAGE + 1) == -EPERM &&
+          sigward_map_len(map) == PAGE);
     CHECK(sigward_map_close(map) == 0);
     /* Where the file system cannot promise, nothing is begun. */
     map = open_map("log", OPTIONS(.writable = 1, .capacity = GIB));
@@ -584,7 +629,8 @@ static void leaks(void) {
     unsigned before = 0;
     for (int i = 0; i < (slowly ? 20 : 60); i++) {
         if (i == 10) before = count("cat /proc/$PPID/maps") + count("ls /proc/$PPID/fd");
-        sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = i % 2 ? GIB : PAGE, .reserve_slowly = slowly));
+        sigward_map *map = open_map("log", OPTIONS(.writable = 1, .capacity = i % 2 ? GIB : PAGE,
+                                                   .reserve_slowly = slowly));
         if (sigward_map_len(map) < MIB) CHECK(sigward_map_grow(map, MIB) == 0);
         else CHECK(sigward_map_grow(map, MIB + (uint64_t)i) == 0);
         CHECK(sigward_map_grow(map, larger_than_the_disk() + 80 * MIB) == -ENOSPC);
@@ -594,11 +640,14 @@ static void leaks(void) {
     /* A map at addresses that never had one needs another table; a leak would be ten at least. */
     CHECK(count("cat /proc/$PPID/maps") + count("ls /proc/$PPID/fd") <= before + 4);
 }
-#define WARDED_ONLY                                                                                              \
-    , {"addresses", addresses}, {"locked", locked}, {"cut", cut}, {"behind", behind}, {"others", others},        \
-        {"growers", growers}, {"bad", bad}, {"leaks", leaks}, {"same_length", same_length}
+#define WARDED_ONLY                                                                                \
+    , {"addresses", addresses}, {"locked", locked}, {"cut", cut}, {"behind", behind},              \
+        {"others", others}, {"growers", growers}, {"bad", bad}, {"leaks", leaks}, {                \
+        "same_length", same_length                                                                 \
+    }
 #else
 #define WARDED_ONLY
 #endif
 
-SCENARIOS({"full", full}, {"steps", steps}, {"readers", readers}, {"moving", moving}, {"size_limit", size_limit} WARDED_ONLY)
+SCENARIOS({"full", full}, {"steps", steps}, {"readers", readers}, {"moving", moving},
+          {"size_limit", size_limit} WARDED_ONLY)

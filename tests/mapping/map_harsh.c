@@ -1,7 +1,8 @@
-/* What badly behaved hosts do to a thread in the middle of our handler: a handler of theirs above ours, with an open mask, that
- * jumps, forks, ends its thread; an asynchronous cancellation; a child that shares our memory and is killed; real-time priorities.
- * The handler is held at the mmap(2) that puts zeros over the lost pages by a supervisor (seccomp_unotify(2)). Bare dies: there is
- * nothing to be in the middle of. */
+/* What badly behaved hosts do to a thread in the middle of our handler: a handler of theirs above
+ * ours, with an open mask, that jumps, forks, ends its thread; an asynchronous cancellation; a
+ * child that shares our memory and is killed; real-time priorities. The handler is held at the
+ * mmap(2) that puts zeros over the lost pages by a supervisor (seccomp_unotify(2)). Bare dies:
+ * there is nothing to be in the middle of. */
 #include "maps.h"
 #include "refuse.h"
 #include <linux/filter.h>
@@ -27,7 +28,8 @@ static void wait_at(unsigned call) {
     };
     struct sock_fprog program = {.len = 4, .filter = code};
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    int made = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    int made = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                            &program);
     CHECK(made >= 0);
     __atomic_store_n(&listener, made, __ATOMIC_RELEASE);
 }
@@ -109,7 +111,8 @@ static void *reader(void *unused) {
     touch(map, 3 * PAGE);
     if (child == 0) {
         alarm(patience(60));
-        _exit(sigward_map_close(map) == 0 ? 0 : 1); /* (this thread's mmap(2) would wait for nobody) */
+        _exit(sigward_map_close(map) == 0 ? 0 : 1); /* (this thread's mmap(2) would wait for nobody)
+                                                     */
     }
     if (how == CANCEL) for (;;) pthread_testcancel();
     return NULL;
@@ -158,7 +161,8 @@ static void killed(long unused) {
     lose_map();
     const unsigned char *data = sigward_map_data(map);
     char *stack = mmap(NULL, 1 << 18, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    pid_t pid = clone(reads_in_our_memory, stack + (1 << 18), CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+    pid_t pid =
+        clone(reads_in_our_memory, stack + (1 << 18), CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
     CHECK(pid > 0);
     if (!WARDED) {
         int status;
@@ -167,7 +171,8 @@ static void killed(long unused) {
     }
     wait_for_handler();
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
-    /* It held the lock: others get through. It held a pin: closing comes back, and the addresses are nobody's. */
+    /* It held the lock: others get through. It held a pin: closing comes back, and the addresses
+     * are nobody's. */
     all_is_well();
 #ifndef BARE
     CHECK(counters().leaked == 1);
@@ -283,7 +288,8 @@ static void sched_fifo(long unused) {
     CHECK(pthread_create(&threads[0], &attributes, held_reader, NULL) == 0);
     wait_for_handler();
     CHECK(pthread_create(&threads[1], &attributes, real_time, NULL) == 0);
-    usleep(100000); /* it waits by now, or had no processor yet: then it proves nothing, and nothing fails */
+    usleep(100000); /* it waits by now, or had no processor yet: then it proves nothing, and nothing
+                       fails */
     let_go();
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     CHECK(ran_for < 50);
@@ -316,7 +322,8 @@ static void closed_by_the_host(long with) {
     if ((with & NOT_OPEN) == 0) for (int i = 0; i < 16; i++) strangers[i] = stranger();
     if (!WARDED) touch(map, 3 * PAGE);
 #ifndef BARE
-    if (what == REFRESH) CHECK(sigward_map_verify(map) == -EBADF && sigward_map_refresh(map) == -EBADF);
+    if (what == REFRESH)
+        CHECK(sigward_map_verify(map) == -EBADF && sigward_map_refresh(map) == -EBADF);
     if (what == GROW) CHECK(sigward_map_grow(map, 2 * LOST_LENGTH) == -EBADF);
     if (what == FOLLOW) CHECK(sigward_map_follow(map) == -EBADF);
     if (what == FAULT) {
@@ -350,11 +357,16 @@ static void same_number(long unused) {
 
 static void descriptors(void) {
     static const struct row rows[] = {
-        {"refresh", closed_by_the_host, REFRESH}, {"grow", closed_by_the_host, GROW},
-        {"follow", closed_by_the_host, FOLLOW}, {"fault", closed_by_the_host, FAULT},
-        {"close", closed_by_the_host, CLOSE}, {"refresh, none", closed_by_the_host, REFRESH | NOT_OPEN},
-        {"grow, none", closed_by_the_host, GROW | NOT_OPEN}, {"follow, none", closed_by_the_host, FOLLOW | NOT_OPEN},
-        {"fault, none", closed_by_the_host, FAULT | NOT_OPEN}, {"close, none", closed_by_the_host, CLOSE | NOT_OPEN},
+        {"refresh", closed_by_the_host, REFRESH},
+        {"grow", closed_by_the_host, GROW},
+        {"follow", closed_by_the_host, FOLLOW},
+        {"fault", closed_by_the_host, FAULT},
+        {"close", closed_by_the_host, CLOSE},
+        {"refresh, none", closed_by_the_host, REFRESH | NOT_OPEN},
+        {"grow, none", closed_by_the_host, GROW | NOT_OPEN},
+        {"follow, none", closed_by_the_host, FOLLOW | NOT_OPEN},
+        {"fault, none", closed_by_the_host, FAULT | NOT_OPEN},
+        {"close, none", closed_by_the_host, CLOSE | NOT_OPEN},
         {"same number", same_number, 0},
     };
     ROWS(rows);
@@ -366,11 +378,14 @@ static void straight(long populate) {
     int to[2];
     lose_map();
     if (!WARDED) touch(map, 3 * PAGE);
-    CHECK(pipe(to) == 0 && write(to[1], sigward_map_data(map), PAGE) == PAGE && poison(map) == INTACT);
-    CHECK(write(to[1], (const char *)sigward_map_data(map) + 3 * PAGE, PAGE) == -1 && errno == EFAULT);
+    CHECK(pipe(to) == 0 && write(to[1], sigward_map_data(map), PAGE) == PAGE &&
+          poison(map) == INTACT);
+    CHECK(write(to[1], (const char *)sigward_map_data(map) + 3 * PAGE, PAGE) == -1 &&
+          errno == EFAULT);
     if (populate) CHECK(sigward_map_populate(map, 3 * PAGE, PAGE) == -EFAULT);
     else CHECK(sigward_map_status(map, NULL) == 1);
-    CHECK(poison(map) == PAGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED && status_of(map).len_now == PAGE);
+    CHECK(poison(map) == PAGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED &&
+          status_of(map).len_now == PAGE);
     CHECK(sigward_map_close(map) == 0);
 }
 
@@ -398,7 +413,8 @@ static void lowered(long what) {
     volatile unsigned char *data = bytes(map);
     if (what == RIGHTS) CHECK(mprotect((void *)data, LOST_LENGTH, PROT_READ | PROT_WRITE) == 0);
     if (what == DATA) CHECK(setrlimit(RLIMIT_DATA, &(struct rlimit){PAGE, PAGE}) == 0);
-    /* (Below what there is, the kernel makes no mapping at all, not even in the place of another.) */
+    /* (Below what there is, the kernel makes no mapping at all, not even in the place of another.)
+     */
     rlim_t room = addresses();
     if (what == ADDRESSES) CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){room, room}) == 0);
     if (what != RIGHTS) survives(map);
@@ -447,9 +463,11 @@ static void private_huge(int lied_to) {
         _exit(77);
     }
     own[0] = 'A', own[HUGE] = 'B';
-    CHECK(sigward_map_fd(fd, OPTIONS(.writable = 1, .copy_on_write = 1), &map) == 0 && bytes(map)[0] == 'A');
+    CHECK(sigward_map_fd(fd, OPTIONS(.writable = 1, .copy_on_write = 1), &map) == 0 &&
+          bytes(map)[0] == 'A');
     for (;;) {
-        unsigned char *more = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+        unsigned char *more = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
         if (more == MAP_FAILED) break;
         *more = 1;
     }
@@ -489,7 +507,8 @@ static void left_meanwhile(long rounds) {
 #ifndef BARE
     int fd = nameless(PAGE);
     for (long i = 0; i < rounds; i++) {
-        CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_thread_check() == 0 && sigward_map_close(map) == 0);
+        CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_thread_check() == 0 &&
+              sigward_map_close(map) == 0);
     }
 #endif
     enough = 1;
@@ -503,13 +522,18 @@ static void seat(void) {
 
 static void middle(void) {
     static const struct row rows[] = {
-        {"jumps", interrupted, JUMP}, {"forks", interrupted, FORK}, {"exits its thread", interrupted, EXIT},
-        {"ends its thread", interrupted, END}, {"is cancelled", interrupted, CANCEL},
-        {"above ours, jumps", interrupted, ABOVE | JUMP}, {"above ours, forks", interrupted, ABOVE | FORK},
+        {"jumps", interrupted, JUMP},
+        {"forks", interrupted, FORK},
+        {"exits its thread", interrupted, EXIT},
+        {"ends its thread", interrupted, END},
+        {"is cancelled", interrupted, CANCEL},
+        {"above ours, jumps", interrupted, ABOVE | JUMP},
+        {"above ours, forks", interrupted, ABOVE | FORK},
         {"above ours, exits its thread", interrupted, ABOVE | EXIT},
         {"above ours, ends its thread", interrupted, ABOVE | END},
         {"above ours, is cancelled", interrupted, ABOVE | CANCEL},
-        {"killed", killed, 0}, {"killed while registering", killed_registering, 0},
+        {"killed", killed, 0},
+        {"killed while registering", killed_registering, 0},
         {"killed while growing", killed_growing, 0},
     };
     ROWS(rows);
@@ -520,5 +544,6 @@ static void real_time_row(void) {
     ROWS(rows);
 }
 
-SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors}, {"straight_in", straight_in},
-          {"limits", limits}, {"huge", huge}, {"huge_lie", huge_lie}, {"seat", seat})
+SCENARIOS({"middle", middle}, {"real_time", real_time_row}, {"descriptors", descriptors},
+          {"straight_in", straight_in}, {"limits", limits}, {"huge", huge}, {"huge_lie", huge_lie},
+          {"seat", seat})

@@ -1,6 +1,6 @@
-/* A handler held in the middle of its work, as long as the test wants: the system call that puts zeros over the lost pages
- * waits for a supervisor (seccomp_unotify(2)). What others do meanwhile is then no matter of luck. Bare dies: there is
- * nobody to wait for. */
+/* A handler held in the middle of its work, as long as the test wants: the system call that puts
+ * zeros over the lost pages waits for a supervisor (seccomp_unotify(2)). What others do meanwhile
+ * is then no matter of luck. Bare dies: there is nobody to wait for. */
 #include "maps.h"
 #include <linux/filter.h>
 #include <poll.h>
@@ -27,7 +27,8 @@ static void *reader(void *unused) {
     struct sock_fprog program = {.len = 4, .filter = code};
     (void)unused;
     CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    int made = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    int made = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                            &program);
     CHECK(made >= 0);
     __atomic_store_n(&listener, made, __ATOMIC_RELEASE);
     CHECK(*lost == 0);
@@ -109,8 +110,8 @@ static void telling(long unused) {
     CHECK(sigward_map_close(map) == 0);
 }
 
-/* ---- who looks while a handler asks a file system that does not answer is told after a second, and
- * can be interrupted ---- */
+/* ---- who looks while a handler asks a file system that does not answer is told after a second,
+ * and can be interrupted ---- */
 
 static volatile int alarms;
 static void on_alarm(int signal) { (void)signal, alarms++; }
@@ -147,7 +148,8 @@ static void verifying(long unused) {
     CHECK(sigward_map_close(map) == 0);
 }
 
-/* ---- other readers wait for the first, wherever in their own handlers they are, and nobody patches twice ---- */
+/* ---- other readers wait for the first, wherever in their own handlers they are, and nobody
+ * patches twice ---- */
 
 static void *another(void *unused) {
     (void)unused;

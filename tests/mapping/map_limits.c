@@ -1,4 +1,5 @@
-/* Faults where the kernel refuses memory, mappings or descriptors to the handler. Each row bare (dies) and warded. */
+/* Faults where the kernel refuses memory, mappings or descriptors to the handler. Each row bare
+ * (dies) and warded. */
 #include "maps.h"
 #include <time.h>
 #include <linux/memfd.h>
@@ -23,7 +24,8 @@ static bool use_up_areas(void) {
     CHECK(made < most && errno == ENOMEM);
     /* An mprotect needs two more where a new mapping needs one. */
     kind = MAP_SHARED | MAP_ANONYMOUS;
-    for (int i = 0; mmap(NULL, PAGE, i % 2 ? PROT_READ : PROT_NONE, kind, -1, 0) != MAP_FAILED; i++) {}
+    for (int i = 0; mmap(NULL, PAGE, i % 2 ? PROT_READ : PROT_NONE, kind, -1, 0) != MAP_FAILED;
+         i++) {}
     CHECK(errno == ENOMEM);
     return true;
 }
@@ -41,7 +43,8 @@ static void no_more_areas(long count) {
     /* No area for another map: a plain refusal that leaves nothing behind. */
     sigward_map *another = NULL;
     sigward_counters before = counters();
-    if (no_more) WARD_CHECK(sigward_map_open(path[0], NULL, &another) == -ENOMEM && another == NULL);
+    if (no_more)
+        WARD_CHECK(sigward_map_open(path[0], NULL, &another) == -ENOMEM && another == NULL);
     for (long i = 0; i < count; i++) {
         CHECK(truncate(path[i], PAGE) == 0);
         survives(maps[i]);
@@ -49,7 +52,8 @@ static void no_more_areas(long count) {
     }
     WARD_CHECK(counters().maps == before.maps && counters().patches == (uint64_t)count);
     for (long i = 0; i < count; i++) CHECK(sigward_map_close(maps[i]) == 0);
-    /* The closed ones have made room: what was given away in the handlers is made again, and serves again. */
+    /* The closed ones have made room: what was given away in the handlers is made again, and serves
+     * again. */
     for (long i = 0; i < (count + 1) / 2; i++) {
         int fd = open(path[i], O_RDWR);
         fill(fd, 0, LOST_LENGTH);
@@ -66,7 +70,8 @@ static uint64_t status_kib(const char *field) {
     FILE *status = fopen("/proc/self/status", "r");
     uint64_t kib = 0;
     while (fgets(line, sizeof line, status))
-        if (strncmp(line, field, strlen(field)) == 0) kib = strtoull(line + strlen(field) + 1, NULL, 10);
+        if (strncmp(line, field, strlen(field)) == 0)
+            kib = strtoull(line + strlen(field) + 1, NULL, 10);
     fclose(status);
     return kib;
 }
@@ -81,7 +86,8 @@ static void locked(long spare) {
     rlim_t limit = spare < 0 ? PAGE : status_kib("VmLck:") * 1024 + (rlim_t)spare;
     CHECK(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit, limit}) == 0);
     CHECK(setresuid(65534, 65534, 65534) == 0);
-    CHECK(mmap(NULL, LENGTH, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EAGAIN);
+    CHECK(mmap(NULL, LENGTH, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+          errno == EAGAIN);
     CHECK(ftruncate(fd, PAGE) == 0);
     CHECK(touch(map, LENGTH) == 0 && touch(map, LENGTH / 2) == 0);
     WARD_CHECK(poison(map) == PAGE && counters().faults == 1 && counters().patches == 1);
@@ -108,8 +114,10 @@ static void address_space(long unused) {
     CHECK(sigward_map_fd(fd, NULL, &map) == 0);
     rlim_t now = status_kib("VmSize:") * 1024;
     CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){now, now}) == 0);
-    CHECK(mmap(NULL, TAIL, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM);
-    WARD_CHECK(sigward_map_fd(fd, NULL, &another) == -ENOMEM && another == NULL && counters().maps == 1);
+    CHECK(mmap(NULL, TAIL, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+          errno == ENOMEM);
+    WARD_CHECK(sigward_map_fd(fd, NULL, &another) == -ENOMEM && another == NULL &&
+               counters().maps == 1);
     CHECK(ftruncate(fd, PAGE) == 0 && touch(map, TAIL) == 0);
     WARD_CHECK(poison(map) == PAGE && counters().patches == 1);
 }
@@ -175,7 +183,8 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Files that a library has mapped, adopted one by one: each costs the same, whatever there is already. */
+/* Files that a library has mapped, adopted one by one: each costs the same, whatever there is
+ * already. */
 static void many_files(void) {
     enum { COUNT = 10000 };
     static sigward_adopted *adopted[COUNT];
@@ -213,7 +222,8 @@ static void many_files(void) {
     for (int i = 0; i < COUNT; i += 499) {
         snprintf(path, sizeof path, "%s/%d", arguments[0], i);
         CHECK(truncate(path, PAGE) == 0 && data[i][PAGE] == 0);
-        WARD_CHECK(loss_at(adopted[i]) == PAGE && loss_of(adopted[i]).cause == SIGWARD_CAUSE_TRUNCATED);
+        WARD_CHECK(loss_at(adopted[i]) == PAGE &&
+                   loss_of(adopted[i]).cause == SIGWARD_CAUSE_TRUNCATED);
         WARD_CHECK(loss_at(adopted[i + 1]) == INTACT);
     }
     for (int i = 0; i < COUNT; i++) CHECK(sigward_adopted_close(adopted[i]) == 0);
@@ -271,5 +281,5 @@ static void huge_memory(void) { huge_pages(memfd_create("huge", MFD_HUGETLB)); }
 
 static void huge_file(void) { huge_pages(open(path_of("huge"), O_RDWR | O_CREAT, 0600)); }
 
-SCENARIOS({"limits", limits}, {"locked_below", locked_below}, {"many_files", many_files}, {"many_maps", many_maps},
-          {"huge_memory", huge_memory}, {"huge_file", huge_file})
+SCENARIOS({"limits", limits}, {"locked_below", locked_below}, {"many_files", many_files},
+          {"many_maps", many_maps}, {"huge_memory", huge_memory}, {"huge_file", huge_file})

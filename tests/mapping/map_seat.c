@@ -1,5 +1,5 @@
-/* Our seat for SIGBUS: kept whatever a predecessor does, covered and taken again, left; and how faithful the death of a
- * fault is that is not ours. */
+/* Our seat for SIGBUS: kept whatever a predecessor does, covered and taken again, left; and how
+ * faithful the death of a fault is that is not ours. */
 #include "maps.h"
 #include <setjmp.h>
 #include <sys/ptrace.h>
@@ -70,8 +70,10 @@ static void passed_on(long again) {
 
 static void seat(void) {
     static const struct row rows[] = {
-        {"after a predecessor gave up", kept_after_giving_up, 0}, {"born with it ignored", born_ignored, 0},
-        {"covered, then on top", covered, 0}, {"beneath one that passes on", passed_on, 0},
+        {"after a predecessor gave up", kept_after_giving_up, 0},
+        {"born with it ignored", born_ignored, 0},
+        {"covered, then on top", covered, 0},
+        {"beneath one that passes on", passed_on, 0},
         {"above and beneath it", passed_on, 1},
     };
     ROWS(rows);
@@ -90,7 +92,8 @@ static void watch(const char *how, const unsigned char *other) {
         (void)map;
         if (strcmp(how, "load") == 0) *(volatile unsigned char *)(other + 3 * PAGE + 5);
         if (strcmp(how, "store") == 0) *(volatile unsigned char *)(other + 3 * PAGE + 6) = 1;
-        if (strcmp(how, "queue") == 0) sigqueue(getpid(), SIGBUS, (union sigval){.sival_int = 4711});
+        if (strcmp(how, "queue") == 0)
+            sigqueue(getpid(), SIGBUS, (union sigval){.sival_int = 4711});
         _exit(0);
     }
     siginfo_t last = {0};
@@ -134,7 +137,8 @@ static void faithful(void) {
 static void thread_check(void) {
     sigset_t set;
     CHECK(sigward_thread_check() == SIGWARD_THREAD_UNGUARDED);
-    CHECK(sigward_sigbus_guard() == 0 && sigward_sigbus_guard() == 0 && sigward_thread_check() == 0);
+    CHECK(sigward_sigbus_guard() == 0 && sigward_sigbus_guard() == 0 &&
+          sigward_thread_check() == 0);
     sigemptyset(&set);
     sigaddset(&set, SIGBUS);
     sigprocmask(SIG_BLOCK, &set, NULL);
@@ -182,12 +186,15 @@ static void event(void) {
     survives(map);
     survives(map);
     CHECK(sigward_read_events(&cursor, told, 2) == 1);
-    CHECK(told->signal == SIGBUS && told->tid == (int32_t)syscall(SYS_gettid) && strcmp(told->thread, "reader") == 0);
+    CHECK(told->signal == SIGBUS && told->tid == (int32_t)syscall(SYS_gettid) &&
+          strcmp(told->thread, "reader") == 0);
     CHECK(told->result == -EFAULT && told->cause == SIGWARD_CAUSE_TRUNCATED && told->write == 0);
-    CHECK(told->offset == 2 * PAGE + 7 && told->len_now == 3 * PAGE + 7 && told->inode == file.st_ino);
+    CHECK(told->offset == 2 * PAGE + 7 && told->len_now == 3 * PAGE + 7 &&
+          told->inode == file.st_ino);
     CHECK(told->fd_kind == 4 && fstat(told->fd, &file) == 0 && file.st_ino == told->inode);
     size_t length = strlen(path) < sizeof told->peer ? strlen(path) : sizeof told->peer;
-    CHECK(told->peer_len == length && memcmp(told->peer, path + strlen(path) - length, length) == 0);
+    CHECK(told->peer_len == length &&
+          memcmp(told->peer, path + strlen(path) - length, length) == 0);
     CHECK(sigward_event_format(told, line, sizeof line) > 20 && strstr(line, "told") != NULL);
     SAY("%s\n", line);
 }
@@ -197,5 +204,5 @@ static void leaving(void) {}
 static void event(void) {}
 #endif
 
-SCENARIOS({"seat", seat}, {"circle", circle}, {"faithful", faithful}, {"thread_check", thread_check}, {"leaving", leaving},
-          {"event", event})
+SCENARIOS({"seat", seat}, {"circle", circle}, {"faithful", faithful},
+          {"thread_check", thread_check}, {"leaving", leaving}, {"event", event})

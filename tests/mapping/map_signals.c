@@ -1,4 +1,5 @@
-/* Whose a SIGBUS is: ours only the fault on a guarded map; all others meet what they would meet without us. */
+/* Whose a SIGBUS is: ours only the fault on a guarded map; all others meet what they would meet
+ * without us. */
 #include "maps.h"
 #include "refuse.h"
 
@@ -31,8 +32,10 @@ static void one_patch(void) {
         int fd = nameless(TAIL / 16 + PAGE);
         sigward_map *map = NULL;
         sigward_counters before = counters();
-        CHECK(sigward_map_fd(fd, OPTIONS(.len = TAIL / 16 + PAGE), &map) == 0 && ftruncate(fd, PAGE) == 0);
-        for (int i = 0; i < 8; i++) CHECK(pthread_create(&threads[i], NULL, read_lost_page, map) == 0);
+        CHECK(sigward_map_fd(fd, OPTIONS(.len = TAIL / 16 + PAGE), &map) == 0 &&
+              ftruncate(fd, PAGE) == 0);
+        for (int i = 0; i < 8; i++)
+            CHECK(pthread_create(&threads[i], NULL, read_lost_page, map) == 0);
         for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
         sigward_counters after = counters();
         WARD_CHECK(after.patches == before.patches + 1);
@@ -76,7 +79,8 @@ static void to_simple_handler(long unused) {
 static void mend(int signal, siginfo_t *info, void *context) {
     note(signal, info, context);
     uintptr_t page = (uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1);
-    CHECK(mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+    CHECK(mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+               -1, 0) != MAP_FAILED);
 }
 
 static void foreign_to_handler(long unused) {
@@ -96,7 +100,8 @@ static void foreign_to_handler(long unused) {
 static void forge(int code, void *address) {
     siginfo_t forged = {.si_signo = SIGBUS, .si_code = code};
     forged.si_addr = address;
-    CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS, &forged) == 0);
+    CHECK(syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), SIGBUS, &forged) ==
+          0);
 }
 
 static void misaligned_address(long unused) {
@@ -104,7 +109,8 @@ static void misaligned_address(long unused) {
     install(SIGBUS, note, 0);
     sigward_map *map = lose();
     forge(BUS_ADRALN, (char *)bytes(map) + 2 * PAGE + 1);
-    CHECK(calls == 1 && seen.si_code == BUS_ADRALN && seen.si_addr == (void *)(bytes(map) + 2 * PAGE + 1));
+    CHECK(calls == 1 && seen.si_code == BUS_ADRALN &&
+          seen.si_addr == (void *)(bytes(map) + 2 * PAGE + 1));
     CHECK(poison(map) == INTACT);
     WARD_CHECK(counters().faults == 0);
 }
@@ -126,7 +132,10 @@ static void alignment_check(long unused) {
     install(SIGBUS, end_checks, 0);
     sigward_map *map = lose();
     CHECK(touch(map, 0) == content(0));
-    __asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq; movl 1(%1), %0" : "=r"(value) : "r"(bytes(map)) : "memory", "cc");
+    __asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq; movl 1(%1), %0"
+                     : "=r"(value)
+                     : "r"(bytes(map))
+                     : "memory", "cc");
     CHECK(calls == 1 && seen.si_code == BUS_ADRALN && poison(map) == INTACT);
     CHECK((value & 0xff) == content(1));
     if (WARDED) survives(map);
@@ -160,9 +169,14 @@ static void ignored(long unused) {
 
 static void predecessors(void) {
     static const struct row rows[] = {
-        {"raise", to_handler, 0}, {"kill", to_handler, 1}, {"pthread_kill", to_handler, 2}, {"sigqueue", to_handler, 3},
-        {"simple handler", to_simple_handler, 0}, {"foreign fault", foreign_to_handler, 0},
-        {"misaligned address", misaligned_address, 0}, {"a fault in the handler", handler_faults, 0},
+        {"raise", to_handler, 0},
+        {"kill", to_handler, 1},
+        {"pthread_kill", to_handler, 2},
+        {"sigqueue", to_handler, 3},
+        {"simple handler", to_simple_handler, 0},
+        {"foreign fault", foreign_to_handler, 0},
+        {"misaligned address", misaligned_address, 0},
+        {"a fault in the handler", handler_faults, 0},
         {"ignored", ignored, 0},
 #ifdef __x86_64__
         {"alignment check", alignment_check, 0},
@@ -181,7 +195,8 @@ static void dies_of(long how) {
     if (how == 2) sigqueue(getpid(), SIGBUS, (union sigval){.sival_int = 1});
     if (how == 3) forge(BUS_ADRALN, (char *)bytes(map) + PAGE);
     if (how == 4) *(volatile unsigned char *)foreign();
-    if (how == 5) *(volatile unsigned char *)bytes(map) = 1; /* a map for reading: SIGSEGV, as ever */
+    if (how == 5)
+        *(volatile unsigned char *)bytes(map) = 1; /* a map for reading: SIGSEGV, as ever */
 }
 
 static void dies_ignored(long unused) {
@@ -224,12 +239,19 @@ static void dies_without_patch(long error) {
 
 static void deaths(void) {
     static const struct row rows[] = {
-        {"raise", dies_of, 0}, {"kill", dies_of, 1}, {"sigqueue", dies_of, 2}, {"misaligned address", dies_of, 3},
-        {"foreign fault", dies_of, 4}, {"store to a map for reading", dies_of, 5},
-        {"foreign fault, ignored", dies_ignored, 0}, {"blocked", dies_blocked, 0},
-        {"a predecessor that gives up", dies_after_giving_up, 0}, {"mmap refused", dies_without_patch, EPERM},
+        {"raise", dies_of, 0},
+        {"kill", dies_of, 1},
+        {"sigqueue", dies_of, 2},
+        {"misaligned address", dies_of, 3},
+        {"foreign fault", dies_of, 4},
+        {"store to a map for reading", dies_of, 5},
+        {"foreign fault, ignored", dies_ignored, 0},
+        {"blocked", dies_blocked, 0},
+        {"a predecessor that gives up", dies_after_giving_up, 0},
+        {"mmap refused", dies_without_patch, EPERM},
     };
     ROWS(rows);
 }
 
-SCENARIOS({"one_fault", one_fault}, {"one_patch", one_patch}, {"predecessors", predecessors}, {"deaths", deaths})
+SCENARIOS({"one_fault", one_fault}, {"one_patch", one_patch}, {"predecessors", predecessors},
+          {"deaths", deaths})

@@ -1,10 +1,12 @@
-/* Changes of a mapped file that raise no signal: bare and warded both live, and only verify can tell. */
+/* Changes of a mapped file that raise no signal: bare and warded both live, and only verify can
+ * tell. */
 #include "maps.h"
 
 #define LENGTH (16 * PAGE + 123)
 
-/* Some file systems, and all before Linux 6.13, tell no two times apart that lie within one tick of the kernel's clock; one of
- * ours has whole seconds only. Waits until this one's clock has gone on: new files tell. */
+/* Some file systems, and all before Linux 6.13, tell no two times apart that lie within one tick of
+ * the kernel's clock; one of ours has whole seconds only. Waits until this one's clock has gone on:
+ * new files tell. */
 static void next_tick(void) {
     struct stat first = {0}, now;
     const char *path = path_of("tick");
@@ -13,7 +15,8 @@ static void next_tick(void) {
         int fd = open(path, O_CREAT | O_WRONLY, 0600);
         CHECK(fd >= 0 && fstat(fd, &now) == 0 && close(fd) == 0 && unlink(path) == 0);
         if (first.st_ctim.tv_sec == 0) first = now;
-    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec && now.st_ctim.tv_nsec == first.st_ctim.tv_nsec);
+    } while (now.st_ctim.tv_sec == first.st_ctim.tv_sec &&
+             now.st_ctim.tv_nsec == first.st_ctim.tv_nsec);
 }
 
 static void grown(long unused) {
@@ -68,7 +71,8 @@ static void replaced(long unused) {
     CHECK(rename(other, path) == 0);
     holds(map, 0, 0, LENGTH); /* the old file goes on for those who have it */
     CHECK(poison(map) == INTACT);
-    WARD_CHECK(sigward_map_verify(map) == -ESTALE && sigward_map_refresh(map) == 0 && sigward_map_len(map) == 4 * PAGE);
+    WARD_CHECK(sigward_map_verify(map) == -ESTALE && sigward_map_refresh(map) == 0 &&
+               sigward_map_len(map) == 4 * PAGE);
     WARD_CHECK(sigward_map_read_at(map, 0, &byte, 1) == 1 && byte == '!');
     WARD_CHECK(sigward_map_verify(map) == 0);
     /* A refresh that cannot be leaves all as it was. */
@@ -94,9 +98,12 @@ static void written_in_place(long unused) {
 
 static void silent(void) {
     static const struct row rows[] = {
-        {"grown", grown, 0}, {"cut within the last page", cut_in_last_page, 0},
-        {"regrown before any access", regrown_between, 0}, {"lost page in a system call", system_call, 0},
-        {"replaced", replaced, 0}, {"written in place", written_in_place, 0},
+        {"grown", grown, 0},
+        {"cut within the last page", cut_in_last_page, 0},
+        {"regrown before any access", regrown_between, 0},
+        {"lost page in a system call", system_call, 0},
+        {"replaced", replaced, 0},
+        {"written in place", written_in_place, 0},
     };
     ROWS(rows);
 }

@@ -1,6 +1,7 @@
-/* fork at any instruction of ours. A tracer lets a process open, read, lose, refresh, grow and close maps instruction by instruction,
- * and at each one that is the library's own it makes the process fork there (ptrace(2)): the child finds tables, slots, pins and
- * locks as they are between two stores, and has to get along with them. */
+/* fork at any instruction of ours. A tracer lets a process open, read, lose, refresh, grow and
+ * close maps instruction by instruction, and at each one that is the library's own it makes the
+ * process fork there (ptrace(2)): the child finds tables, slots, pins and locks as they are between
+ * two stores, and has to get along with them. */
 #include "maps.h"
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -17,12 +18,14 @@ enum { MAPS = 4 };
 
 static void work(void) {
     sigward_map *more[MAPS], *map;
-    other = open_map(other_path, NULL); /* the first of all: seat, spares, slots, the table's first nodes */
+    other = open_map(other_path, NULL); /* the first of all: seat, spares, slots, the table's first
+                                           nodes */
     for (int i = 0; i < MAPS; i++) more[i] = open_map(path, OPTIONS(.len = PAGE));
     map = open_map(path, OPTIONS(.writable = 1, .capacity = 1 << 20));
     CHECK(truncate(path, PAGE) == 0);
     CHECK(bytes(map)[3 * PAGE] == 0 && poison(map) == PAGE);
-    CHECK(sigward_map_refresh(map) == 0 && sigward_map_grow(map, 4 * PAGE) == 0 && sigward_map_grow(map, 2 << 20) == 0);
+    CHECK(sigward_map_refresh(map) == 0 && sigward_map_grow(map, 4 * PAGE) == 0 &&
+          sigward_map_grow(map, 2 << 20) == 0);
     CHECK(sigward_map_retire(more[0]) == 0);
     for (int i = 1; i < MAPS; i++) CHECK(sigward_map_close(more[i]) == 0);
     CHECK(sigward_map_close(map) == 0);
@@ -38,7 +41,8 @@ static void child(void) {
     CHECK(sigward_map_close(own[1]) == 0);
     own[1] = lose();
     survives(own[1]);
-    CHECK(poison(own[0]) == INTACT && poison(own[2]) == INTACT && touch(own[0], 0) != 0 && touch(own[2], 0) != 0);
+    CHECK(poison(own[0]) == INTACT && poison(own[2]) == INTACT && touch(own[0], 0) != 0 &&
+          touch(own[2], 0) != 0);
     for (int i = 0; i < 3; i++) CHECK(sigward_map_close(own[i]) == 0);
     if (other != NULL) CHECK(sigward_map_close(other) == 0);
     _exit(0);
@@ -55,7 +59,8 @@ static int stopped(pid_t pid) {
     return status >> 8;
 }
 
-/* Makes the stopped process fork where it stands; its child, a child of ours, goes on in `child`. */
+/* Makes the stopped process fork where it stands; its child, a child of ours, goes on in `child`.
+ */
 static pid_t fork_there(pid_t pid) {
     struct user_regs_struct before, regs;
     unsigned long made, none = 0;
@@ -63,17 +68,20 @@ static pid_t fork_there(pid_t pid) {
     regs = before;
     regs.rip = (unsigned long)fork_here, regs.rax = SYS_clone, regs.orig_rax = (unsigned long)-1;
     regs.rdi = CLONE_PARENT | SIGCHLD, regs.rsi = 0, regs.rdx = 0, regs.r10 = 0, regs.r8 = 0;
-    CHECK(ptrace(PTRACE_SETREGS, pid, NULL, &regs) == 0 && ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+    CHECK(ptrace(PTRACE_SETREGS, pid, NULL, &regs) == 0 &&
+          ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
     CHECK(stopped(pid) >> 8 != 0 && ptrace(PTRACE_GETEVENTMSG, pid, NULL, &made) == 0);
     CHECK(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0 && stopped(pid) == SIGTRAP);
     CHECK(ptrace(PTRACE_SETREGS, pid, NULL, &before) == 0);
     pid_t new = (pid_t)made;
     stopped(new);
     CHECK(ptrace(PTRACE_GETREGS, new, NULL, &regs) == 0);
-    regs.rip = (unsigned long)child, regs.rsp = (unsigned long)own_stack + sizeof own_stack - 8, regs.eflags &= ~0x100UL;
+    regs.rip = (unsigned long)child, regs.rsp = (unsigned long)own_stack + sizeof own_stack - 8,
+    regs.eflags &= ~0x100UL;
     regs.orig_rax = (unsigned long)-1;
     CHECK(ptrace(PTRACE_SETREGS, new, NULL, &regs) == 0);
-    CHECK(ptrace(PTRACE_SETSIGMASK, new, (void *)sizeof none, &none) == 0 && ptrace(PTRACE_DETACH, new, NULL, NULL) == 0);
+    CHECK(ptrace(PTRACE_SETSIGMASK, new, (void *)sizeof none, &none) == 0 &&
+          ptrace(PTRACE_DETACH, new, NULL, NULL) == 0);
     return new;
 }
 
@@ -81,12 +89,13 @@ static void end_well(pid_t pid, unsigned long at) {
     int status;
     CHECK(waitpid(pid, &status, __WALL) == pid);
     if (status == 0) return;
-    fprintf(stderr, "the child of the fork at %#lx ended with status %#x\n", at - (unsigned long)__executable_start, status);
+    fprintf(stderr, "the child of the fork at %#lx ended with status %#x\n",
+            at - (unsigned long)__executable_start, status);
     _exit(99);
 }
 
-/* Forks at each of our instructions the first time that it is met: a loop is not of interest at every turn. The second argument says
- * which half of them. */
+/* Forks at each of our instructions the first time that it is met: a loop is not of interest at
+ * every turn. The second argument says which half of them. */
 static void steps(void) {
     static bool met[8 << 20];
     CHECK(arguments[1] != NULL);
@@ -103,16 +112,19 @@ static void steps(void) {
         _exit(0);
     }
     stopped(pid);
-    CHECK(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) == 0);
+    CHECK(ptrace(PTRACE_SETOPTIONS, pid, NULL,
+                 PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) == 0);
     for (;;) {
-        CHECK(ptrace(PTRACE_SINGLESTEP, pid, NULL, signal) == 0 && waitpid(pid, &status, __WALL) == pid);
+        CHECK(ptrace(PTRACE_SINGLESTEP, pid, NULL, signal) == 0 &&
+              waitpid(pid, &status, __WALL) == pid);
         if (WIFEXITED(status)) break;
         CHECK(WIFSTOPPED(status));
         signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
         if (signal != 0) continue;
         struct user_regs_struct regs;
         CHECK(ptrace(PTRACE_GETREGS, pid, NULL, &regs) == 0);
-        if (regs.rip < (unsigned long)__executable_start || regs.rip >= (unsigned long)etext) continue;
+        if (regs.rip < (unsigned long)__executable_start || regs.rip >= (unsigned long)etext)
+            continue;
         size_t at = regs.rip - (unsigned long)__executable_start;
         CHECK(at < sizeof met);
         ours++;

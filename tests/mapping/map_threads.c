@@ -1,4 +1,5 @@
-/* Opening, closing, faulting and forking at the same time: nobody hangs, nothing leaks, nobody else's memory is touched. */
+/* Opening, closing, faulting and forking at the same time: nobody hangs, nothing leaks, nobody
+ * else's memory is touched. */
 #include "maps.h"
 #include <dirent.h>
 #include <setjmp.h>
@@ -32,7 +33,8 @@ static int areas(void) {
 
 /* ---- everything at once ---- */
 
-/* Maps a file, reads it, loses it, reads it, lets it go. Nothing but a loss may differ from the file. */
+/* Maps a file, reads it, loses it, reads it, lets it go. Nothing but a loss may differ from the
+ * file. */
 static void round_trip(int fd, unsigned seed) {
     sigward_map *map = NULL;
     uint64_t keep = PAGE + seed % (14 * PAGE);
@@ -66,7 +68,8 @@ static void child(unsigned seed) {
     }
     int fd = nameless(LENGTH);
     for (unsigned i = 0; i < 3; i++) round_trip(fd, seed + i);
-    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) CHECK(sigward_map_close(inherited[i]) == 0);
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
+        CHECK(sigward_map_close(inherited[i]) == 0);
     _exit(0);
 }
 
@@ -81,7 +84,8 @@ static void forks(void) {
         CHECK(waitpid(pid, &status, 0) == pid);
         CHECK(status == 0 || !WARDED);
     }
-    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) CHECK(sigward_map_close(inherited[i]) == 0);
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
+        CHECK(sigward_map_close(inherited[i]) == 0);
 }
 
 static void together(void) {
@@ -152,7 +156,8 @@ static void in_the_middle(void) {
         CHECK(!WARDED || status == 0);
     }
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-    for (int i = 0; i < VICTIMS; i++) CHECK(poison(victims[i]) == PAGE && sigward_map_close(victims[i]) == 0);
+    for (int i = 0; i < VICTIMS; i++)
+        CHECK(poison(victims[i]) == PAGE && sigward_map_close(victims[i]) == 0);
     CHECK(counters().maps == 0);
 }
 
@@ -195,7 +200,8 @@ static volatile unsigned long faults_elsewhere;
 /* Bare, and between two guards: somebody else's handler, who waits for better times. */
 static void wait_for_better(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)context;
-    CHECK((unsigned char *)info->si_addr >= place && (unsigned char *)info->si_addr < place + LENGTH);
+    CHECK((unsigned char *)info->si_addr >= place &&
+          (unsigned char *)info->si_addr < place + LENGTH);
     faults_elsewhere++;
     sched_yield();
 }
@@ -226,7 +232,8 @@ static void changing_hands(void) {
     for (int i = 0; i < ROUNDS; i++) {
         CHECK(mmap(place, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, lost, 0) == place);
         sigward_adopted *adopted = adopt(place, LENGTH, lost, 0);
-        /* The loss is told before the patch: closing now meets a handler at work, as often as can be. */
+        /* The loss is told before the patch: closing now meets a handler at work, as often as can
+         * be. */
         for (unsigned spin = 1; loss_at(adopted) == INTACT; spin++)
             if (spin % 1000 == 0) sched_yield();
         CHECK(sigward_adopted_close(adopted) == 0);

@@ -1,4 +1,5 @@
-/* What takes bytes away from under a map, and how exactly that is told: each row bare (dies) and warded. */
+/* What takes bytes away from under a map, and how exactly that is told: each row bare (dies) and
+ * warded. */
 #include "maps.h"
 #include <time.h>
 
@@ -16,7 +17,8 @@ static off_t length_of(const char *path) {
     return file.st_size;
 }
 
-/* Everything that can be asked of a map whose bytes from `lost` on are gone; `start` is where it begins in the file. */
+/* Everything that can be asked of a map whose bytes from `lost` on are gone; `start` is where it
+ * begins in the file. */
 static void lost_from(sigward_map *map, uint64_t start, uint64_t lost) {
     size_t len = sigward_map_len(map);
     unsigned char buffer[32];
@@ -35,7 +37,8 @@ static void lost_from(sigward_map *map, uint64_t start, uint64_t lost) {
     WARD_CHECK(sigward_map_verify(map) == -EFAULT);
 }
 
-static void status_says(const sigward_map *map, uint64_t lost, uint64_t len_now, uint64_t address, bool write) {
+static void status_says(const sigward_map *map, uint64_t lost, uint64_t len_now, uint64_t address,
+                        bool write) {
     sigward_fault fault = status_of(map);
     WARD_CHECK(fault.cause == SIGWARD_CAUSE_TRUNCATED && fault.error == EFAULT);
     WARD_CHECK(fault.offset == lost && fault.len_now == len_now);
@@ -106,8 +109,10 @@ static void populate_first(long len) {
 
 static void reads(void) {
     static const struct row rows[] = {
-        {"read to the end of a page", read_first, 8 * PAGE}, {"read to within a page", read_first, 8 * PAGE + 7},
-        {"read nothing", read_first, 0},                     {"populate", populate_first, 8 * PAGE + 7},
+        {"read to the end of a page", read_first, 8 * PAGE},
+        {"read to within a page", read_first, 8 * PAGE + 7},
+        {"read nothing", read_first, 0},
+        {"populate", populate_first, 8 * PAGE + 7},
     };
     ROWS(rows);
 }
@@ -309,11 +314,20 @@ static void populated(long unused) {
 
 static void ways(void) {
     static const struct row rows[] = {
-        {"cut again", cut_again, 0}, {"regrown after the fault", regrown_after, 0}, {"cp over it", copied_over, 0},
-        {"reopened by a thread", reopened, 0}, {"replaced, then cut", renamed_over, 0}, {"memfd", memory_file, 0},
-        {"no descriptor", no_descriptor, 0}, {"from a page on", part, 3 * PAGE}, {"from a byte on", part, 3 * PAGE + 1000},
-        {"part from a page on", part_with_length, 3 * PAGE}, {"part from a byte on", part_with_length, 3 * PAGE + 1000},
-        {"copied pages", copied_pages, 0}, {"written to", written, 0}, {"write_at", write_at, 0},
+        {"cut again", cut_again, 0},
+        {"regrown after the fault", regrown_after, 0},
+        {"cp over it", copied_over, 0},
+        {"reopened by a thread", reopened, 0},
+        {"replaced, then cut", renamed_over, 0},
+        {"memfd", memory_file, 0},
+        {"no descriptor", no_descriptor, 0},
+        {"from a page on", part, 3 * PAGE},
+        {"from a byte on", part, 3 * PAGE + 1000},
+        {"part from a page on", part_with_length, 3 * PAGE},
+        {"part from a byte on", part_with_length, 3 * PAGE + 1000},
+        {"copied pages", copied_pages, 0},
+        {"written to", written, 0},
+        {"write_at", write_at, 0},
         {"populated", populated, 0},
     };
     ROWS(rows);

@@ -1,6 +1,7 @@
-/* A guard of maps as programs write it by themselves, in the manner of systemd's sigbus.c, with a table and a lock. The
-   soak must find each of its defects (NAIVE=1 to 7; the numbers are those of `defects` below), and none in NAIVE=0:
-   that shows the soak itself to be sound. Where a defect is a race, its window is held open for a while. */
+/* A guard of maps as programs write it by themselves, in the manner of systemd's sigbus.c, with a
+   table and a lock. The soak must find each of its defects (NAIVE=1 to 7; the numbers are those of
+   `defects` below), and none in NAIVE=0: that shows the soak itself to be sound. Where a defect is
+   a race, its window is held open for a while. */
 #define _GNU_SOURCE 1
 #include "naive.h"
 #include <errno.h>
@@ -70,9 +71,9 @@ static void unlock(const sigset_t *old) {
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
-/* Who held it is not in the child. What it guards is whole at every moment: entries of the table, single numbers.
-   (Taking it before a fork would be a deadlock: fork waits for malloc's lock, whose holder may fault in a signal
-   handler.) */
+/* Who held it is not in the child. What it guards is whole at every moment: entries of the table,
+   single numbers. (Taking it before a fork would be a deadlock: fork waits for malloc's lock, whose
+   holder may fault in a signal handler.) */
 static void in_child(void) { give(); }
 
 /* ---- the handler ---- */
@@ -89,13 +90,15 @@ static void dawdle(enum defects defect) {
 
 static sigward_map *find(const uint8_t *at) {
     for (int i = 0; i < TABLE; i++)
-        if (table[i] && at >= table[i]->base && at < table[i]->base + table[i]->size) return table[i];
+        if (table[i] && at >= table[i]->base && at < table[i]->base + table[i]->size)
+            return table[i];
     return NULL;
 }
 
 static void zeros(uint8_t *from, uint64_t size, bool writable) {
     int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    if (mmap(from, size, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) abort();
+    if (mmap(from, size, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        abort();
     atomic_fetch_add(&patches, 1);
 }
 
@@ -109,7 +112,8 @@ static void patch(sigward_map *map, const uint8_t *at) {
     uint64_t offset = map->first + (uint64_t)(at - map->base);
     struct stat now = {.st_size = (off_t)down(offset)}; /* without a descriptor: here it ends */
     if (map->fd >= 0) fstat(map->fd, &now);
-    uint64_t length = (uint64_t)now.st_size, lost = up(length) > map->first ? up(length) : map->first;
+    uint64_t length = (uint64_t)now.st_size,
+             lost = up(length) > map->first ? up(length) : map->first;
     uint64_t end = least(map->first + map->size, map->patched);
     bool second = offset >= map->patched;
     if (second && NAIVE == TWICE_IS_DEATH) {
@@ -119,13 +123,15 @@ static void patch(sigward_map *map, const uint8_t *at) {
     /* A fault can be older than the map: the page is there by now, or this is a new map at an old
      * address. */
     uint8_t *first_lost = map->base + (lost - map->first);
-    bool there = offset < lost || (map->fd < 0 && madvise(first_lost, PAGE, MADV_POPULATE_READ) == 0);
+    bool there =
+        offset < lost || (map->fd < 0 && madvise(first_lost, PAGE, MADV_POPULATE_READ) == 0);
     if (there || (second && NAIVE != PATCH_AGAIN) || map->patching == getpid()) {
         atomic_fetch_add(&healed, 1);
         return give();
     }
     if (NAIVE == PATCH_AGAIN) end = map->first + map->size;
-    uint64_t start = map->first + map->skipped, poison = least(map->poison, length > start ? length - start : 0);
+    uint64_t start = map->first + map->skipped,
+             poison = least(map->poison, length > start ? length - start : 0);
     if (NAIVE != POISON_LAST) __atomic_store_n(&map->poison, poison, __ATOMIC_SEQ_CST);
     bool writable = map->options.writable;
     uint8_t *from = map->base + (lost - map->first);
@@ -158,7 +164,8 @@ static void handle(int signal, siginfo_t *info, void *context) {
         patch(map, at);
     } else {
         give();
-        if (NAIVE == PATCH_ANYTHING && signal == SIGBUS) zeros((uint8_t *)down((uintptr_t)at), PAGE, true);
+        if (NAIVE == PATCH_ANYTHING && signal == SIGBUS)
+            zeros((uint8_t *)down((uintptr_t)at), PAGE, true);
         else if (copying) siglongjmp(back, 1);
         else if (previous->sa_flags & SA_SIGINFO) previous->sa_sigaction(signal, info, context);
         else sigaction(signal, previous, NULL);
@@ -177,14 +184,17 @@ int sigward_init(const void *options) {
     return pthread_atfork(NULL, NULL, in_child);
 }
 
-int sigward_sigbus_guard(void) { return NAIVE == NO_HANDLER ? 0 : take_over(SIGBUS, &previous_bus); }
+int sigward_sigbus_guard(void) {
+    return NAIVE == NO_HANDLER ? 0 : take_over(SIGBUS, &previous_bus);
+}
 int sigward_try_copy_segv(void) { return take_over(SIGSEGV, &previous_segv); }
 
 ssize_t sigward_try_copy(void *dst, const void *src, size_t len) {
     volatile size_t done = 0;
     if (sigsetjmp(back, 1) == 0) {
         copying = 1;
-        for (; done < len; done++) ((volatile uint8_t *)dst)[done] = ((const volatile uint8_t *)src)[done];
+        for (; done < len; done++)
+            ((volatile uint8_t *)dst)[done] = ((const volatile uint8_t *)src)[done];
     }
     copying = 0;
     return (ssize_t)done;
@@ -243,7 +253,8 @@ static int opened(int fd, const char *path, const sigward_map_options *options, 
 }
 
 static int open_again(const char *path, const sigward_map_options *options) {
-    return open(path, (options->writable && !options->copy_on_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    return open(path,
+                (options->writable && !options->copy_on_write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 }
 
 int sigward_map_open(const char *path, const sigward_map_options *options, sigward_map **out) {
@@ -318,7 +329,8 @@ int sigward_map_verify(const sigward_map *map) {
     if (__atomic_load_n(&map->poison, __ATOMIC_SEQ_CST) != UINT64_MAX) return -EFAULT;
     if (fstat(map->fd, &now) != 0) return -errno;
     if ((uint64_t)now.st_size < map->options.offset + map->length) return -EFAULT;
-    bool same = memcmp(&now.st_ctim, &then->st_ctim, sizeof now.st_ctim) == 0 && now.st_size == then->st_size;
+    bool same = memcmp(&now.st_ctim, &then->st_ctim, sizeof now.st_ctim) == 0 &&
+                now.st_size == then->st_size;
     if (map->path && (stat(map->path, &named) != 0 || named.st_ino != now.st_ino)) same = false;
     return same ? 0 : -ESTALE;
 }

@@ -1,5 +1,5 @@
-/* soak SECONDS SEED [FOLDER FOLDER]: the chaos soak of guarded maps (soak.h tells how it judges). The first
-   folder is in memory, the other on a disk; both are empty, and removed at the end.
+/* soak SECONDS SEED [FOLDER FOLDER]: the chaos soak of guarded maps (soak.h tells how it judges).
+   The first folder is in memory, the other on a disk; both are empty, and removed at the end.
 
    A first quarter warms up: the library makes what it keeps. Then everything is closed, descriptors
    and mappings are counted, the soak goes on, longer where something that should be tested has not
@@ -43,8 +43,8 @@ static const struct kind {
     void (*run)(void);
     unsigned count;
 } kinds[] = {
-    {reader, 4},   {writer, 2},   {opener, 3},     {refresher, 1}, {stale_reader, 2}, {truncator, 2}, {grower, 2},
-    {replacer, 1}, {forker, 1},   {neighbour, 1},  {foreigner, 1}, {sink, 3},
+    {reader, 4},  {writer, 2},   {opener, 3}, {refresher, 1}, {stale_reader, 2}, {truncator, 2},
+    {grower, 2},  {replacer, 1}, {forker, 1}, {neighbour, 1}, {foreigner, 1},    {sink, 3},
 #ifndef NAIVE
     {adopter, 1},
 #endif
@@ -128,7 +128,9 @@ static struct possessions count(const char *const *folders) {
     FILE *areas = fopen("/proc/self/maps", "re");
     while (fgets(line, sizeof line, areas)) {
         unsigned long from, to;
-        if (sscanf(line, "%lx-%lx", &from, &to) != 2 || strstr(line, "[heap]") || strstr(line, "[stack]")) continue;
+        if (sscanf(line, "%lx-%lx", &from, &to) != 2 || strstr(line, "[heap]") ||
+            strstr(line, "[stack]"))
+            continue;
         all.areas++;
         all.bytes += to - from;
         all.of_files += strstr(line, folders[0]) || strstr(line, folders[1]);
@@ -140,22 +142,24 @@ static struct possessions count(const char *const *folders) {
     return all;
 }
 
-/* The library may keep a little more than before, such as nodes of its registry for addresses that are new to it. A
-   leak is more: thousands of maps have come and gone. */
+/* The library may keep a little more than before, such as nodes of its registry for addresses that
+   are new to it. A leak is more: thousands of maps have come and gone. */
 static void compare(const struct possessions *before, const struct possessions *after) {
     if (after->maps) WRONG(leaks, "%lu maps are still registered", after->maps);
     if (after->of_files) WRONG(leaks, "%u files are still mapped", after->of_files);
     if (after->descriptors != before->descriptors)
         WRONG(leaks, "%u descriptors, now %u", before->descriptors, after->descriptors);
     if (after->areas > before->areas + 48 || after->bytes > before->bytes + (4 << 20))
-        WRONG(leaks, "%u areas of %lu bytes, now %u of %lu", before->areas, before->bytes, after->areas, after->bytes);
+        WRONG(leaks, "%u areas of %lu bytes, now %u of %lu", before->areas, before->bytes,
+              after->areas, after->bytes);
 }
 
 /* ---- the run ---- */
 
 static void prepare(const char *const *folders) {
     soak = mmap(NULL, sizeof *soak, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    stacks = mmap(NULL, (size_t)THREADS * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stacks = mmap(NULL, (size_t)THREADS * STACK, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(soak != MAP_FAILED && stacks != MAP_FAILED && sysconf(_SC_PAGESIZE) == PAGE);
 #ifdef NAIVE
     COUNT(adopted); /* no adopt_file there */
@@ -170,7 +174,8 @@ static void prepare(const char *const *folders) {
 static int report(void) {
     sigward_counters counters;
     MUST(sigward_read_counters(&counters) == 0);
-    printf("{\"faults\": %lu, \"patches\": %lu, \"healed\": %lu", counters.faults, counters.patches, counters.healed);
+    printf("{\"faults\": %lu, \"patches\": %lu, \"healed\": %lu", counters.faults, counters.patches,
+           counters.healed);
 #define PRINT(name) printf(", \"" #name "\": %llu", (unsigned long long)atomic_load(&soak->name));
     TALLIES(PRINT)
     WRONGS(PRINT)
@@ -184,8 +189,8 @@ static int report(void) {
     return idle ? 2 : 0;
 }
 
-/* A process of its own: threads that wait for each other in a handler have every signal blocked, and a defect can make
-   all of them fault for ever. */
+/* A process of its own: threads that wait for each other in a handler have every signal blocked,
+   and a defect can make all of them fault for ever. */
 static void watch(unsigned seconds) {
     static const char text[] = "stuck: the threads did not end, or read and write no more\n";
     enum { NOTHING_DONE = 60 };
@@ -208,7 +213,8 @@ int main(int argc, char **argv) {
     seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)getpid();
     chance = seed * 2 + 1;
     char memory[] = "/dev/shm/soak-XXXXXX", disk[] = "/tmp/soak-XXXXXX";
-    const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory), argc > 4 ? argv[4] : mkdtemp(disk)};
+    const char *folders[2] = {argc > 4 ? argv[3] : mkdtemp(memory),
+                              argc > 4 ? argv[4] : mkdtemp(disk)};
     mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
     prepare(folders);

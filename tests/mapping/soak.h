@@ -1,20 +1,23 @@
-/* The chaos soak of guarded maps: every kind of thread at once on a pool of files, and an oracle that says of each
-   byte that came back as good whether the file ever held it while it was read.
+/* The chaos soak of guarded maps: every kind of thread at once on a pool of files, and an oracle
+   that says of each byte that came back as good whether the file ever held it while it was read.
 
-   The oracle. A file's byte is a keyed hash of (file, generation, offset) and never zero. A file is cut into blocks;
-   whoever writes one takes its next generation before the first byte and settles it after the last. A reader notes
-   the settled generation before it reads and the latest one afterwards: the byte must be of one in between. Two
-   writers at once settle nothing, so the next reader accepts either.
+   The oracle. A file's byte is a keyed hash of (file, generation, offset) and never zero. A file is
+   cut into blocks; whoever writes one takes its next generation before the first byte and settles
+   it after the last. A reader notes the settled generation before it reads and the latest one
+   afterwards: the byte must be of one in between. Two writers at once settle nothing, so the next
+   reader accepts either.
 
-   Zeros. Growth always writes content, from the start of the page that the file ends in. So no zero is ever right,
-   with one exception that every kernel has: behind an end of file inside a page the page reads as zeros, without a
-   signal. Those offsets are exempt, and then sigward_map_verify must say that the map has changed. Where pages are kept
-   in larger folios (ext4, xfs, btrfs) the same is true of whole pages behind the end: a folio that is being written
-   back when the file is cut cannot be split, and Linux maps the rest of it as zeros (xfstests generic/749). So only in
-   memory (tmpfs) is a zero from a lost page always wrong; elsewhere it is while the file was longer all the time.
+   Zeros. Growth always writes content, from the start of the page that the file ends in. So no zero
+   is ever right, with one exception that every kernel has: behind an end of file inside a page the
+   page reads as zeros, without a signal. Those offsets are exempt, and then sigward_map_verify must
+   say that the map has changed. Where pages are kept in larger folios (ext4, xfs, btrfs) the same
+   is true of whole pages behind the end: a folio that is being written back when the file is cut
+   cannot be split, and Linux maps the rest of it as zeros (xfstests generic/749). So only in memory
+   (tmpfs) is a zero from a lost page always wrong; elsewhere it is while the file was longer all
+   the time.
 
-   Everything here lies in one shared anonymous mapping, so a forked child judges by the same state. Nothing blocks:
-   a view that is taken is passed over, so a signal handler can read as well. */
+   Everything here lies in one shared anonymous mapping, so a forked child judges by the same state.
+   Nothing blocks: a view that is taken is passed over, so a signal handler can read as well. */
 #ifndef SOAK_H
 #define SOAK_H
 
@@ -69,7 +72,8 @@ struct file {
     atomic_ullong length;  /* lowered before the file shrinks, raised after it has grown */
     atomic_ullong epoch;   /* odd while the length changes */
     atomic_ullong block[BLOCKS];
-    atomic_uint tail[PAGES]; /* number of cuts inside this page << 16 | where the exempt rest begins */
+    atomic_uint tail[PAGES]; /* number of cuts inside this page << 16 | where the exempt rest begins
+                              */
 };
 
 /* A name of the pool: a file is renamed over it now and then. */
@@ -84,7 +88,8 @@ void file_release(struct file *file);
 struct file *file_any(void);                  /* referenced, or NULL */
 struct file *file_of(struct slot *slot);      /* referenced */
 struct file *file_new(const char *path, uint64_t length); /* referenced once for its maker */
-void file_cut(struct file *file, uint64_t length);  /* shrinks, the file's end may be inside a page */
+void file_cut(struct file *file, uint64_t length); /* shrinks, the file's end may be inside a page
+                                                    */
 void file_grow(struct file *file, uint64_t length);
 void file_rewrite(struct file *file, uint64_t from, uint64_t to); /* in place, block by block */
 bool file_hold(struct file *file);            /* nobody else changes its length until file_let_go */
@@ -97,7 +102,8 @@ struct writing {
     uint32_t generation[BLOCKS], settled[BLOCKS];
     bool raced[BLOCKS];
 };
-void writing_begin(struct writing *writing, struct file *file, uint64_t from, uint64_t to, uint8_t *content);
+void writing_begin(struct writing *writing, struct file *file, uint64_t from, uint64_t to,
+                   uint8_t *content);
 /* good: how many bytes from `from` on are surely in the file. */
 void writing_end(struct writing *writing, uint64_t good);
 /* How many of the first `length` bytes of back are not what this write, or one that raced with it,
@@ -140,16 +146,18 @@ enum { HOW_READ_AT, HOW_POINTER, HOW_TRY_COPY, HOWS };
 
 /* ---- soak_others.c: those who disturb ---- */
 
-void truncator(void), grower(void), replacer(void), forker(void), noise(void), neighbour(void), foreigner(void);
+void truncator(void), grower(void), replacer(void), forker(void), noise(void), neighbour(void),
+    foreigner(void);
 void sink(void), sink_begin(void), adopter(void);
 void install_handlers(void); /* before the guard comes */
 
 /* ---- soak.c: the run ---- */
 
-#define TALLIES(X)                                                                                           \
-    X(reads) X(bytes) X(flagged) X(exempt) X(writes) X(flushes) X(opens) X(refused) X(closes) X(refreshes)   \
-    X(cuts) X(grows) X(replaces) X(rewrites) X(forks) X(signals) X(neighbours) X(foreign) X(stale) X(sinks)  \
-    X(adopted)
+#define TALLIES(X)                                                                                 \
+    X(reads)                                                                                       \
+    X(bytes) X(flagged) X(exempt) X(writes) X(flushes) X(opens) X(refused) X(closes) X(refreshes)  \
+        X(cuts) X(grows) X(replaces) X(rewrites) X(forks) X(signals) X(neighbours) X(foreign)      \
+            X(stale) X(sinks) X(adopted)
 #define WRONGS(X) /* each of these must stay 0 */                                                  \
     X(clobbers) X(lost) X(unflagged) X(wrong) X(overreach) X(liars) X(unexpected) X(leaks)
 #define FIELD(name) atomic_ullong name;
@@ -177,12 +185,13 @@ extern unsigned thread_count;
 void tell(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A call that must succeed for the soak to mean anything. */
-#define MUST(condition)                                                                                      \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition, strerror(errno));      \
-            _exit(99);                                                                                       \
-        }                                                                                                    \
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition,              \
+                    strerror(errno));                                                              \
+            _exit(99);                                                                             \
+        }                                                                                          \
     } while (0)
 
 uint64_t any(uint64_t below); /* a random number */
@@ -191,7 +200,9 @@ static inline void rest(unsigned most_us) {
     struct timespec time = {.tv_nsec = (long)any(most_us) * 1000};
     nanosleep(&time, NULL);
 }
-static inline uint64_t up(uint64_t offset, uint64_t unit) { return (offset + unit - 1) / unit * unit; }
+static inline uint64_t up(uint64_t offset, uint64_t unit) {
+    return (offset + unit - 1) / unit * unit;
+}
 static inline uint64_t down(uint64_t offset, uint64_t unit) { return offset / unit * unit; }
 static inline uint64_t least(uint64_t one, uint64_t other) { return one < other ? one : other; }
 

@@ -44,7 +44,8 @@ static uint64_t pack(struct state state) {
            (uint64_t)state.writers << 2 * GENERATION_BITS | (uint64_t)state.raced << 60;
 }
 
-void writing_begin(struct writing *writing, struct file *file, uint64_t from, uint64_t to, uint8_t *content) {
+void writing_begin(struct writing *writing, struct file *file, uint64_t from, uint64_t to,
+                   uint8_t *content) {
     *writing = (struct writing){.file = file, .from = from, .to = to};
     for (uint64_t b = from / BLOCK; b < up(to, BLOCK) / BLOCK; b++) {
         unsigned long long old = atomic_load(&file->block[b]);
@@ -85,7 +86,8 @@ uint64_t writing_missing(const struct writing *writing, const uint8_t *back, uin
         uint32_t last = unpack(atomic_load(&writing->file->block[b])).started;
         uint32_t first = writing->raced[b] ? writing->settled[b] + 1 : writing->generation[b];
         bool found = false;
-        for (uint32_t g = first; g <= last && !found; g++) found = back[i] == byte(writing->file->id, g, offset);
+        for (uint32_t g = first; g <= last && !found; g++)
+            found = back[i] == byte(writing->file->id, g, offset);
         missing += !found;
     }
     return missing;
@@ -102,7 +104,8 @@ void sight_begin(struct sight *sight, struct file *file, uint64_t from, uint64_t
     sight->length = atomic_load(&file->length);
     for (uint64_t b = from / BLOCK; b < up(to, BLOCK) / BLOCK; b++)
         sight->settled[b] = private ? 1 : unpack(atomic_load(&file->block[b])).settled;
-    for (uint64_t p = from / PAGE; p < up(to, PAGE) / PAGE; p++) sight->tail[p] = atomic_load(&file->tail[p]);
+    for (uint64_t p = from / PAGE; p < up(to, PAGE) / PAGE; p++)
+        sight->tail[p] = atomic_load(&file->tail[p]);
     atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -123,7 +126,8 @@ static uint64_t coarse_end(const struct sight *sight) {
 }
 
 /* One of the generations in between holds all of these bytes. */
-static bool of_one(uint64_t id, uint32_t first, uint32_t last, uint64_t at, const uint8_t *bytes, uint64_t length) {
+static bool of_one(uint64_t id, uint32_t first, uint32_t last, uint64_t at, const uint8_t *bytes,
+                   uint64_t length) {
     uint8_t expected[BLOCK];
     for (uint32_t g = last; g >= first && g > 0; g--) {
         fill(expected, id, g, at / BLOCK);
@@ -132,7 +136,8 @@ static bool of_one(uint64_t id, uint32_t first, uint32_t last, uint64_t at, cons
     return false;
 }
 
-bool sight_judge(const struct sight *sight, const uint8_t *bytes, uint64_t length, const char *who) {
+bool sight_judge(const struct sight *sight, const uint8_t *bytes, uint64_t length,
+                 const char *who) {
     bool excused = false;
     uint64_t end = sight->from + length, id = sight->file->id;
     atomic_thread_fence(memory_order_seq_cst);
@@ -154,7 +159,8 @@ bool sight_judge(const struct sight *sight, const uint8_t *bytes, uint64_t lengt
                 excused = true;
                 continue;
             }
-            const char *said = "%s: file %lu, offset %lu (page %lu + %lu): %02x, generations %u to %u";
+            const char *said =
+                "%s: file %lu, offset %lu (page %lu + %lu): %02x, generations %u to %u";
             unsigned long page = i / PAGE, inside = i % PAGE;
             if (got == 0) WRONG(unflagged, said, who, id, i, page, inside, got, first, last);
             if (got != 0) WRONG(wrong, said, who, id, i, page, inside, got, first, last);
@@ -240,7 +246,8 @@ static void tail_begins(struct file *file, uint64_t end) {
 }
 
 static void no_tail(struct file *file, uint64_t page, uint64_t pages) {
-    for (; page < pages; page++) atomic_store(&file->tail[page], (atomic_load(&file->tail[page]) & ~0xFFFFu) | PAGE);
+    for (; page < pages; page++)
+        atomic_store(&file->tail[page], (atomic_load(&file->tail[page]) & ~0xFFFFu) | PAGE);
 }
 
 void file_cut(struct file *file, uint64_t length) {
@@ -281,7 +288,8 @@ void file_grow(struct file *file, uint64_t length) {
     atomic_store(&file->length, length);
     no_tail(file, from / PAGE, length / PAGE);
     atomic_uint *last = &file->tail[length / PAGE];
-    if (length % PAGE) atomic_store(last, (atomic_load(last) & ~0xFFFFu) | (unsigned)(length % PAGE));
+    if (length % PAGE)
+        atomic_store(last, (atomic_load(last) & ~0xFFFFu) | (unsigned)(length % PAGE));
     atomic_fetch_add(&file->epoch, 1);
     COUNT(grows);
 }

@@ -1,5 +1,5 @@
-/* Those who disturb: they change the files, fork, send signals, and own memory that nobody else may touch. See
-   soak.h. */
+/* Those who disturb: they change the files, fork, send signals, and own memory that nobody else may
+   touch. See soak.h. */
 #include "soak.h"
 
 /* ---- files ---- */
@@ -60,7 +60,8 @@ void replacer(void) {
         snprintf(fresh, sizeof fresh, "%s.new%u", slot->path, own_number);
         struct file *file = file_new(fresh, 1 + any(LONGEST));
         uint64_t even = atomic_load(&slot->replaced) & ~1ull;
-        if (atomic_compare_exchange_strong(&slot->replaced, &(unsigned long long){even}, even + 1)) {
+        if (atomic_compare_exchange_strong(&slot->replaced, &(unsigned long long){even},
+                                           even + 1)) {
             MUST(rename(fresh, slot->path) == 0);
             struct file *old = atomic_exchange(&slot->file, file);
             atomic_store(&slot->replaced, even + 2);
@@ -150,7 +151,8 @@ void neighbour(void) {
         unsigned at = turn % KEPT;
         for (uint64_t i = 0; i < kept[at].words; i++)
             if (kept[at].data[i] != kept[at].seed + i) {
-                WRONG(clobbers, "memory of others at %p: %lx", (void *)&kept[at].data[i], kept[at].data[i]);
+                WRONG(clobbers, "memory of others at %p: %lx", (void *)&kept[at].data[i],
+                      kept[at].data[i]);
                 break;
             }
         if (kept[at].words) munmap(kept[at].data, kept[at].words * 8);
@@ -158,7 +160,8 @@ void neighbour(void) {
         COUNT(neighbours);
         if (!going()) continue;
         uint64_t length = (1 + any(8)) * PAGE;
-        kept[at].data = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        kept[at].data =
+            mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         MUST(kept[at].data != MAP_FAILED);
         kept[at].words = length / 8;
         kept[at].seed = any(INTACT) | 1;
@@ -179,13 +182,15 @@ static void tell_area(uintptr_t address) {
         const struct view *view = &soak->views[i];
         if (view->map && address - (uintptr_t)view->data < view->length)
             tell("there", "view %d at %p, %lu bytes, writable %d, private %d, no_descriptor %d", i,
-                 (const void *)view->data, view->length, view->writable, view->private, view->no_descriptor);
+                 (const void *)view->data, view->length, view->writable, view->private,
+                 view->no_descriptor);
     }
     char line[512];
     FILE *areas = fopen("/proc/self/maps", "re");
     while (areas && fgets(line, sizeof line, areas)) {
         unsigned long from, to;
-        if (sscanf(line, "%lx-%lx", &from, &to) == 2 && address >= from && address < to) tell("there", "%s", line);
+        if (sscanf(line, "%lx-%lx", &from, &to) == 2 && address >= from && address < to)
+            tell("there", "%s", line);
     }
 }
 
@@ -197,7 +202,8 @@ static void beneath(int signal, siginfo_t *info, void *context) {
     }
     /* Ours it is not: die of it as without a handler. */
     (void)context;
-    WRONG(unexpected, "signal %d, code %d, came to nobody at %p", signal, info->si_code, info->si_addr);
+    WRONG(unexpected, "signal %d, code %d, came to nobody at %p", signal, info->si_code,
+          info->si_addr);
     tell_area((uintptr_t)info->si_addr);
     struct sigaction plain = {.sa_handler = SIG_DFL};
     sigaction(signal, &plain, NULL);
@@ -270,10 +276,12 @@ static void sink_write(uint64_t value) {
         *mine = value;
         /* Nobody maps this page a second time after my write. */
         sched_yield();
-        if (*mine != value) WRONG(lost, "a write into the lost range was taken away again: page %lu", p);
+        if (*mine != value)
+            WRONG(lost, "a write into the lost range was taken away again: page %lu", p);
     }
     for (uint64_t p = team.lost; p < SINK_PAGES; p++)
-        if (((uint64_t *)(void *)(team.data + p * PAGE))[own_number] != value) WRONG(lost, "page %lu lost a write", p);
+        if (((uint64_t *)(void *)(team.data + p * PAGE))[own_number] != value)
+            WRONG(lost, "page %lu lost a write", p);
 }
 
 static void lead(int fd) {
@@ -293,8 +301,10 @@ static void lead(int fd) {
     uint64_t poison = *sigward_map_poison_word(map);
     if (team.lost < SINK_PAGES && (poison < length || poison > up(length, PAGE)))
         WRONG(liars, "cut to %lu, poison at %lu", length, poison);
-    if (team.lost < SINK_PAGES && sigward_map_flush(map) == 0) WRONG(lost, "a flush of lost pages reports success");
-    if (lseek(fd, 0, SEEK_END) != (off_t)length) WRONG(lost, "the file has another length after its fault");
+    if (team.lost < SINK_PAGES && sigward_map_flush(map) == 0)
+        WRONG(lost, "a flush of lost pages reports success");
+    if (lseek(fd, 0, SEEK_END) != (off_t)length)
+        WRONG(lost, "the file has another length after its fault");
     MUST(sigward_map_close(map) == 0);
     COUNT(sinks);
 }

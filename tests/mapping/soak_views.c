@@ -45,7 +45,9 @@ void views_lower(struct file *file, uint64_t length) {
 /* ---- opening and closing ---- */
 
 /* What an open may answer while the file is cut under it. */
-static bool excusable(int status) { return status == -ENODATA || status == -ENXIO || status == -EFAULT; }
+static bool excusable(int status) {
+    return status == -ENODATA || status == -ENXIO || status == -EFAULT;
+}
 
 static int open_file(struct view *view) {
     struct slot *slot = view->slot;
@@ -60,12 +62,14 @@ static int open_file(struct view *view) {
     uint64_t length = atomic_load(&view->file->length);
     if (any(3) == 0) view->offset = options.offset = any(length + 1);
     if (any(3) == 0 && length > options.offset) options.len = 1 + any(length - options.offset);
-    if (!options.no_descriptor && any(3) == 0) return sigward_map_fd(view->file->fd, &options, &view->map);
+    if (!options.no_descriptor && any(3) == 0)
+        return sigward_map_fd(view->file->fd, &options, &view->map);
     /* By its name: somebody may rename another file over it meanwhile, then nobody knows which one
      * this is. */
     uint64_t before = atomic_load(&slot->replaced);
     int status = sigward_map_open(slot->path, &options, &view->map);
-    bool known = before % 2 == 0 && before == atomic_load(&slot->replaced) && view->file == atomic_load(&slot->file);
+    bool known = before % 2 == 0 && before == atomic_load(&slot->replaced) &&
+                 view->file == atomic_load(&slot->file);
     if (status == 0 && !known) {
         sigward_map_close(view->map);
         return -ENODATA;
@@ -138,7 +142,8 @@ void refresher(void) {
                 view->data = sigward_map_data(view->map);
                 view->length = sigward_map_len(view->map);
                 COUNT(refreshes);
-                if (status != 0 && !excusable(status)) WRONG(unexpected, "refresh: %s", strerror(-status));
+                if (status != 0 && !excusable(status))
+                    WRONG(unexpected, "refresh: %s", strerror(-status));
                 if (before != atomic_load(&view->slot->replaced)) view_close(view);
             }
         }
@@ -161,7 +166,9 @@ void view_check(struct view *view) {
     uint64_t after = poison(view);
     /* It may know of a loss that the word will tell of in a moment, never the other way round. */
     bool right = status == 0 ? before == INTACT : status == 1 && fault.offset <= before;
-    if (!right) WRONG(liars, "status %d, offset %lu, poison %lu to %lu", status, fault.offset, before, after);
+    if (!right)
+        WRONG(liars, "status %d, offset %lu, poison %lu to %lu", status, fault.offset, before,
+              after);
     if (status != 1) return;
     COUNT(flagged);
     if (fault.cause != SIGWARD_CAUSE_TRUNCATED && fault.cause != SIGWARD_CAUSE_UNKNOWN)
@@ -171,8 +178,8 @@ void view_check(struct view *view) {
     uint64_t floor = atomic_load(&view->floor);
     bool unknown = after == 0 && floor < view->offset + view->length;
     if (view->offset + after < floor && !unknown)
-        WRONG(overreach, "poison at %lu + %lu of a file that was never shorter than %lu; cause %d", view->offset, after,
-              floor, fault.cause);
+        WRONG(overreach, "poison at %lu + %lu of a file that was never shorter than %lu; cause %d",
+              view->offset, after, floor, fault.cause);
 }
 
 bool view_read(struct view *view, unsigned how) {
@@ -185,13 +192,16 @@ bool view_read(struct view *view, unsigned how) {
     if (how == HOW_READ_AT) {
         ssize_t came = sigward_map_read_at(view->map, at, bytes, length);
         if (came < 0 ? came != -EFAULT || poison(view) > at : came == 0 || (uint64_t)came > length)
-            WRONG(liars, "read_at %lu of %lu: %zd, poison %lu", length, view->length, came, poison(view));
+            WRONG(liars, "read_at %lu of %lu: %zd, poison %lu", length, view->length, came,
+                  poison(view));
         good = came < 0 ? 0 : least((uint64_t)came, length);
     } else {
-        if (how == HOW_TRY_COPY) good = least((uint64_t)sigward_try_copy(bytes, view->data + at, length), length);
+        if (how == HOW_TRY_COPY)
+            good = least((uint64_t)sigward_try_copy(bytes, view->data + at, length), length);
         else if (any(2)) memcpy(bytes, view->data + at, length);
         else
-            for (uint64_t i = 0; i < length; i++) bytes[i] = ((const volatile uint8_t *)view->data)[at + i];
+            for (uint64_t i = 0; i < length; i++)
+                bytes[i] = ((const volatile uint8_t *)view->data)[at + i];
         atomic_thread_fence(memory_order_seq_cst);
         uint64_t lost = poison(view);
         good = lost <= at ? 0 : least(good, lost - at);
@@ -203,7 +213,8 @@ bool view_read(struct view *view, unsigned how) {
         COUNT(exempt);
         if (status == 0 && sight.epoch % 2 == 0 && sight.epoch == atomic_load(&view->file->epoch))
             WRONG(liars, "verify does not see a file cut to %llu, mapped from %lu to %lu",
-                  (unsigned long long)atomic_load(&view->file->length), view->offset, view->offset + view->length);
+                  (unsigned long long)atomic_load(&view->file->length), view->offset,
+                  view->offset + view->length);
     }
     return good == length;
 }
@@ -216,7 +227,8 @@ void reader(void) {
             if (!view_read(view, (unsigned)any(HOWS))) view_check(view);
         if (any(16) == 0) {
             int status = sigward_map_populate(view->map, 0, view->length);
-            if (status != 0 && status != -EFAULT) WRONG(unexpected, "populate: %s", strerror(-status));
+            if (status != 0 && status != -EFAULT)
+                WRONG(unexpected, "populate: %s", strerror(-status));
         }
         view_leave(view);
     }
@@ -276,11 +288,12 @@ static void write_once(struct view *view) {
     /* Flushed well, all must be there; else what was below the poison word. */
     if (flushed) kept = to - from;
     ssize_t there = pread(file->fd, back, to - from, (off_t)from);
-    uint64_t missing = there <= 0 ? kept : writing_missing(&writing, back, least(kept, (uint64_t)there));
+    uint64_t missing =
+        there <= 0 ? kept : writing_missing(&writing, back, least(kept, (uint64_t)there));
     bool steady = epoch % 2 == 0 && epoch == atomic_load(&file->epoch) && to <= length;
     if (steady && missing)
-        WRONG(lost, "file %lu: %lu of %lu bytes at %lu, %s; poison %lu", file->id, missing, to - from, from,
-              flushed ? "flushed" : "not flushed", poison(view));
+        WRONG(lost, "file %lu: %lu of %lu bytes at %lu, %s; poison %lu", file->id, missing,
+              to - from, from, flushed ? "flushed" : "not flushed", poison(view));
     /* What is not surely in the file leaves the older content possible. */
     writing_end(&writing, steady ? kept : 0);
     COUNT(writes);
@@ -290,7 +303,8 @@ static void write_once(struct view *view) {
 static void write_private(struct view *view) {
     uint64_t at = any(view->length);
     uint8_t same;
-    if (sigward_map_read_at(view->map, at, &same, 1) == 1) sigward_map_write_at(view->map, at, &same, 1);
+    if (sigward_map_read_at(view->map, at, &same, 1) == 1)
+        sigward_map_write_at(view->map, at, &same, 1);
 }
 
 void writer(void) {

@@ -46,27 +46,30 @@ static void check(const char *call, const char *kind, int rounds) {
         CHECK(sigward_event_library(&event, library, sizeof library) >= 0);
         int own = strcmp(call, "own system call") == 0;
         const char *operation = sigward_event_operation(&event);
-        /* On x86-64 the number is in sight if the call was made right after loading it, as the C library's wrappers
-           do in a process of one thread. */
+        /* On x86-64 the number is in sight if the call was made right after loading it, as the C
+           library's wrappers do in a process of one thread. */
         const char *wanted = own ? "write" : call;
         /* What the C library makes of it where the kernel (an emulator's) has no such call. */
         if (strcmp(call, "pwritev2") == 0 && strcmp(operation, "writev") == 0) wanted = "writev";
         if (*operation == '\0' && (own || rounds > 1)) wanted = "";
         /* Then the length, 1, may be a descriptor just as well: nothing looks broken, and it says
          * so. */
-        if (own && strcmp(kind, "shut") == 0 && event.fd == -1 && strcmp(library, "libcaller.so") == 0) continue;
+        if (own && strcmp(kind, "shut") == 0 && event.fd == -1 &&
+            strcmp(library, "libcaller.so") == 0)
+            continue;
         int known = event.fd == fd && event.fd_kind == (strcmp(kind, "pipe") == 0 ? 1 : 2);
 #ifdef __x86_64__
         int right = known && strcmp(operation, wanted) == 0 && strcmp(library, "libcaller.so") == 0;
 #else
-        /* The result is in the descriptor's register. Most of the C library's wrappers have it in another one still; of
-           the others it is unknown, never wrong. */
+        /* The result is in the descriptor's register. Most of the C library's wrappers have it in
+           another one still; of the others it is unknown, never wrong. */
         int lost = strcmp(call, "sendfile") == 0 || own || !copies;
-        int right = (known || (lost && event.fd == -1)) && strcmp(operation, wanted) == 0 && strcmp(library, "libcaller.so") == 0;
+        int right = (known || (lost && event.fd == -1)) && strcmp(operation, wanted) == 0 &&
+                    strcmp(library, "libcaller.so") == 0;
 #endif
         if (!right) {
-            SAY("%s on %s, round %d: fd %d (not %d), kind %d, by %s in %s\n", call, kind, i, event.fd, fd,
-                event.fd_kind, operation, library);
+            SAY("%s on %s, round %d: fd %d (not %d), kind %d, by %s in %s\n", call, kind, i,
+                event.fd, fd, event.fd_kind, operation, library);
             _exit(1);
         }
     }
@@ -89,8 +92,11 @@ static __attribute__((noinline)) void at_depth(size_t depth, const char *call, c
 }
 
 int main(int argc, char **argv) {
-    static const char *const pipe_calls[] = {"write", "writev", "pwritev2", "sendfile", "splice", "tee", "vmsplice", "own system call"};
-    static const char *const socket_calls[] = {"write", "writev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice", "own system call"};
+    static const char *const pipe_calls[] = {"write",  "writev", "pwritev2", "sendfile",
+                                             "splice", "tee",    "vmsplice", "own system call"};
+    static const char *const socket_calls[] = {"write",    "writev",  "pwritev2",
+                                               "sendto",   "sendmsg", "sendmmsg",
+                                               "sendfile", "splice",  "own system call"};
     CHECK(argc == 3);
     void *library = dlopen(argv[1], RTLD_NOW);
     CHECK(library);
@@ -108,7 +114,8 @@ int main(int argc, char **argv) {
         CHECK(pthread_create(&thread, NULL, stormy, &self) == 0);
     }
     do { /* on a busy machine the storm may not have had a processor yet */
-        for (size_t i = 0; i < sizeof pipe_calls / sizeof *pipe_calls; i++) check(pipe_calls[i], "pipe", rounds);
+        for (size_t i = 0; i < sizeof pipe_calls / sizeof *pipe_calls; i++)
+            check(pipe_calls[i], "pipe", rounds);
         for (size_t i = 0; i < sizeof socket_calls / sizeof *socket_calls; i++) {
             check(socket_calls[i], "unix", rounds);
             /* splice to it says so before it looks: an error without a signal. */

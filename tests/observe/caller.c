@@ -39,7 +39,10 @@ __attribute__((noinline)) long caller(const char *name, int fd) {
     if (strcmp(name, "own system call") == 0) {
         /* A library that does without the C library's wrappers. */
 #ifdef __x86_64__
-        __asm__ volatile("syscall" : "=a"(result) : "0"(SYS_write), "D"(fd), "S"("x"), "d"(1) : "rcx", "r11", "memory");
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "0"(SYS_write), "D"(fd), "S"("x"), "d"(1)
+                         : "rcx", "r11", "memory");
         if (result < 0) errno = (int)-result, result = -1;
 #else
         result = write(fd, "x", 1);

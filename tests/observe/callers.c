@@ -1,6 +1,6 @@
-/* callers NAME LIBRARY OTHER: NAME made all these writes, whatever return addresses into OTHER earlier
- * calls have left on the stack. It is said, or it is unknown; nobody else is named. LIBRARY is NAME's
- * path, or - where all of that is in this program (-DONE). Warded only. */
+/* callers NAME LIBRARY OTHER: NAME made all these writes, whatever return addresses into OTHER
+ * earlier calls have left on the stack. It is said, or it is unknown; nobody else is named. LIBRARY
+ * is NAME's path, or - where all of that is in this program (-DONE). Warded only. */
 #include "host.h"
 #include <dlfcn.h>
 

@@ -1,4 +1,5 @@
-/* A library that writes in the ways that compilers know. Built with many flags, also into the program itself. */
+/* A library that writes in the ways that compilers know. Built with many flags, also into the
+ * program itself. */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* An executable whose literals lie in the segment of its code: one that is on the stack does not pass for a caller. Warded only; linked
- * with `-z noseparate-code`, as linkers for aarch64 do anyway. */
+/* An executable whose literals lie in the segment of its code: one that is on the stack does not
+ * pass for a caller. Warded only; linked with `-z noseparate-code`, as linkers for aarch64 do
+ * anyway. */
 #include "host.h"
 #include <dlfcn.h>
 
@@ -20,10 +21,12 @@ int main(int argc, char **argv) {
     uint64_t cursor = 0;
     for (int i = 0; i < 2; i++) {
         int fd = broken_pipe();
-        CHECK(relay(fd, i ? "a literal of the executable" : "another one", 10) == -1 && errno == EPIPE);
+        CHECK(relay(fd, i ? "a literal of the executable" : "another one", 10) == -1 &&
+              errno == EPIPE);
         sigward_event event;
         char name[64];
-        CHECK(sigward_read_events(&cursor, &event, 1) == 1 && sigward_event_library(&event, name, sizeof name) >= 0);
+        CHECK(sigward_read_events(&cursor, &event, 1) == 1 &&
+              sigward_event_library(&event, name, sizeof name) >= 0);
         SAY("by %s\n", name);
         CHECK(strcmp(name, "libcaller.so") == 0);
     }

@@ -12,7 +12,8 @@ int main(void) {
         char library[64];
         CHECK(sigward_read_events(&cursor, &event, 1) == 1);
         CHECK(sigward_event_library(&event, library, sizeof library) >= 0);
-        SAY("%s: link %#lx, by %s\n", calls ? "called" : "leaf", (unsigned long)event.stack[0], library);
+        SAY("%s: link %#lx, by %s\n", calls ? "called" : "leaf", (unsigned long)event.stack[0],
+            library);
         CHECK(strcmp(library, "libsigned.so") == 0);
     }
     return 0;

@@ -39,6 +39,7 @@ int main(void) {
 #ifdef __x86_64__
     CHECK(counters.unattributed == 0);
 #endif
-    SAY("swallowed %lu, read %lu, dropped %lu\n", counters.swallowed, read, counters.events_dropped);
+    SAY("swallowed %lu, read %lu, dropped %lu\n", counters.swallowed, read,
+        counters.events_dropped);
     return 0;
 }

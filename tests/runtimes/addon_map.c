@@ -37,7 +37,8 @@ static napi_value open_call(napi_env env, napi_callback_info info) {
 static napi_value buffer_call(napi_env env, napi_callback_info info) {
     (void)info;
     napi_value result;
-    NAPI(napi_create_external_arraybuffer(env, (void *)(uintptr_t)map_data(), map_len(), NULL, NULL, &result));
+    NAPI(napi_create_external_arraybuffer(env, (void *)(uintptr_t)map_data(), map_len(), NULL, NULL,
+                                          &result));
     return result;
 }
 

@@ -106,7 +106,8 @@ int main(int argc, char **argv) {
             CHECK(sigaction(SIGPIPE, &before, NULL) == 0);
         }
     }
-    while (with_writers && writes <= ROUNDS) usleep(1000); /* on a busy machine the posts may be done first */
+    while (with_writers && writes <= ROUNDS)
+        usleep(1000); /* on a busy machine the posts may be done first */
     finished = 1;
     for (int i = 0; with_writers && i < WRITERS; i++) CHECK(pthread_join(writers[i], NULL) == 0);
     CHECK(failed_posts == ROUNDS * threads);

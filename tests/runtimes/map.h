@@ -33,7 +33,9 @@ static inline int map_seat(void) { return 0; }
 #else
 static sigward_map *the_map;
 
-static inline void map_open(const char *path) { CHECK(sigward_map_open(path, NULL, &the_map) == 0); }
+static inline void map_open(const char *path) {
+    CHECK(sigward_map_open(path, NULL, &the_map) == 0);
+}
 static inline const uint8_t *map_data(void) { return sigward_map_data(the_map); }
 static inline size_t map_len(void) { return sigward_map_len(the_map); }
 static inline void map_refresh(void) { CHECK(sigward_map_refresh(the_map) == 0); }

@@ -107,7 +107,8 @@ static void page(void) {
     CHECK(other >= 0 && dup2(other, 0) == 0 && dup2(other, 1) == 1);
     setenv("PAGER", "echo pager >&2", 1);
     PGconn *connection = client(0);
-    PGresult *result = PQexec(connection, "select n, repeat('x', 100) from generate_series(1, 20000) n");
+    PGresult *result =
+        PQexec(connection, "select n, repeat('x', 100) from generate_series(1, 20000) n");
     CHECK(PQntuples(result) == 20000);
     PQprintOpt options = {.header = 1, .align = 1, .pager = 1, .fieldSep = "|"};
     sigset_t before = mask_now();

@@ -43,7 +43,9 @@ static void step(const char *name) {
     printf("%s %s", name, error == EPIPE && vectored == EPIPE ? "EPIPE" : "?");
     handled = 0;
     CHECK(sigaction(SIGPIPE, NULL, &now) == 0);
-    printf(" %s\n", now.sa_handler == SIG_DFL ? "default" : now.sa_handler == count ? "own" : "another");
+    printf(" %s\n", now.sa_handler == SIG_DFL ? "default"
+                    : now.sa_handler == count ? "own"
+                                              : "another");
     fflush(stdout);
 }
 

@@ -16,12 +16,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition, strerror(errno));      \
-            _exit(99);                                                                                       \
-        }                                                                                                    \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition,              \
+                    strerror(errno));                                                              \
+            _exit(99);                                                                             \
+        }                                                                                          \
     } while (0)
 
 #ifdef BARE
@@ -56,9 +57,9 @@ static inline void tell(char *text, size_t room) {
     sigward_sigpipe_report report;
     CHECK(sigward_sigpipe_status(&report) == 0);
     sigward_counters now = counters();
-    snprintf(text, room, "outcome %d seat %d previous %d swallowed %d overwritten %d", (int)report.outcome,
-             (int)report.seat, report.previous > 2 ? 2 : (int)report.previous, (int)now.swallowed,
-             (int)now.overwritten);
+    snprintf(text, room, "outcome %d seat %d previous %d swallowed %d overwritten %d",
+             (int)report.outcome, (int)report.seat, report.previous > 2 ? 2 : (int)report.previous,
+             (int)now.swallowed, (int)now.overwritten);
 }
 #endif
 
@@ -89,7 +90,8 @@ static inline int foreign_write(int vectored) {
     sigemptyset(&none);
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setsigmask_np(&attributes, &none) == 0);
-    CHECK(pthread_create(&thread, &attributes, write_to_broken_pipe, vectored ? &thread : NULL) == 0);
+    CHECK(pthread_create(&thread, &attributes, write_to_broken_pipe, vectored ? &thread : NULL) ==
+          0);
     CHECK(pthread_join(thread, &error) == 0);
     CHECK(pthread_attr_destroy(&attributes) == 0);
     return (int)(intptr_t)error;

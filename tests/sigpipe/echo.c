@@ -120,7 +120,8 @@ static void reader_comes_back(void) {
     }
     int status, ignored;
     CHECK(waitpid(writer, &status, 0) == writer);
-    for (int i = 0; i < 2; i++) CHECK(kill(readers[i], SIGKILL) == 0 && waitpid(readers[i], &ignored, 0) == readers[i]);
+    for (int i = 0; i < 2; i++)
+        CHECK(kill(readers[i], SIGKILL) == 0 && waitpid(readers[i], &ignored, 0) == readers[i]);
     unlink(path);
     rmdir(folder);
     if (WIFSIGNALED(status)) {
@@ -138,15 +139,24 @@ static long known(long number, long a, long b, long c, long d) {
     long result;
     register long r10 __asm__("r10") = d, r8 __asm__("r8") = 0, r9 __asm__("r9") = 0;
     if (number == SYS_io_submit)
-        __asm__ volatile("mov %1, %%eax\n syscall" : "=a"(result) : "i"(SYS_io_submit), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+        __asm__ volatile("mov %1, %%eax\n syscall"
+                         : "=a"(result)
+                         : "i"(SYS_io_submit), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                         : "rcx", "r11", "memory");
     else
-        __asm__ volatile("mov %1, %%eax\n syscall" : "=a"(result) : "i"(SYS_io_uring_enter), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+        __asm__ volatile("mov %1, %%eax\n syscall"
+                         : "=a"(result)
+                         : "i"(SYS_io_uring_enter), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
+                           "r"(r9)
+                         : "rcx", "r11", "memory");
     return result;
 }
 #else
 #define known unknown
 #endif
-static long unknown(long number, long a, long b, long c, long d) { return syscall(number, a, b, c, d, 0L, 0L); }
+static long unknown(long number, long a, long b, long c, long d) {
+    return syscall(number, a, b, c, d, 0L, 0L);
+}
 
 typedef long enter(long, long, long, long, long);
 
@@ -154,7 +164,10 @@ static void submit(enter *call) {
     CHECK(ward() == 0);
     aio_context_t context = 0;
     CHECK(syscall(SYS_io_setup, 4, &context) == 0);
-    struct iocb block = {.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = (unsigned)broken_pipe(), .aio_buf = (uintptr_t)"x", .aio_nbytes = 1};
+    struct iocb block = {.aio_lio_opcode = IOCB_CMD_PWRITE,
+                         .aio_fildes = (unsigned)broken_pipe(),
+                         .aio_buf = (uintptr_t) "x",
+                         .aio_nbytes = 1};
     struct iocb *list[] = {&block};
     struct io_event event;
     CHECK(call(SYS_io_submit, (long)context, 1, (long)list, 0) == 1);
@@ -182,10 +195,16 @@ static void ring(int registered, enter *call) {
         return;
     }
     CHECK(fd >= 0);
-    char *queue = mmap(NULL, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
-    struct io_uring_sqe *entry = mmap(NULL, params.sq_entries * sizeof *entry, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+    char *queue = mmap(NULL, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
+                       MAP_SHARED, fd, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *entry = mmap(NULL, params.sq_entries * sizeof *entry,
+                                      PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
     CHECK(queue != MAP_FAILED && entry != MAP_FAILED);
-    *entry = (struct io_uring_sqe){.opcode = IORING_OP_WRITE, .fd = broken_pipe(), .addr = (uintptr_t)"x", .len = 1, .off = -1ULL};
+    *entry = (struct io_uring_sqe){.opcode = IORING_OP_WRITE,
+                                   .fd = broken_pipe(),
+                                   .addr = (uintptr_t) "x",
+                                   .len = 1,
+                                   .off = -1ULL};
     *(unsigned *)(queue + params.sq_off.array) = 0;
     __atomic_store_n((unsigned *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
     long target = fd;
@@ -195,7 +214,8 @@ static void ring(int registered, enter *call) {
         target = update.offset;
     }
     CHECK(ward() == 0);
-    CHECK(call(SYS_io_uring_enter, target, 1, 0, registered ? IORING_ENTER_REGISTERED_RING : 0) == 1);
+    CHECK(call(SYS_io_uring_enter, target, 1, 0, registered ? IORING_ENTER_REGISTERED_RING : 0) ==
+          1);
 }
 
 static void ring_known(void) { ring(0, known); }
@@ -208,12 +228,16 @@ static void registered_unknown(void) { ring(1, unknown); }
 #ifdef __x86_64__
 static long by_int80(long number, long first, long second, long third) {
     long result;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(second), "d"(third) : "memory", "r8", "r9", "r10", "r11");
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(number), "b"(first), "c"(second), "d"(third)
+                     : "memory", "r8", "r9", "r10", "r11");
     return (int)result;
 }
 
 static unsigned *low_memory(void) {
-    unsigned *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    unsigned *low =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     CHECK(low != MAP_FAILED);
     return low;
 }
@@ -248,15 +272,20 @@ static void end_of_stack(void) {
     CHECK(ward() == 0);
     static volatile long result;
     static volatile int alive = 1;
-    char *stack = mmap(NULL, 65536 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *stack =
+        mmap(NULL, 65536 + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(stack != MAP_FAILED && munmap(stack + 65536, 4096) == 0);
     int fd = broken_pipe();
-    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID, thread;
+    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                 CLONE_CHILD_CLEARTID,
+         thread;
     register long r10 __asm__("r10") = (long)&alive, r8 __asm__("r8") = 0;
-    __asm__ volatile("syscall\n test %%rax, %%rax\n jnz 1f\n mov $1, %%eax\n mov %[fd], %%edi\n mov %[byte], %%rsi\n mov $1, %%edx\n syscall\n"
+    __asm__ volatile("syscall\n test %%rax, %%rax\n jnz 1f\n mov $1, %%eax\n mov %[fd], %%edi\n "
+                     "mov %[byte], %%rsi\n mov $1, %%edx\n syscall\n"
                      " mov %%rax, %[result]\n mov $60, %%eax\n xor %%edi, %%edi\n syscall\n 1:"
                      : "=a"(thread), [result] "+m"(result)
-                     : "a"(56L), "D"(flags), "S"(stack + 65536), "d"(0L), "r"(r10), "r"(r8), [fd] "r"(fd), [byte] "r"(big)
+                     : "a"(56L), "D"(flags), "S"(stack + 65536), "d"(0L), "r"(r10),
+                       "r"(r8), [fd] "r"(fd), [byte] "r"(big)
                      : "rcx", "r11", "memory");
     CHECK(thread > 0);
     while (alive) usleep(1000);
@@ -265,7 +294,8 @@ static void end_of_stack(void) {
 
 /* Spins at the first byte of a page that has nothing before it. */
 static void *at_start_of_page(void *unused) {
-    unsigned char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages =
+        mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(pages != MAP_FAILED && munmap(pages, 4096) == 0);
     memcpy(pages + 4096, "\xeb\xfe", 2); /* jmp . */
     CHECK(mprotect(pages + 4096, 4096, PROT_READ | PROT_EXEC) == 0);
@@ -293,7 +323,9 @@ static void *reads_from_dead(void *call) {
         struct iovec part = {big, 1};
         ssize_t count = 1;
         while (count == 1)
-            count = !strcmp(call, "read") ? read(pair[0], big, 1) : !strcmp(call, "readv") ? readv(pair[0], &part, 1) : recv(pair[0], big, 1, 0);
+            count = !strcmp(call, "read")    ? read(pair[0], big, 1)
+                    : !strcmp(call, "readv") ? readv(pair[0], &part, 1)
+                                             : recv(pair[0], big, 1, 0);
         CHECK(count == 0 && close(pair[0]) == 0);
     }
 }
@@ -376,9 +408,12 @@ static void reused_stderr(void) {
     close(2);
     int data = mkstemp(path);
     if (data != 2 || unlink(path) != 0) _exit(1);
-    if (write(data, "DATA", 4) != 4 || write(broken_pipe(), "x", 1) != -1 || write(data, "MORE", 4) != 4) _exit(2);
+    if (write(data, "DATA", 4) != 4 || write(broken_pipe(), "x", 1) != -1 ||
+        write(data, "MORE", 4) != 4)
+        _exit(2);
     if (sigward_init(NULL) != 0 || write(broken_pipe(), "x", 1) != -1) _exit(3);
-    if (pread(data, contents, sizeof contents, 0) != 8 || memcmp(contents, "DATAMORE", 8) != 0) _exit(4);
+    if (pread(data, contents, sizeof contents, 0) != 8 || memcmp(contents, "DATAMORE", 8) != 0)
+        _exit(4);
 }
 #endif
 
@@ -444,20 +479,20 @@ static void failed(void) {
     CHECK(syscall(SYS_write, broken_pipe(), "x", 1) == -1 && errno == EPIPE);
 }
 
-SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed}, {"shut_for_writing", shut_for_writing},
-          {"shut_for_all", shut_for_all}, {"reader_comes_back", reader_comes_back}, {"aio_known", aio_known},
+SCENARIOS({"failed", failed}, {"replaced", replaced}, {"closed", closed},
+          {"shut_for_writing", shut_for_writing}, {"shut_for_all", shut_for_all},
+          {"reader_comes_back", reader_comes_back}, {"aio_known", aio_known},
           {"aio_unknown", aio_unknown}, {"aio_in_a_sandbox", aio_in_a_sandbox},
           {"ring_known", ring_known}, {"ring_unknown", ring_unknown},
           {"registered_known", registered_known}, {"registered_unknown", registered_unknown},
 #ifdef __x86_64__
-          {"int80", int80}, {"end_of_page", end_of_page},
-          {"int80_socketcall", int80_socketcall}, {"end_of_stack", end_of_stack},
-          {"kill_in_int80_read", kill_in_int80_read}, {"kill_at_start_of_page", kill_at_start_of_page},
-          {"kill_in_writev", kill_in_writev}, {"kill_in_sendmsg", kill_in_sendmsg},
-          {"kill_in_sendmmsg", kill_in_sendmmsg},
+          {"int80", int80}, {"end_of_page", end_of_page}, {"int80_socketcall", int80_socketcall},
+          {"end_of_stack", end_of_stack}, {"kill_in_int80_read", kill_in_int80_read},
+          {"kill_at_start_of_page", kill_at_start_of_page}, {"kill_in_writev", kill_in_writev},
+          {"kill_in_sendmsg", kill_in_sendmsg}, {"kill_in_sendmmsg", kill_in_sendmmsg},
 #endif
 #ifndef BARE
           {"reused_stderr", reused_stderr},
 #endif
-          {"sandbox", sandbox}, {"kill_in_read", kill_in_read}, {"kill_in_readv", kill_in_readv}, {"kill_in_recv", kill_in_recv},
-          {"kill_in_poll", kill_in_poll})
+          {"sandbox", sandbox}, {"kill_in_read", kill_in_read}, {"kill_in_readv", kill_in_readv},
+          {"kill_in_recv", kill_in_recv}, {"kill_in_poll", kill_in_poll})

@@ -29,7 +29,8 @@ int main(int argc, char **argv) {
     }
     int status;
     CHECK(waitpid(program, &status, 0) == program && WIFSTOPPED(status));
-    long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL;
+    long options =
+        PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL;
     CHECK(ptrace(PTRACE_SETOPTIONS, program, NULL, options) == 0);
     CHECK(ptrace(PTRACE_SYSCALL, program, NULL, NULL) == 0);
     for (;;) {

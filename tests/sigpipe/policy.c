@@ -20,14 +20,16 @@ static void expect_event(int fd, int kind, long result) {
     (void)fd, (void)kind;
 #endif
     CHECK(event.result == result);
-    CHECK(event.tid == (int)syscall(SYS_gettid) && event.signal == SIGPIPE && event.time_ns > 1700000000000000000ULL);
+    CHECK(event.tid == (int)syscall(SYS_gettid) && event.signal == SIGPIPE &&
+          event.time_ns > 1700000000000000000ULL);
     CHECK(strcmp(event.thread, "policy-thread") == 0);
 }
 
 static void show_status(void) {
     sigward_sigpipe_report report;
     CHECK(sigward_sigpipe_status(&report) == 0);
-    SAY("outcome %d seat %d previous %d\n", report.outcome, report.seat, report.previous > 1 ? 2 : (int)report.previous);
+    SAY("outcome %d seat %d previous %d\n", report.outcome, report.seat,
+        report.previous > 1 ? 2 : (int)report.previous);
 }
 #endif
 
@@ -41,7 +43,8 @@ static void connect_tcp(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 1) == 0);
+    CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 &&
+          listen(listener, 1) == 0);
     CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
     tcp_pair[0] = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(connect(tcp_pair[0], (struct sockaddr *)&address, length) == 0);
@@ -99,15 +102,17 @@ struct writer {
     int pipes, sockets;
 };
 static const struct writer writers[] = {
-    {"write", by_write, 1, 1},         {"writev", by_writev, 1, 1},     {"send", by_send, 0, 1},
-    {"sendmsg", by_sendmsg, 0, 1},     {"sendmmsg", by_sendmmsg, 0, 1}, {"sendfile", by_sendfile, 1, 1},
-    {"splice", by_splice, 1, 1},       {"tee", by_tee, 1, 0},           {"vmsplice", by_vmsplice, 1, 0},
+    {"write", by_write, 1, 1},     {"writev", by_writev, 1, 1},     {"send", by_send, 0, 1},
+    {"sendmsg", by_sendmsg, 0, 1}, {"sendmmsg", by_sendmmsg, 0, 1}, {"sendfile", by_sendfile, 1, 1},
+    {"splice", by_splice, 1, 1},   {"tee", by_tee, 1, 0},           {"vmsplice", by_vmsplice, 1, 0},
 };
 
 static void *in_child(void *argument) {
     const struct writer *writer = argument;
     CHECK(pthread_setname_np(pthread_self(), "policy-thread") == 0);
-    int fd = writer->pipes == 2 ? broken_pipe() : writer->sockets == 2 ? broken_unix() : broken_tcp();
+    int fd = writer->pipes == 2     ? broken_pipe()
+             : writer->sockets == 2 ? broken_unix()
+                                    : broken_tcp();
     FAILS(writer->write(fd));
     expect_event(fd, writer->pipes == 2 ? 1 : 2, -EPIPE);
     _exit(0);
@@ -130,7 +135,8 @@ static void every_call(void) {
             }
             int status;
             CHECK(waitpid(child, &status, 0) == child);
-            SAY("%s %s: %s %d\n", writers[i].name, kinds[kind], WIFSIGNALED(status) ? "signal" : "exit",
+            SAY("%s %s: %s %d\n", writers[i].name, kinds[kind],
+                WIFSIGNALED(status) ? "signal" : "exit",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         }
     }
@@ -215,12 +221,14 @@ static void edges(void) {
     char *page = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED && (page += PAGE));
     CHECK(mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
-    memcpy(page, "\x0f\x05\xc3", 3); /* syscall; ret: at the start of a page, with a stack at its end */
+    memcpy(page, "\x0f\x05\xc3", 3); /* syscall; ret: at the start of a page, with a stack at its
+                                        end */
     CHECK(sigaltstack(&alternate, NULL) == 0 && ward() == 0);
     long result;
     __asm__ volatile("mov %%rsp, %%rbx; mov %[top], %%rsp; call *%[code]; mov %%rbx, %%rsp"
                      : "=a"(result)
-                     : "a"(SYS_write), "D"(broken_pipe()), "S"("x"), "d"(1), [top] "r"(page + PAGE - 8), [code] "r"(page)
+                     : "a"(SYS_write), "D"(broken_pipe()), "S"("x"),
+                       "d"(1), [top] "r"(page + PAGE - 8), [code] "r"(page)
                      : "rbx", "rcx", "r11", "memory");
     CHECK(result == -EPIPE);
 #else
@@ -422,9 +430,11 @@ static void children(void) {
     show_child("system");
 }
 
-SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", partial}, {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
+SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", partial},
+          {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
-          {"ignore_above_a_handler", ignore_above_a_handler}, {"filter_after_ignore", filter_after_ignore},
-          {"already_ignored", already_ignored}, {"restore_and_die", restore_and_die},
-          {"overwritten", overwritten}, {"constructor", constructor}, {"children", children},
-          {"log_line", log_line}, {"log_nowhere", log_nowhere}, {"existing_default", existing_default})
+          {"ignore_above_a_handler", ignore_above_a_handler},
+          {"filter_after_ignore", filter_after_ignore}, {"already_ignored", already_ignored},
+          {"restore_and_die", restore_and_die}, {"overwritten", overwritten},
+          {"constructor", constructor}, {"children", children}, {"log_line", log_line},
+          {"log_nowhere", log_nowhere}, {"existing_default", existing_default})

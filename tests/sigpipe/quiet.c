@@ -225,6 +225,7 @@ static void opens_its_own_mask(void) {
 
 SCENARIOS({"jumps_with_the_mask", jumps_with_the_mask},
           {"jumps_without_the_mask", jumps_without_the_mask},
-          {"opens_its_own_mask", opens_its_own_mask},
-          {"thread", thread}, {"after_the_end", after_the_end}, {"after_a_fork", after_a_fork}, {"brought_back", brought_back},
-          {"brought_back_over_default", brought_back_over_default}, {"strict", strict}, {"descriptor", descriptor})
+          {"opens_its_own_mask", opens_its_own_mask}, {"thread", thread},
+          {"after_the_end", after_the_end}, {"after_a_fork", after_a_fork},
+          {"brought_back", brought_back}, {"brought_back_over_default", brought_back_over_default},
+          {"strict", strict}, {"descriptor", descriptor})

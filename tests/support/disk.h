@@ -56,7 +56,8 @@ static inline void fill_disk(void) {
     uint64_t next = 0;
     CHECK(fd >= 0 && fstatvfs(fd, &fs) == 0);
     uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (room > (1 << 20) && fallocate(fd, 0, 0, (off_t)(room - (1 << 20))) == 0) next = room - (1 << 20);
+    if (room > (1 << 20) && fallocate(fd, 0, 0, (off_t)(room - (1 << 20))) == 0)
+        next = room - (1 << 20);
     for (size_t size = sizeof block; size >= 512; size /= 4)
         for (int quiet = 0; quiet < 3;) {
             ssize_t done = pwrite(fd, block, size, (off_t)next);
@@ -97,7 +98,8 @@ static inline void list_extents(int fd, struct look *to) {
     for (unsigned i = 0; i < list.head.fm_mapped_extents; i++) {
         uint64_t start = list.extents[i].fe_logical, end = start + list.extents[i].fe_length;
         /* How runs of blocks are cut up is nobody's business. */
-        if (to->extents > 0 && to->blocks[2 * to->extents - 1] == start) to->blocks[2 * to->extents - 1] = end;
+        if (to->extents > 0 && to->blocks[2 * to->extents - 1] == start)
+            to->blocks[2 * to->extents - 1] = end;
         else {
             to->blocks[2 * to->extents] = start;
             to->blocks[2 * to->extents++ + 1] = end;
@@ -121,8 +123,8 @@ static inline void same(const struct look *before, const struct look *after) {
     CHECK(a->st_size == b->st_size && before->sum == after->sum && a->st_mode == b->st_mode);
     CHECK(a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec);
     for (unsigned i = 0; i < 2 * after->extents && before->extents != after->extents; i++)
-        fprintf(stderr, "%s %llu, before %llu\n", i % 2 ? "to" : "from", (unsigned long long)after->blocks[i],
-                (unsigned long long)before->blocks[i]);
+        fprintf(stderr, "%s %llu, before %llu\n", i % 2 ? "to" : "from",
+                (unsigned long long)after->blocks[i], (unsigned long long)before->blocks[i]);
     CHECK(before->extents == after->extents);
     CHECK(memcmp(before->blocks, after->blocks, before->extents * 2 * sizeof(uint64_t)) == 0);
     /* Some of the file system's own notes about the extents may stay. */

@@ -31,12 +31,13 @@ static inline int sigward_sigpipe_ignore(void) { return 0; }
 static inline int ward(void) { return sigward_init(NULL); }
 #endif
 
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition, strerror(errno));      \
-            _exit(99);                                                                                       \
-        }                                                                                                    \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #condition,              \
+                    strerror(errno));                                                              \
+            _exit(99);                                                                             \
+        }                                                                                          \
     } while (0)
 
 /* How long something may take; an emulator multiplies it. */

@@ -1,5 +1,5 @@
-/* What the hosts of guarded maps share. Built bare, the names of sigward.h are plain mmap(2): what a program has
- * without us, so that the same lines die where the warded twin lives. */
+/* What the hosts of guarded maps share. Built bare, the names of sigward.h are plain mmap(2): what
+ * a program has without us, so that the same lines die where the warded twin lives. */
 #ifndef MAPS_H
 #define MAPS_H
 
@@ -25,44 +25,67 @@ typedef struct sigward_fault {
     uint32_t write;
     char thread[16];
 } sigward_fault;
-enum { SIGWARD_CAUSE_NONE, SIGWARD_CAUSE_TRUNCATED, SIGWARD_CAUSE_NO_SPACE, SIGWARD_CAUSE_IO, SIGWARD_CAUSE_HARDWARE,
-       SIGWARD_CAUSE_UNKNOWN };
+enum {
+    SIGWARD_CAUSE_NONE,
+    SIGWARD_CAUSE_TRUNCATED,
+    SIGWARD_CAUSE_NO_SPACE,
+    SIGWARD_CAUSE_IO,
+    SIGWARD_CAUSE_HARDWARE,
+    SIGWARD_CAUSE_UNKNOWN
+};
 typedef struct sigward_counters { uint64_t faults, patches, healed, maps; } sigward_counters;
-typedef struct sigward_map { unsigned char *data; size_t len, before; int fd, writable; } sigward_map;
+typedef struct sigward_map {
+    unsigned char *data;
+    size_t len, before;
+    int fd, writable;
+} sigward_map;
 
 static inline int sigward_map_fd(int fd, const sigward_map_options *options, sigward_map **out) {
     sigward_map_options all = {0};
     struct stat file;
     if (options == NULL) options = &all;
     if (fstat(fd, &file) != 0) return -errno;
-    sigward_map map = {.fd = dup(fd), .before = options->offset % PAGE, .writable = (int)options->writable};
+    sigward_map map = {
+        .fd = dup(fd), .before = options->offset % PAGE, .writable = (int)options->writable};
     map.len = options->len ? options->len : (size_t)file.st_size - options->offset;
-    void *base = mmap(NULL, map.len + map.before, options->writable ? PROT_READ | PROT_WRITE : PROT_READ,
-                      options->copy_on_write ? MAP_PRIVATE : MAP_SHARED, fd, (off_t)(options->offset - map.before));
+    void *base =
+        mmap(NULL, map.len + map.before, options->writable ? PROT_READ | PROT_WRITE : PROT_READ,
+             options->copy_on_write ? MAP_PRIVATE : MAP_SHARED, fd,
+             (off_t)(options->offset - map.before));
     if (base == MAP_FAILED) return -errno;
     map.data = (unsigned char *)base + map.before;
     *out = malloc(sizeof **out);
     **out = map;
     return 0;
 }
-static inline int sigward_map_open(const char *path, const sigward_map_options *options, sigward_map **out) {
+static inline int sigward_map_open(const char *path, const sigward_map_options *options,
+                                   sigward_map **out) {
     int fd = open(path, options && options->writable ? O_RDWR : O_RDONLY);
     int status = fd < 0 ? -errno : sigward_map_fd(fd, options, out);
     close(fd);
     return status;
 }
 typedef struct sigward_adopted { int unused; } sigward_adopted;
-static inline int sigward_adopt_file(const char *path, sigward_adopted **out) { return (void)path, *out = NULL, 0; }
-static inline int sigward_adopt_range(const void *at, size_t len, int fd, off_t offset, sigward_adopted **out) {
+static inline int sigward_adopt_file(const char *path, sigward_adopted **out) {
+    return (void)path, *out = NULL, 0;
+}
+static inline int sigward_adopt_range(const void *at, size_t len, int fd, off_t offset,
+                                      sigward_adopted **out) {
     return (void)at, (void)len, (void)fd, (void)offset, *out = NULL, 0;
 }
 static inline int sigward_adopted_count(const sigward_adopted *adopted) { return (void)adopted, 0; }
 static inline int sigward_adopted_status(const sigward_adopted *adopted, sigward_fault *out) {
     return (void)adopted, (void)out, 0;
 }
-static inline int sigward_adopted_take(sigward_adopted *adopted, sigward_fault *out) { return (void)adopted, (void)out, 0; }
-static inline int sigward_adopted_verify(const sigward_adopted *adopted) { return (void)adopted, 0; }
-static inline int sigward_adopted_sink(sigward_adopted *adopted, uint64_t bytes) { return (void)adopted, (void)bytes, 0; }
+static inline int sigward_adopted_take(sigward_adopted *adopted, sigward_fault *out) {
+    return (void)adopted, (void)out, 0;
+}
+static inline int sigward_adopted_verify(const sigward_adopted *adopted) {
+    return (void)adopted, 0;
+}
+static inline int sigward_adopted_sink(sigward_adopted *adopted, uint64_t bytes) {
+    return (void)adopted, (void)bytes, 0;
+}
 static inline int sigward_adopted_heal(sigward_adopted *adopted) { return (void)adopted, 0; }
 static inline int sigward_adopted_close(sigward_adopted *adopted) { return (void)adopted, 0; }
 static inline int sigward_last_words(int fd) { return (void)fd, 0; }
@@ -72,18 +95,22 @@ static inline const uint64_t *sigward_map_poison_word(const sigward_map *map) {
     static const uint64_t intact = INTACT;
     return (void)map, &intact;
 }
-static inline ssize_t sigward_map_read_at(const sigward_map *map, uint64_t at, void *to, size_t len) {
+static inline ssize_t sigward_map_read_at(const sigward_map *map, uint64_t at, void *to,
+                                          size_t len) {
     if (at >= map->len) return 0;
     if (len > map->len - at) len = map->len - at;
     memcpy(to, map->data + at, len);
     return (ssize_t)len;
 }
-static inline ssize_t sigward_map_write_at(sigward_map *map, uint64_t at, const void *from, size_t len) {
+static inline ssize_t sigward_map_write_at(sigward_map *map, uint64_t at, const void *from,
+                                           size_t len) {
     if (len > map->len - at) len = map->len - at;
     memcpy(map->data + at, from, len);
     return (ssize_t)len;
 }
-static inline int sigward_map_status(const sigward_map *map, sigward_fault *out) { return (void)map, (void)out, 0; }
+static inline int sigward_map_status(const sigward_map *map, sigward_fault *out) {
+    return (void)map, (void)out, 0;
+}
 static inline int sigward_map_verify(const sigward_map *map) { return (void)map, 0; }
 static inline int sigward_map_refresh(sigward_map *map) { return (void)map, 0; }
 static inline int sigward_map_populate(const sigward_map *map, uint64_t at, uint64_t len) {
@@ -117,7 +144,9 @@ static inline int sigward_read_counters(sigward_counters *out) {
 /* ---- files ---- */
 
 /* What stands at this offset of every file here: never zero, and no two pages alike. */
-static inline unsigned char content(uint64_t offset) { return (unsigned char)(1 + (offset * 31 + offset / PAGE * 7) % 251); }
+static inline unsigned char content(uint64_t offset) {
+    return (unsigned char)(1 + (offset * 31 + offset / PAGE * 7) % 251);
+}
 
 static inline void fill(int fd, uint64_t from, uint64_t to) {
     unsigned char block[16 * PAGE];
@@ -129,7 +158,8 @@ static inline void fill(int fd, uint64_t from, uint64_t to) {
     }
 }
 
-/* A path in the folder that is the first argument, of this process alone; the caller of the host removes the folder. */
+/* A path in the folder that is the first argument, of this process alone; the caller of the host
+ * removes the folder. */
 static inline const char *path_of(const char *name) {
     char *path = malloc(PATH_MAX); /* as long as the process */
     CHECK(arguments[0] != NULL && path != NULL);
@@ -261,7 +291,8 @@ static inline void note(int signal, siginfo_t *info, void *context) {
     calls++, seen = *info;
 }
 
-/* As Rust's standard library: what it does not know gets its default back, and the instruction another try. */
+/* As Rust's standard library: what it does not know gets its default back, and the instruction
+ * another try. */
 static inline void give_up(int number, siginfo_t *info, void *context) {
     (void)info, (void)context;
     signal(number, SIG_DFL);
@@ -275,7 +306,8 @@ struct row {
     long with;
 };
 
-/* Says of each row how its process ended: "NAME: exit 0", "NAME: signal 7". A row that hangs ends with 14. */
+/* Says of each row how its process ended: "NAME: exit 0", "NAME: signal 7". A row that hangs ends
+ * with 14. */
 static inline void run_rows(const struct row *rows, size_t count) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     for (size_t i = 0; i < count; i++) {

@@ -22,7 +22,8 @@ enum { ONE_IN = 24, LONGEST_NS = 2000000 };
 
 static void pause_now_and_then(void) {
     static _Atomic uint64_t calls;
-    uint64_t random = atomic_fetch_add(&calls, 1) * 0x9E3779B97F4A7C15 ^ (uint64_t)syscall(SYS_gettid);
+    uint64_t random =
+        atomic_fetch_add(&calls, 1) * 0x9E3779B97F4A7C15 ^ (uint64_t)syscall(SYS_gettid);
     random = (random ^ random >> 31) * 0xBF58476D1CE4E5B9;
     random ^= random >> 29;
     int before = errno;
@@ -51,8 +52,10 @@ static void pause_now_and_then(void) {
 SLOW(int, close, (int fd), fd)
 SLOW(int, fstat, (int fd, struct stat *out), fd, out)
 SLOW(int, fstat64, (int fd, struct stat64 *out), fd, out)
-SLOW(void *, mmap, (void *at, size_t length, int access, int kind, int fd, off_t offset), at, length, access, kind, fd, offset)
-SLOW(void *, mmap64, (void *at, size_t length, int access, int kind, int fd, off64_t offset), at, length, access, kind, fd, offset)
+SLOW(void *, mmap, (void *at, size_t length, int access, int kind, int fd, off_t offset), at,
+     length, access, kind, fd, offset)
+SLOW(void *, mmap64, (void *at, size_t length, int access, int kind, int fd, off64_t offset), at,
+     length, access, kind, fd, offset)
 SLOW(int, munmap, (void *at, size_t length), at, length)
 SLOW(int, madvise, (void *at, size_t length, int advice), at, length, advice)
 SLOW(int, msync, (void *at, size_t length, int flags), at, length, flags)
@@ -65,11 +68,14 @@ SLOW(int, fdatasync, (int fd), fd)
 SLOW(ssize_t, read, (int fd, void *to, size_t length), fd, to, length)
 SLOW(ssize_t, write, (int fd, const void *from, size_t length), fd, from, length)
 SLOW(ssize_t, pread64, (int fd, void *to, size_t length, off64_t offset), fd, to, length, offset)
-SLOW(ssize_t, pwrite64, (int fd, const void *from, size_t length, off64_t offset), fd, from, length, offset)
+SLOW(ssize_t, pwrite64, (int fd, const void *from, size_t length, off64_t offset), fd, from, length,
+     offset)
 SLOW(int, poll, (struct pollfd *all, nfds_t count, int timeout), all, count, timeout)
-SLOW(int, sigaction, (int signal, const struct sigaction *new, struct sigaction *old), signal, new, old)
+SLOW(int, sigaction, (int signal, const struct sigaction *new, struct sigaction *old), signal, new,
+     old)
 SLOW(int, pthread_sigmask, (int how, const sigset_t *new, sigset_t *old), how, new, old)
-SLOW(int, sigtimedwait, (const sigset_t *set, siginfo_t *out, const struct timespec *timeout), set, out, timeout)
+SLOW(int, sigtimedwait, (const sigset_t *set, siginfo_t *out, const struct timespec *timeout), set,
+     out, timeout)
 SLOW(int, rename, (const char *from, const char *to), from, to)
 SLOW(int, unlink, (const char *path), path)
 
@@ -86,7 +92,9 @@ SLOW(int, unlink, (const char *path), path)
         return result;                              \
     }
 
-SLOW_WITH_MORE(open, (const char *path, int flags, ...), flags, SYS_openat, AT_FDCWD, path, flags, more)
-SLOW_WITH_MORE(open64, (const char *path, int flags, ...), flags, SYS_openat, AT_FDCWD, path, flags, more)
+SLOW_WITH_MORE(open, (const char *path, int flags, ...), flags, SYS_openat, AT_FDCWD, path, flags,
+               more)
+SLOW_WITH_MORE(open64, (const char *path, int flags, ...), flags, SYS_openat, AT_FDCWD, path, flags,
+               more)
 SLOW_WITH_MORE(fcntl, (int fd, int call, ...), call, SYS_fcntl, fd, call, more)
 SLOW_WITH_MORE(fcntl64, (int fd, int call, ...), call, SYS_fcntl, fd, call, more)

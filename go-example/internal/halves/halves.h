@@ -21,8 +21,9 @@ typedef struct halves_counters {
 } halves_counters;
 
 /*
- * Starts the shipper and the downloads, once per process. `collector` is "IP:PORT"; `certificate` is the PEM file
- * to trust, or NULL for plain TCP. Returns the TCP port of the downloads on 127.0.0.1, or a negative errno.
+ * Starts the shipper and the downloads, once per process. `collector` is "IP:PORT"; `certificate`
+ * is the PEM file to trust, or NULL for plain TCP. Returns the TCP port of the downloads on
+ * 127.0.0.1, or a negative errno.
  */
 int halves_start(const char *collector, const char *certificate);
 

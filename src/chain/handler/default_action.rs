@@ -1,13 +1,14 @@
 //! The default action, so that nobody can tell it from the kernel's own.
 //!
-//! SIG_DFL goes into the kernel's table, the same siginfo is queued to this thread again, and the signal is
-//! unblocked in the mask that the handler returns to. So the process ends (or dumps core) at the interrupted
-//! instruction, with the siginfo and the wait status that it would have had without us. For a fault that is
-//! right as well: the instruction would only fault again.
+//! SIG_DFL goes into the kernel's table, the same siginfo is queued to this thread again, and the
+//! signal is unblocked in the mask that the handler returns to. So the process ends (or dumps core)
+//! at the interrupted instruction, with the siginfo and the wait status that it would have had
+//! without us. For a fault that is right as well: the instruction would only fault again.
 //!
 //! The init process of a pid namespace is special: for it the kernel drops any signal at SIG_DFL
-//! (`SIGNAL_UNKILLABLE`, `sig_task_ignored` in kernel/signal.c). Then so do we, and keep our seat. A true fault
-//! kills it all the same: the instruction runs again at SIG_DFL and the kernel forces the signal.
+//! (`SIGNAL_UNKILLABLE`, `sig_task_ignored` in kernel/signal.c). Then so do we, and keep our seat.
+//! A true fault kills it all the same: the instruction runs again at SIG_DFL and the kernel forces
+//! the signal.
 
 use super::Delivery;
 use super::farewell::farewell;
@@ -15,8 +16,8 @@ use super::trace::without_marks;
 use crate::chain::disposition::Disposition;
 use std::ffi::{c_int, c_void};
 
-/// Ends with the default action of `signal` once the handler has returned. Not inlined: it needs more stack than what it
-/// is called from.
+/// Ends with the default action of `signal` once the handler has returned. Not inlined: it needs
+/// more stack than what it is called from.
 #[inline(never)]
 pub(super) fn default_action(delivery: &Delivery<'_>) {
     let (signal, info, context) = (delivery.signal, delivery.info, delivery.context);
@@ -81,6 +82,7 @@ fn unblock(signal: c_int, context: *mut c_void) {
     }
     // SAFETY: the context of this delivery; only the address of the field is made.
     let saved = unsafe { &raw mut (*context).uc_sigmask };
-    // SAFETY: the kernel filled the part of the set that holds real signals, and reads that part back.
+    // SAFETY: the kernel filled the part of the set that holds real signals, and reads that part
+    // back.
     unsafe { libc::sigdelset(saved, signal) };
 }

@@ -1,8 +1,9 @@
-//! What the kernel says of a fault, and going on somewhere else than at the instruction that faulted.
+//! What the kernel says of a fault, and going on somewhere else than at the instruction that
+//! faulted.
 //!
-//! A fault is a signal that the kernel makes for the very instruction that was interrupted: it runs again when the
-//! handler returns. So the context of the delivery is that instruction's, and what a handler writes there is what
-//! the thread goes on with. All of it here is signal-safe.
+//! A fault is a signal that the kernel makes for the very instruction that was interrupted: it runs
+//! again when the handler returns. So the context of the delivery is that instruction's, and what a
+//! handler writes there is what the thread goes on with. All of it here is signal-safe.
 
 use super::Delivery;
 use std::ffi::c_int;
@@ -27,7 +28,8 @@ pub struct Fault {
     pub write: Option<bool>,
     /// The stack pointer; 0 where it is unknown.
     pub stack: usize,
-    /// The link register, where a function returns to that has not called another; 0 where there is none.
+    /// The link register, where a function returns to that has not called another; 0 where there is
+    /// none.
     pub link: usize,
     /// si_addr_lsb: how many low bits of `address` mean nothing, for a machine check; else 0.
     pub shift: u32,
@@ -46,8 +48,9 @@ pub(crate) struct Site {
 }
 
 impl Delivery<'_> {
-    /// The fault that this delivery of SIGBUS or SIGSEGV is; none for what a process sent, for what was found without
-    /// being the interrupted instruction's doing, and where a handler above passed no siginfo.
+    /// The fault that this delivery of SIGBUS or SIGSEGV is; none for what a process sent, for what
+    /// was found without being the interrupted instruction's doing, and where a handler above
+    /// passed no siginfo.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         let asynchronous = match self.signal {
@@ -113,7 +116,8 @@ impl Delivery<'_> {
         None
     }
 
-    /// The stack pointer of the code that was interrupted; none where the context does not show it. Signal-safe.
+    /// The stack pointer of the code that was interrupted; none where the context does not show it.
+    /// Signal-safe.
     pub(super) fn interrupted_stack(&self) -> Option<usize> {
         // SAFETY: null, or the context of this delivery.
         let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
@@ -142,7 +146,8 @@ impl Delivery<'_> {
         None
     }
 
-    /// Writes into a siginfo that the kernel has left empty what the registers tell, for whoever comes next.
+    /// Writes into a siginfo that the kernel has left empty what the registers tell, for whoever
+    /// comes next.
     pub(super) fn tell_of_fault(&self) {
         /// `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
         const ADDRESS: usize = 16;
@@ -156,7 +161,8 @@ impl Delivery<'_> {
         unsafe { place.write(fault.address) };
     }
 
-    /// The fault as far as the registers tell of it: where, and that nothing, or nothing of a file, is there.
+    /// The fault as far as the registers tell of it: where, and that nothing, or nothing of a file,
+    /// is there.
     fn page_fault(&self) -> Option<Fault> {
         /// si_code where nothing is mapped.
         const SEGV_MAPERR: c_int = 1;
@@ -169,18 +175,20 @@ impl Delivery<'_> {
         Some(Fault { address, code, pc, write, stack, link, shift: 0 })
     }
 
-    /// The general registers of the interrupted code; none without a context, and where they are not known.
+    /// The general registers of the interrupted code; none without a context, and where they are
+    /// not known.
     pub(crate) fn general(&self) -> Option<General> {
         // SAFETY: null, or the context of this delivery.
         let context = unsafe { self.context.cast::<machine::Context>().as_ref() }?;
         machine::general(context)
     }
 
-    /// Makes the interrupted code go on at `pc` with these general registers; flags, stack and the rest stay. False if
-    /// there is no context to write to.
+    /// Makes the interrupted code go on at `pc` with these general registers; flags, stack and the
+    /// rest stay. False if there is no context to write to.
     ///
     /// # Safety
-    /// The code at `pc` must be one that the interrupted code could have jumped to with these registers.
+    /// The code at `pc` must be one that the interrupted code could have jumped to with these
+    /// registers.
     pub(crate) unsafe fn resume_at(&self, pc: usize, general: &General) -> bool {
         // SAFETY: null, or the context of this delivery, which only this thread uses.
         let context = unsafe { self.context.cast::<machine::Context>().as_mut() };
@@ -278,7 +286,8 @@ mod machine {
     /// Exception class, bits 26 and up: `ESR_ELx_EC_DABT_LOW`.
     const DATA_ABORT: u64 = 0x24;
 
-    /// Where the last data abort of the thread was, if that was its last exception: without the tag in the upper byte.
+    /// Where the last data abort of the thread was, if that was its last exception: without the tag
+    /// in the upper byte.
     pub(super) fn fault_address(context: &Context) -> Option<usize> {
         let aborted = syndrome(context)? >> 26 == DATA_ABORT;
         aborted.then_some(context.uc_mcontext.fault_address as usize & (usize::MAX >> 8))
@@ -380,7 +389,8 @@ mod machine {
     }
 }
 
-/// `si_addr_lsb`, which follows `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
+/// `si_addr_lsb`, which follows `si_addr` (`__sifields._sigfault` in
+/// include/uapi/asm-generic/siginfo.h).
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64"),
@@ -390,7 +400,8 @@ fn least_bit(info: &libc::siginfo_t) -> u32 {
     const PLACE: usize = 24;
     const { assert!(PLACE + 2 <= size_of::<libc::siginfo_t>()) };
     let place = std::ptr::from_ref(info).cast::<i16>().wrapping_add(PLACE / 2);
-    // SAFETY: inside the siginfo, which is aligned to 8 and whose codes of machine checks have the field.
+    // SAFETY: inside the siginfo, which is aligned to 8 and whose codes of machine checks have the
+    // field.
     let bits = unsafe { place.read() };
     u32::try_from(bits).unwrap_or_default().min(usize::BITS - 1)
 }

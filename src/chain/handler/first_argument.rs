@@ -1,9 +1,10 @@
 //! Where the first argument of a system call is once the call has returned, on aarch64.
 //!
-//! The result takes its place in x0. But what was put there came from somewhere, and in the C library's wrappers, in
-//! Go's and in much of what compilers make of a system call it is there still: in a register that calls preserve, or on
-//! the stack. So the instructions before `svc` are read backwards, as far as they are a straight line that nothing jumps
-//! into and of which each instruction is known. What is not certain is unknown.
+//! The result takes its place in x0. But what was put there came from somewhere, and in the C
+//! library's wrappers, in Go's and in much of what compilers make of a system call it is there
+//! still: in a register that calls preserve, or on the stack. So the instructions before `svc` are
+//! read backwards, as far as they are a straight line that nothing jumps into and of which each
+//! instruction is known. What is not certain is unknown.
 
 use crate::sys::pages::LEAST_PAGE as PAGE;
 
@@ -34,7 +35,8 @@ enum Step {
     Constant(u32, u16),
     /// One or two registers get something else.
     Changes(u32, u32),
-    /// One or two registers are loaded from the stack: four bytes of each that far above the stack pointer.
+    /// One or two registers are loaded from the stack: four bytes of each that far above the stack
+    /// pointer.
     Loads([(u32, usize); 2]),
     Stores,
 }
@@ -110,7 +112,8 @@ fn jump(at: usize, instruction: u32) -> Option<Jump> {
     }
 }
 
-/// Where x0 of the `svc` at this address came from, and the address of the instruction that brought it.
+/// Where x0 of the `svc` at this address came from, and the address of the instruction that brought
+/// it.
 fn origin(svc: usize, word: impl Fn(usize) -> u32) -> Option<(Place, usize)> {
     let mut changed = 0_u32;
     let mut stored = false;
@@ -140,7 +143,8 @@ fn origin(svc: usize, word: impl Fn(usize) -> u32) -> Option<(Place, usize)> {
     None
 }
 
-/// Whether these instructions, the first of them at `start`, can jump behind `from` and not behind `svc`.
+/// Whether these instructions, the first of them at `start`, can jump behind `from` and not behind
+/// `svc`.
 fn jumps_between(start: usize, code: impl Iterator<Item = u32>, from: usize, svc: usize) -> bool {
     (start..).step_by(4).zip(code).any(|(at, instruction)| match jump(at, instruction) {
         Some(Jump::To(to)) => from < to && to <= svc,
@@ -149,7 +153,8 @@ fn jumps_between(start: usize, code: impl Iterator<Item = u32>, from: usize, svc
     })
 }
 
-/// Where the first argument of the system call at `svc`, which is being executed, still is, if that is certain.
+/// Where the first argument of the system call at `svc`, which is being executed, still is, if that
+/// is certain.
 #[cfg(target_arch = "aarch64")]
 pub(super) fn place(svc: usize) -> Option<Place> {
     let page = svc & !(PAGE - 1);
@@ -248,7 +253,8 @@ mod tests {
 
     #[test]
     fn what_lies_between_and_writes_other_registers_does_no_harm() {
-        // add x1, sp, #16; adrp x2, ...; ldr x2, [x2, #8]; ldp x3, x4, [x5]; str x3, [sp, #8]; cmp x3, #0
+        // add x1, sp, #16; adrp x2, ...; ldr x2, [x2, #8]; ldp x3, x4, [x5]; str x3, [sp, #8]; cmp
+        // x3, #0
         let between = [0x9100_43e1, 0x9000_0002, 0xf940_0442, 0xa940_10a3, 0xf900_07e3, 0xf100_007f];
         for other in between {
             assert_eq!(found(&[MOV_X0_X19, other, NUMBER, SVC]), Some(Place::Register(19)), "{other:#x}");
@@ -257,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_slot_of_the_stack_keeps_it_unless_something_was_stored_since() {
-        // ldr x0, [sp, #16]; ldr w0, [sp, #28]; ldrsw x0, [sp, #28]; ldp x0, x1, [sp, #32]; ldp x1, x0, [sp, #32]; ldp w1, w0, [sp, #32]
+        // ldr x0, [sp, #16]; ldr w0, [sp, #28]; ldrsw x0, [sp, #28]; ldp x0, x1, [sp, #32]; ldp x1,
+        // x0, [sp, #32]; ldp w1, w0, [sp, #32]
         for (load, slot) in [
             (0xf940_0be0, 16),
             (0xb940_1fe0, 28),
@@ -290,7 +297,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_unknown() {
-        // bl; ldp x29, x30, [sp], #16; add sp, sp, #16; csel x0, x1, x2, eq; ret; svc; blr x3; bti j; nothing at all
+        // bl; ldp x29, x30, [sp], #16; add sp, sp, #16; csel x0, x1, x2, eq; ret; svc; blr x3; bti
+        // j; nothing at all
         for other in [
             0x9400_0010,
             0xa8c1_7bfd,

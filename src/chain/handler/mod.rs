@@ -1,9 +1,9 @@
 //! Everything that runs inside a signal handler of the chain.
 //!
 //! What is called here: libc functions that signal-safety(7) names, raw system calls, and plain
-//! arithmetic. No allocation, lock, thread_local, panic, unwinding or longjmp. errno is as it was on the
-//! way out. Stack of our own: at most 2 KiB (`tests/chain/discipline.rs` measures it). Each function here is
-//! bounded: see `trace` for circles of handlers.
+//! arithmetic. No allocation, lock, thread_local, panic, unwinding or longjmp. errno is as it was
+//! on the way out. Stack of our own: at most 2 KiB (`tests/chain/discipline.rs` measures it). Each
+//! function here is bounded: see `trace` for circles of handlers.
 
 mod arrival;
 mod default_action;
@@ -42,8 +42,8 @@ use trace::Visit;
 /// What every entry point does.
 ///
 /// # Safety
-/// What is not null in `arrival` is a siginfo of a delivery that is under way on this thread, or room for one in the
-/// kernel's frame, and its context.
+/// What is not null in `arrival` is a siginfo of a delivery that is under way on this thread, or
+/// room for one in the kernel's frame, and its context.
 #[inline(never)]
 unsafe fn deliver(index: usize, arrival: Arrival) {
     // SAFETY: by this function's contract.
@@ -97,8 +97,9 @@ fn swallows_after_look(
     !arrival.filled && seat.decide(delivery) == Verdict::Swallow
 }
 
-/// What is to be done with a signal that a handler above has raised again, after it has put ours back, for the fault that it was called
-/// for. Where that can be mended, the handler returns to an instruction that goes on.
+/// What is to be done with a signal that a handler above has raised again, after it has put ours
+/// back, for the fault that it was called for. Where that can be mended, the handler returns to an
+/// instruction that goes on.
 #[cold]
 #[inline(never)]
 fn decide_for_the_fault(seat: &Entry, delivery: &Delivery<'_>) -> Verdict {

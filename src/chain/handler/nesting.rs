@@ -1,14 +1,14 @@
-//! Ends circles that go through raise(3): a predecessor that answers a signal by putting another handler
-//! back and raising the signal again (CPython's faulthandler does) may come to us again, in a new delivery
-//! on top of the unfinished one, with a siginfo that carries no marks.
+//! Ends circles that go through raise(3): a predecessor that answers a signal by putting another
+//! handler back and raising the signal again (CPython's faulthandler does) may come to us again, in
+//! a new delivery on top of the unfinished one, with a siginfo that carries no marks.
 //!
 //! For signals of that kind (`SI_TKILL` from our own process), and for those where marks have no
-//! place, as without a siginfo, each thread's unfinished visits to an entry point are counted. A visit that
-//! was left by longjmp is none: the code that is interrupted now has its stack pointer above that
-//! visit's frame, or on another stack. Where neither shows (a handler that jumps, from deeper and
-//! deeper calls with frames larger than a signal's) nobody can tell it from a circle, and no number
-//! of visits does. But a circle never ends by itself: it is cut where the stack would not hold
-//! another level, which is where a host that goes ever deeper ends as well.
+//! place, as without a siginfo, each thread's unfinished visits to an entry point are counted. A
+//! visit that was left by longjmp is none: the code that is interrupted now has its stack pointer
+//! above that visit's frame, or on another stack. Where neither shows (a handler that jumps, from
+//! deeper and deeper calls with frames larger than a signal's) nobody can tell it from a circle,
+//! and no number of visits does. But a circle never ends by itself: it is cut where the stack would
+//! not hold another level, which is where a host that goes ever deeper ends as well.
 
 use super::delivery::{Delivery, SI_TKILL};
 use super::trace;
@@ -16,7 +16,8 @@ use crate::sys::process::thread_id;
 use crate::sys::wiped::{self, Visits};
 use std::sync::atomic::Ordering;
 
-/// At this many unfinished visits a circle is cut on any stack, however large: each takes 2 to 5 KiB.
+/// At this many unfinished visits a circle is cut on any stack, however large: each takes 2 to 5
+/// KiB.
 const LIMIT: u32 = 1 << 14;
 /// The same where marks have no place: one delivery that comes by again cannot be told from frames
 /// that were left.
@@ -45,8 +46,8 @@ impl Drop for Level {
     }
 }
 
-/// Whether going on to the predecessor of entry `index` would close a circle, where the visit cannot be noted: there is no
-/// stack for what comes after it.
+/// Whether going on to the predecessor of entry `index` would close a circle, where the visit
+/// cannot be noted: there is no stack for what comes after it.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) fn is_circle(delivery: &Delivery<'_>, index: usize) -> bool {
     let Some(all) = followed(delivery) else { return false };
@@ -106,8 +107,8 @@ fn has_room(delivery: &Delivery<'_>, here: usize, level: usize) -> bool {
     }
 }
 
-/// This thread's place for the entry: its own, a free one, or one that it takes from somebody else: a thread that jumped
-/// out of a handler and ended never gives its own back.
+/// This thread's place for the entry: its own, a free one, or one that it takes from somebody else:
+/// a thread that jumped out of a handler and ended never gives its own back.
 fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
     if let Some(mine) = all.iter().find(|visits| visits.key.load(Ordering::Acquire) == key) {
         return mine;

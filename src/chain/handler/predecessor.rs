@@ -29,18 +29,20 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
     }
 }
 
-/// Does what the kernel would do with `disposition`, the predecessor of entry `owner`, but for calling a handler.
+/// Does what the kernel would do with `disposition`, the predecessor of entry `owner`, but for
+/// calling a handler.
 pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) -> Option<Next> {
     match disposition.kind() {
         Kind::Default => default_action(delivery),
-        // The kernel ends a process that ignores a fault (`force_sig_info_to_task`, kernel/signal.c): returning would only
-        // run the instruction again.
+        // The kernel ends a process that ignores a fault (`force_sig_info_to_task`,
+        // kernel/signal.c): returning would only run the instruction again.
         Kind::Ignore if delivery.is_fault() => default_action(delivery),
         Kind::Ignore => {}
         Kind::Handler { address, siginfo } => {
             let given_up = entry(owner).is_some_and(Entry::has_given_up_predecessor);
             let once = disposition.flags & libc::SA_RESETHAND != 0;
-            // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before that call.
+            // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before
+            // that call.
             if !given_up && (!once || entry(owner).is_some_and(Entry::spend)) {
                 // Whoever aborts seldom goes on from a handler.
                 if delivery.is_fault() || delivery.signal == libc::SIGABRT {
@@ -59,8 +61,8 @@ pub(super) fn stays(seat: &Entry) -> bool {
     seat.is_active() && seat.owner().is_some_and(|owner| owner.stays)
 }
 
-/// Takes the seat back where the predecessor has written SIG_DFL and its owner stays: that predecessor is done, the
-/// default action comes next.
+/// Takes the seat back where the predecessor has written SIG_DFL and its owner stays: that
+/// predecessor is done, the default action comes next.
 #[inline(never)]
 fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {
     let default = Disposition::read(delivery.signal).is_ok_and(|top| top.kind() == Kind::Default);
@@ -75,8 +77,9 @@ fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {
     }
 }
 
-/// Where a circle that closed through entry `index` ends: the predecessor that was recorded before that
-/// entry was taken, the oldest one of the signal for the oldest entry. The entry that it belongs to as well.
+/// Where a circle that closed through entry `index` ends: the predecessor that was recorded before
+/// that entry was taken, the oldest one of the signal for the oldest entry. The entry that it
+/// belongs to as well.
 pub(super) fn base_action(signal: c_int, index: usize) -> Option<(usize, &'static Disposition)> {
     let recorded = |(index, entry): (usize, &'static Entry)| Some((index, entry.predecessor()?));
     let before = entries_for(signal).take_while(|(other, _)| *other < index).filter_map(recorded).last();
@@ -110,14 +113,14 @@ unsafe fn call(address: usize, siginfo: bool, delivery: &Delivery<'_>) {
     }
 }
 
-/// What the kernel would have blocked for this predecessor: its `sa_mask` and, without `SA_NODEFER`, the signal itself;
-/// with it, the signal stays open.
+/// What the kernel would have blocked for this predecessor: its `sa_mask` and, without
+/// `SA_NODEFER`, the signal itself; with it, the signal stays open.
 fn mask_during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Mask {
     let block = Mask::of(&predecessor.mask);
     let deferred = predecessor.flags & libc::SA_NODEFER == 0;
     let block = if deferred { block.with(delivery.signal) } else { block.without(delivery.signal) };
-    // What was blocked before the signal came: our own entry point may have blocked more than the predecessor wants.
-    // SAFETY: null, or the context of this delivery.
+    // What was blocked before the signal came: our own entry point may have blocked more than the
+    // predecessor wants. SAFETY: null, or the context of this delivery.
     if let Some(context) = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() } {
         // With SA_NODEFER as well: it was delivered, so it was open.
         return block.and(Mask::of(&context.uc_sigmask));

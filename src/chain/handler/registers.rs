@@ -1,11 +1,12 @@
 //! The registers that a system call leaves behind, from the context of a delivery.
 //!
-//! The kernel makes SIGPIPE inside the system call and delivers it on the way out, so the saved registers
-//! are those of the return: the result is there, and on x86-64 the arguments are too.
+//! The kernel makes SIGPIPE inside the system call and delivers it on the way out, so the saved
+//! registers are those of the return: the result is there, and on x86-64 the arguments are too.
 //!
-//! When a signal with a lower number is pending as well, the kernel stacks its frame first and ours on top
-//! of it: the saved registers are then those of the other handler's entry, and the frame that they point to
-//! holds the context of the system call. [`Registers::of`] follows such frames down.
+//! When a signal with a lower number is pending as well, the kernel stacks its frame first and ours
+//! on top of it: the saved registers are then those of the other handler's entry, and the frame
+//! that they point to holds the context of the system call. [`Registers::of`] follows such frames
+//! down.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use crate::sys::memory;
@@ -36,8 +37,8 @@ pub struct Registers {
     pub arguments: Option<[u64; 3]>,
     /// The second to the sixth argument.
     pub rest: [u64; 5],
-    /// The number of the system call: in a register through the call (aarch64), or in the instruction before it
-    /// that loaded it (x86-64: nearly always).
+    /// The number of the system call: in a register through the call (aarch64), or in the
+    /// instruction before it that loaded it (x86-64: nearly always).
     pub number: Option<u64>,
     /// The stack pointer.
     pub stack: usize,
@@ -50,8 +51,8 @@ pub struct Registers {
 const FRAMES: usize = 13;
 
 impl Registers {
-    /// The registers of the system call that the delivery with this context interrupted on its way out;
-    /// none if the context does not look like the return of one.
+    /// The registers of the system call that the delivery with this context interrupted on its way
+    /// out; none if the context does not look like the return of one.
     ///
     /// # Safety
     /// `context` is null or points to the context of a delivery that is under way on this thread.
@@ -61,8 +62,8 @@ impl Registers {
         processor::after_system_call(unsafe { innermost(context) }?)
     }
 
-    /// The first argument of that system call, 32 bits of it, where [`Self::arguments`] are not known and the code before
-    /// the call shows that it still is in some other place (aarch64).
+    /// The first argument of that system call, 32 bits of it, where [`Self::arguments`] are not
+    /// known and the code before the call shows that it still is in some other place (aarch64).
     ///
     /// # Safety
     /// As for [`Self::of`], which must have found something.
@@ -91,7 +92,8 @@ impl Registers {
     }
 }
 
-/// The registers of the code that was interrupted first, beneath the frames of handlers that have not run yet.
+/// The registers of the code that was interrupted first, beneath the frames of handlers that have
+/// not run yet.
 ///
 /// # Safety
 /// As for [`Registers::of`].
@@ -109,8 +111,9 @@ unsafe fn innermost<'a>(context: *const c_void) -> Option<&'a libc::mcontext_t> 
     None
 }
 
-/// x86-64: the result is in RAX, the arguments are where they were. RCX and R11 tell nothing: processors with FRED
-/// leave them alone, so what proves a system call is the instruction before pc.
+/// x86-64: the result is in RAX, the arguments are where they were. RCX and R11 tell nothing:
+/// processors with FRED leave them alone, so what proves a system call is the instruction before
+/// pc.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod processor {
     use super::{Gate, Registers, code_before};
@@ -123,8 +126,9 @@ mod processor {
         machine.gregs.get(number as usize).map_or(0, |value| *value as u64)
     }
 
-    /// `struct rt_sigframe`: return address (8), ucontext (304), siginfo (arch/x86/include/asm/sigframe.h).
-    /// At the entry of a handler RSP points to it, RSI to its siginfo and RDX to its ucontext.
+    /// `struct rt_sigframe`: return address (8), ucontext (304), siginfo
+    /// (arch/x86/include/asm/sigframe.h). At the entry of a handler RSP points to it, RSI to its
+    /// siginfo and RDX to its ucontext.
     pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
         let [stack, signal, info, context] =
             [REG_RSP, REG_RDI, REG_RSI, REG_RDX].map(|number| register(machine, number));
@@ -166,11 +170,12 @@ mod processor {
         })
     }
 
-    /// The system call, the instruction before it, and the byte before that, which may be its prefix.
+    /// The system call, the instruction before it, and the byte before that, which may be its
+    /// prefix.
     const CODE: usize = 10;
 
-    /// The number that the instruction before the system call put into EAX. `code` holds zeros where nothing could be
-    /// read: no prefix and no instruction that is looked for here.
+    /// The number that the instruction before the system call put into EAX. `code` holds zeros
+    /// where nothing could be read: no prefix and no instruction that is looked for here.
     pub(super) fn loaded_number(code: &[u8; CODE]) -> Option<u64> {
         // The same bytes behind a REX prefix with R or B load another register.
         let other = |prefix: u8| prefix & 0xf0 == 0x40 && prefix & 0b101 != 0;
@@ -252,7 +257,8 @@ mod processor {
         })
     }
 
-    /// The lower half of the first argument of the system call that ended before `pc`, if it is certain where it still is.
+    /// The lower half of the first argument of the system call that ended before `pc`, if it is
+    /// certain where it still is.
     pub(super) fn first_argument(machine: &libc::mcontext_t) -> Option<u32> {
         let svc = (machine.pc as usize).checked_sub(4)?;
         match first_argument::place(svc)? {
@@ -267,11 +273,13 @@ mod processor {
     }
 }
 
-/// The `N` bytes of code before `pc`, the last `least` of them at least; zeros stand for those that cannot be read.
+/// The `N` bytes of code before `pc`, the last `least` of them at least; zeros stand for those that
+/// cannot be read.
 ///
-/// The page of `pc` is mapped, as it is being executed. The page before it need not be: a jump may have led to the
-/// start of a page. So the kernel copies from there, and nothing faults. `fell_through` says that the instruction
-/// before `pc` is the one that was executed before: then that page is mapped as well, should the kernel not copy.
+/// The page of `pc` is mapped, as it is being executed. The page before it need not be: a jump may
+/// have led to the start of a page. So the kernel copies from there, and nothing faults.
+/// `fell_through` says that the instruction before `pc` is the one that was executed before: then
+/// that page is mapped as well, should the kernel not copy.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn code_before<const N: usize>(pc: usize, least: usize, fell_through: bool) -> Option<[u8; N]> {
     let in_page = pc % LEAST_PAGE;

@@ -1,7 +1,8 @@
 //! The kernel's row while it calls us: found without the flags that we gave it, and written anew.
 //!
-//! `old = signal(S, SIG_IGN); …; signal(S, old)` leaves our address in the row without `SA_SIGINFO` and
-//! `SA_ONSTACK`, and with another mask. The kernel goes on calling us, with a siginfo that nobody has filled.
+//! `old = signal(S, SIG_IGN); …; signal(S, old)` leaves our address in the row without `SA_SIGINFO`
+//! and `SA_ONSTACK`, and with another mask. The kernel goes on calling us, with a siginfo that
+//! nobody has filled.
 
 use super::arrival::Arrival;
 use super::trace;
@@ -11,8 +12,8 @@ use crate::chain::entry::{Entry, entry};
 use crate::chain::seat::mend;
 use std::ffi::c_int;
 
-/// Whether the siginfo cannot be that of this delivery: it names another signal, or we are done with it already, so
-/// that it is left from an earlier delivery at the same place of the stack.
+/// Whether the siginfo cannot be that of this delivery: it names another signal, or we are done
+/// with it already, so that it is left from an earlier delivery at the same place of the stack.
 pub(super) fn is_suspect(arrival: &Arrival) -> bool {
     if !arrival.filled || arrival.info.is_null() {
         return true;

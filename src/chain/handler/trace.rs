@@ -1,9 +1,10 @@
 //! How one delivery remembers which of our entry points it is passing, without any global state.
 //!
-//! The kernel gives each delivery a siginfo of 128 bytes on the signal's stack and fills 48 of them;
-//! the rest it clears (`copy_siginfo_to_user`, kernel/signal.c). Handlers that pass a signal on pass
-//! that siginfo along. So the marks live there: they are private to the delivery, gone with it, and
-//! right on any number of threads. Each copy of the library in a process marks under its own name.
+//! The kernel gives each delivery a siginfo of 128 bytes on the signal's stack and fills 48 of
+//! them; the rest it clears (`copy_siginfo_to_user`, kernel/signal.c). Handlers that pass a signal
+//! on pass that siginfo along. So the marks live there: they are private to the delivery, gone with
+//! it, and right on any number of threads. Each copy of the library in a process marks under its
+//! own name.
 //!
 //! An emulator (qemu-user) clears nothing. So a mark goes when its visit is over. What is found
 //! where the kernel has just called goes as well: no entry point was there before. And what stands
@@ -17,11 +18,13 @@ const FIRST_WORD: usize = 6;
 const WORDS: usize = 16;
 /// The last word is for what one copy of the library tells another further down.
 const NOTE: usize = WORDS - 1;
-/// The word before it says that some copy is done with the delivery, or has jumped to what comes next.
+/// The word before it says that some copy is done with the delivery, or has jumped to what comes
+/// next.
 const END: usize = NOTE - 1;
 const DONE: u64 = 0x7369_6777_6172_6402;
 const HANDED_ON: u64 = 0x7369_6777_6172_6403;
-/// "sigward" and the note's meaning: the delivery is an echo that some copy above would have swallowed.
+/// "sigward" and the note's meaning: the delivery is an echo that some copy above would have
+/// swallowed.
 const ECHO: u64 = 0x7369_6777_6172_6401;
 
 /// Which of its visits to an entry point, of those that are not over, a delivery is on.

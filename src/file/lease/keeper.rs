@@ -1,7 +1,8 @@
 //! The thread that the kernel tells, and the table of the leases that it tells of.
 //!
-//! A process has one [`Keeper`]; a forked child makes another, for the thread is not there, and the lock may be held by a thread that is
-//! not there. What the kernel clears at the fork (`MADV_WIPEONFORK`) tells which of both it is, at no cost.
+//! A process has one [`Keeper`]; a forked child makes another, for the thread is not there, and the
+//! lock may be held by a thread that is not there. What the kernel clears at the fork
+//! (`MADV_WIPEONFORK`) tells which of both it is, at no cost.
 
 use super::kernel;
 use crate::file::error::Error;
@@ -17,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often all leases are looked at, for the case that a notice is lost. A fraction of the kernel's patience.
+/// How often all leases are looked at, for the case that a notice is lost. A fraction of the
+/// kernel's patience.
 const SWEEP: Duration = Duration::from_secs(2);
 /// The kernel's patience where nobody has said otherwise (`lease_break_time` in fs/locks.c).
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -41,8 +43,9 @@ impl Noticed {
     }
 }
 
-/// A lease that is watched. The descriptors are the holder's, who closes them when it is not in the table any more. (And not ours, or a
-/// child forked at the wrong moment could never close its copies.)
+/// A lease that is watched. The descriptors are the holder's, who closes them when it is not in the
+/// table any more. (And not ours, or a child forked at the wrong moment could never close its
+/// copies.)
 #[derive(Debug)]
 struct Registered {
     file: RawFd,
@@ -91,8 +94,8 @@ impl Keeper {
             wiped::words().ok_or_else(|| Failed::last("mmap"))?;
             let process = process::announce();
             let made = Box::into_raw(Box::new(Self { process, inside: Mutex::default() }));
-            // The parent's keeper stays where it is: its lock may be held, so it cannot be taken apart. One that lost the race, a page, is
-            // left, too.
+            // The parent's keeper stays where it is: its lock may be held, so it cannot be taken
+            // apart. One that lost the race, a page, is left, too.
             let _ = CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
         }
     }
@@ -105,8 +108,8 @@ impl Keeper {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a lease, and has its notices watched for: then `event` becomes readable. Neither descriptor is closed before
-    /// [`Keeper::give_up`].
+    /// Takes a lease, and has its notices watched for: then `event` becomes readable. Neither
+    /// descriptor is closed before [`Keeper::give_up`].
     pub(super) fn take(
         &'static self,
         file: BorrowedFd<'_>,
@@ -182,8 +185,8 @@ impl Keeper {
 }
 
 impl Inside {
-    /// Asks the kernel about every lease: a notice does not say for how many it stands. `since`: when nobody had wanted them yet, or a moment
-    /// after.
+    /// Asks the kernel about every lease: a notice does not say for how many it stands. `since`:
+    /// when nobody had wanted them yet, or a moment after.
     fn check_all(&mut self, since: Instant) {
         let found: Vec<&Registered> = self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
         if found.is_empty() {

@@ -6,8 +6,9 @@
 //! | `F_GETSIG` | our signal | our signal | 0 |
 //! | `F_SETLEASE(F_UNLCK)` | 0 | 0 | `EAGAIN` |
 //!
-//! The signal is taken back (`lease_modify` in fs/locks.c) under the lock that a waiting writer has to take before it goes on. So a signal
-//! that is still there says that nobody has got through. Taking a lease sets it anew each time.
+//! The signal is taken back (`lease_modify` in fs/locks.c) under the lock that a waiting writer has
+//! to take before it goes on. So a signal that is still there says that nobody has got through.
+//! Taking a lease sets it anew each time.
 
 use crate::file::error::Error;
 use crate::sys::call::again;
@@ -33,10 +34,12 @@ struct Owner {
     id: libc::pid_t,
 }
 
-/// The signal of the notices: "stack fault on coprocessor", which no kernel has ever sent (signal(7)).
+/// The signal of the notices: "stack fault on coprocessor", which no kernel has ever sent
+/// (signal(7)).
 ///
-/// sigtimedwait(2) takes what is sent to the thread, and then what is sent to the process. So it must be one that nobody sends to the process:
-/// with SIGIO or a real-time signal the thread would steal the host's. As it is no real-time signal, it needs no room in a queue
+/// sigtimedwait(2) takes what is sent to the thread, and then what is sent to the process. So it
+/// must be one that nobody sends to the process: with SIGIO or a real-time signal the thread would
+/// steal the host's. As it is no real-time signal, it needs no room in a queue
 /// (`RLIMIT_SIGPENDING`), and several notices may become one: each time all leases are looked at.
 #[cfg(not(any(
     target_arch = "mips",
@@ -63,11 +66,11 @@ pub(super) fn take(file: BorrowedFd<'_>, thread: libc::pid_t) -> Result<(), Erro
     take_with(file, thread, SIGNAL)
 }
 
-/// Whether somebody has the file open for writing, or only mapped so: a lease is taken and given back at once. Nothing where there are
-/// no leases, or not for us.
+/// Whether somebody has the file open for writing, or only mapped so: a lease is taken and given
+/// back at once. Nothing where there are no leases, or not for us.
 ///
-/// A writer who opens the file in the microseconds in between waits for them, and the kernel sends this thread a signal: SIGURG, which is
-/// ignored by default.
+/// A writer who opens the file in the microseconds in between waits for them, and the kernel sends
+/// this thread a signal: SIGURG, which is ignored by default.
 pub(crate) fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
     match take_with(file, this_thread(), libc::SIGURG) {
         Ok(()) => {
@@ -81,8 +84,8 @@ pub(crate) fn has_writer(file: BorrowedFd<'_>) -> Option<bool> {
 
 fn take_with(file: BorrowedFd<'_>, thread: libc::pid_t, signal: c_int) -> Result<(), Error> {
     let owner = Owner { kind: F_OWNER_TID, id: thread };
-    // Before the lease, which makes the process its owner where there is none, and would tell it by SIGIO.
-    // SAFETY: the struct that this command reads.
+    // Before the lease, which makes the process its owner where there is none, and would tell it by
+    // SIGIO. SAFETY: the struct that this command reads.
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }))
         .map_err(|errno| Error::system("fcntl(F_SETOWN_EX)", errno))?;
     // SAFETY: a command with a number.
@@ -106,7 +109,8 @@ pub(super) fn give_up(file: BorrowedFd<'_>) -> bool {
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) == 0 }
 }
 
-/// Whether somebody waits for the file, or has waited for too long. Breaks a lease whose time is over.
+/// Whether somebody waits for the file, or has waited for too long. Breaks a lease whose time is
+/// over.
 pub(super) fn is_wanted(file: RawFd) -> bool {
     // SAFETY: a command without an argument.
     unsafe { libc::fcntl(file, libc::F_GETLEASE) != libc::F_RDLCK }

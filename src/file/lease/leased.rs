@@ -89,7 +89,8 @@ impl LeasedFile {
         if std::mem::replace(&mut self.given_up, true) {
             return true;
         }
-        // In a forked child the lease is the parent's, and stays; only the copies of the descriptors are closed.
+        // In a forked child the lease is the parent's, and stays; only the copies of the
+        // descriptors are closed.
         if self.keeper.is_ours() { self.keeper.give_up(self.file.as_fd()) } else { self.is_held() }
     }
 }

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// None where that cannot be had, for whatever reason: the file system shares no blocks, the folder is not ours to write in, is
-/// mounted read-only or on a full disk. A copy in memory needs none of it.
+/// None where that cannot be had, for whatever reason: the file system shares no blocks, the folder
+/// is not ours to write in, is mounted read-only or on a full disk. A copy in memory needs none of
+/// it.
 pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
     let folder = folder_of(source)?;
     let nameless = libc::O_TMPFILE | libc::O_EXCL | libc::O_RDWR | libc::O_NOFOLLOW;
@@ -18,8 +19,8 @@ pub(super) fn clone(source: BorrowedFd<'_>) -> Option<OwnedFd> {
     contents::clone(source, file.as_fd()).then_some(file)
 }
 
-/// Whether a clone has all of a write or none of it: xfs and btrfs lock both files, and their maps, for as long as it takes
-/// (`xfs_reflink_remap_prep`, `btrfs_remap_file_range` in the kernel's fs).
+/// Whether a clone has all of a write or none of it: xfs and btrfs lock both files, and their maps,
+/// for as long as it takes (`xfs_reflink_remap_prep`, `btrfs_remap_file_range` in the kernel's fs).
 pub(super) fn is_at_one_moment(file: BorrowedFd<'_>) -> bool {
     matches!(kind_of_file(file), Some(XFS | BTRFS))
 }

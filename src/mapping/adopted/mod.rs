@@ -58,11 +58,11 @@ impl std::fmt::Debug for Adopted {
 /// Guarded is the file that the path names now, also after it was renamed or unlinked; and a file
 /// that has the path at the moment of the fault, as after a rotation by rename. The path is that of
 /// the file itself: where a symbolic link is switched to another file later, adopt that one as well
-/// ([`Adopted::verify`] tells), and so before a second rotation, as a file that only had the path in
-/// between is nobody's. At most one descriptor is kept, opened with O_PATH: it can neither read nor
-/// write, and is no obstacle to leases, exec(2) or watchers. When half of the process's descriptors
-/// are in use none is kept; then a file that was unlinked cannot be told from a later one with its
-/// inode number.
+/// ([`Adopted::verify`] tells), and so before a second rotation, as a file that only had the path
+/// in between is nobody's. At most one descriptor is kept, opened with O_PATH: it can neither read
+/// nor write, and is no obstacle to leases, exec(2) or watchers. When half of the process's
+/// descriptors are in use none is kept; then a file that was unlinked cannot be told from a later
+/// one with its inode number.
 ///
 /// # Errors
 /// [`Error::NotAFile`], [`Error::System`] with what open(2) says, or `ENOSYS` if /proc is not

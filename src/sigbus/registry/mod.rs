@@ -66,8 +66,8 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
 /// do with the memory what it likes, and calls [`release`].
 ///
 /// False if a handler still is after a second: its file system does not answer, or it was killed in
-/// a process that shares our memory; or if the registry's lock cannot be had. Then all that the slot
-/// knows must stay as long as the process: the descriptor and the addresses.
+/// a process that shares our memory; or if the registry's lock cannot be had. Then all that the
+/// slot knows must stay as long as the process: the descriptor and the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
     let pages = &slot.facts().pages;
     let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
@@ -195,8 +195,8 @@ fn more_slots(_held: &LockedTable) -> Option<()> {
 }
 
 /// The lock of the registry. No handler takes it. Whoever has it does some stores and some calls of
-/// mmap(2): one that does not end is of a thread that was stopped alone (ptrace(2)), or that gets no
-/// processor.
+/// mmap(2): one that does not end is of a thread that was stopped alone (ptrace(2)), or that gets
+/// no processor.
 struct LockedTable(#[allow(dead_code, reason = "held, not looked at")] Held<'static>);
 
 fn hold() -> Result<LockedTable, Refused> {

@@ -1,4 +1,5 @@
-//! Which system calls can raise SIGPIPE, behind each gate of the kernel, and where their descriptor is.
+//! Which system calls can raise SIGPIPE, behind each gate of the kernel, and where their descriptor
+//! is.
 
 use crate::chain::Gate;
 
@@ -7,12 +8,13 @@ use crate::chain::Gate;
 pub(super) enum Call {
     /// It writes; the descriptor is the argument at this place, or not among the arguments.
     Writer(Option<usize>),
-    /// It starts writes, which raise their signals before it returns; its result counts submissions.
+    /// It starts writes, which raise their signals before it returns; its result counts
+    /// submissions.
     Submitter,
 }
 
-/// What this call is; none for one that raises no SIGPIPE, be it because it was asked not to. `first` and `rest` are its
-/// arguments.
+/// What this call is; none for one that raises no SIGPIPE, be it because it was asked not to.
+/// `first` and `rest` are its arguments.
 pub(super) fn call(gate: Gate, number: u64, first: Option<u64>, rest: &[u64; 5]) -> Option<Call> {
     match gate {
         Gate::Native => native(number, rest),

@@ -42,17 +42,19 @@ fn looks_broken(fd: c_int, kind: c_int) -> bool {
     polls.iter().all(|poll| poll.revents & signs != 0)
 }
 
-/// Whether a write to `fd` fails now: its other side is gone, or this side has said that it is done.
+/// Whether a write to `fd` fails now: its other side is gone, or this side has said that it is
+/// done.
 fn refuses_writes(fd: c_int, kind: c_int) -> bool {
     looks_broken(fd, kind) || kind == SOCKET && has_shut_down(fd)
 }
 
 /// The descriptor that was written to, and what it is; none unless that is certain.
 ///
-/// Between the write and this look another thread may have closed the descriptor and its number may be another
-/// file's. That file can most likely be written to. So the descriptor is named if it cannot, and if it was the same
-/// file before, between and after some looks: a thread that moves the number to and fro (dup2(2)) would have to do so
-/// between any two of seven system calls. What is dead for ever need not be looked at again.
+/// Between the write and this look another thread may have closed the descriptor and its number may
+/// be another file's. That file can most likely be written to. So the descriptor is named if it
+/// cannot, and if it was the same file before, between and after some looks: a thread that moves
+/// the number to and fro (dup2(2)) would have to do so between any two of seven system calls. What
+/// is dead for ever need not be looked at again.
 fn certain(written: Written) -> Option<(c_int, libc::stat)> {
     let fd = match written {
         Written::To(fd) => fd,
@@ -111,8 +113,9 @@ fn is_without_name(_fd: c_int) -> bool {
     false
 }
 
-/// The last pipes without a name and sockets that were found dead, which they are for ever, by device and inode: the
-/// kernel gives no number a second time before it has given four milliards of them.
+/// The last pipes without a name and sockets that were found dead, which they are for ever, by
+/// device and inode: the kernel gives no number a second time before it has given four milliards of
+/// them.
 static DEAD: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,8 +155,8 @@ pub(super) fn is_ring(fd: c_int) -> bool {
     link.get(..length) == Some(RING)
 }
 
-/// Whether `context` is one of io_setup(2): the kernel keeps a ring there that begins with numbers and a magic one
-/// (`struct aio_ring`, fs/aio.c).
+/// Whether `context` is one of io_setup(2): the kernel keeps a ring there that begins with numbers
+/// and a magic one (`struct aio_ring`, fs/aio.c).
 #[cold]
 #[inline(never)]
 pub(super) fn is_aio_context(context: u64) -> bool {
@@ -257,9 +260,9 @@ pub(in crate::sigpipe) fn describe_peer(event: &mut Event) {
         // SAFETY: `length` bytes at `peer` may be written; getpeername(2) is signal-safe.
         unsafe { libc::getpeername(event.fd, peer.cast(), &raw mut length) }
     } else {
-        // When a connection is gone getpeername(2) says ENOTCONN. SO_PEERNAME still tells, as it does not look
-        // at the state, but takes no more room than the address needs (`sk_getsockopt` in net/core/sock.c,
-        // `inet_getname` in net/ipv4/af_inet.c).
+        // When a connection is gone getpeername(2) says ENOTCONN. SO_PEERNAME still tells, as it
+        // does not look at the state, but takes no more room than the address needs
+        // (`sk_getsockopt` in net/core/sock.c, `inet_getname` in net/ipv4/af_inet.c).
         // SAFETY: as above; getsockopt(2) is signal-safe.
         unsafe {
             libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer.cast(), &raw mut length)
@@ -277,16 +280,16 @@ pub(in crate::sigpipe) fn describe_peer(event: &mut Event) {
 fn has_shut_down(fd: c_int) -> bool {
     match socket_family(fd) {
         Some(libc::AF_INET | libc::AF_INET6) => {
-            // `struct tcp_info` begins with the state (include/net/tcp_states.h). Of all, these mean that this side
-            // has said that it is done, or that the connection is no more.
+            // `struct tcp_info` begins with the state (include/net/tcp_states.h). Of all, these
+            // mean that this side has said that it is done, or that the connection is no more.
             const DONE: std::ops::RangeInclusive<u8> = 4..=7;
             const LAST_ACK: u8 = 9;
             const CLOSING: u8 = 11;
             let state = number(fd, libc::IPPROTO_TCP, libc::TCP_INFO).map(|state| state.to_ne_bytes()[0]);
             state.is_some_and(|state| DONE.contains(&state) || matches!(state, LAST_ACK | CLOSING))
         }
-        // Nothing is sent, and nothing waits; but the state is looked at first (unix_stream_sendmsg in
-        // net/unix/af_unix.c).
+        // Nothing is sent, and nothing waits; but the state is looked at first (unix_stream_sendmsg
+        // in net/unix/af_unix.c).
         Some(libc::AF_UNIX) if number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM) => {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
             let (none, length) = (std::ptr::null::<u8>(), 0_usize);
@@ -322,8 +325,9 @@ fn has_shut_down(_fd: c_int) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn describe_peer(_event: &mut Event) {}
 
-/// Whether a handler that was entered at `at` is on a signal stack as Go gives to its own threads: exactly 32 KiB
-/// (`malg(32 * 1024)` in `mpreinit`, runtime/os_linux.go). Other threads have none or another size.
+/// Whether a handler that was entered at `at` is on a signal stack as Go gives to its own threads:
+/// exactly 32 KiB (`malg(32 * 1024)` in `mpreinit`, runtime/os_linux.go). Other threads have none
+/// or another size.
 pub(super) fn on_go_signal_stack(at: usize) -> bool {
     const GO_SIGNAL_STACK: usize = 32 * 1024;
     let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
@@ -334,8 +338,8 @@ pub(super) fn on_go_signal_stack(at: usize) -> bool {
     at.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size && stack.ss_size == GO_SIGNAL_STACK
 }
 
-/// Whether a file whose path ends so is mapped. `ending` is a line's end in /proc/self/maps (proc(5)), newline
-/// included; its first byte occurs in it only once. Signal-safe.
+/// Whether a file whose path ends so is mapped. `ending` is a line's end in /proc/self/maps
+/// (proc(5)), newline included; its first byte occurs in it only once. Signal-safe.
 #[cfg(target_os = "linux")]
 #[cold]
 #[inline(never)]

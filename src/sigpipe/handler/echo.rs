@@ -1,8 +1,9 @@
 //! Telling the echo of a write from every other SIGPIPE: a pure function of siginfo and registers.
 //!
-//! The kernel sends SIGPIPE to the writing thread from inside the call (`send_sig(SIGPIPE, current, 0)` in
-//! fs/pipe.c, net/core/stream.c, net/unix/af_unix.c), with `si_code == SI_USER` and the process's own id.
-//! kill(2) on oneself looks the same in siginfo, but then the registers show no write.
+//! The kernel sends SIGPIPE to the writing thread from inside the call (`send_sig(SIGPIPE, current,
+//! 0)` in fs/pipe.c, net/core/stream.c, net/unix/af_unix.c), with `si_code == SI_USER` and the
+//! process's own id. kill(2) on oneself looks the same in siginfo, but then the registers show no
+//! write.
 //!
 //! | system call before pc | result | echo |
 //! |---|---|---|
@@ -13,8 +14,9 @@
 //! | of unknown number | `-EPIPE` | yes |
 //! | of unknown number | a count | if the first argument is broken, a ring, or a context of io_setup(2) |
 //!
-//! What a descriptor is *now* plays no part for a known number: a write that was cut short leaves a count, and
-//! meanwhile another thread may have shut the socket down, a FIFO's reader may have come back.
+//! What a descriptor is *now* plays no part for a known number: a write that was cut short leaves a
+//! count, and meanwhile another thread may have shut the socket down, a FIFO's reader may have come
+//! back.
 
 use super::calls::{Call, call};
 use crate::chain::{Gate, Registers};
@@ -126,8 +128,9 @@ fn is_whole(_registers: &Registers, _number: u64, _probe: &impl Probe) -> bool {
     false
 }
 
-/// Whether the descriptor is known, and not broken: then a call that has written all to it has raised nothing, and the signal is a kill(2)
-/// of this very moment. (A socket with TLS in the kernel may raise it with a full count: that one is broken.)
+/// Whether the descriptor is known, and not broken: then a call that has written all to it has
+/// raised nothing, and the signal is a kill(2) of this very moment. (A socket with TLS in the
+/// kernel may raise it with a full count: that one is broken.)
 fn is_sound(written: &Written, probe: &impl Probe) -> bool {
     matches!(written, Written::To(fd) if !probe.is_broken(*fd))
 }
@@ -165,8 +168,9 @@ fn of_unknown_number(registers: &Registers, failed: bool, probe: &impl Probe) ->
     (native && probe.is_ring(fd)).then_some(Written::Unknown)
 }
 
-/// Whether the arguments are those of io_uring_enter(2) with the index of a registered ring in place of a descriptor
-/// (`IORING_ENTER_REGISTERED_RING`): flags that exist, an index that can be, and no more submitted than was asked for.
+/// Whether the arguments are those of io_uring_enter(2) with the index of a registered ring in
+/// place of a descriptor (`IORING_ENTER_REGISTERED_RING`): flags that exist, an index that can be,
+/// and no more submitted than was asked for.
 fn is_registered_ring(registers: &Registers, index: c_int) -> bool {
     /// `IO_RINGFD_REG_MAX`, io_uring/tctx.h.
     const REGISTERED: c_int = 16;
@@ -188,7 +192,8 @@ pub(super) fn descriptor_in(half: u32) -> Option<c_int> {
 
 /// A register that can be a file descriptor: 32 bits count, and it is not negative.
 fn descriptor(register: u64) -> Option<c_int> {
-    // The upper half is undefined for an `int` argument, but a pointer above 4 GiB is no descriptor.
+    // The upper half is undefined for an `int` argument, but a pointer above 4 GiB is no
+    // descriptor.
     (register <= 0x7fff_ffff).then_some(register as c_int)
 }
 

@@ -77,8 +77,9 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     Some(echo)
 }
 
-/// Whether the thread or the descriptor was declared quiet. Where the number of the call is unknown, as in Go's own, the
-/// descriptor is looked for only if one of those that it can be is in the table.
+/// Whether the thread or the descriptor was declared quiet. Where the number of the call is
+/// unknown, as in Go's own, the descriptor is looked for only if one of those that it can be is in
+/// the table.
 #[inline(never)]
 fn is_quiet(echo: &Echo) -> bool {
     match echo.written {
@@ -120,18 +121,21 @@ fn belongs_to_predecessor(delivery: &Delivery<'_>, echo: &Echo) -> bool {
     match delivery.predecessor.kind() {
         // "Deal with" would be to end the process: the death that we are here for.
         Kind::Default | Kind::Ignore => false,
-        // Go's own writes are Go's business (`signal.Notify`); a foreign thread's would end the process.
+        // Go's own writes are Go's business (`signal.Notify`); a foreign thread's would end the
+        // process.
         Kind::Handler { .. } if runtime::go_is_here() => runtime::is_go_code(echo.pc),
-        // A C host's, the JVM's, another copy of this library: it was there first and keeps its signals.
+        // A C host's, the JVM's, another copy of this library: it was there first and keeps its
+        // signals.
         Kind::Handler { .. } => true,
     }
 }
 
 /// A signal that is no echo goes to the predecessor, with one exception.
 ///
-/// When Go has forwarded it to our constructor's seat from one of its own threads (idle, or in a C call),
-/// then without us Go would have found SIG_DFL here, kept the signal and ignored it. Ending the process would
-/// make things worse. (The Go package avoids this by giving Go its SIG_DFL back: then nothing is forwarded.)
+/// When Go has forwarded it to our constructor's seat from one of its own threads (idle, or in a C
+/// call), then without us Go would have found SIG_DFL here, kept the signal and ignored it. Ending
+/// the process would make things worse. (The Go package avoids this by giving Go its SIG_DFL back:
+/// then nothing is forwarded.)
 fn leave_to_runtime(delivery: &Delivery<'_>) -> Verdict {
     if delivery.predecessor.kind() != Kind::Default || !delivery.was_forwarded() {
         return Verdict::PassOn;

@@ -1,7 +1,8 @@
 //! Which descriptors are quiet: by number, with what the number stood for when it was declared.
 //!
-//! A number that was closed is another file's later. The kernel gives a pipe or socket an inode that no other one has
-//! while it lasts, so a number that stands for something else by now is not quiet.
+//! A number that was closed is another file's later. The kernel gives a pipe or socket an inode
+//! that no other one has while it lasts, so a number that stands for something else by now is not
+//! quiet.
 
 use crate::error::Error;
 use crate::observe::in_handler::status;
@@ -60,7 +61,8 @@ fn make(chunk: &AtomicPtr<Chunk>) -> Result<*mut Chunk, Error> {
     }
 }
 
-/// Whether this descriptor was declared quiet and is what it was then. Signal-safe; a system call only if it was.
+/// Whether this descriptor was declared quiet and is what it was then. Signal-safe; a system call
+/// only if it was.
 pub(super) fn is_quiet(fd: c_int) -> bool {
     let Some((chunk, number)) = place(fd) else { return false };
     // SAFETY: null, or a chunk that stays for ever. Acquire pairs with the exchange in `make`.

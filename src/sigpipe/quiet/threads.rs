@@ -1,8 +1,10 @@
-//! Which threads are quiet: a table without locks, by the address that the C library knows a thread by.
+//! Which threads are quiet: a table without locks, by the address that the C library knows a thread
+//! by.
 //!
-//! That address is at hand without a system call, but another thread can have it later. So an entry goes when its
-//! thread ends, and says in which process it was made. After a fork the only thread that has come along is the child's
-//! main thread: for it entries of another process hold, for new threads at old addresses they do not.
+//! That address is at hand without a system call, but another thread can have it later. So an entry
+//! goes when its thread ends, and says in which process it was made. After a fork the only thread
+//! that has come along is the child's main thread: for it entries of another process hold, for new
+//! threads at old addresses they do not.
 
 use crate::error::Error;
 use crate::observe::without_events;
@@ -15,7 +17,8 @@ const ENTRIES: usize = 255;
 const PLACES: usize = 8;
 
 struct Entry {
-    /// 0 while free, else the thread and how often it has entered. Only that thread, and its handlers, write it then.
+    /// 0 while free, else the thread and how often it has entered. Only that thread, and its
+    /// handlers, write it then.
     owner: AtomicU64,
     /// The process that it was made in.
     process: AtomicU32,
@@ -37,7 +40,8 @@ static USED: AtomicBool = AtomicBool::new(false);
 /// The lowest bits of an owner count.
 const DEPTH: u64 = (1 << 11) - 1;
 
-/// This thread as an owner of depth 0. Addresses have at most 57 bits, of which the lowest three are 0.
+/// This thread as an owner of depth 0. Addresses have at most 57 bits, of which the lowest three
+/// are 0.
 fn this_thread() -> u64 {
     // SAFETY: no arguments; it reads the thread's own pointer.
     ((unsafe { libc::pthread_self() }) as u64) << 8 & !DEPTH
@@ -151,7 +155,8 @@ mod end {
 
     /// 0: not made yet, 1: cannot be had, else the key and 2.
     static KEY: AtomicU32 = AtomicU32::new(0);
-    /// The C libraries keep the values of so many keys in the thread itself: setting one allocates nothing.
+    /// The C libraries keep the values of so many keys in the thread itself: setting one allocates
+    /// nothing.
     const AT_HAND: u32 = 32;
 
     unsafe extern "C" fn ended(entry: *mut c_void) {
@@ -213,7 +218,8 @@ mod tests {
         assert!(!is_quiet());
     }
 
-    /// More threads at a time than one chunk holds, and each ends quiet: the next one at its address is not.
+    /// More threads at a time than one chunk holds, and each ends quiet: the next one at its
+    /// address is not.
     #[test]
     fn any_number_of_threads_and_each_until_it_ends() {
         for _ in 0..2 {

@@ -51,7 +51,8 @@ int main(int argc, char **argv) {
 
     // A thread that has never been in Go, and this one, which has.
     pthread_t thread;
-    check(pthread_create(&thread, NULL, write_once, NULL) == 0 && pthread_join(thread, NULL) == 0, "thread");
+    check(pthread_create(&thread, NULL, write_once, NULL) == 0 && pthread_join(thread, NULL) == 0,
+          "thread");
     write_once(NULL);
     check(go_pipe() == EPIPE, "Go's own write");
     puts("lived");

@@ -1,7 +1,8 @@
 // Starts a program as a shell would: SIGPIPE at its default, nothing blocked.
 //
 //     launch default PROGRAM ARGUMENTS...     SIGPIPE is SIG_DFL
-//     launch ignored PROGRAM ARGUMENTS...     SIGPIPE is SIG_IGN, as a child of Python, Rust or systemd finds it
+//     launch ignored PROGRAM ARGUMENTS...     SIGPIPE is SIG_IGN, as a child of Python, Rust or
+//     systemd finds it
 //
 // Why it exists: a test harness may itself have been started with SIGPIPE ignored or blocked, both
 // survive execve, and a test of who dies of SIGPIPE would then prove nothing.

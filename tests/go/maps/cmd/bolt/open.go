@@ -54,7 +54,8 @@ func opening(path string) (err error) {
 			err = fmt.Errorf("%v", said)
 		}
 	}()
-	// A mapping as long as the file had been: of a short one bbolt runs over the end, bare and warded.
+	// A mapping as long as the file had been: of a short one bbolt runs over the end, bare and
+	// warded.
 	db, err := bolt.Open(path, 0o600, &bolt.Options{InitialMmapSize: 64 << 20})
 	if err == nil {
 		err = db.Close()
