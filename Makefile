@@ -174,12 +174,12 @@ test-signals:
 
 .PHONY: test-install
 test-install: $(archive)
-	tests/install
-	tests/install-go
-	tests/install-go-tag
-	tests/install-rust
-	tests/install-containers
-	tests/install-debian
+	tests/install/c
+	tests/install/go
+	tests/install/go-tag
+	tests/install/rust
+	tests/install/containers
+	tests/install/debian
 	scripts/notice --check
 
 .PHONY: test-example
@@ -230,12 +230,12 @@ dist-check:
 # Of what `make dist` has made: every Go, build mode, compiler and processor (minutes).
 .PHONY: dist-go-check
 dist-go-check:
-	SIGWARD_REQUIRE_ALL=1 tests/install-go --long dist/goproxy
+	SIGWARD_REQUIRE_ALL=1 tests/install/go --long dist/goproxy
 
 # Of what `make dist` has made: Docker builds the images and runs them (minutes; root).
 .PHONY: docker-check
 docker-check:
-	tests/install-docker dist
+	tests/install/docker dist
 
 .PHONY: release-tools
 release-tools:

@@ -1,4 +1,4 @@
-# For tests/install and those beside it: what they say when they fail or leave something out.
+# For those beside it: what they say when they fail or leave something out.
 
 wrong() {
     echo "$0: $*" >&2
