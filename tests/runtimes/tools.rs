@@ -1,8 +1,8 @@
 //! Finds runtimes, builds their C halves, and says what is not installed.
 
-pub use crate::support::{Scratch, source};
+pub use crate::support::Scratch;
 
-use crate::support::{Run, compiler, library, target};
+use crate::support::{Run, compiler, library, root, target};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +40,10 @@ pub fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let line = String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_string();
     output.status.success().then_some(line)
+}
+
+pub fn source(name: &str) -> PathBuf {
+    root().join("tests/runtimes").join(name)
 }
 
 /// Where what the tests build lies.
