@@ -29,13 +29,14 @@ use std::path::Path;
 /// for signal handlers.
 ///
 /// Returns 0; 1 if the file system copies on write (btrfs): each block takes one write, and a
-/// second one, also of other bytes of it, may find no room; 2 if the file system is a program
-/// (FUSE) that has said yes, and may keep nothing of that: stores through a map ask for no room
-/// there, sigward_map_flush or msync(2) tells. -ENOSPC, -EDQUOT: no room, no quota. -EOPNOTSUPP:
-/// this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond RLIMIT_FSIZE or the
-/// file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len together are too
-/// large. -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or immutable.
-/// -ESPIPE, -ENODEV, -EISDIR: no regular file.
+/// second one, also of other bytes of it, may find no room (before Linux 6.17 a store through a map
+/// asks for room of its own there, whatever is reserved, also if 0 is returned); 2 if the file
+/// system is a program (FUSE) that has said yes, and may keep nothing of that: stores through a map
+/// ask for no room there, sigward_map_flush or msync(2) tells. -ENOSPC, -EDQUOT: no room, no quota.
+/// -EOPNOTSUPP: this file system cannot promise; see sigward_reserve_slowly. -EFBIG: beyond
+/// RLIMIT_FSIZE or the file system's largest file. -EINVAL: len is 0. -EOVERFLOW: offset and len
+/// together are too large. -EBADF: not open for writing. -EPERM: sealed against growth (memfd) or
+/// immutable. -ESPIPE, -ENODEV, -EISDIR: no regular file.
 #[unsafe(no_mangle)]
 pub extern "C" fn sigward_reserve(fd: c_int, offset: u64, len: u64) -> c_int {
     let _whole = Uncancelled::enter();

@@ -27,7 +27,9 @@ pub enum Promise {
     /// The file system copies on write (btrfs, unless the file is `chattr +C`): a block that was
     /// never written takes one write. Another one into the same block, also of other bytes, needs
     /// new room as soon as the kernel has written the first to the disk, and on a full disk it does
-    /// that at once. Write whole pages once, or guard the map.
+    /// that at once. Write whole pages once, or guard the map. Before Linux 6.17 (seen on 6.1 and
+    /// 6.12) a store through a map asks btrfs for room of its own, whatever is reserved, in files
+    /// that are `chattr +C` as well: there only the guard helps.
     FirstWriteOnly,
     /// The file system is a program (FUSE, virtiofs) that has said yes, and nobody can ask what it
     /// keeps of that: some refuse any write on a full disk, also where they have reserved
