@@ -1,7 +1,7 @@
 //! Descriptors of another process, duplicated for a moment: what they are, and whether a write to
 //! them would raise SIGPIPE.
 
-use sigward::audit::outside::proc;
+use crate::proc;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 

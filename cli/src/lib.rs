@@ -18,6 +18,7 @@ mod files;
 mod logs;
 mod pages;
 mod place;
+mod proc;
 mod refused;
 mod registers;
 mod report;

@@ -1,8 +1,8 @@
 //! The place in a mapped file that a fault was at, what is known of the file now, and the cause.
 
+pub use crate::proc::Mapping;
 use crate::report::grouped;
 use serde::Serialize;
-pub use sigward::audit::outside::proc::Mapping;
 use sigward::mapping::Cause;
 use sigward::mapping::outside::{self, cause};
 use std::fmt;
@@ -22,7 +22,7 @@ pub struct Now {
 impl Now {
     /// Asks the kernel.
     pub fn of(path: &Path) -> Self {
-        let outside::Now { length, free, sparse } = sigward::audit::outside::proc::now(path);
+        let outside::Now { length, free, sparse } = crate::proc::now(path);
         Self { length, free, sparse }
     }
 

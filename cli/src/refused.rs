@@ -1,7 +1,7 @@
 //! Why a process may not be watched or looked at, and what to do then.
 
 use crate::failure::Failure;
-use sigward::audit::outside::proc::{self, Status};
+use crate::proc::{self, Status};
 use std::io;
 
 /// Of a number that no process has.

@@ -287,12 +287,6 @@ fn unescaped(path: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The mapping of an address.
-#[must_use]
-pub fn at(lines: &[Line], address: u64) -> Option<&Line> {
-    lines.iter().find(|line| (line.mapping.start..line.mapping.end).contains(&address))
-}
-
 /// A name by which the file of a mapping can be looked at, also one that is deleted or in another
 /// mount namespace: `map_files` for the privileged, else the path beneath the process's root, if it
 /// is the same file.
@@ -328,13 +322,6 @@ pub fn processes() -> Vec<i32> {
     numbers("/proc")
 }
 
-/// Whether it is a process, and no thread of the kernel's.
-#[must_use]
-pub fn has_memory(process: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-    text.split_whitespace().next().is_some_and(|pages| pages != "0")
-}
-
 /// Device and inode of the program that a process executes; none where that may not be seen.
 #[must_use]
 pub fn executable(process: i32) -> Option<(u64, u64)> {
@@ -343,43 +330,10 @@ pub fn executable(process: i32) -> Option<(u64, u64)> {
     Some((file.dev(), file.ino()))
 }
 
-/// Whether it is a thread of the kernel's.
-#[must_use]
-pub fn is_kernels(process: i32) -> bool {
-    std::fs::read(format!("/proc/{process}/stat")).is_ok_and(|text| parse_is_kernels(&text))
-}
-
-/// From the file's text: the flag `PF_KTHREAD`.
-fn parse_is_kernels(text: &[u8]) -> bool {
-    const KERNELS: u32 = 0x0020_0000;
-    let flags = behind_name(text).and_then(|rest| rest.split_whitespace().nth(6)?.parse().ok());
-    flags.is_some_and(|flags: u32| flags & KERNELS != 0)
-}
-
 /// The threads of a process.
 #[must_use]
 pub fn threads(process: i32) -> Vec<i32> {
     numbers(&format!("/proc/{process}/task"))
-}
-
-/// The wait status of a process that has ended and was not waited for; 0 as well where it may not
-/// be seen.
-#[must_use]
-pub fn ended(process: i32) -> Option<i32> {
-    parse_end(&std::fs::read(format!("/proc/{process}/stat")).ok()?)
-}
-
-/// The words of a `stat` behind the name, which may hold anything and ends with the last `)`.
-fn behind_name(text: &[u8]) -> Option<String> {
-    let name = text.iter().rposition(|byte| *byte == b')')?;
-    Some(String::from_utf8_lossy(text.get(name + 1..)?).into_owned())
-}
-
-/// From the file's text.
-fn parse_end(text: &[u8]) -> Option<i32> {
-    let rest = behind_name(text)?;
-    let mut words = rest.split_whitespace();
-    matches!(words.next()?, "Z" | "X").then(|| words.next_back()?.parse().ok())?
 }
 
 /// The descriptors of a process; none if they may not be looked at.
@@ -409,27 +363,6 @@ pub fn open_for_writing(process: i32) -> impl Iterator<Item = Metadata> {
     })
 }
 
-/// The file that counts whom of a process's cgroup the kernel has ended for want of memory.
-#[must_use]
-pub fn memory_events(process: i32) -> Option<PathBuf> {
-    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-    groups.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        match controllers {
-            "" => Some(format!("/sys/fs/cgroup{path}/memory.events").into()),
-            "memory" => Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control").into()),
-            _ => None,
-        }
-    })
-}
-
-/// The number in it.
-#[must_use]
-pub fn killed_for_memory(events: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(events).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-}
-
 /// The entries of a folder that are numbers.
 fn numbers(folder: &str) -> Vec<i32> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -438,7 +371,7 @@ fn numbers(folder: &str) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disposition, Path, Status, free, parse_blocked, parse_end, parse_is_kernels, parse_maps};
+    use super::{Disposition, Path, Status, free, parse_blocked, parse_maps};
 
     const MAPS: &[u8] = b"55d0-55d4 r--p 00000000 fe:00 1234                       /usr/bin/a b\n\
         7f00-7f80 rw-s 00002000 00:01 99                         /data/x\\012y (deleted)\n\
@@ -470,22 +403,6 @@ mod tests {
         assert_eq!(status.disposition(11), Disposition::Caught);
         assert_eq!(status.disposition(7), Disposition::Init);
         assert_eq!(Status { innermost: 70, ..status }.disposition(7), Disposition::Default);
-    }
-
-    #[test]
-    fn a_thread_of_the_kernel_is_known_by_its_flag() {
-        assert!(parse_is_kernels(b"2 (a) 0 0) S 0 0 0 0 -1 2129984 0 0"));
-        for text in [&b"2 (2129984) S 0 0 0 0 -1 4194560 2129984"[..], b"2 (a) S 0 0 0 0 -1", b"2129984"] {
-            assert!(!parse_is_kernels(text), "{}", String::from_utf8_lossy(text));
-        }
-    }
-
-    #[test]
-    fn the_end_is_the_last_word() {
-        assert_eq!(parse_end(b"7 (a) Z) Z 1 2 13"), Some(13));
-        for text in [&b"7 (a Z 1 13) S 1 2 13"[..], b"7 (a) Z", b"", b")", b"7 (a) Z x"] {
-            assert_eq!(parse_end(text), None, "{}", String::from_utf8_lossy(text));
-        }
     }
 
     #[test]

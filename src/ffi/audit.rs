@@ -18,8 +18,7 @@ use std::ffi::c_char;
 /// Returns the length of the text without the NUL. If that is cap or more, it has not fit: buf is
 /// the empty text then, and a call with more room says what there is by then. buf may be NULL if
 /// cap is 0. -EINVAL: buf is NULL and cap is not 0. -ENOENT: there is no /proc. -ENOTSUP: not on
-/// Linux. Else as sigward_status. Not in the archive that Go links, whose package has
-/// Audit.
+/// Linux. Else as sigward_status. Not in the archive that Go links, whose package has Audit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_audit_json(buf: *mut c_char, cap: usize) -> libc::ssize_t {
     let _whole = Uncancelled::enter();

@@ -7,12 +7,13 @@
 use crate::descriptors::{self, Process};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::proc;
 use crate::refused;
 use crate::report::{Output, grouped};
 use crate::signals;
 use proc::{Disposition, Status};
 use serde::Serialize;
-use sigward::audit::outside::{Executables, Facts, MappedFile, Writers, proc};
+use sigward::audit::outside::{Executables, Facts, MappedFile, Writers};
 use std::fmt;
 
 /// Everything that is said about a process.

@@ -3,12 +3,12 @@
 use super::trace;
 use crate::descriptors::{Process, target};
 use crate::place::{Now, Place};
+use crate::proc::{self, Disposition, Status};
 use crate::registers::{Machine, Registers};
 use crate::report::grouped;
 use crate::signals::{self, Info};
 use crate::symbols::Program;
 use serde::Serialize;
-use sigward::audit::outside::proc::{self, Disposition, Status};
 use sigward::sigpipe::outside::{Stopped, write_of};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
