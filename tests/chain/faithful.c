@@ -1,7 +1,5 @@
 /* Watches a child of its own with ptrace(2) die by default: which siginfo, at which instruction. */
-#include "host.h"
-#include <sys/ptrace.h>
-#include <sys/user.h>
+#include "stops.h"
 
 static void run_child(const char *how) {
     CHECK(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
@@ -25,25 +23,7 @@ static void watch(const char *how) {
     pid_t child = fork();
     if (child == 0) run_child(how);
     siginfo_t last = {0};
-    unsigned long long where = 0;
-    int status, stops = 0;
-    for (;;) {
-        CHECK(waitpid(child, &status, 0) == child);
-        if (!WIFSTOPPED(status)) break;
-        struct user_regs_struct registers;
-        struct iovec all = {&registers, sizeof registers};
-        CHECK(WSTOPSIG(status) == SIGPIPE);
-        CHECK(ptrace(PTRACE_GETSIGINFO, child, NULL, &last) == 0);
-        CHECK(ptrace(PTRACE_GETREGSET, child, 1 /* NT_PRSTATUS */, &all) == 0);
-#ifdef __x86_64__
-        unsigned long long at = registers.rip;
-#else
-        unsigned long long at = registers.pc;
-#endif
-        if (stops++ && at != where) SAY("moved ");
-        where = at;
-        CHECK(ptrace(PTRACE_CONT, child, NULL, SIGPIPE) == 0);
-    }
+    int stops, status = stops_of(child, SIGPIPE, &stops, &last);
     SAY("%s: %s %d, code %d, own pid %d, value %d\n", how, WIFSIGNALED(status) ? "signal" : "exit",
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), last.si_code,
         last.si_pid == child, last.si_code == SI_QUEUE ? last.si_value.sival_int : 0);

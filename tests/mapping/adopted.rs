@@ -5,19 +5,13 @@
 mod support;
 
 use libc::SIGBUS;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use support::file_systems::{BTRFS, OVERLAY};
-use support::{Link, Run, Scratch, prepared, run};
+use support::{Link, Run, Scratch, in_folder, prepared, run};
 
 const HOST: &str = "map_adopt";
 
-fn folder(scenario: &str) -> Scratch {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    Scratch::new(&format!("{scenario}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
 fn scenario(scenario: &str, link: Link) -> Run {
-    run(&prepared(HOST, link), &[scenario, folder(scenario).as_str()])
+    in_folder(HOST, scenario, link)
 }
 
 /// Every row of the table dies bare and lives with the library of either profile.
@@ -56,7 +50,7 @@ fn what_must_die_dies_as_bare() {
 
 /// What is in the file of this name in the folder of a scenario that dies.
 fn dies(name: &str, link: Link, file: &str) -> (Run, String) {
-    let scratch = folder(name);
+    let scratch = Scratch::new(name);
     let run = run(&prepared(HOST, link), &[name, scratch.as_str()]);
     run.died_of(SIGBUS);
     let found = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -127,7 +121,7 @@ fn what_is_kept_is_no_obstacle() {
 /// Bare the loss kills, with /proc and without.
 #[test]
 fn without_proc_nothing_is_adopted_and_the_error_says_why() {
-    let folder = folder("no_proc");
+    let folder = Scratch::new("no_proc");
     for link in [Link::Archive, Link::DebugArchive] {
         run(&prepared("map_no_proc", link), &["adopting", folder.as_str()]).lived();
     }

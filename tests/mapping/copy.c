@@ -226,13 +226,17 @@ static void copying_handler(int signal, siginfo_t *info, void *context) {
     if (handled >= HANDLED) setitimer(ITIMER_REAL, &never, NULL);
 }
 
-static void in_handler(void) {
+static void copy_in_handlers(void) {
     char byte;
     CHECK(sigward_try_copy(&byte, "x", 1) == 1);
     handler_from = area(8192, SIGBUS), handler_to = area(8192, SIGBUS);
     install(SIGALRM, copying_handler, SA_RESTART);
     struct itimerval often = {{0, 200}, {0, 200}};
     CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+}
+
+static void in_handler(void) {
+    copy_in_handlers();
     struct area from = area(12288, SIGBUS), to = area(12288, SIGBUS);
     for (size_t len = 0; handled < HANDLED; len = (len + 1) % 8192)
         one(from, to, len, len, len, len % 64);
@@ -240,12 +244,7 @@ static void in_handler(void) {
 
 /* The same where what is interrupted faults as well: most often it is our own handler. */
 static void in_our_handler(void) {
-    char byte;
-    CHECK(sigward_try_copy(&byte, "x", 1) == 1);
-    handler_from = area(8192, SIGBUS), handler_to = area(8192, SIGBUS);
-    install(SIGALRM, copying_handler, SA_RESTART);
-    struct itimerval often = {{0, 200}, {0, 200}};
-    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    copy_in_handlers();
     struct area from = area(8192, SIGBUS), to = area(8192, SIGBUS);
     for (unsigned seed = 0; handled < HANDLED; seed++) rounds(from, to, seed, 100);
 }

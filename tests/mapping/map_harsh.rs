@@ -3,20 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{HugePages, Link, Run, Scratch, prepared, run, skip};
-
-fn scenario(host: &'static str, scenario: &str, link: Link) -> Run {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let scratch = Scratch::new(&format!("{scenario}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    run(&prepared(host, link), &[scenario, scratch.as_str()])
-}
+use support::{HugePages, Link, Scratch, in_folder, prepared, run, skip};
 
 #[test]
 fn nothing_that_interrupts_a_handler_holds_up_the_others() {
-    let rows = scenario("map_harsh", "middle", Link::Bare).every_row("signal 7");
+    let rows = in_folder("map_harsh", "middle", Link::Bare).every_row("signal 7");
     for link in [Link::Archive, Link::DebugArchive] {
-        assert_eq!(scenario("map_harsh", "middle", link).every_row("exit 0"), rows);
+        assert_eq!(in_folder("map_harsh", "middle", link).every_row("exit 0"), rows);
     }
 }
 
@@ -26,62 +19,62 @@ fn a_real_time_reader_lets_an_ordinary_one_finish() {
     if unsafe { libc::geteuid() } != 0 {
         return skip("real time: SCHED_FIFO needs root");
     }
-    scenario("map_harsh", "real_time", Link::Bare).every_row("signal 7");
-    scenario("map_harsh", "real_time", Link::Archive).every_row("exit 0");
+    in_folder("map_harsh", "real_time", Link::Bare).every_row("signal 7");
+    in_folder("map_harsh", "real_time", Link::Archive).every_row("exit 0");
 }
 
 #[test]
 fn a_cancelled_thread_leaves_nothing_locked() {
-    scenario("map_cancel", "deferred", Link::Archive).every_row("exit 0");
-    scenario("map_cancel", "deferred", Link::DebugArchive).every_row("exit 0");
-    scenario("map_cancel", "any_moment", Link::Archive).every_row("exit 0");
+    in_folder("map_cancel", "deferred", Link::Archive).every_row("exit 0");
+    in_folder("map_cancel", "deferred", Link::DebugArchive).every_row("exit 0");
+    in_folder("map_cancel", "any_moment", Link::Archive).every_row("exit 0");
 }
 
 #[test]
 fn a_handler_that_jumps_out_of_refresh_leaves_a_map() {
-    scenario("map_cancel", "jumped", Link::Archive).lived();
+    in_folder("map_cancel", "jumped", Link::Archive).lived();
 }
 
 #[test]
 fn a_handler_that_jumps_out_of_opening_or_growing_leaves_nothing_locked() {
     for case in ["opening", "growing"] {
-        scenario("map_jumps", case, Link::Archive).every_row("exit 0");
-        scenario("map_jumps", case, Link::DebugArchive).every_row("exit 0");
+        in_folder("map_jumps", case, Link::Archive).every_row("exit 0");
+        in_folder("map_jumps", case, Link::DebugArchive).every_row("exit 0");
     }
 }
 
 #[test]
 fn a_descriptor_that_is_no_longer_ours_is_not_used() {
-    let rows = scenario("map_harsh", "descriptors", Link::Bare).every_row("signal 7");
-    assert_eq!(scenario("map_harsh", "descriptors", Link::Archive).every_row("exit 0"), rows);
+    let rows = in_folder("map_harsh", "descriptors", Link::Bare).every_row("signal 7");
+    assert_eq!(in_folder("map_harsh", "descriptors", Link::Archive).every_row("exit 0"), rows);
 }
 
 #[test]
 fn a_loss_that_a_system_call_met_is_told_when_asked() {
-    let rows = scenario("map_harsh", "straight_in", Link::Bare).every_row("signal 7");
-    assert_eq!(scenario("map_harsh", "straight_in", Link::Archive).every_row("exit 0"), rows);
+    let rows = in_folder("map_harsh", "straight_in", Link::Bare).every_row("signal 7");
+    assert_eq!(in_folder("map_harsh", "straight_in", Link::Archive).every_row("exit 0"), rows);
 }
 
 #[test]
 fn limits_and_rights_that_change_later_do_no_harm() {
-    let rows = scenario("map_harsh", "limits", Link::Bare).every_row("signal 7");
-    assert_eq!(scenario("map_harsh", "limits", Link::Archive).every_row("exit 0"), rows);
+    let rows = in_folder("map_harsh", "limits", Link::Bare).every_row("signal 7");
+    assert_eq!(in_folder("map_harsh", "limits", Link::Archive).every_row("exit 0"), rows);
 }
 
 #[test]
 fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
     let Some(_pages) = HugePages::reserve() else { return skip("huge pages: vm.nr_hugepages cannot be set") };
-    let bare = scenario("map_harsh", "huge", Link::Bare);
+    let bare = in_folder("map_harsh", "huge", Link::Bare);
     if bare.status.code() == Some(77) {
         return skip("huge pages: the kernel has no memory for them");
     }
     bare.died_of(libc::SIGBUS);
     // The file has all of it: a patch would throw away what the process still reads.
-    scenario("map_harsh", "huge", Link::Archive).died_of(libc::SIGBUS);
+    in_folder("map_harsh", "huge", Link::Archive).died_of(libc::SIGBUS);
     // A kernel that answers every question with yes: the same registers again and again are
     // believed more.
-    scenario("map_harsh", "huge_lie", Link::Bare).died_of(libc::SIGBUS);
-    scenario("map_harsh", "huge_lie", Link::Archive).lived();
+    in_folder("map_harsh", "huge_lie", Link::Bare).died_of(libc::SIGBUS);
+    in_folder("map_harsh", "huge_lie", Link::Archive).lived();
 }
 
 #[test]
@@ -96,6 +89,6 @@ fn a_child_forked_at_any_instruction_gets_along() {
 
 #[test]
 fn no_map_is_made_while_nobody_guards() {
-    scenario("map_harsh", "seat", Link::Bare).every_row("signal 7");
-    scenario("map_harsh", "seat", Link::Archive).every_row("exit 0");
+    in_folder("map_harsh", "seat", Link::Bare).every_row("signal 7");
+    in_folder("map_harsh", "seat", Link::Archive).every_row("exit 0");
 }

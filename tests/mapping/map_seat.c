@@ -1,9 +1,8 @@
 /* Our seat for SIGBUS: kept whatever a predecessor does, covered and taken again, left; and how
  * faithful the death of a fault is that is not ours. */
 #include "maps.h"
+#include "stops.h"
 #include <setjmp.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
 
 /* ---- the seat: warded lives where bare dies ---- */
 
@@ -97,25 +96,7 @@ static void watch(const char *how, const unsigned char *other) {
         _exit(0);
     }
     siginfo_t last = {0};
-    unsigned long long where = 0;
-    int status, stops = 0;
-    for (;;) {
-        CHECK(waitpid(child, &status, 0) == child);
-        if (!WIFSTOPPED(status)) break;
-        struct user_regs_struct registers;
-        struct iovec all = {&registers, sizeof registers};
-        CHECK(WSTOPSIG(status) == SIGBUS && stops < 10);
-        CHECK(ptrace(PTRACE_GETSIGINFO, child, NULL, &last) == 0);
-        CHECK(ptrace(PTRACE_GETREGSET, child, 1 /* NT_PRSTATUS */, &all) == 0);
-#ifdef __x86_64__
-        unsigned long long at = registers.rip;
-#else
-        unsigned long long at = registers.pc;
-#endif
-        if (stops++ && at != where) SAY("moved ");
-        where = at;
-        CHECK(ptrace(PTRACE_CONT, child, NULL, SIGBUS) == 0);
-    }
+    int stops, status = stops_of(child, SIGBUS, &stops, &last);
     SAY("%s: %s %d, code %d, address %ld, value %d\n", how, WIFSIGNALED(status) ? "signal" : "exit",
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), last.si_code,
         last.si_code > 0 ? (long)((unsigned char *)last.si_addr - other) : 0,

@@ -6,33 +6,22 @@ mod support;
 
 use libc::{SIGABRT, SIGBUS};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Link, Run, Scratch, prepared, run, run_command};
-
-fn folder(scenario: &str) -> Scratch {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    Scratch::new(&format!("{scenario}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn scenario(host: &'static str, scenario: &str, link: Link) -> Run {
-    let scratch = folder(scenario);
-    run(&prepared(host, link), &[scenario, scratch.as_str()])
-}
+use support::{Link, Scratch, in_folder, prepared, run_command};
 
 /// Every row of the table dies bare and lives with the library of either profile.
 #[track_caller]
 fn dies_bare_lives_warded(host: &'static str, table: &str) {
-    let rows = scenario(host, table, Link::Bare).every_row(&format!("signal {SIGBUS}"));
-    assert_eq!(scenario(host, table, Link::Archive).every_row("exit 0"), rows);
-    assert_eq!(scenario(host, table, Link::DebugArchive).every_row("exit 0"), rows);
+    let rows = in_folder(host, table, Link::Bare).every_row(&format!("signal {SIGBUS}"));
+    assert_eq!(in_folder(host, table, Link::Archive).every_row("exit 0"), rows);
+    assert_eq!(in_folder(host, table, Link::DebugArchive).every_row("exit 0"), rows);
 }
 
 /// Every row ends the same, with us or without.
 #[track_caller]
 fn as_bare(host: &'static str, table: &str) -> String {
-    let bare = scenario(host, table, Link::Bare);
+    let bare = in_folder(host, table, Link::Bare);
     for link in [Link::Archive, Link::DebugArchive] {
-        let warded = scenario(host, table, link);
+        let warded = in_folder(host, table, link);
         assert_eq!(bare.lived().out, warded.lived().out, "{link:?}: {}", warded.err);
     }
     bare.out
@@ -58,7 +47,7 @@ fn every_way_to_lose_bytes_is_told() {
 #[test]
 fn what_raises_no_signal_is_told_by_verify() {
     assert!(!as_bare("map_silent", "silent").contains("99"));
-    scenario("map_silent", "silent", Link::Archive).every_row("exit 0");
+    in_folder("map_silent", "silent", Link::Archive).every_row("exit 0");
 }
 
 #[test]
@@ -70,18 +59,18 @@ fn every_kind_of_access_meets_zeros_and_poison() {
 
 #[test]
 fn a_lost_tail_of_eight_mebibytes_is_one_signal() {
-    scenario("map_signals", "one_fault", Link::Bare).died_of(SIGBUS);
-    let warded = scenario("map_signals", "one_fault", Link::Archive);
+    in_folder("map_signals", "one_fault", Link::Bare).died_of(SIGBUS);
+    let warded = in_folder("map_signals", "one_fault", Link::Archive);
     assert_eq!(warded.lived().out, "faults 1 patches 1 healed 0\n");
-    scenario("map_signals", "one_patch", Link::Bare).died_of(SIGBUS);
-    scenario("map_signals", "one_patch", Link::Archive).lived();
+    in_folder("map_signals", "one_patch", Link::Bare).died_of(SIGBUS);
+    in_folder("map_signals", "one_patch", Link::Archive).lived();
 }
 
 #[test]
 fn a_predecessor_sees_what_is_its_own() {
-    let rows = scenario("map_signals", "predecessors", Link::Bare).every_row("exit 0");
+    let rows = in_folder("map_signals", "predecessors", Link::Bare).every_row("exit 0");
     for link in [Link::Archive, Link::DebugArchive] {
-        assert_eq!(scenario("map_signals", "predecessors", link).every_row("exit 0"), rows);
+        assert_eq!(in_folder("map_signals", "predecessors", link).every_row("exit 0"), rows);
     }
 }
 
@@ -95,9 +84,9 @@ fn what_kills_without_us_kills_with_us() {
 #[test]
 fn the_seat_is_kept_and_taken_again() {
     dies_bare_lives_warded("map_seat", "seat");
-    scenario("map_seat", "thread_check", Link::Archive).lived();
-    scenario("map_seat", "leaving", Link::Archive).died_of(SIGBUS);
-    scenario("map_seat", "circle", Link::Archive).died_of(SIGBUS);
+    in_folder("map_seat", "thread_check", Link::Archive).lived();
+    in_folder("map_seat", "leaving", Link::Archive).died_of(SIGBUS);
+    in_folder("map_seat", "circle", Link::Archive).died_of(SIGBUS);
 }
 
 #[test]
@@ -109,7 +98,7 @@ fn a_foreign_fault_dies_at_its_instruction_with_its_address() {
 
 #[test]
 fn a_loss_leaves_a_record_and_a_line() {
-    let scratch = folder("event");
+    let scratch = Scratch::new("event");
     let mut host = Command::new(prepared("map_seat", Link::Archive));
     host.args(["event", scratch.as_str()]).env("SIGWARD_LOG", "stderr");
     let told = run_command(host);
@@ -130,7 +119,7 @@ fn a_loss_leaves_a_record_and_a_line() {
 fn bad_input_is_refused_and_leaves_nothing_behind() {
     for link in [Link::Archive, Link::DebugArchive] {
         for case in ["files", "options", "null_pointers", "lengths", "adopt"] {
-            scenario("map_bad", case, link).lived();
+            in_folder("map_bad", case, link).lived();
         }
     }
 }
@@ -142,7 +131,7 @@ fn the_debug_library_ends_the_use_of_a_closed_map_with_a_line() {
         ("used_after_close", "used after it was closed"),
         ("adopted_closed_twice", "closed twice"),
     ] {
-        let run = scenario("map_bad", case, Link::DebugArchive);
+        let run = in_folder("map_bad", case, Link::DebugArchive);
         assert!(run.died_of(SIGABRT).err.contains(line), "{run:?}");
     }
 }

@@ -6,18 +6,7 @@ mod support;
 use libc::SIGBUS;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{HugePages, Link, Run, Scratch, prepared, run, run_command, skip};
-
-fn folder(scenario: &str) -> Scratch {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    Scratch::new(&format!("{scenario}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn scenario(host: &'static str, scenario: &str, link: Link) -> Run {
-    let scratch = folder(scenario);
-    run(&prepared(host, link), &[scenario, scratch.as_str()])
-}
+use support::{HugePages, Link, Scratch, in_folder, prepared, run_command, skip};
 
 fn is_root() -> bool {
     // SAFETY: geteuid(2) cannot fail.
@@ -31,20 +20,20 @@ fn a_fault_at_a_limit_of_the_kernel_is_caught() {
     if !is_root() {
         return skip("limits: mlockall and setresuid need root");
     }
-    let rows = scenario("map_limits", "limits", Link::Bare).every_row("signal 7");
-    assert_eq!(scenario("map_limits", "limits", Link::Archive).every_row("exit 0"), rows);
+    let rows = in_folder("map_limits", "limits", Link::Bare).every_row("signal 7");
+    assert_eq!(in_folder("map_limits", "limits", Link::Archive).every_row("exit 0"), rows);
     // Where less may be locked than is locked already, the kernel makes no mapping at all: the
     // death that would have been.
     for link in [Link::Bare, Link::Archive] {
-        scenario("map_limits", "locked_below", link).died_of(SIGBUS);
+        in_folder("map_limits", "locked_below", link).died_of(SIGBUS);
     }
 }
 
 #[test]
 fn so_many_maps_are_looked_after_one_by_one() {
     for many in ["many_files", "many_maps"] {
-        scenario("map_limits", many, Link::Bare).died_of(SIGBUS);
-        scenario("map_limits", many, Link::Archive).lived();
+        in_folder("map_limits", many, Link::Bare).died_of(SIGBUS);
+        in_folder("map_limits", many, Link::Archive).lived();
     }
 }
 
@@ -53,14 +42,14 @@ fn so_many_maps_are_looked_after_one_by_one() {
 #[test]
 fn huge_pages_are_replaced_as_such() {
     let Some(_pages) = HugePages::reserve() else { return skip("huge pages: vm.nr_hugepages cannot be set") };
-    let in_memory = scenario("map_limits", "huge_memory", Link::Bare);
+    let in_memory = in_folder("map_limits", "huge_memory", Link::Bare);
     if in_memory.status.code() == Some(77) {
         return skip("huge pages: the kernel has no memory for them");
     }
     in_memory.died_of(SIGBUS);
-    scenario("map_limits", "huge_memory", Link::Archive).lived();
+    in_folder("map_limits", "huge_memory", Link::Archive).lived();
     for (link, signal) in [(Link::Bare, Some(SIGBUS)), (Link::Archive, None)] {
-        let scratch = folder("hugetlbfs");
+        let scratch = Scratch::new("hugetlbfs");
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "--propagation", "private", "sh", "-euc"]);
         unshare.args([r#"mount -t hugetlbfs none "$2"; exec "$1" huge_file "$2""#, "sh"]);
@@ -79,29 +68,29 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn opening_closing_faulting_and_forking_at_once_harm_nobody() {
     let _alone = ALONE.lock();
     for case in ["together", "in_the_middle", "spawned"] {
-        scenario("map_threads", case, Link::Bare).died_of(SIGBUS);
-        scenario("map_threads", case, Link::Archive).lived();
+        in_folder("map_threads", case, Link::Bare).died_of(SIGBUS);
+        in_folder("map_threads", case, Link::Archive).lived();
     }
-    scenario("map_threads", "in_the_middle", Link::DebugArchive).lived();
+    in_folder("map_threads", "in_the_middle", Link::DebugArchive).lived();
 }
 
 #[test]
 fn a_handler_held_in_its_work_holds_up_only_who_has_to_wait() {
-    let rows = scenario("map_held", "held_up", Link::Bare).every_row("signal 7");
+    let rows = in_folder("map_held", "held_up", Link::Bare).every_row("signal 7");
     for link in [Link::Archive, Link::DebugArchive] {
-        assert_eq!(scenario("map_held", "held_up", link).every_row("exit 0"), rows);
+        assert_eq!(in_folder("map_held", "held_up", link).every_row("exit 0"), rows);
     }
 }
 
 #[test]
 fn addresses_that_change_hands_are_never_touched() {
     let _alone = ALONE.lock();
-    scenario("map_threads", "changing_hands", Link::Archive).lived();
+    in_folder("map_threads", "changing_hands", Link::Archive).lived();
 }
 
 #[test]
 fn a_flush_that_a_handler_jumps_out_of_holds_up_no_later_one() {
     for link in [Link::Bare, Link::Archive] {
-        scenario("map_threads", "jumped_out", link).lived();
+        in_folder("map_threads", "jumped_out", link).lived();
     }
 }

@@ -310,6 +310,11 @@ pub fn run_command(mut command: Command) -> Run {
     }
 }
 
+/// Runs one scenario of a host with a folder of its own as the argument.
+pub fn in_folder(host: &'static str, scenario: &str, link: Link) -> Run {
+    run(&prepared(host, link), &[scenario, Scratch::new(scenario).as_str()])
+}
+
 /// Runs one scenario of a host bare and warded.
 pub fn both(name: &str, scenario: &str) -> (Run, Run) {
     (run(&host(name, Link::Bare), &[scenario]), run(&host(name, Link::Archive), &[scenario]))
