@@ -59,7 +59,7 @@ pub enum Command {
     /// Follows running programs and explains each SIGPIPE, SIGBUS and death
     ///
     /// Works with any program, of any language, static or not: it is traced (ptrace), and a thread
-    /// stops only where it gets a signal, starts another or executes a program, for tens of
+    /// stops only where it gets a signal, starts another or executes a program, for some ten
     /// microseconds, a few hundred where it is told. Every signal goes on unchanged. Ctrl-C
     /// detaches, and nothing is lost even if the watcher is killed with kill -9.
     ///

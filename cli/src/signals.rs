@@ -30,6 +30,11 @@ impl Info {
         faults.contains(&self.signal) && self.code > 0
     }
 
+    /// Whether somebody has sent it, who is named then.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.code, 0 | -1 | -6)
+    }
+
     /// What the code says, in words.
     pub fn meaning(&self) -> &'static str {
         match (self.signal, self.code) {

@@ -318,6 +318,33 @@ fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
     assert!(text.contains(&format!("died of SIGTERM: sent by pid {own}")), "{text}");
 }
 
+/// Looked at for its sender alone while the thread is stopped, and told when it was the end.
+#[test]
+fn of_a_signal_that_may_have_a_handler_the_end_tells_sender_and_thread() {
+    let mut storm = ready(&victim("storm.c"), &[]);
+    let pid = storm.id() as i32;
+    let mut watcher = command();
+    watcher.args(["watch", "--json", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let watcher = watcher.spawn().unwrap();
+    wait_for(|| is_traced_by(pid as u32, watcher.id()).then_some(()));
+    // One that lives on: of SIGUSR1, which has a handler, it has thousands.
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let tids: Vec<i32> = threads().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let other = tids.into_iter().find(|tid| *tid != pid).unwrap();
+    // SAFETY: a thread of a process that the test has started and not yet waited for.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, pid, other, libc::SIGTERM) }, 0);
+    storm.wait().unwrap();
+    let told = watcher.wait_with_output().unwrap();
+    let text = String::from_utf8(told.stdout).unwrap();
+    let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let of = &end["of"];
+    assert_eq!((&end["event"], &end["signal"]), (&"end".into(), &"SIGTERM".into()), "{end}");
+    assert_eq!((&of["tid"], &of["thread"], &of["pid"]), (&other.into(), &"storm-c".into(), &pid.into()));
+    assert_eq!((&of["disposition"], &of["code"]), (&"default".into(), &(-6).into()), "{end}");
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(of["sender"], serde_json::json!([std::process::id(), name.trim()]), "{end}");
+}
+
 #[test]
 fn a_stopped_program_stays_stopped_when_a_watcher_comes_and_is_killed() {
     let mut victim = ready(&victim("victim.c"), &["sleep"]);

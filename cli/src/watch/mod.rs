@@ -6,13 +6,17 @@
 //!   has the signal still.
 //! - Uninteresting signals go on at once: Go's SIGURG and profilers' SIGPROF come hundreds of times
 //!   a second.
-//! - Text is made when the thread goes on: the stop takes tens of microseconds, and a hundred or
-//!   two where the signal is told.
+//! - Of a signal that may have a handler only the sender is asked for (`kept`).
+//! - One system call waits for the next stop, and one lets it go on: what else a stop costs is the
+//!   kernel's (benches/sight.rs). Ctrl-C calls us out of the wait (`waiting::Calls`).
+//! - Text is made when the thread goes on: the stop takes ten microseconds, and a hundred or two
+//!   where the signal is told.
 //! - A group stop is listened to (`PTRACE_LISTEN`): Ctrl-Z and SIGCONT work as without us.
 //! - At the end each thread is interrupted, and detached where it stops, with its signal: nothing
 //!   is lost there either.
 
 mod death;
+mod kept;
 pub mod start;
 mod story;
 mod teller;
@@ -21,12 +25,13 @@ mod trace;
 use crate::args::Watch;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::proc::{self, Disposition, Status};
+use crate::proc::{self, Status};
 use crate::refused;
 use crate::report::Output;
 use crate::signals;
-use crate::waiting::Waiting;
+use crate::waiting::{Call, Calls, Waiting};
 use death::Death;
+use kept::Kept;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -101,7 +106,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     }
     // After the fork, which wants a process with one thread.
     watcher.teller = Some(Teller::new(out));
-    let bad_news = watcher.run(&waiting);
+    let bad_news = watcher.run(&Calls::start(waiting));
     let status = watcher.status.map(|status| ExitCode::from(status as u8));
     Ok(status.unwrap_or_else(|| if bad_news { Exit::BadNews } else { Exit::Good }.into()))
 }
@@ -110,7 +115,12 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
 #[derive(Default)]
 struct Process {
     name: String,
+    /// The number that it has for itself, in its own namespace.
+    own: i32,
+    /// The last signal that was told, or is about to be the end.
     last: Option<Story>,
+    /// Of those that may be the end the last of each number.
+    kept: BTreeMap<i32, Kept>,
     /// Where its cgroup counts whom the kernel has ended for want of memory, and how many it had.
     killed_for_memory: Option<(PathBuf, u64)>,
     /// Whether a command that was started has become what it should be.
@@ -184,6 +194,7 @@ impl Watcher {
         self.threads.insert(tid, pid);
         self.processes.entry(pid).or_insert_with(|| Process {
             name: proc::name(pid).unwrap_or_default(),
+            own: Status::of(pid).map_or(pid, |status| status.innermost),
             killed_for_memory: proc::memory_events(pid)
                 .and_then(|events| Some((proc::killed_for_memory(&events)?, events)))
                 .map(|(before, events)| (events, before)),
@@ -192,36 +203,41 @@ impl Watcher {
     }
 
     /// Until nobody is left. Says whether somebody has died.
-    fn run(&mut self, waiting: &Waiting) -> bool {
+    fn run(&mut self, calls: &Calls) -> bool {
         let mut bad_news = false;
         loop {
             match trace::next() {
-                Ok(Some((tid, change))) => {
-                    bad_news |= self.change(tid, change);
-                    continue;
-                }
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+                Ok((tid, change)) => bad_news |= self.change(tid, change),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nobody is left.
                 Err(_) => return bad_news,
-                Ok(None) => {}
             }
-            if self.teller.as_ref().is_some_and(Teller::is_deaf) && self.command.is_none() {
+            match calls.take() {
+                Some(Call::Signal(signal)) => self.called(signal),
                 // Nobody reads what is told.
-                self.leave();
-            }
-            match waiting.wait(Duration::from_secs(1)) {
-                // The terminal has sent it to the program as well, and the program decides.
-                Some(libc::SIGINT | libc::SIGQUIT) if self.command.is_some() => {}
-                Some(signal @ (libc::SIGTERM | libc::SIGHUP)) if self.command.is_some() => {
-                    // SAFETY: numbers; a child of ours, which nobody else reaps.
-                    unsafe { libc::kill(self.command.unwrap_or(0), signal) };
+                Some(Call::Second)
+                    if self.command.is_none() && self.teller.as_ref().is_some_and(Teller::is_deaf) =>
+                {
+                    self.leave();
                 }
-                Some(libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) => self.leave(),
+                Some(Call::Second) if self.leaving.is_some_and(|since| since.elapsed() > PATIENCE) => {
+                    return bad_news;
+                }
                 _ => {}
             }
-            if self.leaving.is_some_and(|since| since.elapsed() > PATIENCE) {
-                return bad_news;
+        }
+    }
+
+    /// Somebody has sent us a signal.
+    fn called(&mut self, signal: i32) {
+        match (signal, self.command) {
+            // The terminal has sent it to the program as well, and the program decides.
+            (libc::SIGINT | libc::SIGQUIT, Some(_)) => {}
+            (_, Some(command)) => {
+                // SAFETY: numbers; a child of ours, which nobody else reaps.
+                unsafe { libc::kill(command, signal) };
             }
+            (_, None) => self.leave(),
         }
     }
 
@@ -245,22 +261,29 @@ impl Watcher {
         false
     }
 
+    /// Of one that is only kept for the death that may follow: it goes on at once.
+    fn keep(&mut self, tid: i32, signal: i32) {
+        let kept = Kept::of(tid);
+        self.let_go(tid, signal);
+        let Some((mut kept, pid)) = kept.zip(self.threads.get(&tid).copied()) else { return };
+        if let Some(process) = self.processes.get_mut(&pid) {
+            kept.complete(pid, process.own);
+            process.kept.insert(signal, kept);
+        }
+    }
+
     fn signal(&mut self, tid: i32, signal: i32) {
-        let told = self.told.contains(&signal);
-        // Of one that is only kept for the death that may follow: if nothing follows, it goes on at
-        // once. Who sends SIGUSR1 all the time would be held up by more than that.
-        let ends = || Status::of(tid).is_none_or(|status| status.disposition(signal) == Disposition::Default);
-        let story = (told || KEPT.contains(&signal) && ends()).then(|| Story::of(tid)).flatten();
+        if !self.told.contains(&signal) {
+            return if KEPT.contains(&signal) { self.keep(tid, signal) } else { self.let_go(tid, signal) };
+        }
+        let story = Story::of(tid);
         self.let_go(tid, signal);
         let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else { return };
         story.complete();
-        let fatal = story.is_fatal();
-        if told {
-            self.tell("signal", &story);
-        }
+        self.tell("signal", &story);
         let pid = story.pid;
         self.know(tid, pid);
-        if let Some(process) = self.processes.get_mut(&pid).filter(|_| told || fatal) {
+        if let Some(process) = self.processes.get_mut(&pid) {
             // What a runtime raises to end itself does not hide the fault that it has caught.
             let hides = process.last.as_ref().is_some_and(Story::is_a_fault) && !story.is_a_fault();
             if !hides || signal == libc::SIGPIPE {
@@ -307,6 +330,7 @@ impl Watcher {
                 if let Some(process) = self.processes.get_mut(&tid) {
                     process.name = proc::name(tid).unwrap_or_default();
                     (process.has_begun, process.last) = (true, None);
+                    process.kept.clear();
                 }
             }
             libc::PTRACE_EVENT_STOP => {
@@ -328,8 +352,13 @@ impl Watcher {
 
     /// A thread is gone; with its leader the process.
     fn gone(&mut self, tid: i32, how: Result<(i32, bool), i32>) -> bool {
-        self.threads.remove(&tid);
-        let Some(process) = self.processes.remove(&tid) else { return false };
+        if let Some(process) = self.threads.remove(&tid).and_then(|pid| self.processes.get_mut(&pid)) {
+            for kept in process.kept.values_mut().filter(|kept| kept.tid == tid) {
+                kept.thread = proc::name(tid).unwrap_or_default();
+            }
+        }
+        trace::reap(tid);
+        let Some(mut process) = self.processes.remove(&tid) else { return false };
         let is_command = self.command == Some(tid);
         if is_command {
             self.status = Some(how.map_or_else(|status| status, |(signal, _)| 128 + signal));
@@ -338,7 +367,9 @@ impl Watcher {
                 return false;
             }
         }
-        let mut death = Death::of(tid, process.name, how, process.last);
+        let kept = how.ok().and_then(|(signal, _)| process.kept.remove(&signal));
+        let kept = kept.map(|kept| kept.told(tid, process.own, &process.name));
+        let mut death = Death::of(tid, process.name, how, kept.or(process.last));
         if death.signal.as_deref() == Some("SIGKILL") && death.of.is_none() {
             death.out_of_memory = process.killed_for_memory.is_some_and(|(events, before)| {
                 proc::killed_for_memory(&events).is_some_and(|now| now > before)

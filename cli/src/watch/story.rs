@@ -101,7 +101,7 @@ impl Story {
             let offset = line.mapping.offset_of(pc).filter(|_| line.inode != 0)?;
             Some((line.mapping.path.clone(), offset))
         });
-        let sent = write.is_none() && matches!(info.code, 0 | -1 | -6);
+        let sent = write.is_none() && info.is_sent();
         Some(Self {
             time_ns: now(),
             pid: status.process,
@@ -138,11 +138,6 @@ impl Story {
         });
     }
 
-    /// Whether the default action ends the process.
-    pub fn is_fatal(&self) -> bool {
-        self.disposition == Disposition::Default
-    }
-
     /// Whether the processor has raised it, for what the thread did.
     pub fn is_a_fault(&self) -> bool {
         self.address.is_some()
@@ -164,7 +159,7 @@ impl Story {
             (.., Some((0, _))) => "sent by the kernel, or from outside of its namespace".to_owned(),
             (.., Some((pid, _))) if *pid == self.pid => "sent by the process itself".to_owned(),
             (.., Some((pid, name))) => {
-                format!("sent by pid {pid} ({})", name.as_deref().unwrap_or("gone"))
+                format!("sent by pid {pid} ({})", name.as_deref().unwrap_or("gone, or in its namespace"))
             }
             _ => self.meaning.to_owned(),
         };
@@ -282,14 +277,21 @@ fn writers(process: i32, file: (u64, u64)) -> Vec<(i32, String)> {
     in_time.filter(writes).take(MOST).filter_map(|pid| Some((pid, proc::name(pid)?))).collect()
 }
 
+/// The name of who has sent something to `pid`, which itself has the number `own`: none in a
+/// namespace of process numbers of its own, where the sender's number is another one's for us.
+pub fn name_of_sender(sender: i32, pid: i32, own: i32) -> Option<String> {
+    (own == pid).then(|| proc::name(sender))?
+}
+
 fn sender(info: &Info, status: &Status) -> (i32, Option<String>) {
     if info.sender == status.innermost {
         return (status.process, None);
     }
-    (info.sender, proc::name(info.sender))
+    (info.sender, name_of_sender(info.sender, status.process, status.innermost))
 }
 
-fn now() -> u64 {
+/// Nanoseconds since 1970.
+pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
 }

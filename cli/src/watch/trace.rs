@@ -101,23 +101,24 @@ fn number(request: libc::c_uint, tid: i32, data: usize) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The next change of any thread, without waiting; `Err` with `ECHILD` when there is none any more.
-pub fn next() -> io::Result<Option<(i32, Change)>> {
-    let Some((tid, change)) = wait(libc::P_ALL, 0, libc::WNOWAIT)? else { return Ok(None) };
-    if !matches!(change, Change::Signal(_)) {
+/// Waits for the next change of any thread; `Err` with `ECHILD` when there is none any more. One
+/// that has ended is there still, until it is reaped.
+pub fn next() -> io::Result<(i32, Change)> {
+    let (tid, change) = wait(libc::P_ALL, 0, libc::WNOWAIT)?.ok_or(io::ErrorKind::Interrupted)?;
+    if matches!(change, Change::Event { .. }) {
         reap(tid);
     }
-    Ok(Some((tid, change)))
+    Ok((tid, change))
 }
 
 /// Takes a change away.
 pub fn reap(tid: i32) {
-    let _ = wait(libc::P_PID, tid as libc::id_t, 0);
+    let _ = wait(libc::P_PID, tid as libc::id_t, libc::WNOHANG);
 }
 
 fn wait(of: libc::idtype_t, id: libc::id_t, more: i32) -> io::Result<Option<(i32, Change)>> {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    let options = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOHANG | more;
+    let options = libc::WEXITED | libc::WSTOPPED | libc::__WALL | more;
     // SAFETY: room for a siginfo.
     if unsafe { libc::waitid(of, id, info.as_mut_ptr(), options) } != 0 {
         return Err(io::Error::last_os_error());
