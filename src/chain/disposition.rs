@@ -157,6 +157,7 @@ pub(super) fn in_kernel(signal: c_int) -> Option<[usize; 4]> {
 /// Whether something between us and the kernel (libjsig's `sigaction`) answers in its place: then
 /// an answer of "default" must not be believed.
 #[cfg(target_os = "linux")]
+#[cold]
 pub(crate) fn interposed(signal: c_int) -> bool {
     let Some([handler, ..]) = in_kernel(signal) else { return false };
     Disposition::read(signal).is_ok_and(|answer| answer.handler != handler)

@@ -147,6 +147,7 @@ pub(super) fn entry(index: usize) -> Option<&'static Entry> {
 }
 
 /// All entries that are in use for `signal`, oldest first. Signal-safe.
+#[inline]
 pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'static Entry)> {
     ENTRIES
         .iter()
@@ -157,12 +158,20 @@ pub(super) fn entries_for(signal: c_int) -> impl Iterator<Item = (usize, &'stati
 /// Signals that others need us for: each of them finds an entry, however many the others want.
 const KEPT_FOR: [c_int; 3] = [libc::SIGPIPE, libc::SIGBUS, libc::SIGSEGV];
 
+#[cold]
+fn has_none(signal: c_int) -> bool {
+    entries_for(signal).next().is_none()
+}
+
 /// Whether `signal` may have another entry without taking the only one from somebody else.
+#[cold]
 fn is_left_for(signal: c_int) -> bool {
-    let has_none = |signal: &c_int| entries_for(*signal).next().is_none();
-    let kept = KEPT_FOR.iter().filter(|other| has_none(other)).count();
+    if KEPT_FOR.contains(&signal) && has_none(signal) {
+        return true;
+    }
+    let kept = KEPT_FOR.into_iter().filter(|other| has_none(*other)).count();
     let left = ENTRIES.iter().filter(|entry| entry.owner().is_none()).count();
-    left > kept || KEPT_FOR.contains(&signal) && has_none(&signal)
+    left > kept
 }
 
 /// Takes a free entry for `owner`. Only under the lock; the caller publishes a predecessor next.

@@ -28,6 +28,7 @@ pub(crate) struct Lock {
 /// [`Error::Reentered`] if this very thread holds it: we are in the handler of a fault inside the
 /// holder.
 /// [`Error::System`] (ENOMEM) if the kernel has no memory for the word.
+#[cold]
 pub(crate) fn lock() -> Result<Lock, Error> {
     /// Some hundredths of a second.
     const PATIENCE: u32 = 500;
@@ -56,6 +57,7 @@ pub(crate) fn lock() -> Result<Lock, Error> {
 }
 
 impl Drop for Lock {
+    #[cold]
     fn drop(&mut self) {
         // In a child that was forked in between, the word is 0, or somebody else's by now.
         let _ = self.word.compare_exchange(self.me, 0, Ordering::Release, Ordering::Relaxed);

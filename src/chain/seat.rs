@@ -78,6 +78,7 @@ pub(crate) fn standing(owner: &'static Owner) -> Result<Standing, Error> {
 }
 
 /// Where the seats of `owner` stand when the kernel's table shows `top`.
+#[cold]
 pub(crate) fn standing_below(owner: &'static Owner, top: &Disposition) -> Standing {
     let found = index_of(top.handler).and_then(|index| Some((index, entry(index)?)));
     if let Some((index, found)) = found.filter(|(_, found)| found.is_active()) {
@@ -127,11 +128,13 @@ fn follow(mut row: Disposition, told: &mut u32, tell: &mut dyn FnMut(&Dispositio
 }
 
 /// Takes the seat on top, above whatever stands there; does nothing if it is ours already.
+#[cold]
 pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Error> {
     take_above(held, owner, Disposition::read(owner.signal)?)
 }
 
 /// As [`take`], above `top`, which stood there when it was decided to.
+#[cold]
 pub(crate) fn take_above(held: &Lock, owner: &'static Owner, top: Disposition) -> Result<Disposition, Error> {
     if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
         ours.set_active(true);
@@ -172,6 +175,7 @@ pub(crate) fn is_ours(handler: usize) -> bool {
 
 /// Takes the seat on top, with `predecessor` as what comes after instead of `top`, which stands
 /// there.
+#[cold]
 pub(crate) fn take_in_place_of(
     _held: &Lock,
     owner: &'static Owner,
@@ -225,6 +229,7 @@ pub(crate) fn take_in_place_of(
 }
 
 /// An entry point of this owner with this predecessor: one that has it already, or a new one.
+#[cold]
 fn entry_above(owner: &'static Owner, predecessor: &Disposition) -> Result<(usize, &'static Entry), Error> {
     let index = reusable(owner, predecessor).or_else(|| {
         let fresh = claim(owner)?;

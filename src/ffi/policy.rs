@@ -137,6 +137,7 @@ const FLAGS: u32 =
 /// x86-64 and aarch64). Else the kernel's errno, for example -EPERM from a seccomp filter. On
 /// failure nothing has changed.
 #[unsafe(no_mangle)]
+#[cold]
 pub unsafe extern "C" fn sigward_init(options: *const sigward_options) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or begins with the number of its bytes, by the header's contract.

@@ -18,7 +18,7 @@ use super::unwind;
 #[cfg(target_os = "linux")]
 use crate::sys::{
     memory,
-    objects::{self, Object},
+    objects::{self, Object, Room},
 };
 use std::fmt;
 
@@ -70,7 +70,8 @@ pub(crate) fn caller(event: &Event) -> Option<Name> {
 #[cfg(target_os = "linux")]
 pub(super) fn caller_at(pc: usize, words: &[u64]) -> Option<Name> {
     let mut at = Place { pc, back: pc, used: 0 };
-    let mut object = objects::holding(at.pc)?;
+    let mut room = Room::new();
+    let mut object = objects::holding(at.pc, &mut room)?;
     // The C library's functions call each other a few times at most.
     for _ in 0..=CALLS {
         let name = name_of(&object);
@@ -79,7 +80,7 @@ pub(super) fn caller_at(pc: usize, words: &[u64]) -> Option<Name> {
         }
         let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(words, &at) };
         at = at.caller(&frame, words)?;
-        object = objects::holding(at.pc)?;
+        object = objects::holding(at.pc, &mut room)?;
         if !name_of(&object).is_plumbing() {
             return call_site::leads(at.back, |target| who(&object, target, frame.function.0));
         }
@@ -132,8 +133,9 @@ fn split(words: &[u64]) -> (Option<u64>, &[u64]) {
 
 /// Who has called the C library's `function`, if a call in `caller` leads to `target`.
 #[cfg(target_os = "linux")]
-fn who(caller: &Object, target: usize, function: usize) -> Option<Name> {
-    let object = objects::holding(target)?;
+fn who(caller: &Object<'_>, target: usize, function: usize) -> Option<Name> {
+    let mut room = Room::new();
+    let object = objects::holding(target, &mut room)?;
     if name_of(&object).is_plumbing() {
         return Some(name_of(caller));
     }
@@ -149,20 +151,25 @@ const EVENT: usize = 16;
 /// addresses.
 #[cfg(target_os = "linux")]
 fn without_tables(words: &[u64], at: &Place) -> Option<Name> {
-    let into_the_same = |target: usize| objects::holding(target)?.has_code_at(at.pc).then_some(());
-    let mut only: Option<Object> = None;
+    let into_the_same =
+        |target: usize| objects::holding(target, &mut Room::new())?.has_code_at(at.pc).then_some(());
+    let mut room = Room::new();
+    let mut only: Option<(usize, Name)> = None;
     for word in words.iter().take(EVENT).copied().map(without_signature).filter(|_| at.used == 0) {
         let back = word as usize;
-        let Some(object) = back.checked_sub(1).and_then(objects::holding) else { continue };
+        let Some(object) = back.checked_sub(1).and_then(|pc| objects::holding(pc, &mut room)) else {
+            continue;
+        };
         if object.has_code_at(at.pc) || call_site::leads(back, into_the_same).is_none() {
             continue;
         }
-        if only.as_ref().is_some_and(|only| only.base != object.base) {
-            return None;
+        match &only {
+            None => only = Some((object.base, name_of(&object))),
+            Some((base, _)) if *base == object.base => {}
+            Some(_) => return None,
         }
-        only = Some(object);
     }
-    only.as_ref().map(name_of)
+    only.map(|(_, name)| name)
 }
 
 /// The address without the bits that prove where it came from: functions that were built with
@@ -207,19 +214,20 @@ pub(crate) fn is_loaded(names: &[&[u8]]) -> bool {
 /// The same. Signal-safe; takes some 8 KiB of stack.
 #[cfg(target_os = "linux")]
 pub(super) fn object_of(address: usize) -> Option<Name> {
-    objects::holding(address).map(|object| name_of(&object))
+    objects::holding(address, &mut Room::new()).map(|object| name_of(&object))
 }
 
 /// The object with code at this address, and where in it: what `addr2line` is asked with.
 /// Signal-safe; takes some 8 KiB of stack.
 #[cfg(target_os = "linux")]
 pub(crate) fn place_of(address: usize) -> Option<(Name, usize)> {
-    let object = objects::holding(address)?;
+    let mut room = Room::new();
+    let object = objects::holding(address, &mut room)?;
     Some((name_of(&object), address.wrapping_sub(object.base)))
 }
 
 #[cfg(target_os = "linux")]
-fn name_of(object: &Object) -> Name {
+fn name_of(object: &Object<'_>) -> Name {
     let mut path = [0_u8; 4096];
     let length = if object.name == 0 && object.is_started_by_loader() {
         0

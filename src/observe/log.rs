@@ -41,10 +41,10 @@ fn stderr() -> u64 {
 }
 
 /// Looks into the environment. Not for handlers.
+#[cold]
 pub(crate) fn read_environment() {
-    if FIRST.load(Ordering::Relaxed) == 0 {
-        FIRST.store(stderr(), Ordering::Relaxed);
-    }
+    // One step: a page that is read before it is written costs two faults.
+    let _ = FIRST.compare_exchange(0, stderr(), Ordering::Relaxed, Ordering::Relaxed);
     // SAFETY: a NUL-terminated name. Constructors and `init` come before anybody changes the
     // environment.
     let value = unsafe { libc::getenv(c"SIGWARD_LOG".as_ptr()) };

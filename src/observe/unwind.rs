@@ -37,13 +37,13 @@ pub(super) enum Saved {
 }
 
 /// The function that the tables of `object` have at `pc`: its first instruction, and its length.
-pub(super) fn function_at(object: &Object, pc: usize) -> Option<(usize, usize)> {
+pub(super) fn function_at(object: &Object<'_>, pc: usize) -> Option<(usize, usize)> {
     let entry = Entry::read(object, find(object, pc)?)?;
     entry.common()?.range(&entry).filter(|(start, length)| pc.wrapping_sub(*start) < *length)
 }
 
 /// What the tables of `object` say of the frame of the code at `pc`.
-pub(super) fn frame_at(object: &Object, pc: usize) -> Option<Frame> {
+pub(super) fn frame_at(object: &Object<'_>, pc: usize) -> Option<Frame> {
     let entry = Entry::read(object, find(object, pc)?)?;
     let common = entry.common()?;
     let function @ (start, length) = common.range(&entry)?;
@@ -61,7 +61,7 @@ pub(super) fn frame_at(object: &Object, pc: usize) -> Option<Frame> {
 
 /// The description of the function at `pc`: its place, by the sorted table that linkers add
 /// (`.eh_frame_hdr`).
-fn find(object: &Object, pc: usize) -> Option<usize> {
+fn find(object: &Object<'_>, pc: usize) -> Option<usize> {
     /// `PT_GNU_EH_FRAME`, elf.h.
     const TABLES: u32 = 0x6474_e550;
     /// Version 1; a pointer of 4 bytes, a count of 4 bytes, and pairs of 4 bytes each that count
@@ -88,14 +88,14 @@ fn find(object: &Object, pc: usize) -> Option<usize> {
     (place(&found[..4])? <= pc).then(|| place(&found[4..]))?
 }
 
-fn bytes<const N: usize>(object: &Object, address: usize) -> Option<[u8; N]> {
+fn bytes<const N: usize>(object: &Object<'_>, address: usize) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     (object.read(address, &mut bytes) == N).then_some(bytes)
 }
 
 /// One entry of `.eh_frame`: of a function, or what several have in common.
 struct Entry<'a> {
-    object: &'a Object,
+    object: &'a Object<'a>,
     /// Where `bytes` come from.
     at: usize,
     bytes: [u8; LONGEST],
@@ -105,7 +105,7 @@ struct Entry<'a> {
 const LONGEST: usize = 512;
 
 impl<'a> Entry<'a> {
-    fn read(object: &'a Object, at: usize) -> Option<Self> {
+    fn read(object: &'a Object<'a>, at: usize) -> Option<Self> {
         let length = u32::from_le_bytes(bytes(object, at)?) as usize;
         let mut entry = Self { object, at: at + 4, bytes: [0; LONGEST], length };
         // A length of all ones would be another format.
@@ -406,14 +406,15 @@ mod tests {
     /// At a function's first instruction the frame is what the call has pushed.
     #[test]
     fn functions_of_the_c_library_begin_with_nothing_but_the_return_address() {
+        let mut room = objects::Room::new();
         let begun = if cfg!(target_arch = "x86_64") { (8, Saved::At(-8)) } else { (0, Saved::Register) };
         for function in [libc::write as *const (), libc::sendmsg as *const (), libc::splice as *const ()] {
-            let object = objects::holding(function as usize).unwrap();
+            let object = objects::holding(function as usize, &mut room).unwrap();
             let frame = frame_at(&object, function as usize).unwrap();
             assert_eq!((frame.size, frame.saved), begun);
             assert_eq!(frame.function.0, function as usize);
         }
-        let object = objects::holding(libc::write as *const () as usize).unwrap();
+        let object = objects::holding(libc::write as *const () as usize, &mut room).unwrap();
         assert_eq!(frame_at(&object, object.base), None);
         assert_eq!(frame_at(&object, 0), None);
         assert_eq!(frame_at(&object, usize::MAX), None);

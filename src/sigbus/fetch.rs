@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static REPEATS_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// Looks at the processor. Not for handlers.
+#[cold]
 pub(crate) fn prepare() {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     REPEATS_FROM.store(super::copy::repeats_from(), Ordering::Relaxed);

@@ -37,6 +37,7 @@ static OWNER: Owner = Owner::new(SIGBUS, handler::decide, handler::farewell, tru
 /// ```
 #[doc(alias = "SIGBUS")]
 #[doc(alias = "sigward_sigbus_guard")]
+#[cold]
 pub fn guard() -> Result<(), crate::Error> {
     if is_guarding() {
         return Ok(());

@@ -6,9 +6,10 @@
 use crate::sys::objects;
 
 /// Calls `found` with the address range of each, perhaps twice. Signal-safe.
+#[cold]
 pub(super) fn each_go_object(mut found: impl FnMut(usize, usize)) {
     objects::each(|object| {
-        let mut loaded = object.headers().iter().filter(|header| header.p_type == libc::PT_LOAD);
+        let mut loaded = object.headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
         let low = loaded.next().map(|header| object.segment(header).0);
         let (last, length) = loaded.next_back().map_or((0, 0), |header| object.segment(header));
         if let (Some(low), true) = (low.filter(|_| length > 0), has_go_note(object)) {
@@ -17,7 +18,8 @@ pub(super) fn each_go_object(mut found: impl FnMut(usize, usize)) {
     });
 }
 
-fn has_go_note(object: &objects::Object) -> bool {
+#[cold]
+fn has_go_note(object: &objects::Object<'_>) -> bool {
     // Notes are some dozen bytes each, and a few are in a segment.
     let (mut room, mut found) = ([0; 1024], false);
     object.each_note(&mut room, |notes| found |= names_go(notes));

@@ -86,10 +86,12 @@ static UNASKED: AtomicBool = AtomicBool::new(false);
 #[doc(alias = "SIGPIPE")]
 #[doc(alias = "EPIPE")]
 #[doc(alias = "sigward_sigpipe_filter")]
+#[cold]
 pub fn filter() -> Result<Outcome, Error> {
     filter_with(false)
 }
 
+#[cold]
 fn filter_with(replace: bool) -> Result<Outcome, Error> {
     let held = chain::lock()?;
     UNASKED.store(false, Ordering::Relaxed);
@@ -97,6 +99,7 @@ fn filter_with(replace: bool) -> Result<Outcome, Error> {
 }
 
 /// Looks for Go if it may have come since the last time.
+#[cold]
 fn look_for_go(held: &Lock, top: &Disposition) {
     let stranger = matches!(top.kind(), Kind::Handler { address, .. } if !chain::is_ours(address));
     runtime::look_for_go(held, stranger);
@@ -123,6 +126,7 @@ pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
 /// Takes the seat where SIG_IGN stands, if it is to be taken there: somebody copied our row and put
 /// SIG_IGN in it (libcurl), a library put it over the seat that the program has asked for, or the
 /// program says so. False: it stays.
+#[cold]
 fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<bool, Error> {
     if top.kind() != Kind::Ignore {
         return Ok(false);
@@ -140,6 +144,7 @@ fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<boo
     Ok(true)
 }
 
+#[cold]
 fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     if !handler::SEES_ECHOES {
         return Err(Error::Unsupported);
@@ -297,6 +302,7 @@ pub(crate) fn is_asked() -> bool {
         && chain::standing(&OWNER).is_ok_and(|standing| !matches!(standing, Standing::Absent))
 }
 
+#[cold]
 fn outcome() -> Result<Outcome, Error> {
     Ok(outcome_of(&chain::standing(&OWNER)?))
 }
@@ -347,6 +353,7 @@ fn runtime_above(top: &Disposition) -> bool {
 /// Counts that somebody stands where we had been on top, or has changed our row, once until it is
 /// ours again. Go above the constructor's seat is no surprise, and neither is the SIG_IGN that a
 /// runtime puts there. Signal-safe.
+#[cold]
 fn notice(top: &Disposition) {
     let early = EARLY.load(Ordering::Relaxed);
     if !(runtime_above(top) || top.kind() == Kind::Ignore && early) {

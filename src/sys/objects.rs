@@ -17,6 +17,7 @@
 
 use super::memory;
 use super::pages::LEAST_PAGE;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,7 +39,7 @@ const NAMESPACES: usize = 16;
 const ATTEMPTS: usize = 8;
 
 /// One executable or library.
-pub(crate) struct Object {
+pub(crate) struct Object<'a> {
     /// What is added to the addresses in its headers.
     pub(crate) base: usize,
     /// Where the loader keeps its path; 0 for the main program.
@@ -48,36 +49,40 @@ pub(crate) struct Object {
     /// Never unmapped: what lies in it is read as it is.
     stays: bool,
     /// A library's memory from `base` on; the main program's headers.
-    head: Head,
-    /// Where in there its headers are.
-    headers: Range<usize>,
+    head: &'a [u8],
+    pub(crate) headers: &'a [Header],
 }
 
+/// Room for the beginning of an object that can be unmapped meanwhile.
 #[repr(C, align(8))]
-struct Head([u8; HEAD]);
+pub(crate) struct Room(MaybeUninit<[u8; HEAD]>);
 
-impl Head {
-    fn of(link: &Link) -> Self {
-        let mut head = Self([0; HEAD]);
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// The beginning of the object that the loader describes there.
+    fn head(&mut self, link: &Link) -> &[u8] {
         // A library's own headers are mostly at its base, but need not be mapped.
         if link.stays && link.base.is_multiple_of(LEAST_PAGE) && memory::is_there(link.base) {
             // SAFETY: in a page that can be read, of an object that is never unmapped.
-            head.0 = unsafe { (link.base as *const [u8; HEAD]).read() };
-        } else {
-            memory::read(link.base, &mut head.0);
+            return unsafe { std::slice::from_raw_parts(link.base as *const u8, HEAD) };
         }
-        head
+        let room = self.0.write([0; HEAD]);
+        let read = memory::read(link.base, room);
+        room.get(..read).unwrap_or_default()
     }
 }
 
-impl Object {
-    pub(crate) fn headers(&self) -> &[Header] {
-        let bytes = self.head.0.get(self.headers.clone()).unwrap_or_default();
-        // SAFETY: so many headers, which are numbers; the buffer is aligned for them, and so is
-        // their place in it.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Header>()) }
-    }
+/// The headers among these bytes of an object's beginning.
+fn headers_in(head: &[u8], range: Range<usize>) -> Option<&[Header]> {
+    // SAFETY: any bytes are headers, which are numbers.
+    let (before, headers, after) = unsafe { head.get(range)?.align_to::<Header>() };
+    (before.is_empty() && after.is_empty()).then_some(headers)
+}
 
+impl<'a> Object<'a> {
     /// Where the segment that `header` describes lies, and how long it is.
     pub(crate) fn segment(&self, header: &Header) -> (usize, usize) {
         (self.base.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize)
@@ -91,8 +96,8 @@ impl Object {
         interpreter == 0 && self.of_kind(libc::PT_INTERP).next().is_some()
     }
 
-    fn of_kind(&self, kind: u32) -> impl Iterator<Item = &Header> {
-        self.headers().iter().filter(move |header| header.p_type == kind)
+    fn of_kind(&self, kind: u32) -> impl Iterator<Item = &'a Header> + use<'a> {
+        self.headers.iter().filter(move |header| header.p_type == kind)
     }
 
     /// The only segment of a kind.
@@ -131,7 +136,7 @@ impl Object {
             if self.stays {
                 // SAFETY: a segment that is never unmapped.
                 look(unsafe { std::slice::from_raw_parts(start as *const u8, length) });
-            } else if let Some(notes) = self.head.0.get(at..at.saturating_add(length)) {
+            } else if let Some(notes) = self.head.get(at..at.saturating_add(length)) {
                 look(notes);
             } else {
                 let length = length.min(room.len());
@@ -147,12 +152,12 @@ impl Object {
         let at = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
         // SAFETY: as above.
         let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
-        let length = count.min(HEAD / size_of::<Header>()) * size_of::<Header>();
-        let mut object =
-            Self { base: 0, name: 0, dynamic: 0, stays: true, head: Head([0; HEAD]), headers: 0..length };
-        let room = object.head.0.get_mut(..length).filter(|_| at != 0)?;
-        // SAFETY: as many headers as the kernel says.
-        room.copy_from_slice(unsafe { std::slice::from_raw_parts(at as *const u8, length) });
+        if at == 0 {
+            return None;
+        }
+        // SAFETY: as many headers as the kernel says, of a program that is never unmapped.
+        let headers = unsafe { std::slice::from_raw_parts(at as *const Header, count) };
+        let mut object = Self { base: 0, name: 0, dynamic: 0, stays: true, head: &[], headers };
         let own = object.of_kind(libc::PT_PHDR).next().map(|header| header.p_vaddr as usize);
         // Without a header for the headers they lie right behind the file's own, in the segment
         // that begins the file.
@@ -167,23 +172,15 @@ impl Object {
 
     /// What the loader describes there: its headers are where linkers put them, and say of the
     /// dynamic section what the loader does.
-    fn described(link: &Link, head: Head) -> Option<Self> {
-        let known = head.0.starts_with(b"\x7fELF");
-        // SAFETY: the bytes of a file header, which are numbers; the buffer is aligned for it.
-        let file = known.then(|| unsafe { std::ptr::from_ref(&head).cast::<FileHeader>().read() })?;
+    fn described(link: &Link, head: &'a [u8]) -> Option<Self> {
+        let file = head.get(..size_of::<FileHeader>()).filter(|file| file.starts_with(b"\x7fELF"))?;
+        // SAFETY: the bytes of a file header, which are numbers.
+        let file = unsafe { file.as_ptr().cast::<FileHeader>().read_unaligned() };
         let start = file.e_phoff as usize;
         let end = start.checked_add(usize::from(file.e_phnum) * size_of::<Header>())?;
-        if end > HEAD || !start.is_multiple_of(8) {
-            return None;
-        }
-        let mut object = Self {
-            base: link.base,
-            name: link.name,
-            dynamic: 0,
-            stays: link.stays,
-            head,
-            headers: start..end,
-        };
+        let headers = headers_in(head, start..end)?;
+        let Link { base, name, stays, .. } = *link;
+        let mut object = Self { base, name, dynamic: 0, stays, head, headers };
         object.dynamic = object.the(libc::PT_DYNAMIC)?;
         (object.dynamic == link.dynamic).then_some(object)
     }
@@ -227,16 +224,14 @@ impl Link {
     }
 
     /// The next one, and the head of this one's object.
-    fn next_and_head(&self) -> (Option<Self>, Head) {
-        if self.next == 0 {
-            return (None, Head::of(self));
+    #[cold]
+    fn next_and_head<'a>(&self, room: &'a mut Room) -> (Option<Self>, &'a [u8]) {
+        if self.next == 0 || self.stays {
+            return (self.next(), room.head(self));
         }
-        if self.stays {
-            return (self.next(), Head::of(self));
-        }
-        let (mut words, mut head) = ([0; 5], Head([0; HEAD]));
-        let (read, _) = memory::read_two([self.next, self.base], bytes_of(&mut words), &mut head.0);
-        (read.then_some(Self::of(words, false)), head)
+        let (mut words, room) = ([0; 5], room.0.write([0; HEAD]));
+        let (next, head) = memory::read_two([self.next, self.base], bytes_of(&mut words), room);
+        (next.then_some(Self::of(words, false)), if head { room } else { &[] })
     }
 }
 
@@ -259,7 +254,7 @@ fn words<const N: usize>(at: usize) -> Option<[usize; N]> {
 
 /// Where the loader has its `struct r_debug`: it writes that into the main program's dynamic
 /// section before it calls a constructor.
-fn debug(main: &Object) -> Option<usize> {
+fn debug(main: &Object<'_>) -> Option<usize> {
     const DEBUG: usize = 21;
     /// It never moves. Relaxed: whoever sees 0 looks.
     static FOUND: AtomicUsize = AtomicUsize::new(0);
@@ -272,7 +267,7 @@ fn debug(main: &Object) -> Option<usize> {
 }
 
 /// The value that the object's dynamic section has for this tag.
-pub(crate) fn entry_of(object: &Object, wanted: usize) -> Option<usize> {
+pub(crate) fn entry_of(object: &Object<'_>, wanted: usize) -> Option<usize> {
     const ENTRIES: usize = 256;
     if object.dynamic == 0 {
         return None;
@@ -297,7 +292,8 @@ pub(crate) fn are_changing() -> bool {
 
 /// Calls `look` with each link of the loader's lists, which returns the next one. False if one of
 /// them does not fit together.
-fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool {
+#[cold]
+fn each_link(main: &Object<'_>, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool {
     let mut debug = debug(main);
     let mut rest = OBJECTS;
     let mut stays = loader() != 0;
@@ -323,20 +319,23 @@ fn each_link(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) -> bool
 
 /// As [`each_link`], again from the start while the list does not fit together: links can come
 /// twice.
-fn each_link_of_some_try(main: &Object, look: &mut dyn FnMut(&Link) -> Option<Link>) {
+#[cold]
+fn each_link_of_some_try(main: &Object<'_>, look: &mut dyn FnMut(&Link) -> Option<Link>) {
     let _whole = (0..ATTEMPTS).any(|_| each_link(main, look));
 }
 
 /// Calls `look` with each loaded object, the main program first. While another thread loads or
 /// unloads some, an object can come twice.
-pub(crate) fn each(mut look: impl FnMut(&Object)) {
+#[cold]
+pub(crate) fn each(mut look: impl FnMut(&Object<'_>)) {
     let Some(main) = Object::main() else { return };
     look(&main);
+    let mut room = Room::new();
     each_link_of_some_try(&main, &mut |link| {
         if link.dynamic == main.dynamic {
             return link.next();
         }
-        let (next, head) = link.next_and_head();
+        let (next, head) = link.next_and_head(&mut room);
         if let Some(object) = Object::described(link, head) {
             look(&object);
         }
@@ -344,8 +343,9 @@ pub(crate) fn each(mut look: impl FnMut(&Object)) {
     });
 }
 
-/// The object with code at `address`.
-pub(crate) fn holding(address: usize) -> Option<Object> {
+/// The object with code at `address`; `room` for one that can be unmapped meanwhile.
+#[cold]
+pub(crate) fn holding(address: usize, room: &mut Room) -> Option<Object<'_>> {
     let main = Object::main()?;
     if main.has_code_at(address) {
         return Some(main);
@@ -360,7 +360,7 @@ pub(crate) fn holding(address: usize) -> Option<Object> {
         link.next()
     });
     let nearest = nearest?;
-    Object::described(&nearest, Head::of(&nearest)).filter(|object| object.has_code_at(address))
+    Object::described(&nearest, room.head(&nearest)).filter(|object| object.has_code_at(address))
 }
 
 #[cfg(test)]
@@ -385,7 +385,7 @@ mod tests {
         let (mut loader, mut own) = (Vec::<(usize, usize)>::new(), Vec::new());
         // SAFETY: `visit` takes what is passed.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut loader).cast()) };
-        each(|object| own.push((object.base, object.headers().len())));
+        each(|object| own.push((object.base, object.headers.len())));
         loader.sort_unstable();
         own.sort_unstable();
         assert!(own.len() > 2, "{own:?}");
@@ -394,10 +394,10 @@ mod tests {
 
     #[test]
     fn those_that_were_loaded_with_the_program_are_known() {
-        let (mut early, mut all) = (0, 0);
+        let (mut early, mut all, mut room) = (0, 0, Room::new());
         each(|object| (early, all) = (early + usize::from(object.stays), all + 1));
         assert!(early > 2 && early <= all, "{early} of {all}");
-        let libc = holding(libc::getpid as *const () as usize).unwrap();
+        let libc = holding(libc::getpid as *const () as usize, &mut room).unwrap();
         assert!(libc.stays);
         let (mut seen, mut asked) = ([0; 64], [0; 64]);
         assert_eq!((libc.read(libc.base, &mut seen), memory::read(libc.base, &mut asked)), (64, 64));
@@ -407,13 +407,17 @@ mod tests {
 
     #[test]
     fn an_address_is_in_one_of_them_or_in_none() {
-        let here = holding(an_address_is_in_one_of_them_or_in_none as *const () as usize).unwrap();
+        let (mut room, mut other) = (Room::new(), Room::new());
+        let here =
+            holding(an_address_is_in_one_of_them_or_in_none as *const () as usize, &mut other).unwrap();
         assert_eq!((here.base, here.name), (Object::main().unwrap().base, 0));
-        let libc = holding(libc::getpid as *const () as usize).unwrap();
+        let libc = holding(libc::getpid as *const () as usize, &mut room).unwrap();
         assert!(libc.name != 0 && libc.base != here.base);
         let text = memory::word(libc.name).map(usize::to_ne_bytes).unwrap();
         assert_eq!(text[0], b'/', "{text:?}");
-        assert!(holding(std::ptr::from_ref(&libc) as usize).is_none());
-        assert!(holding(0).is_none() && holding(usize::MAX).is_none());
+        let stack = std::ptr::from_ref(&text) as usize;
+        for address in [stack, 0, usize::MAX] {
+            assert!(holding(address, &mut room).is_none());
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn object() {}
 
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod loader {
-    use crate::sys::objects::{self, Object};
+    use crate::sys::objects::{self, Object, Room};
     use std::ffi::{CStr, c_char, c_int, c_void};
 
     /// `DT_FLAGS_1` and its `DF_1_NODELETE`, elf.h.
@@ -39,9 +39,11 @@ mod loader {
     const NODELETE: usize = 8;
 
     /// False if it has to be tried again.
+    #[cold]
     pub(super) fn pin() -> bool {
         type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-        let Some(object) = own() else { return true };
+        let mut room = Room::new();
+        let Some(object) = own(&mut room) else { return true };
         let stays = objects::entry_of(&object, FLAGS_1).is_some_and(|flags| flags & NODELETE != 0);
         let Some(name) = name_of(&object).filter(|_| !stays) else { return true };
         if objects::are_changing() {
@@ -60,12 +62,12 @@ mod loader {
     }
 
     /// The object that holds this function.
-    fn own() -> Option<Object> {
-        objects::holding(own as *const () as usize)
+    fn own(room: &mut Room) -> Option<Object<'_>> {
+        objects::holding(own as *const () as usize, room)
     }
 
     /// How the loader names it; the main program has no name.
-    fn name_of(object: &Object) -> Option<&'static CStr> {
+    fn name_of(object: &Object<'_>) -> Option<&'static CStr> {
         let name = object.name as *const c_char;
         // SAFETY: null, or the loader's own name of the object that we run in, which is never
         // renamed.
@@ -75,7 +77,7 @@ mod loader {
     /// The file that holds this code, as the loader names it.
     #[cfg(feature = "capi")]
     pub(super) fn own_name() -> Option<&'static CStr> {
-        name_of(&own()?)
+        name_of(&own(&mut Room::new())?)
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn existing() -> Option<&'static Words> {
 
 /// The shared words, made when they are first needed; none if the kernel has no memory. Not for
 /// handlers.
+#[cold]
 pub(crate) fn words() -> Option<&'static Words> {
     if let Some(words) = existing() {
         return Some(words);
@@ -98,6 +99,7 @@ pub(crate) fn words() -> Option<&'static Words> {
 }
 
 /// Remembers the process id, so that [`is_own_process`] needs no system call. Not for handlers.
+#[cold]
 pub(crate) fn remember_process() {
     if let Some(words) = words().filter(|_| WIPES.load(Ordering::Relaxed)) {
         words.process.store(std::process::id() as libc::pid_t, Ordering::Relaxed);
@@ -143,6 +145,7 @@ pub(crate) fn is_wiped() -> bool {
 
 /// Room for `count` of `T` that fork wipes, zeroed, aligned to a page, for ever; null if the kernel
 /// has none.
+#[cold]
 pub(crate) fn array<T>(count: usize) -> *mut T {
     const { assert!(align_of::<T>() <= super::pages::LEAST_PAGE) };
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
