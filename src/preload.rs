@@ -13,18 +13,22 @@
 //! | `explain` | one line on stderr for each swallowed signal, and last words: [`crate::explain`] |
 //! | `SEGV`, `ABRT`, `FPE`, `ILL`, `XFSZ`, `SYS` | with `explain`, last words of this signal as well: [`crate::explain_signals`] |
 //! | `json` | last words as JSON: [`crate::observe::last_words_as_json`] |
+//! | `guard=PATH` | every map of this file as after [`crate::mapping::adopt_file`], and a line on stderr when bytes of it are lost, as for `explain`; as often as there are files. No path with a comma |
 //! | `inherit` | children get `SIGWARD` and `LD_PRELOAD` as they are |
 //!
-//! Executables of Go and Java get last words of SIGPIPE only: their runtimes would find our seat
-//! beneath their own, pass faults of C code on to it and leave out their own reports.
+//! Executables of Go and Java get last words of SIGPIPE only, and no guards: their runtimes would
+//! find our seat beneath their own, pass faults of C code on to it and leave out their own reports.
+//! A file that cannot be guarded is told in a line on stderr, since whoever named it relies on it.
 //!
 //! Other words mean nothing. Without `inherit` the library takes itself out of what children see:
 //! `SIGWARD`, and its own entry of `LD_PRELOAD`. Both are changed where they lie, so that runtimes
 //! that keep the environment that `main` was given (shells) see it as well. A program that runs
 //! with others' privileges (`AT_SECURE`) is left alone.
 
-use crate::sigpipe;
-use std::ffi::{CStr, c_char};
+use crate::observe::text::Text;
+use crate::{mapping, sigpipe};
+use std::ffi::{CStr, CString, c_char};
+use std::mem::ManuallyDrop;
 
 /// Does what `SIGWARD` says. Called once, by the loader, before `main`.
 pub(crate) fn from_environment() {
@@ -38,10 +42,12 @@ pub(crate) fn from_environment() {
     let says = |wanted: &[u8]| words.split(|byte| *byte == b',').any(|word| word == wanted);
     let [filter, ignore, stdio] = [says(b"filter"), says(b"ignore"), says(b"stdio")];
     let [explain, inherit] = [says(b"explain"), says(b"inherit")];
-    if !inherit && (filter || ignore || stdio || explain) {
+    let guards = || words.split(|byte| *byte == b',').filter_map(|word| word.strip_prefix(b"guard="));
+    let guard = guards().next().is_some();
+    if !inherit && (filter || ignore || stdio || explain || guard) {
         hide();
     }
-    if explain {
+    if explain || guard {
         crate::observe::log_to_stderr(true);
     }
     sigpipe::swallow_stdio(stdio);
@@ -52,12 +58,42 @@ pub(crate) fn from_environment() {
         (false, false) => Ok(sigpipe::Outcome::Untouched),
     };
     crate::observe::last_words_as_json(says(b"json"));
+    let faults = !((explain || guard) && reports_by_itself());
+    guards().for_each(|path| guard_file(path, faults));
     if explain {
-        let faults = !reports_by_itself();
         // SIGPIPE is told in any case.
         let chosen = |(signal, name): (_, &[u8])| if faults && says(name) { signal } else { libc::SIGPIPE };
         let _ = crate::explain::explain_all(&crate::explain::FURTHER.map(chosen), faults);
     }
+}
+
+/// Guards the maps of a file for as long as the process lives.
+fn guard_file(path: &[u8], faults: bool) {
+    let adopted = match CString::new(path) {
+        Ok(path) if faults => mapping::adopt_path(&path).map_err(|error| error.errno()),
+        _ => Err(libc::EINVAL),
+    };
+    let reason = match adopted {
+        Ok(adopted) => {
+            let _ = ManuallyDrop::new(adopted);
+            return;
+        }
+        Err(_) if !faults => c"its runtime takes SIGBUS for itself",
+        Err(errno) => {
+            // SAFETY: a number; nobody else asks for the text before `main`.
+            let text = unsafe { libc::strerror(errno) };
+            // SAFETY: a terminated string.
+            unsafe { CStr::from_ptr(text) }
+        }
+    };
+    let mut room = [0; 1024];
+    let mut line = Text::new(&mut room);
+    line.push(b"sigward: not guarded (");
+    line.push(reason.to_bytes());
+    line.push(b"): ");
+    line.push_name(path);
+    line.end();
+    line.write_to(libc::STDERR_FILENO);
 }
 
 /// Whether the program is of a runtime that will report faults by itself.

@@ -37,6 +37,17 @@ pub enum Command {
     /// Preloads libsigward.so with SIGWARD=filter, without changing the program; its children get
     /// neither. Where that cannot work (a static or set-user-ID program) it is said, and the
     /// program is watched as by `sigward watch`. Exits as the program does.
+    ///
+    /// With `--guard` the program outlives the loss of a file that it has mapped, if somebody cuts
+    /// it or its disk fails: bytes that are gone read as zeros from then on, and a line on stderr
+    /// says of which file, from which byte on and why. The program itself does not know, so what it
+    /// says afterwards is worth as much as zeros are to it. Where it stores to the file through a
+    /// shared map it ends as without a guard, with the cause told: writes would go nowhere.
+    /// Not guarded are programs of Go and Java, whose runtimes take SIGBUS for themselves, what the
+    /// program executes in its place (a script that ends with `exec`), and files that it makes
+    /// later.
+    #[command(after_help = "Examples:\n  sigward run -- ./server --port 80\n  \
+        sigward run --guard /var/lib/GeoIP/city.mmdb -- ./server")]
     Run(Run),
     /// Says from a core file what a program died of, or what a process would die of
     ///
@@ -220,6 +231,10 @@ pub struct Run {
     /// Swallow SIGPIPE also where stdout or stderr is a pipe (`prog | head` goes on then)
     #[arg(long)]
     pub stdio: bool,
+    /// Outlive the loss of these files where the program maps them: lost bytes are zeros, told on
+    /// stderr
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub guard: Vec<PathBuf>,
     /// The library, if it is not beside the command
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,

@@ -18,7 +18,10 @@ pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
     match obstacle(&request.command[0]) {
         Some(obstacle) => {
             let name = request.command[0].display();
-            eprintln!("sigward: {name} is {obstacle}, so nothing can be preloaded: it is only watched");
+            let unguarded = if request.guard.is_empty() { "" } else { ", and no file is guarded" };
+            eprintln!(
+                "sigward: {name} is {obstacle}, so nothing can be preloaded: it is only watched{unguarded}"
+            );
         }
         None => preload(&request)?,
     }
@@ -61,12 +64,30 @@ fn preload(request: &Run) -> Result<(), Failure> {
         list.push(":");
         list.push(others);
     }
-    let mut words = vec![if request.ignore { "ignore" } else { "filter" }];
-    words.extend(request.explain.then_some("explain"));
-    words.extend(request.stdio.then_some("stdio"));
+    let mut words = OsString::from(if request.ignore { "ignore" } else { "filter" });
+    words.push(if request.explain { ",explain" } else { "" });
+    words.push(if request.stdio { ",stdio" } else { "" });
+    for path in &request.guard {
+        words.push(",guard=");
+        words.push(guarded(path)?);
+    }
     set("LD_PRELOAD", &list);
-    set("SIGWARD", words.join(",").as_ref());
+    set("SIGWARD", &words);
     Ok(())
+}
+
+/// The path as the program will be told of it, wherever it goes.
+fn guarded(path: &Path) -> Result<PathBuf, Failure> {
+    let file = std::fs::metadata(path).map_err(|error| Failure::of(path, &error))?;
+    if !file.is_file() {
+        return Err(Failure::new(path.display(), "is no regular file, which alone can be guarded"));
+    }
+    let whole = std::path::absolute(path).map_err(|error| Failure::of(path, &error))?;
+    if whole.as_os_str().as_encoded_bytes().contains(&b',') {
+        let reason = "a comma ends a word of SIGWARD: give a symbolic link to it that has none";
+        return Err(Failure::new(whole.display(), reason));
+    }
+    Ok(whole)
 }
 
 fn set(name: &str, value: &OsStr) {

@@ -35,7 +35,7 @@ impl<'a> Text<'a> {
     }
 
     /// Ends the line, whether or not it has fit.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.length = self.length.min(self.room.len().saturating_sub(1));
         self.push(b"\n");
     }
@@ -134,7 +134,7 @@ impl<'a> Text<'a> {
     }
 
     /// Nothing waits: if it would block or is broken itself, the line is left out.
-    pub(super) fn write_to(&self, fd: c_int) {
+    pub(crate) fn write_to(&self, fd: c_int) {
         let mut one = [libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }];
         if poll(&mut one, 0) != 1 || one[0].revents != libc::POLLOUT {
             return;

@@ -186,6 +186,13 @@ int main(int count, char **argv) {
         if (ftruncate(fd, 4096) || socket(AF_UNIX, SOCK_STREAM, 0) < 0) abort();
         is("ready");
         for (;;) pause();
+    } else if (!strcmp(how, "lost")) {
+        /* A byte of a file that is cut after it was mapped. */
+        int fd = open(path, O_RDWR), kind = argv[3] ? MAP_PRIVATE : MAP_SHARED;
+        volatile char *map = mmap(0, 1 << 20, PROT_READ, kind, fd, 0);
+        char first = map[81925];
+        if (ftruncate(fd, 0)) abort();
+        printf("%d %d %d\n", first, map[81925], map[100000]);
     } else if (!strcmp(how, "reads")) {
         mmap(0, 5000, PROT_READ, MAP_PRIVATE, open(path, O_RDONLY), 0);
         is("ready");
