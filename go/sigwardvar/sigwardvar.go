@@ -1,5 +1,5 @@
-// Package sigwardvar publishes sigward's counters as the expvar variable "sigward", and so at
-// /debug/vars.
+// Package sigwardvar publishes sigward's counters as the expvar variable "sigward", and what
+// sigward.Status says as "sigward_status", and so both at /debug/vars.
 //
 //	import _ "github.com/sigward/sigward/go/sigwardvar"
 //
@@ -20,4 +20,5 @@ func init() {
 		}
 		return counters
 	}))
+	expvar.Publish("sigward_status", expvar.Func(func() any { return sigward.Status() }))
 }

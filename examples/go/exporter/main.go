@@ -16,7 +16,7 @@ func metrics(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintf(w, "sigward_sigpipe_swallowed_total %d\n", c.Swallowed)
-	fmt.Fprintf(w, "sigward_faults_total %d\n", c.Faults)
+	fmt.Fprintf(w, "sigward_sigbus_faults_total %d\n", c.Faults)
 	fmt.Fprintf(w, "sigward_overwritten_total %d\n", c.Overwritten)
 }
 
