@@ -157,7 +157,7 @@ test-archive: $(archive) $(plain)
 
 .PHONY: test-go
 test-go: $(archive)
-	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./... && $(GO) test -count=1 -timeout 60m -race . && CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m .
+	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./... && $(GO) test -count=1 -timeout 60m -race . ./sigwardslog && CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m .
 	cd go/sigwardprom && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m -race . && CGO_ENABLED=0 $(GO) test -count=1 .
 
 .PHONY: test-hosts

@@ -43,6 +43,11 @@ func (c Cause) String() string {
 	return nameOf(int(c), "cause", "none", "truncated", "no space", "input/output error", "hardware", "unknown")
 }
 
+// Word is the cause as one word, for labels of metrics and attributes of logs.
+func (c Cause) Word() string {
+	return nameOf(int(c), "cause", "none", "truncated", "no_space", "io", "hardware", "unknown")
+}
+
 // nameOf is the name at that place, or the number of what has none.
 func nameOf(value int, what string, names ...string) string {
 	if value < 0 || value >= len(names) || names[value] == "" {

@@ -137,6 +137,12 @@ func TestMapErrorTexts(t *testing.T) {
 			t.Errorf("%+v is not its errno", is.err)
 		}
 	}
+	words := []string{"none", "truncated", "no_space", "io", "hardware", "unknown", "cause 6"}
+	for i, word := range words {
+		if got := Cause(i).Word(); got != word {
+			t.Errorf("%d: %s", i, got)
+		}
+	}
 	if Cause(99).String() != "cause 99" || CauseIO.String() != "input/output error" {
 		t.Error("texts of causes")
 	}

@@ -34,7 +34,7 @@ import (
 //
 // The library keeps its last 512 events, and the collector looks at them when it is scraped; of
 // more between two scrapes the eldest are missed. No label has a value of its own for each peer,
-// file or thread: those are for a log (sigward.Watch).
+// file or thread: those are for a log (package sigwardslog).
 //
 // Without cgo there are no events, the counters are 0, and so is sigward_armed.
 //
@@ -195,7 +195,7 @@ func (c *collector) count(e sigward.Event) {
 		if e.Write {
 			access = "write"
 		}
-		c.losses[[3]string{access, cause(e.Cause), known(e.Caller)}]++
+		c.losses[[3]string{access, e.Cause.Word(), known(e.Caller)}]++
 	} else {
 		c.pipes[[3]string{known(e.Call), e.Kind, known(e.Caller)}]++
 	}
@@ -207,18 +207,4 @@ func known(text string) string {
 		return "unknown"
 	}
 	return text
-}
-
-func cause(c sigward.Cause) string {
-	switch c {
-	case sigward.CauseTruncated:
-		return "truncated"
-	case sigward.CauseNoSpace:
-		return "no_space"
-	case sigward.CauseIO:
-		return "io"
-	case sigward.CauseHardware:
-		return "hardware"
-	}
-	return "unknown"
 }

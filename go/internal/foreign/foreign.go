@@ -25,6 +25,8 @@ static int write_on_thread(int fd) {
 	return job.error;
 }
 
+static int write_here(int fd) { return write(fd, "x", 1) == 1 ? 0 : errno; }
+
 static unsigned long write_on_thread_address(void) { return (unsigned long)write_on_thread; }
 #cgo CFLAGS: -D_GNU_SOURCE
 */
@@ -35,6 +37,14 @@ import "syscall"
 // Write writes one byte to fd on a thread that Go did not create, named "foreign".
 func Write(fd int) error {
 	if status := C.write_on_thread(C.int(fd)); status != 0 {
+		return syscall.Errno(status)
+	}
+	return nil
+}
+
+// WriteHere writes one byte to fd in C, on the thread that calls it.
+func WriteHere(fd int) error {
+	if status := C.write_here(C.int(fd)); status != 0 {
 		return syscall.Errno(status)
 	}
 	return nil

@@ -1,0 +1,5 @@
+package sigwardslog
+
+import "syscall"
+
+func threadID() int { return syscall.Gettid() }
