@@ -2,57 +2,47 @@
 //! some time.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Bell, new, set, timespec, wait_for};
+pub(crate) use linux::{Bell, new, set, wait_for};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use plain::Bell;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use crate::sys::call::{Failed, errno};
+    use crate::sys::call::{Failed, retried};
+    use nix::errno::Errno;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+    use nix::unistd::{read, write};
     use std::ffi::c_int;
-    use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::time::Duration;
 
     /// A descriptor that becomes readable.
     pub(crate) fn new() -> Result<OwnedFd, Failed> {
-        // SAFETY: no pointers.
-        let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if event < 0 {
-            return Err(Failed::last("eventfd"));
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        Ok(unsafe { OwnedFd::from_raw_fd(event) })
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let made = retried(|| EventFd::from_flags(flags));
+        made.map(OwnedFd::from).map_err(|errno| Failed { call: "eventfd", errno })
     }
 
     /// Makes it readable.
-    pub(crate) fn set(event: RawFd) {
-        let one = 1u64;
-        // SAFETY: eight bytes. It cannot fail: the count is far from full.
-        unsafe { libc::write(event, (&raw const one).cast(), size_of::<u64>()) };
+    pub(crate) fn set(event: BorrowedFd<'_>) {
+        // It cannot fail: the count is far from full.
+        let _ = write(event, &1_u64.to_ne_bytes());
     }
 
-    /// Waits until it is readable.
+    /// Waits until it is readable. A signal may end it as well.
     pub(crate) fn wait_for(event: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Failed> {
-        let mut poll = libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let time = timeout.map(timespec);
-        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: one struct; a time or none; no mask.
-        match unsafe { libc::ppoll(&raw mut poll, 1, time, std::ptr::null()) } {
-            -1 => match errno() {
-                libc::EINTR => Ok(false),
-                errno => Err(Failed { call: "ppoll", errno }),
-            },
-            count => Ok(count > 0),
+        let limit = timeout.map_or(PollTimeout::NONE, milliseconds);
+        match poll(&mut [PollFd::new(event, PollFlags::POLLIN)], limit) {
+            Ok(count) => Ok(count > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(errno) => Err(Failed { call: "poll", errno: errno as c_int }),
         }
     }
 
-    pub(crate) fn timespec(duration: Duration) -> libc::timespec {
-        // SAFETY: numbers (and on some systems padding), for which zero is a value.
-        let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-        // Decades are enough; the types differ between systems.
-        time.tv_sec = duration.as_secs().min(i32::MAX as u64) as _;
-        time.tv_nsec = u64::from(duration.subsec_nanos()) as _;
-        time
+    /// Rounded up: a wait of nothing would be a busy loop.
+    fn milliseconds(time: Duration) -> PollTimeout {
+        PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
     }
 
     /// eventfd(2).
@@ -64,25 +54,17 @@ mod linux {
         }
 
         pub(crate) fn ring(&self) {
-            set(self.0.as_raw_fd());
+            set(self.0.as_fd());
         }
 
         /// Waits until somebody rings, `events` are there, or the time is over. A signal may end it
         /// as well.
         pub(crate) fn wait(&self, events: Option<BorrowedFd<'_>>, limit: Duration) {
-            // A missing descriptor is -1, which poll(2) passes over.
-            let events = events.map_or(-1, |events| events.as_raw_fd());
-            let mut both = [
-                libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-                libc::pollfd { fd: events, events: libc::POLLIN, revents: 0 },
-            ];
-            // Rounded up: a wait of nothing would be a busy loop.
-            let limit = c_int::try_from(limit.as_millis() + 1).unwrap_or(c_int::MAX);
-            // SAFETY: two structs.
-            unsafe { libc::poll(both.as_mut_ptr(), 2, limit) };
-            let mut count = 0_u64;
-            // SAFETY: room for eight bytes; it does not wait.
-            unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+            let bell = self.0.as_fd();
+            let both = [bell, events.unwrap_or(bell)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let _ = poll(&mut { both }, milliseconds(limit));
+            // It does not wait.
+            let _ = read(bell, &mut [0; 8]);
         }
     }
 }

@@ -197,7 +197,8 @@ impl Inside {
         for lease in found {
             let _ = lease.noticed.deadline.set(deadline);
             lease.noticed.wanted.store(true, Ordering::Release);
-            event::set(lease.event);
+            // SAFETY: open as long as the lease is in the table, which is locked.
+            event::set(unsafe { BorrowedFd::borrow_raw(lease.event) });
         }
     }
 }

@@ -12,7 +12,6 @@
 
 use crate::file::error::Error;
 use crate::sys::call::again;
-use crate::sys::event::timespec;
 use crate::sys::process::this_thread;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -135,9 +134,11 @@ pub(super) fn next(timeout: Duration) -> bool {
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: an emptied set and a valid number.
     unsafe { libc::sigaddset(set.as_mut_ptr(), SIGNAL) };
-    let timeout = timespec(timeout);
+    // SAFETY: numbers (and on some systems padding), for which zero is a value.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    (time.tv_sec, time.tv_nsec) = (timeout.as_secs() as _, u64::from(timeout.subsec_nanos()) as _);
     // SAFETY: a set and a time; nobody asks for the siginfo.
-    unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const timeout) == SIGNAL }
+    unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const time) == SIGNAL }
 }
 
 /// Wakes [`next`] in a thread that was not joined.

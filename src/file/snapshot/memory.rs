@@ -3,10 +3,11 @@
 use super::super::error::Error;
 use super::super::linux::over_size_limit;
 use super::{CHUNK, Request, room};
-use crate::sys::call::{again, named};
+use crate::sys::call::{again, named, retried};
 use crate::sys::undisturbed::within_limit;
-use std::ffi::c_int;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// `MFD_NOEXEC_SEAL`, since Linux 6.3 (include/uapi/linux/memfd.h).
 const NO_EXEC_SEAL: libc::c_uint = 0x0008;
@@ -41,18 +42,13 @@ pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u6
 }
 
 fn create() -> Result<OwnedFd, Error> {
-    let plain = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    let create = |flags| {
-        // SAFETY: a NUL-terminated name.
-        again(|| unsafe { libc::memfd_create(c"sigward-snapshot".as_ptr(), flags) }.into())
-    };
-    let made = match create(plain | NO_EXEC_SEAL) {
+    let plain = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let create = |flags| retried(|| memfd_create(c"sigward-snapshot", flags));
+    let made = match create(plain | MFdFlags::from_bits_retain(NO_EXEC_SEAL)) {
         Err(libc::EINVAL) => create(plain), // an older kernel
         other => other,
     };
-    let file = made.map_err(|errno| Error::system("memfd_create", errno))?;
-    // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { OwnedFd::from_raw_fd(file as c_int) })
+    made.map_err(|errno| Error::system("memfd_create", errno))
 }
 
 fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
@@ -76,8 +72,8 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
 }
 
 fn seal(file: BorrowedFd<'_>) -> Result<(), Error> {
-    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: no pointers.
-    named("fcntl", || unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    retried(|| fcntl(file, FcntlArg::F_ADD_SEALS(seals))).map_err(|errno| Error::system("fcntl", errno))?;
     Ok(())
 }
