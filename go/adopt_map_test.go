@@ -108,12 +108,14 @@ func TestAdoptOfBadInput(t *testing.T) {
 	closed.Close()
 	data := sharedMap(t, path, syscall.PROT_READ)
 	defer syscall.Munmap(data)
-	code, err := syscall.Mmap(int(f.Fd()), 0, page, syscall.PROT_READ|syscall.PROT_EXEC, syscall.MAP_PRIVATE)
+	code, err := syscall.Mmap(int(f.Fd()), 0, page, syscall.PROT_READ|syscall.PROT_EXEC,
+		syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Munmap(code)
-	anonymous, err := syscall.Mmap(-1, 0, page, syscall.PROT_READ, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	anonymous, err := syscall.Mmap(-1, 0, page, syscall.PROT_READ,
+		syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,8 @@ func TestAdoptOfBadInput(t *testing.T) {
 	for path, want := range map[string]error{
 		missing: fs.ErrNotExist, filepath.Dir(path): syscall.EISDIR, os.DevNull: syscall.ENODEV, path + "\x00": syscall.EINVAL,
 	} {
-		if a, err := AdoptFile(path); a != nil || !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+		if a, err := AdoptFile(path); a != nil || !errors.Is(err, want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%q: %v, %v, want %v", path, a, err, want)
 		}
 	}
@@ -192,7 +195,8 @@ func TestAdoptFile(t *testing.T) {
 	if err := a.Heal(); err != nil {
 		t.Fatal(err)
 	}
-	if want := sum(pattern(4*page, 1)); sum(first) != want || foreign.Sum(second) != want || a.Err() != nil {
+	if want := sum(pattern(4*page, 1)); sum(first) != want || foreign.Sum(second) != want ||
+		a.Err() != nil {
 		t.Errorf("healed: %v", a.Err())
 	}
 	syscall.Munmap(second)

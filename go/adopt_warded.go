@@ -24,7 +24,11 @@ type adoption struct {
 }
 
 func newAdoption(handle *C.sigward_adopted, start uint64) *adoption {
-	return &adoption{handle, (*uint64)(unsafe.Pointer(C.sigward_adopted_poison_word(handle))), start}
+	return &adoption{
+		handle,
+		(*uint64)(unsafe.Pointer(C.sigward_adopted_poison_word(handle))),
+		start,
+	}
 }
 
 func guardMemory(data []byte, f *os.File, offset int64) (guard, syscall.Errno) {
@@ -35,7 +39,8 @@ func guardMemory(data []byte, f *os.File, offset int64) (guard, syscall.Errno) {
 	status := C.int(0)
 	adopt := func(fd uintptr) {
 		at := unsafe.Pointer(unsafe.SliceData(data))
-		status = C.sigward_adopt_range(at, C.size_t(len(data)), C.int(int32(fd)), C.off_t(offset), &handle)
+		status = C.sigward_adopt_range(at, C.size_t(len(data)), C.int(int32(fd)), C.off_t(offset),
+			&handle)
 	}
 	if f == nil {
 		adopt(^uintptr(0))

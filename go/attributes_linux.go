@@ -35,7 +35,12 @@ func readAttributes(fd int) (*attributes, syscall.Errno) {
 	if errno := eintr(func() error { return syscall.Fstat(fd, &s) }); errno != 0 {
 		return nil, errno
 	}
-	a := &attributes{kind: s.Mode & syscall.S_IFMT, mode: s.Mode & 0o7777, user: int(s.Uid), group: int(s.Gid)}
+	a := &attributes{
+		kind:  s.Mode & syscall.S_IFMT,
+		mode:  s.Mode & 0o7777,
+		user:  int(s.Uid),
+		group: int(s.Gid),
+	}
 	if a.kind != syscall.S_IFREG {
 		return a, 0
 	}
@@ -180,7 +185,8 @@ func (x xattrs) list() ([]string, syscall.Errno) {
 			n, err := syscall.Listxattr(x.path, room)
 			return n, errnoIn(err)
 		}
-		n, _, errno := syscall.Syscall(syscall.SYS_FLISTXATTR, uintptr(x.fd), uintptr(unsafe.Pointer(unsafe.SliceData(room))), uintptr(len(room)))
+		n, _, errno := syscall.Syscall(syscall.SYS_FLISTXATTR, uintptr(x.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(room))), uintptr(len(room)))
 		return int(n), errno
 	})
 	if errno == syscall.EOPNOTSUPP {
@@ -196,7 +202,8 @@ func (x xattrs) get(name string) ([]byte, syscall.Errno) {
 			return n, errnoIn(err)
 		}
 		p, _ := syscall.BytePtrFromString(name)
-		n, _, errno := syscall.Syscall6(syscall.SYS_FGETXATTR, uintptr(x.fd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(unsafe.SliceData(room))),
+		n, _, errno := syscall.Syscall6(syscall.SYS_FGETXATTR, uintptr(x.fd),
+			uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(unsafe.SliceData(room))),
 			uintptr(len(room)), 0, 0)
 		return int(n), errno
 	})
@@ -204,7 +211,8 @@ func (x xattrs) get(name string) ([]byte, syscall.Errno) {
 
 func (x xattrs) call(number uintptr, name string, value []byte) syscall.Errno {
 	p, _ := syscall.BytePtrFromString(name)
-	_, _, errno := syscall.Syscall6(number, uintptr(x.fd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(len(value)), 0, 0)
+	_, _, errno := syscall.Syscall6(number, uintptr(x.fd), uintptr(unsafe.Pointer(p)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(len(value)), 0, 0)
 	return errno
 }
 

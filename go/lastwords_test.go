@@ -30,7 +30,8 @@ func TestLastWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store, err := syscall.Mmap(int(f.Fd()), 0, 4*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		store, err := syscall.Mmap(int(f.Fd()), 0, 4*page, syscall.PROT_READ|syscall.PROT_WRITE,
+			syscall.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +55,8 @@ func TestLastWords(t *testing.T) {
 		}
 		words, err := os.ReadFile(filepath.Join(folder, "words"))
 		must(t, err)
-		told := strings.Count(string(words), folder+"/store") == 1 && strings.Count(string(words), "\n") == 1
+		told := strings.Count(string(words), folder+"/store") == 1 &&
+			strings.Count(string(words), "\n") == 1
 		toldTwice := strings.Contains(stderr.String(), folder+"/store")
 		if want := silent == ""; told != want || toldTwice != want || !want && len(words) > 0 {
 			t.Errorf("silent %q: %q, and on stderr %.300q", silent, words, stderr.String())

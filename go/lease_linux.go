@@ -55,7 +55,8 @@ func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 	fd := -1
 	errno := eintr(func() (err error) {
 		// It may have become one since: O_NONBLOCK waits for nobody.
-		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+		fd, err = syscall.Open(path,
+			syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 		return err
 	})
 	switch errno {
@@ -153,7 +154,8 @@ func (k *leaseKeeper) take(l *leasedFile) (errno syscall.Errno, kind error) {
 		<-started
 	}
 	owner := [2]int32{ownerThread, int32(k.thread.id)}
-	_, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(l.fd), setOwner, uintptr(unsafe.Pointer(&owner)))
+	_, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(l.fd), setOwner,
+		uintptr(unsafe.Pointer(&owner)))
 	if errno == 0 {
 		_, errno = fcntl(l.fd, setSignal, uintptr(leaseSignal))
 	}
@@ -274,7 +276,8 @@ func setLeaseSignalMask(how uintptr) {
 func waitForLeaseSignal(timeout time.Duration) bool {
 	set := uint64(1) << (leaseSignal - 1)
 	limit := syscall.NsecToTimespec(int64(timeout))
-	got, _, errno := syscall.Syscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), 0, uintptr(unsafe.Pointer(&limit)), 8, 0, 0)
+	got, _, errno := syscall.Syscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), 0,
+		uintptr(unsafe.Pointer(&limit)), 8, 0, 0)
 	return errno == 0 && got == uintptr(leaseSignal)
 }
 

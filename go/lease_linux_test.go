@@ -92,7 +92,8 @@ func TestAReaderFinishesBeforeTheFileIsCut(t *testing.T) {
 	data := mapped(t, lease.File(), size)
 	command := cutter(t, path)
 	<-lease.Wanted()
-	if deadline, wanted := lease.Deadline(); !wanted || !deadline.After(time.Now()) || !lease.Held() {
+	if deadline, wanted := lease.Deadline(); !wanted || !deadline.After(time.Now()) ||
+		!lease.Held() {
 		t.Error(deadline, wanted)
 	}
 	if !bytes.Equal(data, contents) {
@@ -154,8 +155,14 @@ func TestWhatHasNoLease(t *testing.T) {
 		t.Error(err)
 	}
 	writer.Close()
-	cases := map[string]syscall.Errno{folder: syscall.EISDIR, pipe: syscall.ENODEV, "/dev/null": syscall.ENODEV,
-		folder + "/none": syscall.ENOENT, "": syscall.ENOENT, "a\x00b": syscall.EINVAL}
+	cases := map[string]syscall.Errno{
+		folder:           syscall.EISDIR,
+		pipe:             syscall.ENODEV,
+		"/dev/null":      syscall.ENODEV,
+		folder + "/none": syscall.ENOENT,
+		"":               syscall.ENOENT,
+		"a\x00b":         syscall.EINVAL,
+	}
 	for name, errno := range cases {
 		if lease, err := TakeLease(name); lease != nil || !errors.Is(err, errno) {
 			t.Errorf("%q: %v", name, err)
@@ -169,7 +176,8 @@ func TestWhatHasNoLease(t *testing.T) {
 // In a process of another user, who may not look into the test's folders.
 func TestSomebodyElsesFileHasNoLease(t *testing.T) {
 	if os.Geteuid() != 0 {
-		if _, err := TakeLease("/etc/passwd"); !errors.Is(err, ErrNotOwner) || !errors.Is(err, syscall.EACCES) {
+		if _, err := TakeLease("/etc/passwd"); !errors.Is(err, ErrNotOwner) ||
+			!errors.Is(err, syscall.EACCES) {
 			t.Error(err)
 		}
 		return
@@ -182,7 +190,9 @@ func TestSomebodyElsesFileHasNoLease(t *testing.T) {
 	command := exec.Command("/proc/self/fd/3", "-test.run=^"+t.Name()+"$")
 	command.ExtraFiles = []*os.File{program}
 	command.Dir = "/"
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: 65534, Gid: 65534},
+	}
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Errorf("%v %s", err, out)
 	}
@@ -206,7 +216,8 @@ func TestNobodysSignalsAreTouched(t *testing.T) {
 		}
 		for got := os.Signal(nil); got != syscall.SIGIO; {
 			// The runtime's own, and those of children that other tests had.
-			if got = <-seen; got != syscall.SIGIO && got != syscall.SIGURG && got != syscall.SIGCHLD {
+			if got = <-seen; got != syscall.SIGIO && got != syscall.SIGURG &&
+				got != syscall.SIGCHLD {
 				t.Error(got)
 			}
 		}
@@ -304,7 +315,8 @@ func TestTheKernelsPatienceEnds(t *testing.T) {
 		t.Error("cp has gone through")
 	}
 	err = lease.Release()
-	if !errors.Is(err, ErrBroken) || !errors.Is(err, syscall.ESTALE) || !strings.Contains(err.Error(), "by force") {
+	if !errors.Is(err, ErrBroken) || !errors.Is(err, syscall.ESTALE) ||
+		!strings.Contains(err.Error(), "by force") {
 		t.Error(err)
 	}
 }

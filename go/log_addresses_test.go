@@ -29,7 +29,8 @@ func TestLogWithFewAddresses(t *testing.T) {
 			}
 		}
 		for n := 0; n < room; n++ {
-			if record, err := r.Next(); err != nil || !bytes.Equal(record, bytes.Repeat([]byte{byte(n)}, each)) {
+			if record, err := r.Next(); err != nil ||
+				!bytes.Equal(record, bytes.Repeat([]byte{byte(n)}, each)) {
 				t.Fatal(n, len(record), err)
 			}
 		}
@@ -42,7 +43,8 @@ func TestLogWithFewAddresses(t *testing.T) {
 		}
 		return
 	}
-	child := exec.Command("/bin/sh", "-c", `ulimit -v 3000000 && exec "$0" -test.run='^TestLogWithFewAddresses$'`, os.Args[0])
+	child := exec.Command("/bin/sh", "-c",
+		`ulimit -v 3000000 && exec "$0" -test.run='^TestLogWithFewAddresses$'`, os.Args[0])
 	child.Env = append(os.Environ(), "SIGWARD_LOG_ADDRESSES="+filepath.Join(t.TempDir(), "log"))
 	if said, err := child.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, said)

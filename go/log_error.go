@@ -36,7 +36,8 @@ func (e *LogError) Error() string {
 	case e.kind == ErrNotALog:
 		text = "the file is no log; name another one"
 	case e.kind == ErrLogDamaged:
-		text = fmt.Sprintf("the log is damaged at byte %d, below what was durable once; copy what is whole out of it with SalvageLog, or restore the file", e.Offset)
+		text = fmt.Sprintf("the log is damaged at byte %d, below what was durable once; "+
+			"copy what is whole out of it with SalvageLog, or restore the file", e.Offset)
 	case e.kind == ErrLogFull:
 		text = "the log has used up its addresses; open it with a larger Capacity"
 	case e.kind == ErrLogMoved:
@@ -87,7 +88,13 @@ func logFailure(op, path string, errno syscall.Errno, offset int64) error {
 	switch errno {
 	case syscall.EFAULT:
 		return &MapError{Op: op, Path: path, Offset: offset, Cause: CauseTruncated, Errno: errno}
-	case syscall.ENOENT, syscall.EEXIST, syscall.EISDIR, syscall.ENODEV, syscall.EACCES, syscall.EROFS, syscall.ENOTDIR:
+	case syscall.ENOENT,
+		syscall.EEXIST,
+		syscall.EISDIR,
+		syscall.ENODEV,
+		syscall.EACCES,
+		syscall.EROFS,
+		syscall.ENOTDIR:
 		return &os.PathError{Op: op, Path: path, Err: errno}
 	}
 	return logError(op, path, errno, offset)

@@ -112,7 +112,8 @@ func TestLog(t *testing.T) {
 		t.Error(err)
 	}
 	again := openLog(t, path)
-	if found := again.Recovery(); found.Records != 1002 || found.Torn != 0 || found.Durable != found.End || durable >= found.End || found.End != again.End() {
+	if found := again.Recovery(); found.Records != 1002 || found.Torn != 0 ||
+		found.Durable != found.End || durable >= found.End || found.End != again.End() {
 		t.Errorf("%+v, durable %d", found, durable)
 	}
 }
@@ -136,7 +137,8 @@ func TestLogDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	var damage *LogError
-	if _, err := OpenLog(path); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) || damage.Offset != position {
+	if _, err := OpenLog(path); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) ||
+		damage.Offset != position {
 		t.Error(err)
 	}
 	if now, _ := os.ReadFile(path); !bytes.Equal(now, whole) {
@@ -152,7 +154,8 @@ func TestLogDamaged(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := r.Next(); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) || damage.Offset != position {
+	if _, err := r.Next(); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) ||
+		damage.Offset != position {
 		t.Error(err)
 	}
 	if durable, err := r.Durable(); err != nil || durable <= position {
@@ -180,11 +183,13 @@ func TestLogSalvaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	var damage *LogError
-	if _, err := OpenLog(path); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) || damage.Offset != position {
+	if _, err := OpenLog(path); !errors.Is(err, ErrLogDamaged) || !errors.As(err, &damage) ||
+		damage.Offset != position {
 		t.Error(err)
 	}
 	found, err := SalvageLog(path, saved)
-	if err != nil || found.Sound() || found.Records != 99 || found.FirstDamage != position || found.Lost != next-position {
+	if err != nil || found.Sound() || found.Records != 99 || found.FirstDamage != position ||
+		found.Lost != next-position {
 		t.Errorf("%+v, %v", found, err)
 	}
 	if again, err := CheckLog(path); err != nil || again != found {

@@ -31,13 +31,19 @@ func cPath(path string) (*C.char, syscall.Errno) {
 	return C.CString(path), 0
 }
 
-func openLogHandle(path string, options LogOptions) (handle logHandle, found LogRecovery, errno syscall.Errno) {
+func openLogHandle(
+	path string,
+	options LogOptions,
+) (handle logHandle, found LogRecovery, errno syscall.Errno) {
 	name, errno := cPath(path)
 	if errno != 0 {
 		return handle, found, errno
 	}
 	defer C.free(unsafe.Pointer(name))
-	given := C.sigward_log_options{capacity: C.uint64_t(options.Capacity), step: C.uint64_t(options.Step)}
+	given := C.sigward_log_options{
+		capacity: C.uint64_t(options.Capacity),
+		step:     C.uint64_t(options.Step),
+	}
 	given.size = C.size_t(unsafe.Sizeof(given))
 	if options.SlowZeros {
 		given.slow_zeros = 1
@@ -46,7 +52,8 @@ func openLogHandle(path string, options LogOptions) (handle logHandle, found Log
 		given.discard_after_torn = 1
 	}
 	var seen C.sigward_log_recovery
-	errno = errnoOf(C.sigward_log_open_sized(name, &given, &seen, &handle.log, C.size_t(unsafe.Sizeof(seen))))
+	errno = errnoOf(C.sigward_log_open_sized(name, &given, &seen, &handle.log,
+		C.size_t(unsafe.Sizeof(seen))))
 	found = LogRecovery{int64(seen.records), int64(seen.end), int64(seen.durable), int64(seen.torn)}
 	return handle, found, errno
 }
@@ -82,7 +89,8 @@ func salvageLog(from, to string) (report LogReport, errno syscall.Errno) {
 	}
 	defer C.free(unsafe.Pointer(target))
 	var found C.sigward_log_report
-	errno = errnoOf(C.sigward_log_salvage_sized(source, target, &found, C.size_t(unsafe.Sizeof(found))))
+	errno = errnoOf(C.sigward_log_salvage_sized(source, target, &found,
+		C.size_t(unsafe.Sizeof(found))))
 	return reportOf(found), errno
 }
 
@@ -114,7 +122,8 @@ func openReaderHandle(path string) (handle readerHandle, errno syscall.Errno) {
 }
 
 func (h readerHandle) next(room []byte) (length int, errno syscall.Errno) {
-	answer := C.sigward_log_reader_next(h.reader, unsafe.Pointer(unsafe.SliceData(room)), C.size_t(len(room)), nil)
+	answer := C.sigward_log_reader_next(h.reader, unsafe.Pointer(unsafe.SliceData(room)),
+		C.size_t(len(room)), nil)
 	if answer < 0 {
 		return 0, syscall.Errno(-answer)
 	}

@@ -133,7 +133,8 @@ func (m *Map) ReadAt(p []byte, off int64) (n int, err error) {
 		n = c.copyOut(p, int(off))
 	}
 	order.LoadLoad()
-	if n < len(p) || off < 0 || atomic.LoadUint64(c.lowestLost) < uint64(off)+uint64(n) || c.identity != nil {
+	if n < len(p) || off < 0 || atomic.LoadUint64(c.lowestLost) < uint64(off)+uint64(n) ||
+		c.identity != nil {
 		return m.readAtChecked(c, len(p), off, n)
 	}
 	runtime.KeepAlive(c)
@@ -365,7 +366,8 @@ func (m *Map) failure(c *mapping, op string, errno syscall.Errno) error {
 	failed := &MapError{Op: op, Path: m.path, Errno: errno}
 	if errno == syscall.EFAULT { // lost, and nobody has met it yet
 		failed.Cause = CauseUnknown
-		if now, err := os.Stat(m.path); err == nil && now.Size() < m.options.Offset+int64(len(c.data)) {
+		if now, err := os.Stat(m.path); err == nil &&
+			now.Size() < m.options.Offset+int64(len(c.data)) {
 			failed.Cause, failed.LenNow = CauseTruncated, now.Size()
 			failed.Offset = max(now.Size()-m.options.Offset, 0)
 		}

@@ -86,7 +86,8 @@ func TestStatusOfACutFile(t *testing.T) {
 		t.Error(fault)
 	}
 	truncate(t, path, page)
-	if fault, lost := m.Status(); !lost || fault.Cause != CauseTruncated || fault.Offset != page || fault.LenNow != page {
+	if fault, lost := m.Status(); !lost || fault.Cause != CauseTruncated || fault.Offset != page ||
+		fault.LenNow != page {
 		t.Error(fault, lost)
 	}
 }

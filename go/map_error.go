@@ -40,7 +40,8 @@ const (
 )
 
 func (c Cause) String() string {
-	return nameOf(int(c), "cause", "none", "truncated", "no space", "input/output error", "hardware", "unknown")
+	return nameOf(int(c), "cause", "none", "truncated", "no space", "input/output error",
+		"hardware", "unknown")
 }
 
 // Word is the cause as one word, for labels of metrics and attributes of logs.
@@ -101,7 +102,8 @@ func (e *MapError) reason() string {
 	}
 	switch e.Cause {
 	case CauseTruncated:
-		return lost + fmt.Sprintf("the file was truncated to %d bytes; %s maps what it holds now", e.LenNow, cure)
+		return lost + fmt.Sprintf("the file was truncated to %d bytes; %s maps what it holds now",
+			e.LenNow, cure)
 	case CauseNoSpace:
 		return lost + e.Errno.Error() + "; make room, then " + cure + " and write again"
 	case CauseIO:
@@ -156,7 +158,8 @@ func (e *MapError) Is(target error) bool {
 	case ErrTruncated:
 		return e.Cause == CauseTruncated
 	case ErrNoSpace:
-		return e.Cause == CauseNoSpace || e.Errno == syscall.ENOSPC || e.Op == "grow" && e.Errno == syscall.EDQUOT
+		return e.Cause == CauseNoSpace || e.Errno == syscall.ENOSPC ||
+			e.Op == "grow" && e.Errno == syscall.EDQUOT
 	case ErrNoPromise:
 		return e.Errno == syscall.EOPNOTSUPP && e.Op == "grow"
 	case ErrIO:
@@ -171,7 +174,14 @@ func (e *MapError) Is(target error) bool {
 
 // lostError is the error for a fault.
 func lostError(op, path string, fault Fault) error {
-	return &MapError{Op: op, Path: path, Offset: fault.Offset, Cause: fault.Cause, LenNow: fault.LenNow, Errno: fault.Errno}
+	return &MapError{
+		Op:     op,
+		Path:   path,
+		Offset: fault.Offset,
+		Cause:  fault.Cause,
+		LenNow: fault.LenNow,
+		Errno:  fault.Errno,
+	}
 }
 
 // closedError is what everything answers after Close, as os.File does.

@@ -83,8 +83,8 @@ func TestMapOfBadInput(t *testing.T) {
 		}
 		m, err := OpenWith(bad.path, bad.options)
 		var e *MapError
-		if m != nil || !errors.Is(err, bad.want) || !errors.As(err, &e) || e.Op != "open" || e.Path != bad.path || e.Cause != CauseNone ||
-			errors.Is(err, ErrLost) {
+		if m != nil || !errors.Is(err, bad.want) || !errors.As(err, &e) || e.Op != "open" ||
+			e.Path != bad.path || e.Cause != CauseNone || errors.Is(err, ErrLost) {
 			t.Errorf("%.100q %+v: %v, %.200v, want %v", bad.path, bad.options, m, err, bad.want)
 		}
 	}

@@ -21,7 +21,8 @@ func TestMapFindsALossBeforeItIsMet(t *testing.T) {
 	if e := lost(t, verified.Verify(), CauseTruncated, page); e.LenNow != page || e.Op != "verify" {
 		t.Errorf("%+v", e)
 	}
-	if e := lost(t, populated.Populate(), CauseTruncated, page); e.LenNow != page || e.Op != "populate" {
+	if e := lost(t, populated.Populate(), CauseTruncated, page); e.LenNow != page ||
+		e.Op != "populate" {
 		t.Errorf("%+v", e)
 	}
 }
@@ -38,13 +39,15 @@ func TestMapVerifiesItsName(t *testing.T) {
 			t.Errorf("%+v, replaced: %v", options, err)
 		}
 		one := make([]byte, 1)
-		if _, err := m.ReadAt(one, 0); errors.Is(err, ErrStale) != options.Strict || one[0] != pattern(1, 0)[0] {
+		if _, err := m.ReadAt(one, 0); errors.Is(err, ErrStale) != options.Strict ||
+			one[0] != pattern(1, 0)[0] {
 			t.Errorf("%+v, replaced: read %v", options, err)
 		}
 		if err := m.Refresh(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.ReadAt(one, 0); err != nil || one[0] != pattern(1, 1)[0] || m.Verify() != nil {
+		if _, err := m.ReadAt(one, 0); err != nil || one[0] != pattern(1, 1)[0] ||
+			m.Verify() != nil {
 			t.Errorf("%+v, after Refresh: %v, %v", options, err, m.Verify())
 		}
 		os.Remove(path)
@@ -108,11 +111,13 @@ func TestStrictMapSeesAnOverwrittenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, fresh) // truncated and grown again with nobody looking: no fault
-	if n, err := loose.ReadAt(buffer, page); n != page || err != nil || !bytes.Equal(buffer, fresh[page:2*page]) {
+	if n, err := loose.ReadAt(buffer, page); n != page || err != nil ||
+		!bytes.Equal(buffer, fresh[page:2*page]) {
 		t.Errorf("this is what Strict is for: %d, %v", n, err)
 	}
 	n, err := strict.ReadAt(buffer, page)
-	if n != 0 || !errors.Is(err, ErrStale) || !errors.Is(err, syscall.ESTALE) || errors.Is(err, ErrLost) {
+	if n != 0 || !errors.Is(err, ErrStale) || !errors.Is(err, syscall.ESTALE) ||
+		errors.Is(err, ErrLost) {
 		t.Errorf("%d, %v", n, err)
 	}
 	mine := errors.New("mine")
@@ -131,7 +136,8 @@ func TestStrictMapSeesAnOverwrittenFile(t *testing.T) {
 	if err := strict.Refresh(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := strict.ReadAt(buffer, page); n != page || err != nil || !bytes.Equal(buffer, fresh[page:2*page]) {
+	if n, err := strict.ReadAt(buffer, page); n != page || err != nil ||
+		!bytes.Equal(buffer, fresh[page:2*page]) {
 		t.Errorf("after Refresh: %d, %v", n, err)
 	}
 }

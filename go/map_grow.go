@@ -56,7 +56,8 @@ func (m *Map) lengthen(op string, call func(*mapping) (*mapping, syscall.Errno))
 			return 0, m.failure(c, op, errno)
 		}
 		// Refresh, Close or the other one of Grow and Follow may have come in between: then again.
-		if len(next.data) == len(c.data) && next.lowestLost == c.lowestLost || m.current.CompareAndSwap(c, next) {
+		if len(next.data) == len(c.data) && next.lowestLost == c.lowestLost ||
+			m.current.CompareAndSwap(c, next) {
 			return len(next.data), nil
 		}
 	}

@@ -131,7 +131,8 @@ func TestSlicesOutliveTheMap(t *testing.T) {
 	}
 	collect()
 	for version, slice := range slices {
-		if want := pattern(2*page, byte(version)); !bytes.Equal(slice, want) || foreign.Sum(slice) != sum(want) {
+		if want := pattern(2*page, byte(version)); !bytes.Equal(slice, want) ||
+			foreign.Sum(slice) != sum(want) {
 			t.Errorf("version %d has changed after Close", version)
 		}
 	}

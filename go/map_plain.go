@@ -74,7 +74,11 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 	}); errno != 0 {
 		return nil, errno
 	}
-	c := &mapping{data: whole[lead : lead+length : lead+length], lowestLost: new(uint64), ground: new(ground)}
+	c := &mapping{
+		data:       whole[lead : lead+length : lead+length],
+		lowestLost: new(uint64),
+		ground:     new(ground),
+	}
 	*c.lowestLost = ^uint64(0)
 	c.wholes, c.lead, c.fd, c.begin, c.seen = [][]byte{whole}, lead, fd, o.Offset, seen
 	c.alone = !o.Writable || o.CopyOnWrite
@@ -152,8 +156,14 @@ func (c *mapping) note(reason any, write bool) bool {
 		return false
 	}
 	page := into &^ uintptr(os.Getpagesize()-1)
-	found := Fault{Offset: max(int64(page)-int64(c.lead), 0), Address: at, Time: time.Now(), Cause: CauseUnknown,
-		Errno: syscall.EFAULT, Write: write}
+	found := Fault{
+		Offset:  max(int64(page)-int64(c.lead), 0),
+		Address: at,
+		Time:    time.Now(),
+		Cause:   CauseUnknown,
+		Errno:   syscall.EFAULT,
+		Write:   write,
+	}
 	c.explain(&found)
 	c.lose(found)
 	return true
@@ -246,8 +256,13 @@ func (g *ground) status() (Fault, bool) {
 func (c *mapping) measure() (Fault, bool) {
 	end := c.begin + int64(len(c.data))
 	if now, errno := statNow(c.fd); c.fd >= 0 && errno == 0 && now.size < end {
-		c.lose(Fault{Offset: max(now.size-c.begin, 0), LenNow: now.size, Time: time.Now(), Cause: CauseTruncated,
-			Errno: syscall.EFAULT})
+		c.lose(Fault{
+			Offset: max(now.size-c.begin, 0),
+			LenNow: now.size,
+			Time:   time.Now(),
+			Cause:  CauseTruncated,
+			Errno:  syscall.EFAULT,
+		})
 	}
 	return c.status()
 }
@@ -286,7 +301,9 @@ func (c *mapping) verify(path string) syscall.Errno {
 func (c *mapping) populate() syscall.Errno {
 	writable := !c.alone
 	if !c.touch(writable, func() {
-		whole := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(c.data)), -c.lead)), c.lead+len(c.data))
+		whole := unsafe.Slice(
+			(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(c.data)), -c.lead)),
+			c.lead+len(c.data))
 		for at := 0; at < len(whole); at += os.Getpagesize() {
 			if word := (*uint32)(unsafe.Pointer(&whole[at])); writable {
 				// A write that changes nothing makes the page be allocated.

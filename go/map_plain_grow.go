@@ -62,7 +62,8 @@ func (c *mapping) mapMore(n int64) (whole []byte, errno syscall.Errno) {
 	}
 	for _, room := range []int64{plenty, n} {
 		errno = eintr(func() (err error) {
-			whole, err = syscall.Mmap(c.fd, 0, int(max(room, n)), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+			whole, err = syscall.Mmap(c.fd, 0, int(max(room, n)),
+				syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 			return err
 		})
 		if errno != syscall.ENOMEM && errno != syscall.EAGAIN {
@@ -92,5 +93,10 @@ func (c *mapping) follow() (*mapping, syscall.Errno) {
 
 // longer is the first n bytes of a whole. A loss that one of them has met is one of all.
 func (c *mapping) longer(whole []byte, n int64) *mapping {
-	return &mapping{data: whole[:n:n], lowestLost: c.lowestLost, identity: c.identity, ground: c.ground}
+	return &mapping{
+		data:       whole[:n:n],
+		lowestLost: c.lowestLost,
+		identity:   c.identity,
+		ground:     c.ground,
+	}
 }

@@ -71,7 +71,8 @@ func lost(t testing.TB, err error, cause Cause, offset int64) *MapError {
 	if !errors.As(err, &failed) {
 		t.Fatalf("got %v, want a *MapError", err)
 	}
-	if failed.Cause != cause || failed.Offset != offset || !errors.Is(err, ErrLost) || failed.Errno == 0 {
+	if failed.Cause != cause || failed.Offset != offset || !errors.Is(err, ErrLost) ||
+		failed.Errno == 0 {
 		t.Fatalf("got %+v, want %v from %d on", failed, cause, offset)
 	}
 	return failed
@@ -95,8 +96,10 @@ func TestMapReadsAsAFile(t *testing.T) {
 			got, want := make([]byte, length), make([]byte, length)
 			n, err := m.ReadAt(got, off)
 			wantN, wantErr := plain.ReadAt(want, off)
-			if n != wantN || (err == nil) != (wantErr == nil) || (err == io.EOF) != (wantErr == io.EOF) || !bytes.Equal(got, want) {
-				t.Errorf("%d bytes at %d: %d, %v; of the file: %d, %v", length, off, n, err, wantN, wantErr)
+			if n != wantN || (err == nil) != (wantErr == nil) ||
+				(err == io.EOF) != (wantErr == io.EOF) || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes at %d: %d, %v; of the file: %d, %v", length, off, n, err, wantN,
+					wantErr)
 			}
 		}
 	}
@@ -114,7 +117,8 @@ func TestMapOfAPart(t *testing.T) {
 		if part.Len != 0 {
 			want = want[:part.Len]
 		}
-		if got := m.Bytes(); !bytes.Equal(got, want) || m.Len() != len(want) || cap(got) != len(got) {
+		if got := m.Bytes(); !bytes.Equal(got, want) || m.Len() != len(want) ||
+			cap(got) != len(got) {
 			t.Errorf("%+v: %d bytes with room for %d, want %d", part, len(got), cap(got), len(want))
 		}
 		got := make([]byte, len(want))
@@ -158,7 +162,8 @@ func TestMapWrites(t *testing.T) {
 	if got, _ := os.ReadFile(path); got[0] != 'x' {
 		t.Error("what Do wrote is not in the file")
 	}
-	if n, err := open(t, path, Options{}).WriteAt([]byte("1"), 0); n != 0 || !errors.Is(err, syscall.EBADF) {
+	if n, err := open(t, path, Options{}).WriteAt([]byte("1"), 0); n != 0 ||
+		!errors.Is(err, syscall.EBADF) {
 		t.Errorf("read-only: %d, %v", n, err)
 	}
 
@@ -169,7 +174,8 @@ func TestMapWrites(t *testing.T) {
 	if e := lost(t, err, CauseTruncated, page-10); n != page/2-10 || e.Op != "write" {
 		t.Errorf("across the loss: %d, %+v", n, e)
 	}
-	if got, _ := os.ReadFile(short); len(got) != page || got[page-1] != 'y' || got[page/2+10] != 'y' || got[page/2+9] == 'y' {
+	if got, _ := os.ReadFile(short); len(got) != page || got[page-1] != 'y' ||
+		got[page/2+10] != 'y' || got[page/2+9] == 'y' {
 		t.Error("what was written before the loss is not in the file")
 	}
 	lost(t, cut.Flush(), CauseTruncated, page-10)
@@ -202,11 +208,13 @@ func TestMapOfATruncatedFile(t *testing.T) {
 		buffer := make([]byte, 5*page)
 		n, err := m.ReadAt(buffer, page)
 		e := lost(t, err, CauseTruncated, end-begin)
-		if want := int(end - begin - page); n != want || !bytes.Equal(buffer[:n], content[begin+page:][:n]) {
+		if want := int(end - begin - page); n != want ||
+			!bytes.Equal(buffer[:n], content[begin+page:][:n]) {
 			t.Errorf("%d bytes before the loss, want %d and the right ones", n, want)
 		}
-		if e.LenNow != end || e.Op != "read" || e.Path != path || !errors.Is(err, ErrTruncated) || errors.Is(err, ErrNoSpace) ||
-			errors.Is(err, ErrStale) || !errors.Is(err, syscall.EFAULT) {
+		if e.LenNow != end || e.Op != "read" || e.Path != path || !errors.Is(err, ErrTruncated) ||
+			errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStale) ||
+			!errors.Is(err, syscall.EFAULT) {
 			t.Errorf("%+v", e)
 		}
 		if n, err := m.ReadAt(buffer[:page], 6*page); n != 0 {
@@ -224,7 +232,8 @@ func TestMapOfATruncatedFile(t *testing.T) {
 		lost(t, m.Verify(), CauseTruncated, end-begin)
 		lost(t, m.Do(func([]byte) error { return nil }), CauseTruncated, end-begin)
 		fault, is := m.Status()
-		if !is || fault.Offset != end-begin || fault.LenNow != end || fault.Cause != CauseTruncated || fault.Write || fault.Time.IsZero() {
+		if !is || fault.Offset != end-begin || fault.LenNow != end ||
+			fault.Cause != CauseTruncated || fault.Write || fault.Time.IsZero() {
 			t.Errorf("%+v", fault)
 		}
 
@@ -243,7 +252,8 @@ func TestMapOfATruncatedFile(t *testing.T) {
 		if err := m.Refresh(); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := m.ReadAt(buffer[:page], page); n != page || err != nil || !bytes.Equal(buffer[:page], pattern(5*page, 1)[begin+page:][:page]) {
+		if n, err := m.ReadAt(buffer[:page], page); n != page || err != nil ||
+			!bytes.Equal(buffer[:page], pattern(5*page, 1)[begin+page:][:page]) {
 			t.Errorf("after Refresh: %d, %v", n, err)
 		}
 		if m.Len() != 5*page-int(begin) || m.Err() != nil || m.Verify() != nil {

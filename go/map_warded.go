@@ -78,7 +78,11 @@ func (c *mapping) longer(status C.int) (*mapping, syscall.Errno) {
 
 // openStrictly notes what the file is like before it is mapped, on the descriptor that it is mapped
 // from: a change at any time after that is seen.
-func (c *mapping) openStrictly(path string, o *Options, options *C.sigward_map_options) syscall.Errno {
+func (c *mapping) openStrictly(
+	path string,
+	o *Options,
+	options *C.sigward_map_options,
+) syscall.Errno {
 	fd, errno := openFile(path, o)
 	if errno != 0 {
 		return errno

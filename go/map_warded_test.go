@@ -38,14 +38,22 @@ func TestMapScenario(t *testing.T) {
 }
 
 // alone runs a scenario in a process of its own, with a file system of its own if it needs one.
-func alone(t *testing.T, name string, environment ...string) (status syscall.WaitStatus, said string) {
+func alone(
+	t *testing.T,
+	name string,
+	environment ...string,
+) (status syscall.WaitStatus, said string) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestMapScenario$", "-test.v")
-	child.Env = append(append(os.Environ(), "SIGWARD_SCENARIO="+name, "TMPDIR="+t.TempDir()), environment...) // it may die
+	child.Env = append(
+		append(os.Environ(), "SIGWARD_SCENARIO="+name, "TMPDIR="+t.TempDir()),
+		environment...) // it may die
 	if strings.Contains(name, "full disk") {
-		child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+		child.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
 	}
 	output, err := child.CombinedOutput()
 	if child.ProcessState == nil {
@@ -112,7 +120,8 @@ func TestAPlainMapDies(t *testing.T) {
 	for _, name := range []string{"a plain map in Go code", "a plain map on a foreign thread", "a plain map on a full disk"} {
 		status, said := alone(t, name)
 		if !strings.Contains(name, "foreign") { // Go's own report, as without us
-			if status.ExitStatus() != 2 || !strings.Contains(said, "unexpected fault address") || !strings.Contains(said, "[signal SIGBUS") {
+			if status.ExitStatus() != 2 || !strings.Contains(said, "unexpected fault address") ||
+				!strings.Contains(said, "[signal SIGBUS") {
 				t.Errorf("%s: %v\n%s", name, status, said)
 			}
 		} else if !status.Signaled() || status.Signal() != syscall.SIGBUS {
@@ -150,7 +159,8 @@ func guardedMapOnAFullDisk(t *testing.T) {
 	m := open(t, path, Options{Writable: true})
 	n, err := m.WriteAt(bytes.Repeat([]byte("x"), 1000), 5*page)
 	e := lost(t, err, CauseNoSpace, 5*page)
-	if n != 0 || e.Errno != syscall.ENOSPC || !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, ErrNoSpace) || e.Op != "write" {
+	if n != 0 || e.Errno != syscall.ENOSPC || !errors.Is(err, syscall.ENOSPC) ||
+		!errors.Is(err, ErrNoSpace) || e.Op != "write" {
 		t.Errorf("%d, %+v", n, e)
 	}
 	if err := m.Flush(); !errors.Is(err, ErrNoSpace) {
@@ -162,7 +172,8 @@ func guardedMapOnAFullDisk(t *testing.T) {
 	if err := m.Populate(); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("Populate: %v", err)
 	}
-	if _, err := OpenWith(path, Options{Writable: true, Populate: true}); !errors.Is(err, ErrNoSpace) {
+	_, err = OpenWith(path, Options{Writable: true, Populate: true})
+	if !errors.Is(err, ErrNoSpace) {
 		t.Errorf("Open with Populate: %v", err)
 	}
 	if err := os.Remove(path[:len(path)-len("sparse")] + "filler"); err != nil {
@@ -212,10 +223,12 @@ func TestSlicesAreGuarded(t *testing.T) {
 		}
 		after, _ := Counters()
 		if after.Faults == before.Faults || after.Patches != before.Patches+1 {
-			t.Errorf("%s: %d faults, %d patches", name, after.Faults-before.Faults, after.Patches-before.Patches)
+			t.Errorf("%s: %d faults, %d patches", name, after.Faults-before.Faults,
+				after.Patches-before.Patches)
 		}
 		fault, _ := m.Status()
-		if is := fault.Thread == "foreign"; is != (name == "a foreign thread") || fault.TID == 0 || time.Since(fault.Time) > time.Hour ||
+		if is := fault.Thread == "foreign"; is != (name == "a foreign thread") || fault.TID == 0 ||
+			time.Since(fault.Time) > time.Hour ||
 			fault.Address-uintptr(unsafe.Pointer(&data[page])) >= uintptr(len(data)-page) {
 			t.Errorf("%s: %+v", name, fault)
 		}
@@ -236,12 +249,23 @@ func TestMapFaultIsAnEvent(t *testing.T) {
 	}
 	e := got[len(got)-1]
 	if e.Signal != syscall.SIGBUS || e.Kind != "map" || e.Thread != "foreign" || e.Offset != 2*page-10 || e.LenNow != 2*page ||
-		e.Cause != CauseTruncated || e.Write || !strings.HasSuffix(path, e.Path) || e.Path == "" ||
-		e.Inode != info.Sys().(*syscall.Stat_t).Ino || e.Peer != "" {
+		e.Cause != CauseTruncated || e.Write ||
+		!strings.HasSuffix(path, e.Path) ||
+		e.Path == "" ||
+		e.Inode != info.Sys().(*syscall.Stat_t).Ino ||
+		e.Peer != "" {
 		t.Errorf("%+v", e)
 	}
-	want := fmt.Sprintf("SIGBUS caught: read by %s on thread \"foreign\" (tid %d) of the map of %s (inode %d): lost from byte %d on: "+
-		"the file was cut to %d bytes", e.Caller, e.TID, e.Path, e.Inode, e.Offset, e.LenNow)
+	want := fmt.Sprintf(
+		"SIGBUS caught: read by %s on thread \"foreign\" (tid %d) of the map of %s (inode %d): lost from byte %d on: "+
+			"the file was cut to %d bytes",
+		e.Caller,
+		e.TID,
+		e.Path,
+		e.Inode,
+		e.Offset,
+		e.LenNow,
+	)
 	if e.String() != want {
 		t.Errorf("got  %s\nwant %s", e, want)
 	}

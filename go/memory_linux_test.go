@@ -31,7 +31,8 @@ func TestMemoryLeftIsWhatTheNarrowestGroupHas(t *testing.T) {
 		}
 	}
 	expect(500)
-	write(t, filepath.Join(outer, "memory.stat"), []byte("anon 100\nactive_file 3000\ninactive_file 1400\n"))
+	write(t, filepath.Join(outer, "memory.stat"),
+		[]byte("anon 100\nactive_file 3000\ninactive_file 1400\n"))
 	expect(2000)
 	write(t, filepath.Join(inner, "memory.current"), []byte("3500\n"))
 	expect(0)

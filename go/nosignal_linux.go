@@ -56,8 +56,8 @@ func changeMask(how uintptr, set, before *signalSet) syscall.Errno {
 	if strings.HasPrefix(runtime.GOARCH, "mips") {
 		how++
 	}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, how, uintptr(unsafe.Pointer(set)),
-		uintptr(unsafe.Pointer(before)), signalSetSize(), 0, 0)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, how,
+		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(before)), signalSetSize(), 0, 0)
 	return errno
 }
 
@@ -67,7 +67,8 @@ const blockSignals, setSignals = 0, 2 // SIG_BLOCK, SIG_SETMASK
 // rt_sigpending(2) has both in one; proc(5), which takes longer, has them apart.
 func isPendingHere(signal syscall.Signal) bool {
 	var pending signalSet
-	syscall.RawSyscall(syscall.SYS_RT_SIGPENDING, uintptr(unsafe.Pointer(&pending)), signalSetSize(), 0)
+	syscall.RawSyscall(syscall.SYS_RT_SIGPENDING, uintptr(unsafe.Pointer(&pending)),
+		signalSetSize(), 0)
 	if !pending.has(signal) {
 		return false
 	}
@@ -91,8 +92,9 @@ func isPendingHere(signal syscall.Signal) bool {
 func takeBack(signal syscall.Signal) {
 	set, at := setOf(signal), syscall.Timespec{}
 	var info [32]uint32
-	taken, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)),
-		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&at)), signalSetSize(), 0, 0)
+	taken, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT,
+		uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&at)),
+		signalSetSize(), 0, 0)
 	if errno != 0 || taken != uintptr(signal) {
 		return
 	}
@@ -104,8 +106,8 @@ func takeBack(signal syscall.Signal) {
 	if code == 0 && int(sender) == syscall.Getpid() {
 		return
 	}
-	syscall.RawSyscall6(syscall.SYS_RT_TGSIGQUEUEINFO, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(signal),
-		uintptr(unsafe.Pointer(&info)), 0, 0)
+	syscall.RawSyscall6(syscall.SYS_RT_TGSIGQUEUEINFO, uintptr(syscall.Getpid()),
+		uintptr(syscall.Gettid()), uintptr(signal), uintptr(unsafe.Pointer(&info)), 0, 0)
 }
 
 // withinLimit makes a call that writes to a file: beyond RLIMIT_FSIZE its errno is EFBIG, and

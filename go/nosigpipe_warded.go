@@ -15,4 +15,6 @@ import "C"
 //
 // It fails with EBADF for a descriptor that is not open, ENOMEM, and ENOTSUP where the processor
 // does not show the descriptor of a write (arm64), on other systems, and without cgo.
-func SetNoSigpipe(fd int) error { return code("set no sigpipe", C.sigward_set_nosigpipe(C.int(fd))) }
+func SetNoSigpipe(fd int) error {
+	return code("set no sigpipe", C.sigward_set_nosigpipe(C.int(fd)))
+}

@@ -136,7 +136,11 @@ func OpenReloading[T any](path string, parse func(data []byte) (T, error)) (*Rel
 // OpenReloadingWith is OpenReloading as options say, and with a parser that gets the copy itself:
 // Bytes, or ReadAt, which reads from a clone without memory where the file system can share blocks.
 // The parser may keep it; nobody has to close it.
-func OpenReloadingWith[T any](path string, parse func(*Frozen) (T, error), o ReloadOptions) (*Reloading[T], error) {
+func OpenReloadingWith[T any](
+	path string,
+	parse func(*Frozen) (T, error),
+	o ReloadOptions,
+) (*Reloading[T], error) {
 	r := &Reloading[T]{changed: make(chan struct{})}
 	r.loop = newReloadLoop(path, o, func(f *Frozen, settled bool) (publish func(), err error) {
 		defer func() {

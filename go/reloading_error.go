@@ -72,7 +72,8 @@ func (e *ReloadError) Is(target error) bool {
 // passing tells whether it is over by itself, as soon as somebody has finished writing.
 func (e *ReloadError) passing() bool {
 	var own *fileError
-	return errors.As(e.Err, &own) && (own.kind == ErrBeingWritten || own.kind == errSettling || own.kind == errChanged)
+	return errors.As(e.Err, &own) &&
+		(own.kind == ErrBeingWritten || own.kind == errSettling || own.kind == errChanged)
 }
 
 // same tells whether it is the trouble of before once more. Two refusals are of two contents.

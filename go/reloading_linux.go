@@ -92,7 +92,8 @@ func sameChain(a, b map[string]chainPlace) bool {
 	}
 	for at, place := range a {
 		other, here := b[at]
-		if !here || place.device != other.device || place.inode != other.inode || place.isFile != other.isFile || len(place.names) != len(other.names) {
+		if !here || place.device != other.device || place.inode != other.inode ||
+			place.isFile != other.isFile || len(place.names) != len(other.names) {
 			return false
 		}
 		for name := range place.names {

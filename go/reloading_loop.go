@@ -82,7 +82,11 @@ func seenAt(path string) *reloadSeen {
 	return &reloadSeen{info: info, state: steadyOf(info)}
 }
 
-func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen, bool) (func(), error)) *reloadLoop {
+func newReloadLoop(
+	path string,
+	o ReloadOptions,
+	accept func(*Frozen, bool) (func(), error),
+) *reloadLoop {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
@@ -90,8 +94,17 @@ func newReloadLoop(path string, o ReloadOptions, accept func(*Frozen, bool) (fun
 		o.Settle = 500 * time.Millisecond
 	}
 	o.Tick = max(o.Tick, reloadRest)
-	return &reloadLoop{path: path, o: o, accept: accept, pace: reloadPace, heard: true, seed: maphash.MakeSeed(),
-		asks: make(chan chan<- struct{}), closing: make(chan struct{}), ended: make(chan struct{})}
+	return &reloadLoop{
+		path:    path,
+		o:       o,
+		accept:  accept,
+		pace:    reloadPace,
+		heard:   true,
+		seed:    maphash.MakeSeed(),
+		asks:    make(chan chan<- struct{}),
+		closing: make(chan struct{}),
+		ended:   make(chan struct{}),
+	}
 }
 
 // start takes the first version, and watches from then on.
@@ -194,7 +207,11 @@ func (l *reloadLoop) hear() (written bool) {
 
 // pause ends early when the bell rings, somebody asks for a look, or at the end; the latter two it
 // tells.
-func (l *reloadLoop) pause(limit time.Duration, bell <-chan struct{}, waiting *[]chan<- struct{}) (called bool) {
+func (l *reloadLoop) pause(
+	limit time.Duration,
+	bell <-chan struct{},
+	waiting *[]chan<- struct{},
+) (called bool) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	asks := l.asks
@@ -439,7 +456,16 @@ func (l *reloadLoop) patience() time.Duration {
 
 func (l *reloadLoop) notTaken(size int64, err error, refused bool) *ReloadError {
 	now := time.Now()
-	return &ReloadError{Path: l.path, Size: size, Kept: l.version, Since: now, Last: now, Count: 1, Err: err, refused: refused}
+	return &ReloadError{
+		Path:    l.path,
+		Size:    size,
+		Kept:    l.version,
+		Since:   now,
+		Last:    now,
+		Count:   1,
+		Err:     err,
+		refused: refused,
+	}
 }
 
 func (l *reloadLoop) problem() *ReloadError {

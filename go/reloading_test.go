@@ -179,7 +179,8 @@ func TestReloadingUnderLoad(t *testing.T) {
 			over.Store(true)
 			t.Fatalf("generation %d: nothing changed: %v, %+v", number, r.Err(), r.Stats())
 		}
-		until(t, fmt.Sprint("generation ", number), func() bool { return wholeGeneration(r.Get().Value) == number })
+		until(t, fmt.Sprint("generation ", number),
+			func() bool { return wholeGeneration(r.Get().Value) == number })
 	}
 	until(t, "the readers", func() bool { return looks.Load() >= updates || t.Failed() })
 	over.Store(true)
@@ -197,7 +198,8 @@ func TestReloadingBareTwin(t *testing.T) {
 		live := os.Getenv("SIGWARD_TEST_TWIN")
 		file, err := os.Open(live)
 		must(t, err)
-		data, err := syscall.Mmap(int(file.Fd()), 0, len(reloadGeneration(1)), syscall.PROT_READ, syscall.MAP_SHARED)
+		data, err := syscall.Mmap(int(file.Fd()), 0, len(reloadGeneration(1)), syscall.PROT_READ,
+			syscall.MAP_SHARED)
 		must(t, err)
 		go func() {
 			for {
@@ -217,7 +219,8 @@ func TestReloadingBareTwin(t *testing.T) {
 	own.Env = append(os.Environ(), "SIGWARD_TEST_TWIN="+live)
 	output, err := own.CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(output, []byte("[signal SIGBUS")) {
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 ||
+		!bytes.Contains(output, []byte("[signal SIGBUS")) {
 		t.Errorf("it must die of SIGBUS: %v\n%.500s", err, output)
 	}
 }
@@ -254,7 +257,8 @@ func TestReloadingWhateverLeadsThere(t *testing.T) {
 		must(t, os.Mkdir(at(name), 0o755))
 	}
 	writeFile(t, at("a/b/file"), []byte("1"))
-	must(t, os.Symlink("../a/b/file", at("c/relative")), os.Symlink(at("c/relative"), at("absolute")))
+	must(t, os.Symlink("../a/b/file", at("c/relative")),
+		os.Symlink(at("c/relative"), at("absolute")))
 	r := openHourly(t, at("absolute"), parseText)
 	becomes(t, r, "1")
 	// Its folder's folder in the place of another.
@@ -293,16 +297,19 @@ func TestReloadingKeepsTheOldVersion(t *testing.T) {
 		}
 	}
 	must(t, os.Remove(path))
-	if e := troubled(t, r, fs.ErrNotExist); e.Path != path || e.Size != -1 || e.Kept != 1 || e.Count < 1 {
+	if e := troubled(t, r, fs.ErrNotExist); e.Path != path || e.Size != -1 || e.Kept != 1 ||
+		e.Count < 1 {
 		t.Errorf("%+v", e)
 	}
 	kept(1)
 	writeFile(t, path, nil)
-	if e := troubled(t, r, ErrEmpty); e.Size != 0 || !strings.HasSuffix(e.Error(), "it is empty; version 1 stays") {
+	if e := troubled(t, r, ErrEmpty); e.Size != 0 ||
+		!strings.HasSuffix(e.Error(), "it is empty; version 1 stays") {
 		t.Error(e)
 	}
 	writeFile(t, path, []byte("broken"))
-	if e := troubled(t, r, ErrRefused); e.Size != 6 || !strings.Contains(e.Error(), "6 bytes of no generation") {
+	if e := troubled(t, r, ErrRefused); e.Size != 6 ||
+		!strings.Contains(e.Error(), "6 bytes of no generation") {
 		t.Error(e)
 	}
 	if err := r.Refresh(); !errors.Is(err, ErrRefused) {
@@ -417,15 +424,22 @@ func TestReloadingFirstVersion(t *testing.T) {
 	}
 	must(t, r.Close())
 
-	bad := map[string]error{folder: syscall.EISDIR, "/dev/null": syscall.ENODEV, "": fs.ErrNotExist, "a\x00b": syscall.EINVAL,
-		filepath.Join(path, "below"): syscall.ENOTDIR, filepath.Join(folder, "empty"): ErrEmpty}
+	bad := map[string]error{
+		folder:                         syscall.EISDIR,
+		"/dev/null":                    syscall.ENODEV,
+		"":                             fs.ErrNotExist,
+		"a\x00b":                       syscall.EINVAL,
+		filepath.Join(path, "below"):   syscall.ENOTDIR,
+		filepath.Join(folder, "empty"): ErrEmpty,
+	}
 	writeFile(t, filepath.Join(folder, "empty"), nil)
 	for path, want := range bad {
 		if _, err := OpenReloading(path, parseText); !errors.Is(err, want) {
 			t.Errorf("%q: %v, not %v", path, err, want)
 		}
 	}
-	empty, err := OpenReloadingWith(filepath.Join(folder, "empty"), func(f *Frozen) (int, error) { return f.Len(), nil }, ReloadOptions{AcceptEmpty: true})
+	empty, err := OpenReloadingWith(filepath.Join(folder, "empty"),
+		func(f *Frozen) (int, error) { return f.Len(), nil }, ReloadOptions{AcceptEmpty: true})
 	must(t, err)
 	must(t, empty.Close())
 }
@@ -494,7 +508,9 @@ func TestReloadingLeavesNothing(t *testing.T) {
 // again runs a test in a process of its own, by way of a command.
 func again(t *testing.T, setUp func(*exec.Cmd), command ...string) {
 	t.Helper()
-	own := exec.Command(command[0], append(command[1:], "-test.run=^"+t.Name()+"$", "-test.count=1")...)
+	own := exec.Command(
+		command[0],
+		append(command[1:], "-test.run=^"+t.Name()+"$", "-test.count=1")...)
 	own.Env = append(os.Environ(), "SIGWARD_TEST_AGAIN=1")
 	setUp(own)
 	output, err := own.CombinedOutput()
@@ -544,7 +560,9 @@ func asNobody(t *testing.T, update func(path string, number uint64)) (folder str
 		}
 	}()
 	again(t, func(own *exec.Cmd) {
-		own.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		own.SysProcAttr = &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: 65534, Gid: 65534},
+		}
 		own.Env = append(own.Env, "SIGWARD_TEST_FOLDER="+folder)
 		own.Dir = folder
 	}, at("test"))
@@ -610,7 +628,8 @@ func TestReloadingSettles(t *testing.T) {
 	for number := uint64(2); number < 5; number++ {
 		askFor(t, folder, number)
 	}
-	until(t, "the last", func() bool { return wholeGeneration(r.Get().Value) == 4 && r.Err() == nil })
+	until(t, "the last",
+		func() bool { return wholeGeneration(r.Get().Value) == 4 && r.Err() == nil })
 	if r.Stats().NotYet == 0 {
 		t.Error("it was taken at once")
 	}

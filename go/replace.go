@@ -52,7 +52,9 @@ func ReplaceFile(source, destination string) error {
 	before, errno := steadyNow(from)
 	if errno == 0 && !cloneContents(r.file, from) {
 		if before, errno = settled(from, false); errno == 0 {
-			errno = withinLimit(func() syscall.Errno { return errnoIn(copyContents(r.file, from, before.size)) })
+			errno = withinLimit(func() syscall.Errno {
+				return errnoIn(copyContents(r.file, from, before.size))
+			})
 		}
 	}
 	if errno != 0 {

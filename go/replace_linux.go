@@ -70,8 +70,11 @@ func splitTarget(base int, path string) (*target, syscall.Errno) {
 	return &target{fd, name, true}, errno
 }
 
-func (t *target) close()             { syscall.Close(t.folder) }
-func (t *target) remove(name string) { eintr(func() error { return syscall.Unlinkat(t.folder, name) }) }
+func (t *target) close() { syscall.Close(t.folder) }
+
+func (t *target) remove(name string) {
+	eintr(func() error { return syscall.Unlinkat(t.folder, name) })
+}
 
 // attributes are those of what is to be replaced, nil if there is nothing; an error if it cannot
 // be.
@@ -131,7 +134,8 @@ func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
 		return nil, "", errno
 	}
 	name, errno := t.withFreeName(func(name string) (errno syscall.Errno) {
-		fd, errno = openAt(t.folder, name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW, mode)
+		fd, errno = openAt(t.folder, name,
+			syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_NOFOLLOW, mode)
 		if errno != 0 {
 			return errno
 		}
@@ -182,8 +186,9 @@ func (r *Replacement) link(name string) (errno syscall.Errno) {
 	withFd(r.file, func(fd int) {
 		from, _ := syscall.BytePtrFromString(procPath(fd))
 		here := atFdcwd
-		_, _, errno = syscall.Syscall6(syscall.SYS_LINKAT, uintptr(here), uintptr(unsafe.Pointer(from)),
-			uintptr(r.target.folder), uintptr(unsafe.Pointer(to)), follow, 0)
+		_, _, errno = syscall.Syscall6(syscall.SYS_LINKAT, uintptr(here),
+			uintptr(unsafe.Pointer(from)), uintptr(r.target.folder), uintptr(unsafe.Pointer(to)),
+			follow, 0)
 	})
 	return errno
 }
@@ -301,7 +306,8 @@ func cloneContents(to, from *os.File) (cloned bool) {
 	withFd(to, func(target int) {
 		withFd(from, func(source int) {
 			cloned = 0 == withinLimit(func() syscall.Errno {
-				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone, uintptr(source))
+				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(target), ficlone,
+					uintptr(source))
 				return errno
 			})
 		})
@@ -364,8 +370,8 @@ func readLink(folder int, name string) (string, syscall.Errno) {
 	if err != nil {
 		return "", syscall.EINVAL
 	}
-	n, _, errno := syscall.Syscall6(syscall.SYS_READLINKAT, uintptr(folder), uintptr(unsafe.Pointer(path)),
-		uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), 0, 0)
+	n, _, errno := syscall.Syscall6(syscall.SYS_READLINKAT, uintptr(folder),
+		uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), 0, 0)
 	if errno != 0 {
 		return "", errno
 	}

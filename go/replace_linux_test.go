@@ -22,7 +22,8 @@ func TestReplaceOnAFullDiskLeavesTheOldFile(t *testing.T) {
 		write(t, live, []byte("old"))
 		write(t, fresh, bytes.Repeat([]byte("n"), 1<<20))
 		fillDisk(t, filepath.Join(folder, "ballast"))
-		if err := ReplaceFile(fresh, live); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
+		if err := ReplaceFile(fresh, live); !errors.Is(err, ErrNoSpace) ||
+			!errors.Is(err, syscall.ENOSPC) {
 			t.Error(err)
 		}
 		holdsExactly(t, live, "old")
@@ -44,7 +45,8 @@ func TestReplaceKeepsExtendedAttributes(t *testing.T) {
 		t.Fatal(err)
 	}
 	value := make([]byte, 10)
-	if n, err := syscall.Getxattr(live, "user.kept", value); err != nil || string(value[:n]) != "value" {
+	if n, err := syscall.Getxattr(live, "user.kept", value); err != nil ||
+		string(value[:n]) != "value" {
 		t.Error(n, err)
 	}
 	if _, err := syscall.Getxattr(live, "user.source", value); err != syscall.ENODATA {
@@ -52,7 +54,8 @@ func TestReplaceKeepsExtendedAttributes(t *testing.T) {
 	}
 	info, _ := os.Stat(live)
 	// Set-user-ID was the old contents'.
-	if s := info.Sys().(*syscall.Stat_t); info.Mode() != 0o750 || root && (s.Uid != 1234 || s.Gid != 4321) {
+	if s := info.Sys().(*syscall.Stat_t); info.Mode() != 0o750 ||
+		root && (s.Uid != 1234 || s.Gid != 4321) {
 		t.Errorf("%v %+v", info.Mode(), s)
 	}
 	// No file yet: the source's.

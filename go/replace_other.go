@@ -89,7 +89,8 @@ func (a *attributes) permissions() uint32              { return uint32(a.mode.Pe
 
 func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
 	name := hiddenName(filepath.Base(t.path), randomNumber())
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(t.path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, os.FileMode(mode))
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(t.path), name),
+		os.O_RDWR|os.O_CREATE|os.O_EXCL, os.FileMode(mode))
 	return f, name, errnoIn(err)
 }
 

@@ -87,7 +87,8 @@ func TestReplacementIsThereOrNot(t *testing.T) {
 		if info, _ := os.Stat(live); info.Size() != 10_000 {
 			t.Error(info.Size())
 		}
-		if _, err := r.Write(nil); !errors.Is(err, os.ErrClosed) || !errors.Is(r.Commit(), os.ErrClosed) || r.Abort() != nil {
+		if _, err := r.Write(nil); !errors.Is(err, os.ErrClosed) ||
+			!errors.Is(r.Commit(), os.ErrClosed) || r.Abort() != nil {
 			t.Errorf("used after its end: %v", err)
 		}
 	}
@@ -142,7 +143,8 @@ func TestManyReplacersAtOnce(t *testing.T) {
 		defer readers.Done()
 		for {
 			content, err := os.ReadFile(live)
-			if err != nil || len(content) != 1<<18 || bytes.Count(content, content[:1]) != len(content) {
+			if err != nil || len(content) != 1<<18 ||
+				bytes.Count(content, content[:1]) != len(content) {
 				t.Errorf("torn: %d bytes, %v", len(content), err)
 				return
 			}

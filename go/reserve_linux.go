@@ -183,11 +183,13 @@ func (r *reservation) fallocate(mode uint32, start, end int64) syscall.Errno {
 	all, old := ^uint64(0), uint64(0)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&all)),
+		uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	for errno == syscall.EINTR {
 		errno = call()
 	}
-	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&old)), 0, 8, 0,
+		0)
 	return errno
 }
 
@@ -260,5 +262,6 @@ func ioctl(fd int, request uintptr, argument unsafe.Pointer) syscall.Errno {
 
 // reopen opens the file of a descriptor once more, with other flags.
 func reopen(fd, flags int) (int, error) {
-	return syscall.Open(procPath(fd), flags|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	return syscall.Open(procPath(fd), flags|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY,
+		0)
 }

@@ -25,10 +25,12 @@ func onSmallDisk(t *testing.T, test func(t *testing.T, folder string)) {
 	}
 	folder := t.TempDir()
 	child := exec.Command("unshare", "--mount", "--map-root-user", "--user", "sh", "-euc",
-		`mount -t tmpfs -o size=8m none "$SIGWARD_SMALL_DISK"; exec "$@"`, "sh", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		`mount -t tmpfs -o size=8m none "$SIGWARD_SMALL_DISK"; exec "$@"`, "sh", os.Args[0],
+		"-test.run=^"+t.Name()+"$", "-test.v")
 	child.Env = append(os.Environ(), "SIGWARD_SMALL_DISK="+folder)
 	out, err := child.CombinedOutput()
-	if err != nil && bytes.Contains(out, []byte("unshare:")) && os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
+	if err != nil && bytes.Contains(out, []byte("unshare:")) &&
+		os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
 		t.Skipf("SKIPPED: no mount namespace: %s", out)
 	}
 	if err != nil {
@@ -73,7 +75,8 @@ func TestAReservedMapTakesEveryStoreOnAFullDisk(t *testing.T) {
 			t.Fatal(promise, err)
 		}
 		fillDisk(t, filepath.Join(folder, "ballast"))
-		data, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		data, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE,
+			syscall.MAP_SHARED)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +91,8 @@ func TestAnUnreservedMapFaultsOnAFullDisk(t *testing.T) {
 	onSmallDisk(t, func(t *testing.T, folder string) {
 		if os.Getenv("SIGWARD_BARE") != "" {
 			fillDisk(t, filepath.Join(folder, "ballast"))
-			data, err := syscall.Mmap(int(sparse(t, folder, 1<<20).Fd()), 0, 1<<20, syscall.PROT_WRITE, syscall.MAP_SHARED)
+			data, err := syscall.Mmap(int(sparse(t, folder, 1<<20).Fd()), 0, 1<<20,
+				syscall.PROT_WRITE, syscall.MAP_SHARED)
 			if err != nil {
 				os.Exit(0)
 			}
@@ -98,7 +102,8 @@ func TestAnUnreservedMapFaultsOnAFullDisk(t *testing.T) {
 		child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 		child.Env = append(os.Environ(), "SIGWARD_BARE=1")
 		out, err := child.CombinedOutput()
-		if err == nil || !bytes.Contains(out, []byte("unexpected fault address")) || !bytes.Contains(out, []byte("SIGBUS")) {
+		if err == nil || !bytes.Contains(out, []byte("unexpected fault address")) ||
+			!bytes.Contains(out, []byte("SIGBUS")) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	})
@@ -111,7 +116,8 @@ func TestReserveRefusedLeavesTheFileAsItWas(t *testing.T) {
 		before, _ := f.Stat()
 		for _, reserve := range []func(*os.File, int64, int64) error{Reserve, ReserveSlowly} {
 			err := reserve(f, 0, 100<<20)
-			if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoPromise) {
+			if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, ErrNoSpace) ||
+				errors.Is(err, ErrNoPromise) {
 				t.Error(err)
 			}
 			after, _ := f.Stat()
@@ -156,7 +162,8 @@ func TestReserveRefusesWhatCannotBe(t *testing.T) {
 	if info, _ := f.Stat(); info.Size() != 10 {
 		t.Error(info.Size())
 	}
-	if err := (&fileError{syscall.EOPNOTSUPP, ErrNoPromise}); !errors.Is(err, ErrNoPromise) || !errors.Is(err, syscall.EOPNOTSUPP) {
+	if err := (&fileError{syscall.EOPNOTSUPP, ErrNoPromise}); !errors.Is(err, ErrNoPromise) ||
+		!errors.Is(err, syscall.EOPNOTSUPP) {
 		t.Error(err)
 	}
 }
@@ -232,7 +239,9 @@ func TestReserveThatFailsDestroysNothing(t *testing.T) {
 		"size=300m; make='mkfs.xfs -q -f'", "size=128m; make='mkfs.btrfs -q -f -m single -d single'",
 	} {
 		t.Run(strings.Fields(mount)[1][len("make='mkfs."):], func(t *testing.T) {
-			mounted(t, mount+"; truncate -s $size img; $make img >/dev/null 2>&1; mount -o loop img at", run)
+			mounted(t,
+				mount+"; truncate -s $size img; $make img >/dev/null 2>&1; mount -o loop img at",
+				run)
 		})
 	}
 	t.Run("tmpfs", func(t *testing.T) { mounted(t, "mount -t tmpfs -o size=16m none at", run) })
@@ -291,7 +300,8 @@ func writersBesideReserve(t *testing.T, folder string, first byte) {
 	}
 	lost, content := 0, make([]byte, 1<<12)
 	for at := range written {
-		if _, err := f.ReadAt(content, int64(at)<<12); err != nil || written[at] && !bytes.Equal(content, page(at)) {
+		if _, err := f.ReadAt(content, int64(at)<<12); err != nil ||
+			written[at] && !bytes.Equal(content, page(at)) {
 			lost++
 		}
 	}
@@ -302,7 +312,8 @@ func writersBesideReserve(t *testing.T, folder string, first byte) {
 			next++
 		}
 	}
-	if t.Logf("%d failures, %d records", failures, appended); err != nil || lost > 0 || next < appended {
+	if t.Logf("%d failures, %d records", failures, appended); err != nil || lost > 0 ||
+		next < appended {
 		t.Errorf("%v: %d pages lost, %d of %d records there", err, lost, next, appended)
 	}
 }

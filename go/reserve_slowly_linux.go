@@ -80,7 +80,8 @@ func populate(fd int, start, end int64) syscall.Errno {
 	const populateWrite = 23 // MADV_POPULATE_WRITE, Linux 5.14
 	var window []byte
 	errno := eintr(func() (err error) {
-		window, err = syscall.Mmap(fd, start, int(end-start), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		window, err = syscall.Mmap(fd, start, int(end-start), syscall.PROT_READ|syscall.PROT_WRITE,
+			syscall.MAP_SHARED)
 		return err
 	})
 	if errno != 0 {
@@ -107,7 +108,8 @@ func (r *reservation) extend() syscall.Errno {
 		}
 		part := syscall.Iovec{Base: &zeros[0]}
 		part.SetLen(int(min(r.reach-now.Size, int64(len(zeros)))))
-		_, _, errno := syscall.Syscall6(sysPwritev2, uintptr(r.fd), uintptr(unsafe.Pointer(&part)), 1, 0, 0, rwfAppend)
+		_, _, errno := syscall.Syscall6(sysPwritev2, uintptr(r.fd), uintptr(unsafe.Pointer(&part)),
+			1, 0, 0, rwfAppend)
 		if errno != 0 && errno != syscall.EINTR {
 			return errno
 		}

@@ -102,8 +102,9 @@ func (e Event) loss() string {
 	if path == "" {
 		path = "a file"
 	}
-	text += fmt.Sprintf(" on thread %q (tid %d) of the map of %s (inode %d): lost from byte %d on: ",
-		e.Thread, e.TID, path, e.Inode, e.Offset)
+	text += fmt.Sprintf(
+		" on thread %q (tid %d) of the map of %s (inode %d): lost from byte %d on: ", e.Thread,
+		e.TID, path, e.Inode, e.Offset)
 	switch e.Cause {
 	case CauseTruncated:
 		return text + fmt.Sprintf("the file was cut to %d bytes", e.LenNow)

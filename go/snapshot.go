@@ -90,7 +90,8 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s %s: the file has %d bytes, and %d are allowed; raise the limit, or read it by parts",
+	return fmt.Sprintf(
+		"%s %s: the file has %d bytes, and %d are allowed; raise the limit, or read it by parts",
 		e.Op, e.Path, e.Size, e.Limit)
 }
 

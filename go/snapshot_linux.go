@@ -18,14 +18,16 @@ func cloneNameless(source *os.File, path string) *os.File {
 		if err != nil {
 			return
 		}
-		fd, errno = openAt(atFdcwd, filepath.Dir(link), oTmpfile|syscall.O_EXCL|syscall.O_RDWR|syscall.O_NOFOLLOW, 0)
+		fd, errno = openAt(atFdcwd, filepath.Dir(link),
+			oTmpfile|syscall.O_EXCL|syscall.O_RDWR|syscall.O_NOFOLLOW, 0)
 		if errno != 0 {
 			return
 		}
 		const ficlone = 0x40049409
 		for errno = syscall.EINTR; errno == syscall.EINTR; {
 			errno = withinLimit(func() syscall.Errno { // it counts as a write
-				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ficlone, uintptr(from))
+				_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), ficlone,
+					uintptr(from))
 				return errno
 			})
 		}

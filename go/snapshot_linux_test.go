@@ -31,7 +31,8 @@ func mounted(t *testing.T, commands string, test func(t *testing.T, folder strin
 		shift; `+whereMounted+`=$PWD/at exec "$@"`,
 		"sh", t.TempDir(), os.Args[0], "-test.run=^"+strings.Split(t.Name(), "/")[0]+"$", "-test.v")
 	out, err := child.CombinedOutput()
-	if err != nil && !bytes.Contains(out, []byte("=== RUN")) && os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
+	if err != nil && !bytes.Contains(out, []byte("=== RUN")) &&
+		os.Getenv("SIGWARD_REQUIRE_ALL") != "1" {
 		t.Skipf("SKIPPED: %v %s", err, out)
 	}
 	if err != nil {
@@ -49,7 +50,8 @@ func onReflinks(t *testing.T, test func(t *testing.T, folder string)) {
 	}
 	for name, make := range map[string]string{"xfs": "mkfs.xfs -q -f", "btrfs": "mkfs.btrfs -q -f -m single -d single"} {
 		t.Run(name, func(t *testing.T) {
-			mounted(t, "truncate -s 300m img; "+make+" img >/dev/null 2>&1; mount -o loop img at", test)
+			mounted(t, "truncate -s 300m img; "+make+" img >/dev/null 2>&1; mount -o loop img at",
+				test)
 		})
 	}
 }
@@ -69,18 +71,20 @@ func TestSnapshotClones(t *testing.T) {
 		provenOnly(t, snapshotIsWhole(t, path, path))
 		write(t, path, generation('a', 1<<20))
 		calls := 0
-		f := frozen(t, path, SnapshotOptions{Limit: 1 << 20, Progress: func(done, total int64) error {
+		progress := func(done, total int64) error {
 			calls++
 			if done != total || total != 1<<20 {
 				t.Error(done, total)
 			}
 			return nil
-		}})
+		}
+		f := frozen(t, path, SnapshotOptions{Limit: 1 << 20, Progress: progress})
 		if f.Kind() != SnapshotClone || f.Memory() != 0 || calls != 1 {
 			t.Errorf("%v takes %d bytes, %d calls", f.Kind(), f.Memory(), calls)
 		}
 		stop := errors.New("stop")
-		if _, err := SnapshotWith(path, SnapshotOptions{Progress: func(int64, int64) error { return stop }}); !errors.Is(err, stop) {
+		halt := func(int64, int64) error { return stop }
+		if _, err := SnapshotWith(path, SnapshotOptions{Progress: halt}); !errors.Is(err, stop) {
 			t.Error(err)
 		}
 		if err := f.Close(); err != nil {
@@ -154,7 +158,8 @@ func TestSnapshotOfALostDisk(t *testing.T) {
 	onReflinks(t, func(t *testing.T, folder string) {
 		path := filepath.Join(folder, "file")
 		write(t, path, generation('a', 1<<20))
-		clone, memory := frozen(t, path, SnapshotOptions{}), frozen(t, path, SnapshotOptions{MemoryOnly: true})
+		clone := frozen(t, path, SnapshotOptions{})
+		memory := frozen(t, path, SnapshotOptions{MemoryOnly: true})
 		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +185,8 @@ func TestSnapshotOfALostDisk(t *testing.T) {
 func TestSnapshotLeavesNothing(t *testing.T) {
 	folder := t.TempDir()
 	f := sparse(t, folder, 1<<42)
-	if _, err := SnapshotWith(f.Name(), SnapshotOptions{MemoryOnly: true}); !errors.Is(err, syscall.ENOMEM) {
+	_, err := SnapshotWith(f.Name(), SnapshotOptions{MemoryOnly: true})
+	if !errors.Is(err, syscall.ENOMEM) {
 		t.Error(err)
 	}
 	path := filepath.Join(folder, "file")

@@ -34,7 +34,8 @@ func frozen(t *testing.T, path string, o SnapshotOptions) *Frozen {
 func holdsAll(t *testing.T, f *Frozen, whole []byte) {
 	t.Helper()
 	read := make([]byte, len(whole)+1)
-	if n, err := f.ReadAt(read, 0); n != len(whole) || err != io.EOF || !bytes.Equal(read[:n], whole) {
+	if n, err := f.ReadAt(read, 0); n != len(whole) || err != io.EOF ||
+		!bytes.Equal(read[:n], whole) {
 		t.Errorf("%v: ReadAt: %d bytes, %v", f.Kind(), n, err)
 	}
 	if got, err := f.Bytes(); err != nil || !bytes.Equal(got, whole) || f.Len() != len(whole) {
@@ -71,7 +72,8 @@ func snapshotKeeps(t *testing.T, folder string) {
 			if err := damage(path); err != nil {
 				t.Fatal(name, err)
 			}
-			if f.Kind() == SnapshotClone && f.Memory() != 0 || f.Kind() == SnapshotMemory && f.Memory() != int64(len(whole)) {
+			if f.Kind() == SnapshotClone && f.Memory() != 0 ||
+				f.Kind() == SnapshotMemory && f.Memory() != int64(len(whole)) {
 				t.Errorf("%s: %v takes %d bytes", name, f.Kind(), f.Memory())
 			}
 			holdsAll(t, f, whole)
@@ -90,10 +92,12 @@ func snapshotKeeps(t *testing.T, folder string) {
 func TestSnapshotKeepsItsBytes(t *testing.T) { snapshotKeeps(t, t.TempDir()) }
 
 func TestSnapshotLimitAndProgress(t *testing.T) {
-	path := filepath.Join(folderWith(t, map[string]string{"file": string(generation('a', 1<<20))}), "file")
+	path := filepath.Join(folderWith(t, map[string]string{"file": string(generation('a', 1<<20))}),
+		"file")
 	_, err := SnapshotWith(path, SnapshotOptions{Limit: 1<<20 - 1})
 	var large *TooLargeError
-	if !errors.As(err, &large) || large.Size != 1<<20 || large.Limit != 1<<20-1 || large.Path != path || !errors.Is(err, syscall.EFBIG) {
+	if !errors.As(err, &large) || large.Size != 1<<20 || large.Limit != 1<<20-1 ||
+		large.Path != path || !errors.Is(err, syscall.EFBIG) {
 		t.Error(err)
 	}
 	var told []int64
@@ -115,7 +119,8 @@ func TestSnapshotLimitAndProgress(t *testing.T) {
 		return ctx.Err()
 	}
 	var named *fs.PathError
-	if _, err = SnapshotWith(path, o); !errors.Is(err, context.Canceled) || !errors.As(err, &named) || named.Path != path {
+	if _, err = SnapshotWith(path, o); !errors.Is(err, context.Canceled) ||
+		!errors.As(err, &named) || named.Path != path {
 		t.Error(err)
 	}
 }
@@ -132,7 +137,8 @@ func TestSnapshotRefuses(t *testing.T) {
 	} {
 		f, err := Snapshot(path)
 		var named *fs.PathError
-		if f != nil || !errors.Is(err, errno) || !errors.As(err, &named) || named.Op != "snapshot" || named.Path != path {
+		if f != nil || !errors.Is(err, errno) || !errors.As(err, &named) ||
+			named.Op != "snapshot" || named.Path != path {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
@@ -166,22 +172,26 @@ func TestSnapshotOfAFileThatChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := 0
-		f, err := SnapshotWith(path, SnapshotOptions{MemoryOnly: true, Progress: func(done, _ int64) error {
-			if done == 0 {
-				begun++
-			}
-			if done != size/2 || begun > changes {
-				return nil
-			}
-			w, err := os.OpenFile(path, os.O_WRONLY, 0)
-			if err == nil {
-				_, err = w.WriteAt(generation(byte(begun), size), 0)
-				w.Close()
-			}
-			return err
-		}})
+		f, err := SnapshotWith(
+			path,
+			SnapshotOptions{MemoryOnly: true, Progress: func(done, _ int64) error {
+				if done == 0 {
+					begun++
+				}
+				if done != size/2 || begun > changes {
+					return nil
+				}
+				w, err := os.OpenFile(path, os.O_WRONLY, 0)
+				if err == nil {
+					_, err = w.WriteAt(generation(byte(begun), size), 0)
+					w.Close()
+				}
+				return err
+			}},
+		)
 		if changes == 100 {
-			if f != nil || begun != 10 || !errors.Is(err, ErrSourceChanged) || !errors.Is(err, syscall.ESTALE) {
+			if f != nil || begun != 10 || !errors.Is(err, ErrSourceChanged) ||
+				!errors.Is(err, syscall.ESTALE) {
 				t.Error(begun, err)
 			}
 			continue
@@ -307,7 +317,8 @@ func TestSnapshotByManyReaders(t *testing.T) {
 		go func() {
 			defer readers.Done()
 			for round := 0; round < 10; round++ {
-				if got, err := f.Bytes(); err == nil && !bytes.Equal(got, whole) || err != nil && !errors.Is(err, os.ErrClosed) {
+				if got, err := f.Bytes(); err == nil && !bytes.Equal(got, whole) ||
+					err != nil && !errors.Is(err, os.ErrClosed) {
 					t.Error(len(got), err)
 				}
 			}

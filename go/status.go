@@ -32,4 +32,8 @@ func (s StatusReport) String() string {
 }
 
 // because is armed for no reason against it.
-func because(reason string) SignalStatus { return SignalStatus{Armed: reason == "", Reason: reason} }
+func because(
+	reason string,
+) SignalStatus {
+	return SignalStatus{Armed: reason == "", Reason: reason}
+}

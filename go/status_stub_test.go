@@ -13,7 +13,8 @@ import (
 func TestStatusSaysThatNothingIsArmed(t *testing.T) {
 	s := Status()
 	for _, one := range []SignalStatus{s.SIGPIPE, s.SIGBUS} {
-		if one.Armed || one.Reason == "" || !strings.Contains(s.String(), "not armed: "+one.Reason) {
+		if one.Armed || one.Reason == "" ||
+			!strings.Contains(s.String(), "not armed: "+one.Reason) {
 			t.Errorf("%+v: %v", one, s)
 		}
 	}

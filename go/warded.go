@@ -75,7 +75,10 @@ func Filter() error {
 // program that only prints there, and looks at no error, then goes on for ever. Go's own printing
 // still ends the process: see Writer.
 func SwallowStdio() error {
-	options := C.struct_sigward_options{size: C.sizeof_struct_sigward_options, flags: C.SIGWARD_SWALLOW_STDIO}
+	options := C.struct_sigward_options{
+		size:  C.sizeof_struct_sigward_options,
+		flags: C.SIGWARD_SWALLOW_STDIO,
+	}
 	options.sigpipe = C.SIGWARD_SIGPIPE_FILTER
 	return code("swallow stdio", C.sigward_init(&options))
 }
@@ -130,7 +133,8 @@ func event(e *C.struct_sigward_event) Event {
 	thread := unsafe.Slice((*byte)(unsafe.Pointer(&e.thread[0])), len(e.thread))
 	address := unsafe.Slice((*byte)(unsafe.Pointer(&e.peer[0])), len(e.peer))
 	kind := "unknown"
-	if names := [...]string{"unknown", "pipe", "socket", "other", "map"}; e.fd_kind >= 0 && int(e.fd_kind) < len(names) {
+	if names := [...]string{"unknown", "pipe", "socket", "other", "map"}; e.fd_kind >= 0 &&
+		int(e.fd_kind) < len(names) {
 		kind = names[e.fd_kind]
 	}
 	about := Event{
@@ -166,5 +170,9 @@ func code(op string, status C.int) error {
 	if status >= 0 {
 		return nil
 	}
-	return &Error{Op: op, Errno: syscall.Errno(-status), Text: C.GoString(C.sigward_strerror(status))}
+	return &Error{
+		Op:    op,
+		Errno: syscall.Errno(-status),
+		Text:  C.GoString(C.sigward_strerror(status)),
+	}
 }

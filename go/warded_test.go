@@ -46,7 +46,8 @@ func TestForeignWriteIsAnErrorAndAnEvent(t *testing.T) {
 	}
 	last := got[len(got)-1]
 	if last.Thread != "foreign" || last.FD != fd || last.Kind != "pipe" || last.Result != -int64(syscall.EPIPE) ||
-		last.Call != "write" || last.Caller != filepath.Base(os.Args[0]) {
+		last.Call != "write" ||
+		last.Caller != filepath.Base(os.Args[0]) {
 		t.Errorf("%+v", last)
 	}
 	// Somebody may set the clock meanwhile.

@@ -182,7 +182,8 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 			eachRung(t, func(t *testing.T) {
 				wantN, want := c.file(t).Write(large)
 				n, err := Writer(c.file(t)).Write(large)
-				if n != wantN || !errors.Is(err, c.want) || !errors.Is(want, c.want) || err.Error() != want.Error() {
+				if n != wantN || !errors.Is(err, c.want) || !errors.Is(want, c.want) ||
+					err.Error() != want.Error() {
 					t.Errorf("%d, %v; os.File: %d, %v", n, err, wantN, want)
 				}
 				var its, theirs *os.PathError

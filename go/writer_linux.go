@@ -35,8 +35,8 @@ func writeFlagged(fd int, p []byte) (n int, err error, known bool) {
 	}
 	part := syscall.Iovec{Base: &p[0]}
 	part.SetLen(len(p))
-	written, _, errno := syscall.Syscall6(sysPwritev2, uintptr(fd), uintptr(unsafe.Pointer(&part)), 1,
-		^uintptr(0), ^uintptr(0), rwfNoSignal)
+	written, _, errno := syscall.Syscall6(sysPwritev2, uintptr(fd), uintptr(unsafe.Pointer(&part)),
+		1, ^uintptr(0), ^uintptr(0), rwfNoSignal)
 	switch errno {
 	case 0:
 		return int(written), nil, true

@@ -41,7 +41,8 @@ func TestWriterToAClosedStandardOutput(t *testing.T) {
 	if state := run("quiet"); !state.Success() {
 		t.Errorf("with Writer: %v", state)
 	}
-	if status := run("plain").Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGPIPE {
+	if status := run("plain").Sys().(syscall.WaitStatus); !status.Signaled() ||
+		status.Signal() != syscall.SIGPIPE {
 		t.Errorf("the plain write must end the process as Go documents: %v", status)
 	}
 }

@@ -126,8 +126,8 @@ func measure(name string, ours, peer func() float64, target string) {
 	}
 	// The 95 % interval of a median lies 0.98 sqrt(n) ranks to both sides.
 	middle, reach := rounds/2, int(0.98*math.Sqrt(rounds))+1
-	fmt.Printf("%s\tns\t%.1f\t%.1f\t%.3f\t%.3f\t%.3f\t%s\n", name, mine[middle], theirs[middle], ratios[middle],
-		ratios[middle-reach], ratios[middle+reach], target)
+	fmt.Printf("%s\tns\t%.1f\t%.1f\t%.3f\t%.3f\t%.3f\t%s\n", name, mine[middle], theirs[middle],
+		ratios[middle], ratios[middle-reach], ratios[middle+reach], target)
 }
 
 func must(err error) {

@@ -19,7 +19,8 @@ func TestLateInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := once(t, "late", func(path string) error { return buildGo(bare, nil, path, "./cmd/late") })
+	program := once(t, "late",
+		func(path string) error { return buildGo(bare, nil, path, "./cmd/late") })
 	run := func(arguments ...string) (string, error) {
 		all := append([]string{"default", program}, arguments...)
 		output, err := exec.Command(launcher(t), all...).Output()
@@ -28,7 +29,8 @@ func TestLateInit(t *testing.T) {
 	if said, err := run(); !killedBy(err, syscall.SIGPIPE) {
 		t.Errorf("bare it must die: %v %q", err, said)
 	}
-	if said, err := run(library); err != nil || said != "here: broken pipe; on a thread: broken pipe\n" {
+	if said, err := run(library); err != nil ||
+		said != "here: broken pipe; on a thread: broken pipe\n" {
 		t.Errorf("warded: %v %q", err, said)
 	}
 }

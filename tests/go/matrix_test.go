@@ -81,7 +81,10 @@ Notify | E                  | E                | E                      | E
 `
 
 func TestWrites(t *testing.T) {
-	tables := map[kind][2]string{bare: {bareWrites, bareRareWrites}, warded: {wardedWrites, wardedRareWrites}}
+	tables := map[kind][2]string{
+		bare:   {bareWrites, bareRareWrites},
+		warded: {wardedWrites, wardedRareWrites},
+	}
 	forEachKind(t, func(t *testing.T, k kind) {
 		for _, table := range tables[k] {
 			check(t, matrix(t, k), table)

@@ -38,7 +38,11 @@ var hosts = map[string]func(t *testing.T, k kind) string{
 	"c-shared loaded": loadingHost,
 }
 
-func TestHostInC(t *testing.T) { checkHosts(t, map[kind]string{bare: bareHost, warded: wardedHost}) }
+func TestHostInC(
+	t *testing.T,
+) {
+	checkHosts(t, map[kind]string{bare: bareHost, warded: wardedHost})
+}
 
 func TestHostWhileGoStarts(t *testing.T) {
 	for i := 0; i < 20; i++ {

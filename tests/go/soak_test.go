@@ -15,7 +15,8 @@ func TestSoakOfMaps(t *testing.T) {
 	if all := kinds(t); all[len(all)-1] != warded {
 		t.Skip("bare, too, it is a program with the package")
 	}
-	program := once(t, "soak", func(path string) error { return buildGo(warded, nil, path, "./cmd/soak") })
+	program := once(t, "soak",
+		func(path string) error { return buildGo(warded, nil, path, "./cmd/soak") })
 	seconds := os.Getenv("SIGWARD_SOAK_SECONDS")
 	if seconds == "" {
 		seconds = "5"
@@ -33,7 +34,8 @@ func TestSoakOfMaps(t *testing.T) {
 				t.Fatal(err)
 			}
 			// It ends by itself, and tells where everybody stands if it is stuck.
-			output, err := exec.Command(program, seconds, inMemory, onDisk, string(k)).CombinedOutput()
+			output, err := exec.Command(program, seconds, inMemory, onDisk, string(k)).
+				CombinedOutput()
 			switch said := strings.TrimSpace(string(output)); {
 			case k == warded && err != nil:
 				t.Errorf("%v\n%.4000s", err, said)

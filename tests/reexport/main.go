@@ -51,7 +51,8 @@ func main() {
 		fmt.Printf("guards: %d of 2, mask %s before, %s after\n", guarded, before, after)
 		os.Exit(1)
 	}
-	fmt.Printf("write: %v, other catches: %d, events: %v %v\n", failed, C.other_catches(), events, err)
+	fmt.Printf("write: %v, other catches: %d, events: %v %v\n", failed, C.other_catches(), events,
+		err)
 	if failed != syscall.EPIPE || C.other_catches() != 1 || len(events) != 1 {
 		os.Exit(1)
 	}

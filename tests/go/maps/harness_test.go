@@ -79,17 +79,26 @@ type end struct {
 // argument.
 func run(t *testing.T, program string, arguments ...string) end {
 	t.Helper()
-	launcher := once(t, "launch", func(path string) error { return buildC(path, "../launch/launch.c") })
+	launcher := once(t, "launch",
+		func(path string) error { return buildC(path, "../launch/launch.c") })
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	folder := t.TempDir()
-	cmd := exec.CommandContext(ctx, launcher, append([]string{"default", program, folder}, arguments...)...)
+	cmd := exec.CommandContext(
+		ctx,
+		launcher,
+		append([]string{"default", program, folder}, arguments...)...)
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Dir = folder
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	return end{err, ctx.Err() != nil, strings.TrimSpace(stdout.String()), strings.TrimSpace(stderr.String())}
+	return end{
+		err,
+		ctx.Err() != nil,
+		strings.TrimSpace(stdout.String()),
+		strings.TrimSpace(stderr.String()),
+	}
 }
 
 // killed says whether the signal ended the process.

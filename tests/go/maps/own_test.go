@@ -82,7 +82,8 @@ func TestGoVersions(t *testing.T) {
 			toolchain := []string{"GOTOOLCHAIN=go" + version}
 			cmd := exec.Command("go", "version") // downloads the version when it is not there yet
 			cmd.Env = append(os.Environ(), toolchain...)
-			if output, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(output), "go"+version+" ") {
+			if output, err := cmd.CombinedOutput(); err != nil ||
+				!strings.Contains(string(output), "go"+version+" ") {
 				missing = append(missing, version)
 				t.Skipf("go%s cannot be had: %v %s", version, err, output)
 			}

@@ -43,7 +43,12 @@ func unguard() { C.unguard() }
 // readOnThreads copies part to out, and to the slice that it returns, on threads of C.
 func readOnThreads(part, out []byte) []byte {
 	second := make([]byte, len(out))
-	if C.copy_on_threads(unsafe.Pointer(&out[0]), unsafe.Pointer(&second[0]), unsafe.Pointer(&part[0]), C.size_t(len(part))) != 0 {
+	if C.copy_on_threads(
+		unsafe.Pointer(&out[0]),
+		unsafe.Pointer(&second[0]),
+		unsafe.Pointer(&part[0]),
+		C.size_t(len(part)),
+	) != 0 {
 		must(errors.New("pthread_create failed"))
 	}
 	counts.native.Add(1)

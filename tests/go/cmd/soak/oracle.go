@@ -43,7 +43,12 @@ type state struct {
 }
 
 func unpack(word uint64) state {
-	return state{uint32(word) & (1<<26 - 1), uint32(word>>26) & (1<<26 - 1), uint32(word>>52) & 255, word>>60 == 1}
+	return state{
+		uint32(word) & (1<<26 - 1),
+		uint32(word>>26) & (1<<26 - 1),
+		uint32(word>>52) & 255,
+		word>>60 == 1,
+	}
 }
 
 func (s state) pack() uint64 {
@@ -143,14 +148,21 @@ func (w *writing) missing(back []byte) (missing int) {
 		if taken.raced {
 			first = taken.settled + 1
 		}
-		missing += foreign(w.file.id, number, 0, first, last, back[at:min(at+block, int64(len(back)))], nil)
+		missing += foreign(w.file.id, number, 0, first, last,
+			back[at:min(at+block, int64(len(back)))], nil)
 	}
 	return missing
 }
 
 // foreign counts the bytes, which begin in the block at that place, that are of none of the
 // generations, and calls each for those.
-func foreign(id uint64, number, place int, first, last uint32, got []byte, each func(int)) (count int) {
+func foreign(
+	id uint64,
+	number, place int,
+	first, last uint32,
+	got []byte,
+	each func(int),
+) (count int) {
 	var expected [block]byte
 	found := make([]bool, len(got))
 	for g := last; g >= max(first, 1); g-- {
@@ -186,7 +198,13 @@ type sight struct {
 }
 
 func (f *file) look(from, to int64, private bool) *sight {
-	s := &sight{file: f, from: from, epoch: f.epoch.Load(), length: f.length.Load(), private: private}
+	s := &sight{
+		file:    f,
+		from:    from,
+		epoch:   f.epoch.Load(),
+		length:  f.length.Load(),
+		private: private,
+	}
 	for b := from / block; b <= (to-1)/block; b++ {
 		settled := unpack(f.blocks[b].Load()).settled
 		if private {
@@ -237,10 +255,11 @@ func (s *sight) judge(got []byte, who string) (excused bool) {
 			case place >= s.excuse(place/page), got[start+i] == 0 && place >= s.coarseEnd():
 				excused = true
 			case got[start+i] == 0:
-				wrong(&counts.unflagged, "%s: file %d, offset %d: 00, generations %d to %d", who, s.file.id, place, first, last)
+				wrong(&counts.unflagged, "%s: file %d, offset %d: 00, generations %d to %d", who,
+					s.file.id, place, first, last)
 			default:
-				wrong(&counts.wrong, "%s: file %d, offset %d: %02x, generations %d to %d", who, s.file.id, place,
-					got[start+i], first, last)
+				wrong(&counts.wrong, "%s: file %d, offset %d: %02x, generations %d to %d", who,
+					s.file.id, place, got[start+i], first, last)
 			}
 		})
 		at = next

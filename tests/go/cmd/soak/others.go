@@ -193,8 +193,10 @@ func foreigner() {
 	for going() {
 		must(disk.Truncate(page))
 		at := page + rand.Intn(3*page)
-		if address, faulted := faultAt(data, at); !faulted || address != uintptr(unsafe.Pointer(&data[at])) {
-			wrong(&counts.clobbers, "a fault of nobody's map at %p came as %x, %v", &data[at], address, faulted)
+		if address, faulted := faultAt(data, at); !faulted ||
+			address != uintptr(unsafe.Pointer(&data[at])) {
+			wrong(&counts.clobbers, "a fault of nobody's map at %p came as %x, %v", &data[at],
+				address, faulted)
 		}
 		fill(disk, 4*page)
 		if data[at] != 'f' {
@@ -235,7 +237,8 @@ func adopter() {
 		if pages == 0 {
 			continue
 		}
-		data, err := syscall.Mmap(int(f.disk.Fd()), 0, int(pages*page), syscall.PROT_READ, syscall.MAP_SHARED)
+		data, err := syscall.Mmap(int(f.disk.Fd()), 0, int(pages*page), syscall.PROT_READ,
+			syscall.MAP_SHARED)
 		must(err)
 		adopted, err := sigward.Adopt(data, f.disk, 0)
 		if err != nil {
@@ -295,7 +298,8 @@ func library() {
 			continue
 		}
 		start := rand.Int63n(pages) * page
-		data, err := syscall.Mmap(int(f.disk.Fd()), start, int(pages*page-start), syscall.PROT_READ, syscall.MAP_SHARED)
+		data, err := syscall.Mmap(int(f.disk.Fd()), start, int(pages*page-start), syscall.PROT_READ,
+			syscall.MAP_SHARED)
 		must(err)
 		lost := func() int64 {
 			if fault, lost := adopted.Status(); lost {

@@ -94,7 +94,8 @@ func refresher() {
 		v := pool[rand.Intn(len(pool))].Load()
 		if v != nil && v.slot.immovable {
 			counts.refreshes.Add(1)
-			if err := v.m.Refresh(); err != nil && !isAny(err, os.ErrClosed, syscall.ENODATA, syscall.ENXIO, sigward.ErrLost) {
+			if err := v.m.Refresh(); err != nil &&
+				!isAny(err, os.ErrClosed, syscall.ENODATA, syscall.ENXIO, sigward.ErrLost) {
 				wrong(&counts.unexpected, "refresh: %v", err)
 			}
 		}
@@ -172,7 +173,8 @@ func (v *view) read() {
 			good = 0
 		}
 	}
-	if excused := seen.judge(out[:good], who); excused && !v.slot.immovable && !v.options.CopyOnWrite {
+	if excused := seen.judge(out[:good], who); excused && !v.slot.immovable &&
+		!v.options.CopyOnWrite {
 		counts.exempt.Add(1)
 		err := v.m.Verify()
 		if err == nil && seen.epoch%2 == 0 && seen.epoch == v.file.epoch.Load() {
@@ -261,7 +263,8 @@ func (v *view) write() {
 
 func writer() {
 	for going() {
-		if v := pool[rand.Intn(len(pool))].Load(); v != nil && v.options.Writable && !v.options.CopyOnWrite {
+		if v := pool[rand.Intn(len(pool))].Load(); v != nil && v.options.Writable &&
+			!v.options.CopyOnWrite {
 			v.write()
 		}
 		rest(100)

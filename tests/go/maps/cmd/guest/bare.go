@@ -24,7 +24,8 @@ func guest_map(path *C.char) unsafe.Pointer {
 	if err != nil {
 		return nil
 	}
-	data, err := syscall.Mmap(int(file.Fd()), 0, int(status.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	data, err := syscall.Mmap(int(file.Fd()), 0, int(status.Size()), syscall.PROT_READ,
+		syscall.MAP_SHARED)
 	if err != nil {
 		return nil
 	}

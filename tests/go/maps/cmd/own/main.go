@@ -141,7 +141,8 @@ func recovered(act func()) (outcome string, err error) {
 			return
 		}
 		outcome = "recovered"
-		if _, ok := fault.(interface{ Addr() uintptr }); ok && strings.Contains(fault.Error(), "memory address") {
+		if _, ok := fault.(interface{ Addr() uintptr }); ok &&
+			strings.Contains(fault.Error(), "memory address") {
 			outcome += " with address"
 		}
 	}()

@@ -49,7 +49,8 @@ func truncateAndRead(m *sigward.Map, path string, read func([]byte)) error {
 	must(os.Truncate(path, 0))
 	err := m.Do(func(data []byte) error { read(data); return nil })
 	var lost *sigward.MapError
-	if !errors.Is(err, sigward.ErrTruncated) || !errors.As(err, &lost) || lost.LenNow != 0 || lost.Offset > size/2 {
+	if !errors.Is(err, sigward.ErrTruncated) || !errors.As(err, &lost) || lost.LenNow != 0 ||
+		lost.Offset > size/2 {
 		return fmt.Errorf("a truncated map: %v", err)
 	}
 	return nil

@@ -153,7 +153,8 @@ func open(path string) (*sql.DB, error) {
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxIdleTime(0)
 	var granted int
-	if err := db.QueryRow(`pragma mmap_size = 268435456`).Scan(&granted); err != nil || granted == 0 {
+	if err := db.QueryRow(`pragma mmap_size = 268435456`).Scan(&granted); err != nil ||
+		granted == 0 {
 		return nil, fmt.Errorf("this SQLite does not map: %d %v", granted, err)
 	}
 	return db, nil

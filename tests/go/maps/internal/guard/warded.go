@@ -17,7 +17,8 @@ func Adopt(path string) (Guard, error) { return sigward.AdoptFile(path) }
 func Truncated(g Guard, least, most int64) error {
 	var lost *sigward.MapError
 	err := g.Err()
-	if !errors.Is(err, sigward.ErrTruncated) || !errors.As(err, &lost) || lost.LenNow < least || lost.LenNow > most || lost.Offset < least {
+	if !errors.Is(err, sigward.ErrTruncated) || !errors.As(err, &lost) || lost.LenNow < least ||
+		lost.LenNow > most || lost.Offset < least {
 		return fmt.Errorf("have %v, want a truncation to %d to %d bytes", err, least, most)
 	}
 	return nil
