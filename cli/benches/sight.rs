@@ -16,8 +16,11 @@ struct Ready(Child);
 
 impl Ready {
     fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut child =
-            Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::of(Command::new(program).args(arguments).stdout(Stdio::piped()).spawn())
+    }
+
+    fn of(started: std::io::Result<Child>) -> Self {
+        let mut child = started.expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("its pipe")).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n");
@@ -29,6 +32,63 @@ impl Drop for Ready {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A Go service, asked by a program of its own.
+struct Service {
+    server: Ready,
+    program: PathBuf,
+    socket: PathBuf,
+}
+
+impl Service {
+    /// None without Go.
+    fn start(folder: &Path) -> Option<Self> {
+        let (program, socket) = (folder.join("service"), folder.join("socket"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/service.go");
+        let built = Command::new("go").args(["build", "-o"]).arg(&program).arg(source).status();
+        let server = Command::new(&program).arg("serve").arg(&socket).stdout(Stdio::piped()).spawn();
+        let server = built.ok().filter(std::process::ExitStatus::success).map(|_| Ready::of(server))?;
+        Some(Self { server, program, socket })
+    }
+
+    /// Nanoseconds of a processor for each of some thousand requests.
+    fn request(&self) -> f64 {
+        const REQUESTS: u32 = 5000;
+        let before = self.used();
+        let count = REQUESTS.to_string();
+        let clients = Command::new(&self.program).arg("load").arg(&self.socket).arg(&count).output();
+        let said = String::from_utf8_lossy(&clients.expect("clients").stdout).into_owned();
+        assert_eq!(said, format!("{count} 0\n"), "none fails");
+        (self.used() - before) / f64::from(REQUESTS)
+    }
+
+    /// The same while a watcher is there.
+    fn watched(&self, mut watcher: Command) -> f64 {
+        let pid = self.server.0.id();
+        let quiet = watcher.args(["watch", &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut watcher = quiet.spawn().expect("the command");
+        let traced = format!("TracerPid:\t{}\n", watcher.id());
+        while !std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|it| it.contains(&traced)) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let request = self.request();
+        // SAFETY: a process of ours, not waited for.
+        unsafe { libc::kill(watcher.id() as i32, libc::SIGINT) };
+        assert!(watcher.wait().is_ok_and(|end| end.success()), "it was there to the end");
+        request
+    }
+
+    /// Nanoseconds of a processor that the server has used.
+    fn used(&self) -> f64 {
+        let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        // SAFETY: a number, and room for a clock's.
+        let found = unsafe { libc::clock_getcpuclockid(self.server.0.id() as i32, &raw mut clock) };
+        // SAFETY: a clock, and room for a time.
+        assert_eq!((found, unsafe { libc::clock_gettime(clock, &raw mut time) }), (0, 0));
+        let used = std::time::Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32);
+        used.as_secs_f64() * 1e9
     }
 }
 
@@ -109,6 +169,19 @@ fn main() {
             Some(pairs) => table::row(name, &pairs, target),
             None => eprintln!("not measured: {name}"),
         }
+    }
+
+    match Service::start(&folder) {
+        Some(service) => {
+            service.request();
+            let turns =
+                (0..PAIRS).map(|_| [service.request(), service.watched(sigward()), service.request()]);
+            let turns: Vec<_> = turns.collect();
+            let pairs = |at: usize| turns.iter().map(|turn| (turn[at], turn[0])).collect::<Vec<_>>();
+            table::row("Go service, CPU of a request: watched / not", &pairs(1), "1.05");
+            table::row("Go service, CPU of a request: not / not", &pairs(2), "-");
+        }
+        None => eprintln!("not measured: a Go service"),
     }
 
     time(Command::new(&program).arg("core").current_dir(&folder));

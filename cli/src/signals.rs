@@ -41,6 +41,8 @@ impl Info {
             (_, 0) => "sent by kill(2), or by the kernel after a failed write",
             (_, -1) => "sent by sigqueue(3)",
             (_, -6) => "sent to this thread by tgkill(2): raise(3), abort(3)",
+            (_, -2) => "a timer (timer_create(2))",
+            (libc::SIGCHLD, _) => "a child has ended, was stopped or goes on",
             (_, 0x80) => "sent by the kernel (SI_KERNEL)",
             (libc::SIGBUS, 1) => "wrong alignment (BUS_ADRALN)",
             (libc::SIGBUS, 2) => "a page of a mapped file that is not there (BUS_ADRERR)",

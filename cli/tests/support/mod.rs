@@ -7,6 +7,7 @@ pub mod schema;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// What a run of the command has said.
 #[derive(Debug)]
@@ -166,16 +167,58 @@ pub fn victim(name: &str) -> PathBuf {
 
 /// A tool that a test needs: without it the test is left out, or wrong where all are required.
 pub fn have(tool: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).exists()));
-    missing_unless(found, tool)
+    missing_unless(is_installed(tool), tool)
+}
+
+pub fn is_installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).exists())
 }
 
 /// Says what is left out, and fails where all is required.
 pub fn missing_unless(found: bool, what: &str) -> bool {
     assert!(found || std::env::var_os("SIGWARD_REQUIRE_ALL").is_none(), "missing: {what}");
+    left_out_unless(found, what)
+}
+
+/// Says what is left out, for want of what a machine or a user may well lack.
+pub fn left_out_unless(found: bool, what: &str) -> bool {
     if !found {
         eprintln!("left out: no {what}");
     }
     found
+}
+
+/// Asks until there is an answer.
+pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A line of /proc/PID/status.
+pub fn status(pid: u32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.unwrap_or_default().to_owned()
+}
+
+pub fn send(pid: u32, signal: i32) {
+    // SAFETY: a process that the test has started and not yet waited for.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+}
+
+pub fn attach(pid: u32) -> Child {
+    let mut start = command();
+    let watcher = start.args(["watch", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    watcher.spawn().unwrap()
+}
+
+pub fn is_traced_by(pid: u32, tracer: u32) -> bool {
+    status(pid, "TracerPid") == tracer.to_string()
 }
