@@ -6,15 +6,15 @@
 package main
 
 import (
-	"io"
 	"log/slog"
 
 	"github.com/oschwald/maxminddb-golang"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func watch(*slog.Logger) (stop func()) { return func() {} }
 
-func writeSignalMetrics(io.Writer) {}
+func registerSignals(prometheus.Registerer) {}
 
 // A plainDatabase is what maxminddb.Open makes of a file: its own map of it.
 type plainDatabase struct{ reader *maxminddb.Reader }
@@ -26,4 +26,4 @@ func openDatabase(path string, _ bool, _ *slog.Logger) (database, error) {
 
 func (d *plainDatabase) use(use func(*maxminddb.Reader) error) error { return use(d.reader) }
 
-func (d *plainDatabase) writeMetrics(io.Writer) {}
+func (d *plainDatabase) count(page) {}

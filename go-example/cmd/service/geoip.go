@@ -7,8 +7,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"log/slog"
 
 	"github.com/oschwald/maxminddb-golang"
@@ -44,7 +42,9 @@ func (d *reloadedDatabase) use(use func(*maxminddb.Reader) error) error {
 	return use(d.newest.Get().Value)
 }
 
-func (d *reloadedDatabase) writeMetrics(w io.Writer) {
+func (d *reloadedDatabase) count(p page) {
 	s := d.newest.Stats()
-	fmt.Fprintf(w, "database_version %d\ndatabase_refused_total %d\ndatabase_not_yet_total %d\n", s.Version, s.Refused, s.NotYet)
+	p.gauge("database_version", "Versions of the GeoIP data so far.", s.Version)
+	p.counter("database_refused_total", "Versions that were no database.", s.Refused)
+	p.counter("database_not_yet_total", "Looks at a file that was still being written.", s.NotYet)
 }

@@ -10,7 +10,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -56,7 +55,7 @@ func (d *mappedDatabase) use(use func(*maxminddb.Reader) error) error {
 	if err == nil {
 		return nil
 	}
-	d.count(err)
+	d.blame(err)
 	var loss *sigward.MapError // and not what the reader made of the zeros
 	if errors.As(err, &loss) {
 		told := &d.staleTold
@@ -129,7 +128,7 @@ func (d *mappedDatabase) notice() {
 	}
 }
 
-func (d *mappedDatabase) count(err error) {
+func (d *mappedDatabase) blame(err error) {
 	switch {
 	case errors.Is(err, sigward.ErrLost):
 		d.lost.Add(1)
@@ -138,7 +137,9 @@ func (d *mappedDatabase) count(err error) {
 	}
 }
 
-func (d *mappedDatabase) writeMetrics(w io.Writer) {
-	fmt.Fprintf(w, "database_lost_total %d\ndatabase_stale_total %d\ndatabase_renewed_total %d\ndatabase_noticed_total %d\n",
-		d.lost.Load(), d.stale.Load(), d.renewed.Load(), d.noticed.Load())
+func (d *mappedDatabase) count(p page) {
+	p.counter("database_lost_total", "Look-ups that met lost bytes.", d.lost.Load())
+	p.counter("database_stale_total", "Look-ups that met another file.", d.stale.Load())
+	p.counter("database_renewed_total", "How often the file was mapped.", d.renewed.Load())
+	p.counter("database_noticed_total", "New files found by looking.", d.noticed.Load())
 }

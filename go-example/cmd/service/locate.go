@@ -20,7 +20,7 @@ type database interface {
 	// use lends the reader for one batch of look-ups, all of one generation. It is called again
 	// when they came to nothing.
 	use(func(*maxminddb.Reader) error) error
-	writeMetrics(io.Writer)
+	count(page)
 }
 
 // A locator answers where addresses are, out of a GeoIP database that somebody updates while it
@@ -72,7 +72,8 @@ func lookUp(reader *maxminddb.Reader, batch []byte) (answers []geoip.Answer, err
 	return answers, nil
 }
 
-func (l *locator) writeMetrics(w io.Writer) {
-	fmt.Fprintf(w, "lookups_total %d\nlookup_failures_total %d\n", l.lookups.Load(), l.failures.Load())
-	l.database.writeMetrics(w)
+func (l *locator) count(p page) {
+	p.counter("lookups_total", "Addresses that were looked up.", l.lookups.Load())
+	p.counter("lookup_failures_total", "Batches without an answer.", l.failures.Load())
+	l.database.count(p)
 }

@@ -106,7 +106,7 @@ type routes struct {
 func (r *routes) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/orders", order)
-	mux.HandleFunc("/metrics", r.metrics)
+	mux.Handle("/metrics", r.metrics())
 	if r.locator != nil {
 		mux.HandleFunc("/locate", r.locator.locate)
 	}
@@ -152,30 +152,4 @@ func order(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusAccepted)
 	fmt.Fprintf(w, "%d\n", sequence)
-}
-
-func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
-	c := halves.ReadCounters()
-	for _, m := range []struct {
-		name  string
-		value uint64
-	}{
-		{"events_accepted_total", c.Accepted},
-		{"events_acknowledged_total", c.Acknowledged},
-		{"events_resent_total", c.Resent},
-		{"collector_connections_total", c.Connections},
-		{"downloads_total", c.Downloads},
-		{`io_errors_total{kind="BrokenPipe"}`, c.BrokenPipe},
-		{`io_errors_total{kind="ConnectionReset"}`, c.ConnectionReset},
-		{`io_errors_total{kind="other"}`, c.OtherErrors},
-		{"journal_lines_total", c.Journaled},
-		{`journal_losses_total{cause="no_space"}`, c.JournalNoSpace},
-		{`journal_losses_total{cause="cut"}`, c.JournalCut},
-	} {
-		fmt.Fprintf(w, "%s %d\n", m.name, m.value)
-	}
-	if r.locator != nil {
-		r.locator.writeMetrics(w)
-	}
-	writeSignalMetrics(w)
 }

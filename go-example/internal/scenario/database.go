@@ -90,7 +90,7 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 	}
 	r.expect(metricsError == nil, "no metrics: %v", metricsError)
 	l := &d.lookups
-	caught, version := int(metrics["sigbus_caught_total"]), int(metrics["database_version"])
+	caught, version := int(metrics[faults]), int(metrics["database_version"])
 	notYet, refused := int(metrics["database_not_yet_total"]), int(metrics["database_refused_total"])
 	r.line("alive through %s", times(d.updater.updates, update, updates))
 	d.lookupsLine(r)
@@ -121,7 +121,7 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 		return d.killedByCopy(ctx)
 	}
 	met := func() bool { // there are updates that no look-up meets
-		return d.counter("sigbus_caught_total") > 0 && d.counter("database_stale_total") > 0
+		return d.counter(faults) > 0 && d.counter("database_stale_total") > 0
 	}
 	fresh, err := d.overwriteUntil(ctx, o.Updates, met)
 	if err != nil {
@@ -148,7 +148,7 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 	r.expect(metricsError == nil, "no metrics: %v", metricsError)
 	r.expect(d.lookups.errors == errorsBefore, "%d look-ups had no answer when the file was replaced: %s", d.lookups.errors-errorsBefore,
 		d.lookups.spoken)
-	caught, stale := int(metrics["sigbus_caught_total"]), int(metrics["database_stale_total"])
+	caught, stale := int(metrics[faults]), int(metrics["database_stale_total"])
 	r.line("alive through %s, %s", times(copies, "copy", "copies"), times(replaced, "replacement", "replacements"))
 	d.lookupsLine(&r)
 	r.line("fresh data after %s of %s", Thousands(fresh), times(d.updater.updates, "update", "updates"))
@@ -164,7 +164,9 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 			told++
 			continue
 		}
-		told := strings.Contains(line, "live.mmdb") && strings.Contains(line, "cause=truncated") && strings.Contains(line, "thread=service-warded")
+		told := strings.Contains(line, "live.mmdb") &&
+			strings.Contains(line, "error.type=truncated") &&
+			strings.Contains(line, "thread.name=service-warded")
 		r.expect(told, "this line does not tell file, cause and thread: %s", line)
 	}
 	r.expect(told > 0 && told < len(r.Log), "%d log lines of %d name the file; the log ends %q", told, len(r.Log),

@@ -117,11 +117,25 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 			break
 		}
 	}
-	w.expectLog(&r, full, "cause=\"no space\"")
+	w.expectLog(&r, full, "error.type=no_space")
 	return r, nil
 }
 
 func ballastName(disk string, n int) string { return filepath.Join(disk, fmt.Sprintf("ballast-%d", n)) }
+
+// reopen lets the Go half begin the journal anew.
+func (w *world) reopen(ctx context.Context) error {
+	url := "http://" + w.service.addresses.API + "/reopen"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
 
 func runReopened(ctx context.Context, o Options, b build) (r Report, err error) {
 	var journal string
@@ -135,23 +149,12 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 	}
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
-	reopen := func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.service.addresses.API+"/reopen", nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		return response.Body.Close()
-	}
 	if b == bareBuild {
-		return w.killedBySIGBUS(ctx, reopen, "reopen")
+		return w.killedBySIGBUS(ctx, w.reopen, "reopen")
 	}
 	cut, unmet := 0, 0
 	for cut < o.Updates && unmet < 20 {
-		if err := reopen(ctx); err != nil && !w.service.exitedWithin(ctx, time.Second) {
+		if err := w.reopen(ctx); err != nil && !w.service.exitedWithin(ctx, time.Second) {
 			return r, err
 		}
 		noticed := func() bool { return w.counter(`journal_losses_total{cause="cut"}`) > cut }
@@ -193,7 +196,7 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 	}
 	r.expect(missing == 0, "%d orders accepted after the last reopen are not in the journal", missing)
 	r.expect(uint64(since) < w.orders.last(), "nothing was ordered after the last reopen: the run proves nothing")
-	w.expectLog(&r, cut, "cause=truncated")
+	w.expectLog(&r, cut, "error.type=truncated")
 	return r, nil
 }
 
@@ -235,8 +238,8 @@ func (w *world) expectLog(r *Report, troubles int, cause string) {
 		switch {
 		case strings.Contains(line, "SIGBUS caught"):
 			caught++
-			met := strings.Contains(line, "journal.log") && strings.Contains(line, cause) && strings.Contains(line, "write=true") &&
-				strings.Contains(line, "offset=")
+			met := strings.Contains(line, "journal.log") && strings.Contains(line, cause) && strings.Contains(line, "sigward.access=write") &&
+				strings.Contains(line, "sigward.offset=")
 			r.expect(met, "this line does not tell file, offset and cause: %s", line)
 		default:
 			told++

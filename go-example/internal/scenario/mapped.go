@@ -25,6 +25,9 @@ var MapFailures = []MapFailure{
 	{"journal opened with O_TRUNC by Go", "Rust thread, mapped for writing", runReopened},
 }
 
+// faults is how sigward's Prometheus collector calls the SIGBUSes that ended there.
+const faults = "sigward_sigbus_faults_total"
+
 // A Report is what came of one run against one build.
 type Report struct {
 	Status   Status

@@ -232,8 +232,8 @@ func (s *service) metricsOnce() (map[string]uint64, error) {
 	metrics := map[string]uint64{}
 	for _, line := range strings.Split(string(text), "\n") {
 		name, value, _ := strings.Cut(line, " ")
-		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-			metrics[name] = n
+		if n, err := strconv.ParseFloat(value, 64); err == nil {
+			metrics[name] = uint64(n)
 		}
 	}
 	return metrics, nil

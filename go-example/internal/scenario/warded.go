@@ -89,7 +89,7 @@ func (w *world) enough() bool {
 		return false
 	}
 	metrics, err := w.service.metrics()
-	return err != nil || metrics["sigpipe_swallowed_total"] > 0 && metrics[brokenPipes] > 0
+	return err != nil || metrics["sigward_sigpipe_swallowed_total"] > 0 && metrics[brokenPipes] > 0
 }
 
 const brokenPipes = `io_errors_total{kind="BrokenPipe"}`
@@ -118,7 +118,7 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 	var downloadError, storeError error
 	r.Downloaded, downloadError = download(w.service.addresses.Downloads)
 	w.until(ctx, func() bool {
-		r.Swallowed = w.counter("sigpipe_swallowed_total")
+		r.Swallowed = w.counter("sigward_sigpipe_swallowed_total")
 		r.Lines = swallowed(w.service.errors.lines())
 		return r.Swallowed == len(r.Lines)
 	})
@@ -129,15 +129,21 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 	return errors.Join(downloadError, storeError)
 }
 
-var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" call=\S* by=\S* thread=(\S*) fd=(-?\d+) kind=\S* peer=(\S*)`)
+var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" .* thread\.name=(\S*) .*sigward\.fd=(\d+) ` +
+	`.*network\.peer\.address=(\S*) network\.peer\.port=(\d+)`)
 
 func swallowed(log []string) (lines []Line) {
 	for _, text := range log {
-		if m := linePattern.FindStringSubmatch(text); m != nil {
-			_, text, _ := strings.Cut(text, " ") // the time
-			fd, _ := strconv.Atoi(m[2])          // digits, says the pattern
-			lines = append(lines, Line{Text: text, Thread: m[1], FD: fd, Peer: m[3]})
+		if !strings.Contains(text, `msg="SIGPIPE swallowed"`) {
+			continue
 		}
+		line := Line{FD: -1}
+		_, line.Text, _ = strings.Cut(text, " ") // the time
+		if m := linePattern.FindStringSubmatch(text); m != nil {
+			fd, _ := strconv.Atoi(m[2]) // digits, says the pattern
+			line.Thread, line.FD, line.Peer = m[1], fd, net.JoinHostPort(m[3], m[4])
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }
