@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,8 @@ const (
 // Two more attributes tell of events without a record, since the record before:
 //
 //	sigward.missed       the library had to drop them: it keeps 512 between two looks
-//	sigward.suppressed   the logger made them itself, by a write on that thread, or more came than
-//	                     512 at once and 10 a second from then on
+//	sigward.suppressed   a logger made them, by a write on such a thread, or more came than 512 at
+//	                     once and 10 a second from then on
 //
 // So a logger whose own peer has gone does not tell itself so for ever; one that writes on another
 // thread is cut to that rate.
@@ -47,6 +48,9 @@ func Watch(interval time.Duration, logger *slog.Logger) (stop func()) {
 	return func() {
 		if end(); w.ended.CompareAndSwap(false, true) {
 			w.rest() // nothing, if this is the logger's call: its record has said it
+			if found, _ := threads.Load(w.thread); found != nil {
+				threads.Store(w.thread, term{found.(term).since, time.Now()})
+			}
 		}
 	}
 }
@@ -65,9 +69,8 @@ func newest() (cursor uint64) {
 
 type watch struct {
 	handler            slog.Handler
-	last               uint64 // number of the latest event
-	thread             int    // of the goroutine; 0 before its first report
-	since              time.Time
+	last               uint64  // number of the latest event
+	thread             int     // of the goroutine; 0 before its first report
 	budget             float64 // records that may be written now
 	filled             time.Time
 	missed, suppressed uint64
@@ -78,14 +81,14 @@ func (w *watch) report(e sigward.Event) {
 	if w.thread == 0 {
 		// Never unlocked: the thread ends with the goroutine, so its id is nobody else's.
 		runtime.LockOSThread()
-		w.thread, w.since = threadID(), time.Now()
+		w.thread = threadID()
+		threads.Store(w.thread, term{since: time.Now()})
 	}
 	if e.Number > w.last {
 		w.missed += e.Number - w.last - 1
 		w.last = e.Number
 	}
-	own := e.TID == w.thread && !e.Time.Before(w.since)
-	if own || !w.allowed() {
+	if own(e) || !w.allowed() {
 		w.suppressed++
 		return
 	}
@@ -94,6 +97,18 @@ func (w *watch) report(e sigward.Event) {
 		message = "SIGBUS caught"
 	}
 	w.write(e.Time, message, Attrs(e))
+}
+
+// threads are those of all watches by their ids: two watches whose loggers write in C would else
+// report each other for ever. An id may be somebody else's before and after.
+var threads sync.Map
+
+type term struct{ since, until time.Time }
+
+func own(e sigward.Event) bool {
+	found, _ := threads.Load(e.TID)
+	t, ours := found.(term)
+	return ours && !e.Time.Before(t.since) && (t.until.IsZero() || !e.Time.After(t.until))
 }
 
 func (w *watch) allowed() bool {

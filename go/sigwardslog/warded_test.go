@@ -226,6 +226,29 @@ func TestALoggerDoesNotReportItself(t *testing.T) {
 	}
 }
 
+func TestTwoLoggersDoNotReportEachOther(t *testing.T) {
+	broken := brokenPipe(t)
+	var handlers [2]*kept
+	var stops [2]func()
+	for n := range handlers {
+		handlers[n] = &kept{after: func() { _ = foreign.WriteHere(broken) }}
+		stops[n] = Watch(time.Millisecond, slog.New(handlers[n]))
+	}
+	for round := uint64(1); round <= 3; round++ {
+		write(t, broken, 1)
+		until(t, "no records", func() bool {
+			return handlers[0].events() >= round && handlers[1].events() >= round
+		})
+	}
+	for n := range handlers {
+		stops[n]()
+		// stop's own record comes from this thread, and is an event to the other.
+		if events := handlers[n].events(); events < 3 || events > uint64(3+n) {
+			t.Errorf("%d records of 3 events", events)
+		}
+	}
+}
+
 // One that makes two events of each record, on threads that nobody can tell from others.
 func TestALoggerOfOtherThreadsIsCut(t *testing.T) {
 	broken := brokenPipe(t)
@@ -276,9 +299,11 @@ func TestAnEventFromBeforeIsNotOurOwn(t *testing.T) {
 	go func() {
 		defer close(done)
 		w.report(sigward.Event{Number: 1, Time: time.Now()}) // from now on the thread is ours
-		before := sigward.Event{Number: 2, TID: syscall.Gettid(), Time: w.since.Add(-time.Second)}
+		found, _ := threads.Load(syscall.Gettid())
+		at := found.(term).since
+		before := sigward.Event{Number: 2, TID: syscall.Gettid(), Time: at.Add(-time.Second)}
 		own := before
-		own.Number, own.Time = 3, w.since.Add(time.Second)
+		own.Number, own.Time = 3, at.Add(time.Second)
 		w.report(before)
 		w.report(own)
 	}()
