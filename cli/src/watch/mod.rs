@@ -283,12 +283,10 @@ impl Watcher {
         self.tell("signal", &story);
         let pid = story.pid;
         self.know(tid, pid);
-        if let Some(process) = self.processes.get_mut(&pid) {
-            // What a runtime raises to end itself does not hide the fault that it has caught.
-            let hides = process.last.as_ref().is_some_and(Story::is_a_fault) && !story.is_a_fault();
-            if !hides || signal == libc::SIGPIPE {
-                process.last = Some(story);
-            }
+        if let Some(process) = self.processes.get_mut(&pid)
+            && !process.last.as_ref().is_some_and(|last| last.is_behind(&story))
+        {
+            process.last = Some(story);
         }
     }
 

@@ -143,6 +143,16 @@ impl Story {
         self.address.is_some()
     }
 
+    /// Whether `next`, which came after it, is what a runtime raises to end itself for this one,
+    /// which it has caught. Go ends so for a broken pipe, on the thread that wrote.
+    pub fn is_behind(&self, next: &Self) -> bool {
+        if self.write.is_none() {
+            return self.is_a_fault() && !next.is_a_fault() && next.number != libc::SIGPIPE;
+        }
+        let by_itself = next.sender.as_ref().is_some_and(|(pid, _)| *pid == self.pid);
+        by_itself && (self.number, self.tid) == (next.number, next.tid)
+    }
+
     /// Whether it is a runtime's daily work: a JVM looks for null pointers and stops its threads by
     /// faults in code that it has made, and its handler goes on.
     pub fn is_routine(&self) -> bool {
