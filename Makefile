@@ -26,7 +26,8 @@ command := $(target)/command/sigward
 
 .PHONY: help
 help:
-	@echo 'make demo      build all, run the real Go service bare and warded, show both as a table'
+	@echo 'make demo      build all, run the real Go service bare and warded, show both as a table, and as'
+	@echo '               pictures in go-example/bin/report.html'
 	@echo 'make test      run every test'
 	@echo 'make bench     one table of ratios against peers measured in the same run'
 	@echo 'make install   headers, libraries, the command, manual pages, files for pkg-config and CMake under PREFIX'
@@ -124,16 +125,17 @@ $(example:.a=-bare.a): $(example)
 	scripts/isolate-archive $(built) $@ 'halves_*'
 
 .PHONY: example
-example: $(archive) $(example) $(example:.a=-bare.a)
+example: $(archive) $(example) $(example:.a=-bare.a) $(command)
 	@rm -rf go-example/bin # Go does not notice that an archive has changed
 	cd go-example && $(GO) build -tags bare -o bin/service-bare ./cmd/service
 	cd go-example && $(GO) build -o bin/service-warded ./cmd/service
 	cd go-example && $(GO) build -o bin/collector ./cmd/collector
 	cd go-example && $(GO) build -o bin/demo ./cmd/demo
+	cp $(command) go-example/bin/sigward
 
 .PHONY: demo
 demo: tools
-	@echo 'building: the library, the Rust half, the Go service bare and warded (minutes the first time)' >&2
+	@echo 'building: the library, the command, the Rust half, the Go service bare and warded (minutes the first time)' >&2
 	@$(MAKE) --no-print-directory example
 	@go-example/bin/demo
 
@@ -187,7 +189,6 @@ test-install: $(archive)
 .PHONY: test-example
 test-example: example
 	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(GO) test -count=1 -timeout 60m ./...
-	go-example/bin/demo -quick
 
 .PHONY: targets
 targets:

@@ -19,11 +19,13 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "fewer upgrades and requests")
+	path := flag.String("report", "", "HTML `file` to write (default: report.html where demo is)")
 	bin := flag.String("bin", "", "`folder` with service-bare, service-warded and collector (default: where demo is)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	good, err := run(ctx, *bin, *quick)
+	good, err := run(ctx, *bin, *path, *quick)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
@@ -33,7 +35,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
+func run(ctx context.Context, bin, path string, quick bool) (good bool, err error) {
 	if bin == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -48,10 +50,19 @@ func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
 	if quick {
 		options = scenario.Quick(bin)
 	}
+	var notes []string
 	start, progress := time.Now(), paint(os.Stderr)
 	options.Progress = func(format string, args ...any) {
 		elapsed := time.Since(start).Seconds()
 		fmt.Fprintln(os.Stderr, progress(dim, fmt.Sprintf("%5.1f s  ", elapsed)+fmt.Sprintf(format, args...)))
+	}
+	note := func(format string, args ...any) {
+		notes = append(notes, fmt.Sprintf(format, args...))
+		fmt.Fprintln(os.Stderr, notes[len(notes)-1])
+	}
+	var refused error
+	if options.Watcher, refused = watcher(ctx, bin); refused != nil {
+		note("skipped: %v", refused)
 	}
 	var rows []row
 	for _, f := range scenario.Failures {
@@ -77,7 +88,7 @@ func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
 	for _, f := range scenario.MapFailures {
 		bare, err := f.RunBare(ctx, options)
 		if errors.Is(err, scenario.ErrNoMount) && os.Getenv("SIGWARD_REQUIRE_ALL") == "" {
-			fmt.Fprintf(os.Stderr, "skipped: %s: %v\n", f.Name, err)
+			note("skipped: %s: %v", f.Name, err)
 			continue
 		}
 		if err != nil {
@@ -89,5 +100,34 @@ func run(ctx context.Context, bin string, quick bool) (good bool, err error) {
 		}
 		rows = append(rows, mapRow(f, bare, warded))
 	}
-	return show(os.Stdout, rows), nil
+	good = show(os.Stdout, rows)
+	if path == "" {
+		path = filepath.Join(bin, "report.html")
+	}
+	if err := writeReport(path, rows, notes, start); err != nil {
+		return false, err
+	}
+	fmt.Println("The same as pictures:", near(path))
+	return good, nil
+}
+
+// watcher is the command that says what bare services die of, or why there is none.
+func watcher(ctx context.Context, bin string) (path string, err error) {
+	path = filepath.Join(bin, "sigward")
+	if err := scenario.CheckWatcher(ctx, path); err != nil {
+		return "", fmt.Errorf("what bare services die of is not told, for sigward watch: %w", err)
+	}
+	return path, nil
+}
+
+// near is the shorter name of a path, as seen from here.
+func near(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if relative, err := filepath.Rel(here, path); err == nil && len(relative) < len(path) {
+		return relative
+	}
+	return path
 }

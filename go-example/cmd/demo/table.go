@@ -21,6 +21,7 @@ type row struct {
 type outcome struct {
 	cell     cell
 	problems []string // the expectations that it does not meet
+	end      scenario.End
 }
 
 // A cell is some lines; the first is the message.
@@ -29,8 +30,8 @@ type cell []string
 // peerRow is about a peer that went away.
 func peerRow(f scenario.Failure, bare scenario.Bare, warded scenario.Warded) row {
 	r := row{name: f.Name, failure: cell{f.Name, f.Write}}
-	r.bare = outcome{bareCell(f, bare), bare.Problems()}
-	r.warded = outcome{wardedCell(f, warded), warded.Problems()}
+	r.bare = outcome{bareCell(f, bare), bare.Problems(), bare.End}
+	r.warded = outcome{wardedCell(f, warded), warded.Problems(), warded.End}
 	if len(warded.Lines) > 0 {
 		r.log = []string{warded.Lines[0].Text}
 	}
@@ -41,8 +42,8 @@ func peerRow(f scenario.Failure, bare scenario.Bare, warded scenario.Warded) row
 // sigward's and the service's.
 func mapRow(f scenario.MapFailure, bare, warded scenario.Report) row {
 	r := row{name: f.Name, failure: cell{f.Name, f.What}}
-	r.bare = outcome{bare.Lines, bare.Problems}
-	r.warded = outcome{warded.Lines, warded.Problems}
+	r.bare = outcome{bare.Lines, bare.Problems, bare.End}
+	r.warded = outcome{warded.Lines, warded.Problems, warded.End}
 	if len(warded.Log) > 0 {
 		r.log = []string{warded.Log[0], warded.Log[len(warded.Log)-1]}
 	}
@@ -58,6 +59,8 @@ const (
 	dim   style = "2"
 	red   style = "1;31"
 	green style = "1;32"
+
+	yellow style = "33"
 )
 
 // paint returns what puts text into a style: on a terminal, unless NO_COLOR is set.
@@ -78,12 +81,13 @@ func show(out *os.File, rows []row) bool {
 	fmt.Fprintln(out, "\nOne Go service with a Rust half, peers that go away, mapped files that change; the same source built twice.")
 	fmt.Fprintln(out)
 	table := [][3]cell{{{"what happens"}, {"without sigward"}, {"with sigward"}}}
-	styles := [][3]style{{bold, bold, bold}}
+	styles, below := [][3]style{{bold, bold, bold}}, []string{""}
 	for _, r := range rows {
 		table = append(table, [3]cell{r.failure, r.bare.cell, r.warded.cell})
 		styles = append(styles, [3]style{bold, verdict(r.bare.problems, red), verdict(r.warded.problems, green)})
+		below = append(below, r.bare.end.Why)
 	}
-	printTable(out, color, table, styles)
+	printTable(out, color, table, styles, below)
 
 	fmt.Fprintln(out, color(bold, "From the log of the warded service"))
 	for _, r := range rows {
@@ -144,7 +148,8 @@ func strikes(f scenario.Failure, count int) string {
 	return number(count) + " " + unit
 }
 
-func printTable(out io.Writer, color func(style, string) string, table [][3]cell, styles [][3]style) {
+func printTable(out io.Writer, color func(style, string) string, table [][3]cell, styles [][3]style,
+	below []string) {
 	var widths [3]int
 	for _, cells := range table {
 		for column, c := range cells {
@@ -178,10 +183,32 @@ func printTable(out io.Writer, color func(style, string) string, table [][3]cell
 			}
 			fmt.Fprintln(out, strings.TrimRight(text, " "))
 		}
+		for _, line := range wrap(below[n], utf8.RuneCountInString(rule)-4) {
+			fmt.Fprintln(out, "  "+color(yellow, line))
+		}
 		fmt.Fprintln(out, color(dim, strings.TrimRight(rule, " ")))
 	}
 	fmt.Fprintln(out)
 }
+
+// wrap breaks a text between words into lines of at most width, where the words let it.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line+" "+word) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// expected is what the demo is about.
+const expected = "the bare services died, of SIGPIPE and SIGBUS, or went on with stale data; the" +
+	" warded ones lived, lost no order, gave no wrong answer, and said what had happened."
 
 func conclude(out io.Writer, color func(style, string) string, rows []row) bool {
 	good := true
@@ -192,9 +219,7 @@ func conclude(out io.Writer, color func(style, string) string, rows []row) bool 
 		}
 	}
 	if good {
-		fmt.Fprintln(out, color(green, "As expected:")+
-			" the bare services died, of SIGPIPE and SIGBUS, or went on with stale data; the warded ones lived,"+
-			" lost no order, gave no wrong answer, and said what had happened.")
+		fmt.Fprintln(out, color(green, "As expected: ")+expected)
 	}
 	return good
 }

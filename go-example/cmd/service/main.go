@@ -37,6 +37,7 @@ import (
 type addresses struct {
 	API       string `json:"api"`
 	Downloads string `json:"downloads"`
+	PID       int    `json:"pid"`
 }
 
 func main() {
@@ -87,7 +88,7 @@ func run(logger *slog.Logger, collector, certificate, listen, database string, m
 		defer cancel()
 		_ = server.Shutdown(limit)
 	})
-	ready := addresses{API: listener.Addr().String(), Downloads: downloads}
+	ready := addresses{API: listener.Addr().String(), Downloads: downloads, PID: os.Getpid()}
 	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return err
 	}

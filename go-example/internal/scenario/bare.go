@@ -9,7 +9,7 @@ import (
 
 // Bare is what came of the service without sigward.
 type Bare struct {
-	Status   Status
+	End
 	After    time.Duration // from the first strike to the end
 	Strikes  int           // upgrades, or clients that gave up, until then
 	Stderr   string
@@ -27,6 +27,7 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 	if err != nil {
 		return b, err
 	}
+	w.record.begin(f.names())
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
 	w.service.exitedWithin(ctx, interval) // some orders first
@@ -41,8 +42,9 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 	if !w.service.exitedWithin(ctx, 0) {
 		return b, nil // alive, says Status
 	}
-	b.After, b.Status, b.Stderr = w.service.ended.Sub(start), w.service.status, w.service.errors.String()
+	b.After, b.Stderr = w.service.ended.Sub(start), w.service.errors.String()
 	w.orders.stop()
+	b.End = w.ended()
 	time.Sleep(100 * time.Millisecond) // what was on its way to the collector may still arrive
 	w.collector.kill()
 	events, err := readStore(w.collector.store)
@@ -62,5 +64,5 @@ func (b Bare) Problems() (problems []string) {
 	if b.Stderr != "" {
 		problems = append(problems, fmt.Sprintf("the bare service must die silently, but wrote %q", b.Stderr))
 	}
-	return problems
+	return append(problems, b.unexplained("died of SIGPIPE", "the peer is gone")...)
 }

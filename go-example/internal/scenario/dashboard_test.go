@@ -158,7 +158,7 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	journal := filepath.Join(t.TempDir(), "journal.log")
-	d, err := options.database(ctx, wardedBuild, "-journal", journal)
+	d, err := options.database(ctx, wardedBuild, overwritten, "-journal", journal)
 	defer d.end()
 	if err != nil {
 		t.Fatal(err)

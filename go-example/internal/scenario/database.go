@@ -17,7 +17,8 @@ type database struct {
 	took    time.Duration // until the look-ups were stopped
 }
 
-func (o Options) database(ctx context.Context, b build, more ...string) (*database, error) {
+func (o Options) database(ctx context.Context, b build, names Names,
+	more ...string) (*database, error) {
 	w, err := o.stage(ctx, false)
 	d := &database{world: w}
 	if err != nil {
@@ -26,9 +27,12 @@ func (o Options) database(ctx context.Context, b build, more ...string) (*databa
 	if d.updater, err = newUpdater(w.dir, o.Generations); err != nil {
 		return d, err
 	}
-	if d.service, err = startService(ctx, w.command(b, append(more, "-geoip", d.updater.live)...)...); err != nil {
+	if err = d.launch(ctx, b, w.command(b, append(more, "-geoip", d.updater.live)...)); err != nil {
 		return d, err
 	}
+	d.lookups.record = &w.record
+	d.lookups.newest.Store(d.updater.generation())
+	d.record.begin(names)
 	d.began = time.Now()
 	d.lookups.start(d.service.addresses.API)
 	return d, nil
@@ -41,13 +45,37 @@ func (d *database) end() {
 
 // fresh waits for an answer of the generation that is in place.
 func (d *database) fresh(ctx context.Context) bool {
-	return d.until(ctx, func() bool { return d.lookups.latest.Load() == d.updater.generation() })
+	if !d.until(ctx, func() bool { return d.lookups.latest.Load() == d.updater.generation() }) {
+		return false
+	}
+	d.record.add(Recovery, 1)
+	return true
+}
+
+// overwrite and replace bring the next generation.
+func (d *database) overwrite(ctx context.Context) error {
+	return d.update(ctx, d.updater.overwrite)
+}
+
+func (d *database) replace(ctx context.Context) error { return d.update(ctx, d.updater.replace) }
+
+func (d *database) update(ctx context.Context, bring func(context.Context, *lookups) error) error {
+	d.record.add(Strike, 1)
+	err := bring(ctx, &d.lookups)
+	d.lookups.newest.Store(d.updater.generation())
+	return err
+}
+
+var overwritten = Names{
+	Answered: "look-ups answered", Stale: "look-ups answered from an older version",
+	Failed: "look-ups without an answer",
+	Strike: "file overwritten", Recovery: "new data in answers",
 }
 
 // runOverwritten is about an updater that writes over the live file: cp, a slow copy, a cut first.
 // No look-up may be without an answer.
 func runOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
-	d, err := o.database(ctx, b)
+	d, err := o.database(ctx, b, overwritten)
 	defer d.end()
 	if err != nil {
 		return r, err
@@ -69,7 +97,7 @@ func runOverwritten(ctx context.Context, o Options, b build) (r Report, err erro
 // often there was fresh data.
 func (d *database) overwriteUntil(ctx context.Context, updates int, met func() bool) (fresh int, err error) {
 	for d.updater.updates < updates || !met() && d.updater.updates < 10*updates {
-		if err := d.updater.overwrite(ctx, &d.lookups); err != nil {
+		if err := d.overwrite(ctx); err != nil {
 			return fresh, err
 		}
 		if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
@@ -92,10 +120,10 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 	l := &d.lookups
 	caught, version := int(metrics[faults]), int(metrics["database_version"])
 	notYet, refused := int(metrics["database_not_yet_total"]), int(metrics["database_refused_total"])
-	r.line("alive through %s", times(d.updater.updates, update, updates))
+	r.line("alive through %s", Times(d.updater.updates, update, updates))
 	d.lookupsLine(r)
-	r.line("fresh data after %s of %s", Thousands(fresh), times(d.updater.updates, update, updates))
-	r.line("half-written files left alone %s, refused %s", times(notYet, "time", "times"), times(refused, "time", "times"))
+	r.line("fresh data after %s of %s", Thousands(fresh), Times(d.updater.updates, update, updates))
+	r.line("half-written files left alone %s, refused %s", Times(notYet, "time", "times"), Times(refused, "time", "times"))
 	r.Log = d.logged("GeoIP data")
 	r.expect(fresh == d.updater.updates, "after %d of %d updates no fresh data came; the log ends %q", d.updater.updates-fresh,
 		d.updater.updates, last(d.service.errors.String(), 2000))
@@ -112,7 +140,9 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 // runMapOverwritten is about the same updater and a service that has mapped the live file: the map
 // loses its bytes, and says so.
 func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
-	d, err := o.database(ctx, b, "-geoip-mapped")
+	names := overwritten
+	names[Strike], names[Signal] = "file overwritten or replaced", "SIGBUS caught"
+	d, err := o.database(ctx, b, names, "-geoip-mapped")
 	defer d.end()
 	if err != nil {
 		return r, err
@@ -130,7 +160,7 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 	// And it sees a file that was replaced, of which no byte is lost.
 	copies, errorsBefore := d.updater.updates, d.lookups.unanswered()
 	for n := 0; n < 3 && fresh == d.updater.updates; n++ {
-		if err := d.updater.replace(ctx); err != nil {
+		if err := d.replace(ctx); err != nil {
 			return r, err
 		}
 		if !d.fresh(ctx) || d.service.exitedWithin(ctx, interval/5) {
@@ -149,10 +179,10 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 	r.expect(d.lookups.errors == errorsBefore, "%d look-ups had no answer when the file was replaced: %s", d.lookups.errors-errorsBefore,
 		d.lookups.spoken)
 	caught, stale := int(metrics[faults]), int(metrics["database_stale_total"])
-	r.line("alive through %s, %s", times(copies, "copy", "copies"), times(replaced, "replacement", "replacements"))
+	r.line("alive through %s, %s", Times(copies, "copy", "copies"), Times(replaced, "replacement", "replacements"))
 	d.lookupsLine(&r)
-	r.line("fresh data after %s of %s", Thousands(fresh), times(d.updater.updates, "update", "updates"))
-	r.line("SIGBUS caught %s, mixed files noticed %s", times(caught, "time", "times"), times(stale, "time", "times"))
+	r.line("fresh data after %s of %s", Thousands(fresh), Times(d.updater.updates, "update", "updates"))
+	r.line("SIGBUS caught %s, mixed files noticed %s", Times(caught, "time", "times"), Times(stale, "time", "times"))
 	r.Log = append(d.logged("GeoIP data", "live.mmdb", "bytes from"), d.logged("SIGBUS caught")...)
 	r.expect(fresh == d.updater.updates, "after %d of %d updates no fresh data came; the log ends %q", d.updater.updates-fresh,
 		d.updater.updates, last(d.service.errors.String(), 2000))
@@ -194,7 +224,7 @@ func (d *database) conclude(r *Report) {
 
 // killedByCopy copies until the bare service is dead.
 func (d *database) killedByCopy(ctx context.Context) (r Report, err error) {
-	after, err := d.struck(ctx, func(ctx context.Context) error { return d.updater.overwrite(ctx, &d.lookups) }, time.Millisecond)
+	after, err := d.struck(ctx, d.overwrite, time.Millisecond)
 	if err != nil {
 		return r, err
 	}
@@ -213,26 +243,30 @@ func (d *database) killedByCopy(ctx context.Context) (r Report, err error) {
 		r.Lines[0] = r.Status.String()
 	}
 	r.line("%.24s", first) // "unexpected fault address", and which
-	r.line("%d ms and %s later", after.Milliseconds(), times(d.updater.updates, "copy", "copies"))
+	r.line("%d ms and %s later", after.Milliseconds(), Times(d.updater.updates, "copy", "copies"))
 	r.line("after %s look-ups", Thousands(answered))
 	r.expect(r.Status.exited(2) && first != "" && strings.Contains(stderr, "[signal SIGBUS"),
 		"the bare service must die of Go's unexpected fault address, but: %s after %s and %d look-ups; stderr begins %.2000q", r.Status,
-		times(d.updater.updates, "copy", "copies"), answered, stderr)
+		Times(d.updater.updates, "copy", "copies"), answered, stderr)
+	r.Problems = append(r.Problems, r.unexplained("ended with status 2: after SIGBUS", "live.mmdb")...)
 	return r, nil
 }
 
 func runReplaced(ctx context.Context, o Options, b build) (r Report, err error) {
-	d, err := o.database(ctx, b)
+	names := overwritten
+	names[Strike] = "file replaced"
+	d, err := o.database(ctx, b, names)
 	defer d.end()
 	if err != nil {
 		return r, err
 	}
 	fresh := 0
 	for d.updater.updates < o.Updates {
-		if err := d.updater.replace(ctx); err != nil {
+		if err := d.replace(ctx); err != nil {
 			return r, err
 		}
-		if b == bareBuild { // it has no eyes for a new file
+		if b == bareBuild { // it has no eyes for a new file: no answer is of the newest from now on
+			d.lookups.newest.Store(0)
 			if d.service.exitedWithin(ctx, interval/5) {
 				break
 			}
@@ -257,7 +291,7 @@ func (d *database) stale(r *Report) (Report, error) {
 		return *r, nil
 	}
 	r.line("alive, and blind")
-	r.line("%s replaced the file", times(d.updater.updates, "update", "updates"))
+	r.line("%s replaced the file", Times(d.updater.updates, "update", "updates"))
 	r.line("each of %s look-ups answered", Thousands(l.right))
 	r.line("from the first generation: stale")
 	r.expect(l.wrong == 0 && l.failed == 0 && l.errors == 0, "%d wrong, %d failed, %d errors: %v", l.wrong, l.failed, l.errors, l.mishap)

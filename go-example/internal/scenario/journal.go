@@ -26,7 +26,8 @@ const (
 var ErrNoMount = errors.New("no tmpfs can be mounted here, not in a namespace of its own either (unshare -m, unshare -Urm)")
 
 // orderly is a world with a journal and clients that order.
-func (o Options) orderly(ctx context.Context, command func(w *world) ([]string, error)) (*world, error) {
+func (o Options) orderly(ctx context.Context, b build,
+	command func(w *world) ([]string, error)) (*world, error) {
 	w, err := o.stage(ctx, false)
 	if err != nil {
 		return w, err
@@ -35,11 +36,14 @@ func (o Options) orderly(ctx context.Context, command func(w *world) ([]string, 
 	if err != nil {
 		return w, err
 	}
-	if w.service, err = startService(ctx, line...); err != nil {
-		return w, err
-	}
 	w.orders.note = strings.Repeat("of the finest ", 28)
-	return w, nil
+	return w, w.launch(ctx, b, line)
+}
+
+// journaled names what happens in a run with a journal.
+func journaled(strike, recovery string) Names {
+	return Names{Answered: "orders answered", Failed: "orders without an answer", Strike: strike,
+		Signal: "SIGBUS caught", Recovery: recovery}
 }
 
 // onSmallDisk is the command that starts the service with a tmpfs of size bytes, that nobody else
@@ -61,12 +65,12 @@ func onSmallDisk(ctx context.Context, folder string, size int, service []string)
 
 // seen is a path as the service sees it: its file systems may be its own.
 func (w *world) seen(path string) string {
-	return filepath.Join("/proc", strconv.Itoa(w.service.command.Process.Pid), "root", path)
+	return filepath.Join("/proc", strconv.Itoa(w.service.addresses.PID), "root", path)
 }
 
 func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 	var disk, journal string
-	w, err := o.orderly(ctx, func(w *world) ([]string, error) {
+	w, err := o.orderly(ctx, b, func(w *world) ([]string, error) {
 		disk = filepath.Join(w.dir, "disk")
 		journal = filepath.Join(disk, "journal.log")
 		return onSmallDisk(ctx, disk, diskBase+o.Updates*ballast, w.command(b, "-journal", journal))
@@ -80,6 +84,7 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 			return r, err
 		}
 	}
+	w.record.begin(journaled("disk full", "space again, and written"))
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
 	if b == bareBuild {
@@ -90,6 +95,7 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 		if !w.until(ctx, func() bool { return w.counter(`journal_losses_total{cause="no_space"}`) > full }) {
 			break
 		}
+		w.record.add(Strike, 1)
 		lines := w.counter("journal_lines_total")
 		if err := os.Remove(w.seen(ballastName(disk, full))); err != nil {
 			return r, err
@@ -97,6 +103,7 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 		if !w.until(ctx, func() bool { return w.counter("journal_lines_total") > lines }) {
 			break
 		}
+		w.record.add(Recovery, 1)
 	}
 	content := w.settleJournal(ctx, &r, w.seen(journal))
 	w.finish(&r)
@@ -105,10 +112,10 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 	}
 	have := linesOf(content)
 	r.Log = append(w.logged("SIGBUS caught", "rust-journal"), w.logged("journal ", "No space left on device")...)
-	r.line("alive through %s", times(full, "full disk", "full disks"))
+	r.line("alive through %s", Times(full, "full disk", "full disks"))
 	w.ordersLine(&r)
 	r.line("%s of them in the journal", Thousands(len(have)))
-	r.line("ENOSPC %s, and on when space was back", times(full, "time", "times"))
+	r.line("ENOSPC %s, and on when space was back", Times(full, "time", "times"))
 	r.expect(full == o.Updates, "the disk was full %d times only; the log ends %q", full, last(w.service.errors.String(), 2000))
 	r.expect(len(have) == w.orders.count(), "the journal has %d of %d orders", len(have), w.orders.count())
 	for _, n := range w.orders.accepted {
@@ -125,6 +132,7 @@ func ballastName(disk string, n int) string { return filepath.Join(disk, fmt.Spr
 
 // reopen lets the Go half begin the journal anew.
 func (w *world) reopen(ctx context.Context) error {
+	w.record.add(Strike, 1)
 	url := "http://" + w.service.addresses.API + "/reopen"
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
@@ -139,7 +147,7 @@ func (w *world) reopen(ctx context.Context) error {
 
 func runReopened(ctx context.Context, o Options, b build) (r Report, err error) {
 	var journal string
-	w, err := o.orderly(ctx, func(w *world) ([]string, error) {
+	w, err := o.orderly(ctx, b, func(w *world) ([]string, error) {
 		journal = filepath.Join(w.dir, "journal.log")
 		return w.command(b, "-journal", journal), nil
 	})
@@ -147,6 +155,7 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 	if err != nil {
 		return r, err
 	}
+	w.record.begin(journaled("opened with O_TRUNC", "written anew"))
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
 	if b == bareBuild {
@@ -171,6 +180,7 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 		if !w.until(ctx, func() bool { return w.counter("journal_lines_total") > lines }) {
 			break
 		}
+		w.record.add(Recovery, 1)
 		w.service.exitedWithin(ctx, interval/10)
 	}
 	since := w.counter("events_accepted_total") // what comes after that has nobody cut off
@@ -183,9 +193,9 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 	}
 	have := linesOf(content)
 	r.Log = append(w.logged("SIGBUS caught", "rust-journal"), w.logged("journal ", "the file was cut")...)
-	r.line("alive through %s", times(cut, "reopen", "reopens"))
+	r.line("alive through %s", Times(cut, "reopen", "reopens"))
 	w.ordersLine(&r)
-	r.line("journal begun anew %s, and complete since", times(cut, "time", "times"))
+	r.line("journal begun anew %s, and complete since", Times(cut, "time", "times"))
 	r.expect(cut == o.Updates, "%d of %d reopens were noticed, %d not; the log ends %q", cut, o.Updates, unmet,
 		last(w.service.errors.String(), 2000))
 	missing := 0
@@ -267,10 +277,11 @@ func (w *world) killedBySIGBUS(ctx context.Context, strike func(context.Context)
 		r.expect(false, "the bare service must die silently, but wrote %q", last(said, 400))
 	}
 	if what == "reopen" {
-		r.line("%d ms and %s later", after.Milliseconds(), times(strikes, "reopen", "reopens"))
+		r.line("%d ms and %s later", after.Milliseconds(), Times(strikes, "reopen", "reopens"))
 	}
 	r.line("after %s orders", Thousands(w.orders.count()))
 	r.expect(r.Status.killedBy(syscall.SIGBUS), "the bare service must die of SIGBUS, but: %s, after %s and %d orders; stderr %q",
-		r.Status, times(strikes, "strike", "strikes"), w.orders.count(), last(w.service.errors.String(), 2000))
+		r.Status, Times(strikes, "strike", "strikes"), w.orders.count(), last(w.service.errors.String(), 2000))
+	r.Problems = append(r.Problems, r.unexplained("died of SIGBUS", "journal.log")...)
 	return r, nil
 }

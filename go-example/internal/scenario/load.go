@@ -19,7 +19,8 @@ import (
 type orders struct {
 	halt    atomic.Bool
 	running sync.WaitGroup
-	note    string // goes into each order
+	note    string    // goes into each order
+	record  *recorder // of what comes of each
 
 	lock     sync.Mutex // for the rest, until stop
 	accepted []uint64   // the sequence numbers that came back with 202
@@ -36,7 +37,7 @@ func (o *orders) start(api string) {
 			defer o.running.Done()
 			for !o.halt.Load() {
 				sequence, err := order(client, api, o.note)
-				if o.record(sequence, err); err != nil {
+				if o.came(sequence, err); err != nil {
 					time.Sleep(20 * time.Millisecond)
 				}
 				time.Sleep(2 * time.Millisecond)
@@ -51,16 +52,18 @@ func (o *orders) stop() {
 	o.running.Wait()
 }
 
-func (o *orders) record(sequence uint64, err error) {
+func (o *orders) came(sequence uint64, err error) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
 	if err != nil {
+		o.record.add(Failed, 1)
 		o.failed++
 		if o.mishap == nil {
 			o.mishap = err
 		}
 		return
 	}
+	o.record.add(Answered, 1)
 	o.accepted = append(o.accepted, sequence)
 }
 

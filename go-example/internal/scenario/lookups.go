@@ -26,6 +26,8 @@ type lookups struct {
 	running sync.WaitGroup
 	asking  sync.RWMutex  // held for writing, nobody asks
 	latest  atomic.Uint32 // the generation of the last right answer
+	newest  atomic.Uint32 // the generation that is in place
+	record  *recorder     // of what comes of each
 
 	lock   sync.Mutex // for the rest, until stop
 	right  int        // answers that are right in the generation that they name
@@ -65,6 +67,7 @@ func (l *lookups) stop() {
 func (l *lookups) fail(err error) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
+	l.record.add(Failed, batch)
 	l.failed++
 	if l.mishap == nil {
 		l.mishap = err
@@ -91,6 +94,7 @@ func (l *lookups) ask(client *http.Client, api string, random *rand.Rand) error 
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	if response.StatusCode == http.StatusServiceUnavailable {
+		l.record.add(Failed, batch)
 		l.errors += batch
 		l.spoken = string(bytes.TrimSpace(body))
 		return nil
@@ -101,12 +105,18 @@ func (l *lookups) ask(client *http.Client, api string, random *rand.Rand) error 
 	}
 	for n, answer := range answers {
 		if err := geoip.Judge(net.IP(addresses[n*net.IPv4len:][:net.IPv4len]), answer); err != nil {
+			l.record.add(Failed, 1)
 			l.wrong++
 			if l.mishap == nil {
 				l.mishap = err
 			}
 			continue
 		}
+		kind := Answered
+		if answer.Generation != l.newest.Load() {
+			kind = Stale
+		}
+		l.record.add(kind, 1)
 		l.right++
 		l.seen[answer.Generation]++
 		l.latest.Store(answer.Generation)

@@ -30,7 +30,7 @@ const faults = "sigward_sigbus_faults_total"
 
 // A Report is what came of one run against one build.
 type Report struct {
-	Status   Status
+	End
 	Lines    []string // for people; the first is the message
 	Log      []string // of the service's log, what is worth showing
 	Problems []string // the expectations that were not met
@@ -87,7 +87,7 @@ func (w *world) endsAfter(ctx context.Context, err error, pause time.Duration) b
 // finish ends the service as an operator does, unless it is dead already, and says how it ended.
 func (w *world) finish(r *Report) {
 	w.service.stop(syscall.SIGTERM)
-	r.Status = w.service.status
+	r.End = w.ended()
 }
 
 // lived is the expectation of a service that is to live.
@@ -153,8 +153,8 @@ func Thousands(n int) string {
 	return digits
 }
 
-// times is "1 copy", "2 copies".
-func times(n int, one, many string) string {
+// Times is "1 copy", "2 copies".
+func Times(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

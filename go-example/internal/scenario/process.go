@@ -103,6 +103,7 @@ func (t *transcript) lines() []string {
 // A process is a child with its first line of output read: it is ready.
 type process struct {
 	command *exec.Cmd
+	watched bool // the command is a watcher, and the program that is meant is its child
 	ready   string
 	errors  transcript
 	done    chan struct{} // closed at the end; then ended and status may be read
@@ -111,7 +112,11 @@ type process struct {
 }
 
 func startProcess(ctx context.Context, name string, args ...string) (*process, error) {
-	p := &process{command: exec.Command(name, args...), done: make(chan struct{})}
+	return (&process{command: exec.Command(name, args...)}).start(ctx)
+}
+
+func (p *process) start(ctx context.Context) (*process, error) {
+	p.done = make(chan struct{})
 	p.command.Stderr = &p.errors
 	output, input, err := os.Pipe()
 	if err != nil {
@@ -138,7 +143,7 @@ func startProcess(ctx context.Context, name string, args ...string) (*process, e
 	_ = output.SetReadDeadline(deadline)
 	if p.ready, err = firstLine(output); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%s does not start (%s): %w: %s", name, p.status, err, p.errors.String())
+		return nil, fmt.Errorf("%s does not start (%s): %w: %s", p.command.Path, p.status, err, p.errors.String())
 	}
 	return p, nil
 }
@@ -156,20 +161,31 @@ func firstLine(r io.Reader) (string, error) {
 	}
 }
 
-// stop sends a signal and waits for the end.
+// stop sends a signal and waits for the end. A watcher hands SIGTERM on.
 func (p *process) stop(signal syscall.Signal) {
 	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		_ = p.command.Process.Kill()
+		p.kill()
 	}
 	select {
 	case <-p.done:
 	case <-time.After(patience):
-		_ = p.command.Process.Kill()
-		<-p.done
+		p.kill()
 	}
 }
 
-func (p *process) kill() { p.stop(syscall.SIGKILL) }
+// kill ends the process, and a watcher's child with it.
+func (p *process) kill() {
+	select {
+	case <-p.done:
+		return // the number may be another's by now
+	default:
+	}
+	if p.watched {
+		_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL)
+	}
+	_ = p.command.Process.Kill()
+	<-p.done
+}
 
 // exitedWithin waits at most limit, and says whether the process has ended.
 func (p *process) exitedWithin(ctx context.Context, limit time.Duration) bool {
@@ -187,15 +203,21 @@ func (p *process) exitedWithin(ctx context.Context, limit time.Duration) bool {
 	return false
 }
 
-// A service is a running service and where it listens.
+// A service is a running service, where it listens, and its number.
 type service struct {
 	*process
-	addresses struct{ API, Downloads string }
+	addresses struct {
+		API, Downloads string
+		PID            int
+	}
 }
 
-func startService(ctx context.Context, command ...string) (*service, error) {
-	p, err := startProcess(ctx, command[0], command[1:]...)
-	if err != nil {
+func startService(ctx context.Context, watched bool, command []string) (*service, error) {
+	p := &process{command: exec.Command(command[0], command[1:]...), watched: watched}
+	if watched { // a group of its own, which can be ended as a whole
+		p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	}
+	if _, err := p.start(ctx); err != nil {
 		return nil, err
 	}
 	s := &service{process: p}

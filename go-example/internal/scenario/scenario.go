@@ -31,6 +31,16 @@ const (
 	Downloader
 )
 
+// names are those of what happens in a run.
+func (f Failure) names() Names {
+	strike := "collector upgraded"
+	if f.Peer == Downloader {
+		strike = "client gave up"
+	}
+	return Names{Answered: "orders answered", Failed: "orders without an answer", Strike: strike,
+		Signal: "SIGPIPE swallowed"}
+}
+
 // Failures are the three that FramedWrite, rustls and hyper have in store for a Go service.
 var Failures = []Failure{
 	{"collector upgraded, plain TCP", CollectorTCP, "tokio-util FramedWrite, flush"},
@@ -44,11 +54,13 @@ type Options struct {
 	Bin string
 	// Generations: of the GeoIP database, from WriteGenerations; for MapFailures.
 	Generations []string
-	Upgrades    int                              // collector upgrades in a warded run
-	Requests    int                              // requests that a warded run answers at least
-	Leavers     int                              // clients that give up in a warded run
-	Updates     int                              // updates of a mapped file in a warded run
-	Progress    func(format string, args ...any) // may be nil
+	// Watcher: path of the command `sigward`, to watch bare services with; empty for none.
+	Watcher  string
+	Upgrades int                              // collector upgrades in a warded run
+	Requests int                              // requests that a warded run answers at least
+	Leavers  int                              // clients that give up in a warded run
+	Updates  int                              // updates of a mapped file in a warded run
+	Progress func(format string, args ...any) // may be nil
 }
 
 // Full is what the demo does.
@@ -72,6 +84,8 @@ type world struct {
 	Options
 	failure   Failure
 	dir       string
+	record    recorder
+	watched   bool // the service
 	collector *collector
 	service   *service
 	orders    orders
@@ -84,8 +98,7 @@ func (o Options) world(ctx context.Context, f Failure, b build) (*world, error) 
 		return w, err
 	}
 	w.failure = f
-	w.service, err = startService(ctx, w.command(b)...)
-	return w, err
+	return w, w.launch(ctx, b, w.command(b))
 }
 
 // stage is a world with everything but the service. It must be ended also when it comes with an
@@ -96,6 +109,7 @@ func (o Options) stage(ctx context.Context, tls bool) (*world, error) {
 		return nil, err
 	}
 	w := &world{Options: o, dir: dir}
+	w.orders.record = &w.record
 	w.collector = &collector{binary: filepath.Join(o.Bin, "collector"), store: filepath.Join(dir, "events.log")}
 	if tls {
 		w.collector.certificate = filepath.Join(dir, "certificate.pem")
@@ -141,6 +155,7 @@ func (w *world) end() {
 
 // strike makes the failure happen once.
 func (w *world) strike(ctx context.Context) error {
+	w.record.add(Strike, 1)
 	if w.failure.Peer == Downloader {
 		return w.leavers.leave(ctx, w.service.addresses.Downloads)
 	}

@@ -27,6 +27,7 @@ func TestFailures(t *testing.T) {
 		t.Run(f.Name+"/warded", func(t *testing.T) {
 			warded, err := options.RunWarded(ctx, f)
 			report(t, warded.Problems(), err)
+			counted(t, warded)
 			t.Logf("%d orders, %d strikes, %d SIGPIPEs swallowed", warded.Answered, warded.Strikes, warded.Swallowed)
 		})
 	}
@@ -65,6 +66,25 @@ func TestProblems(t *testing.T) {
 	lost, twice := compare([]uint64{1, 2, 3}, map[uint64]int{1: 1, 3: 2})
 	if lost != 1 || twice != 1 {
 		t.Errorf("compare: %d lost, %d twice", lost, twice)
+	}
+}
+
+// counted wants the timeline to tell of each request, strike and signal. (At the very end of a run
+// there may be one more signal.)
+func counted(t *testing.T, w Warded) {
+	t.Helper()
+	want := map[Kind]int{
+		Answered: w.Answered, Failed: w.Failed, Strike: w.Strikes, Signal: w.Swallowed,
+	}
+	for _, series := range w.Timeline.Series {
+		total, more := want[series.Kind], series.Kind == Signal
+		if series.Total() < total || series.Total() > total && !more {
+			t.Errorf("%s: %d in the timeline, not %d", series.Name, series.Total(), total)
+		}
+		delete(want, series.Kind)
+	}
+	if len(want) > 0 || w.Timeline.Death != 0 {
+		t.Errorf("not in the timeline: %v; died after %v", want, w.Timeline.Death)
 	}
 }
 

@@ -86,7 +86,7 @@ func (u *updater) overwrite(ctx context.Context, l *lookups) error {
 }
 
 // replace puts the next generation in the place of the file that is mapped.
-func (u *updater) replace(context.Context) error { return replace(u.next(), u.live) }
+func (u *updater) replace(context.Context, *lookups) error { return replace(u.next(), u.live) }
 
 // copySlowly opens the target with O_TRUNC and writes it piece by piece, as over a network.
 func copySlowly(source, target string) (err error) {

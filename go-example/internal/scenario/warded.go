@@ -16,7 +16,7 @@ import (
 type Warded struct {
 	Wanted   Options
 	Failure  Failure
-	Status   Status // after SIGTERM at the end; exited (0) is right
+	End      // after SIGTERM; exited (0) is right
 	Took     time.Duration
 	Answered int   // orders answered with 202
 	Failed   int   // orders without an answer, or with another one
@@ -57,6 +57,7 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 		return r, err
 	}
 	r.Collector = w.collector.address
+	w.record.begin(f.names())
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
 	striking, cancel := context.WithTimeout(ctx, 2*patience)
@@ -71,7 +72,7 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 	settled := w.settle(ctx, &r)
 	died := w.service.exitedWithin(ctx, 0)
 	w.service.stop(syscall.SIGTERM)
-	r.Status, r.Stderr, r.Took = w.service.status, w.service.errors.String(), time.Since(start)
+	r.End, r.Stderr, r.Took = w.ended(), w.service.errors.String(), time.Since(start)
 	if died {
 		return r, nil // Status and Stderr say why
 	}
