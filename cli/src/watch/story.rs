@@ -144,13 +144,16 @@ impl Story {
     }
 
     /// Whether `next`, which came after it, is what a runtime raises to end itself for this one,
-    /// which it has caught. Go ends so for a broken pipe, on the thread that wrote.
+    /// which it has caught. Go ends so for a broken pipe; of two threads that have one at the same
+    /// moment either may be the one that raises.
     pub fn is_behind(&self, next: &Self) -> bool {
+        /// Much longer than a runtime needs on a busy machine.
+        const SOON: u64 = 10_000_000_000;
         if self.write.is_none() {
             return self.is_a_fault() && !next.is_a_fault() && next.number != libc::SIGPIPE;
         }
         let by_itself = next.sender.as_ref().is_some_and(|(pid, _)| *pid == self.pid);
-        by_itself && (self.number, self.tid) == (next.number, next.tid)
+        by_itself && next.number == self.number && next.time_ns.saturating_sub(self.time_ns) < SOON
     }
 
     /// Whether it is a runtime's daily work: a JVM looks for null pointers and stops its threads by
@@ -304,4 +307,60 @@ fn sender(info: &Info, status: &Status) -> (i32, Option<String>) {
 pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Story, Write};
+    use crate::proc::Disposition;
+
+    fn story(number: i32) -> Story {
+        Story {
+            time_ns: 1_000_000_000,
+            pid: 7,
+            program: String::new(),
+            tid: 7,
+            thread: String::new(),
+            signal: String::new(),
+            number,
+            code: 0,
+            meaning: "",
+            disposition: Disposition::Caught,
+            write: None,
+            place: None,
+            writers: Vec::new(),
+            file: None,
+            address: None,
+            instruction: None,
+            is_made_code: false,
+            function: None,
+            sender: None,
+        }
+    }
+
+    #[test]
+    fn what_a_runtime_raises_to_end_itself_hides_nothing_and_all_else_does() {
+        let call = "write".to_owned();
+        let write = Some(Write { call, fd: None, target: None, peer: None, result: -32 });
+        let broken = Story { write, ..story(libc::SIGPIPE) };
+        let raised = Story { tid: 8, sender: Some((7, None)), ..story(libc::SIGPIPE) };
+        let sent = Story { sender: Some((9, None)), ..raised.clone() };
+        let late = Story { time_ns: 12_000_000_000, ..raised.clone() };
+        let fault = Story { address: Some(1), ..story(libc::SIGBUS) };
+        let abort = Story { sender: Some((7, None)), ..story(libc::SIGABRT) };
+        let behind = [(&broken, &raised), (&fault, &abort)];
+        assert!(behind.iter().all(|(one, next)| one.is_behind(next)));
+        let hidden = [
+            (&broken, &broken),
+            (&broken, &sent),
+            (&broken, &late),
+            (&broken, &abort),
+            (&broken, &fault),
+            (&raised, &raised),
+            (&abort, &abort),
+            (&fault, &fault),
+            (&fault, &broken),
+        ];
+        assert_eq!(hidden.iter().position(|(one, next)| one.is_behind(next)), None);
+    }
 }

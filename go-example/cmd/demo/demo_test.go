@@ -48,20 +48,10 @@ func TestDemo(t *testing.T) {
 		}
 		wanted = append(wanted, "sigward watch says", "the peer is gone", "the file was cut to 0")
 	}
-	see(t, file, wanted)
+	t.Run("seen", func(t *testing.T) { see(t, browser.ForTest(t), file, wanted) })
 }
 
-func see(t *testing.T, file string, wanted []string) {
-	path := browser.Find()
-	if path == "" {
-		t.Log("skipped: there is no Chromium to look at the report with")
-		return
-	}
-	chromium, err := browser.Start(context.Background(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer chromium.End()
+func see(t *testing.T, chromium *browser.Browser, file string, wanted []string) {
 	for _, view := range []browser.View{{Width: 390}, {Width: 390, Dark: true}, {Width: 1200}} {
 		seen, err := chromium.Look(file, view)
 		if err != nil {

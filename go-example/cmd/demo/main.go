@@ -115,7 +115,7 @@ func run(ctx context.Context, bin, path string, quick bool) (good bool, err erro
 func watcher(ctx context.Context, bin string) (path string, err error) {
 	path = filepath.Join(bin, "sigward")
 	if err := scenario.CheckWatcher(ctx, path); err != nil {
-		return "", fmt.Errorf("what bare services die of is not told, for sigward watch: %w", err)
+		return "", fmt.Errorf("deaths are not explained, sigward watch cannot run here: %w", err)
 	}
 	return path, nil
 }

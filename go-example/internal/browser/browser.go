@@ -4,8 +4,6 @@ package browser
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -15,17 +13,35 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
-// Find is the path of a Chromium, empty if there is none.
-func Find() string {
+// ForTest starts a Chromium for a test. Where there is none, or none that shows a file (in a
+// container or a snap of its own), the test is skipped.
+func ForTest(t *testing.T) *Browser {
+	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
+		b, err := start(path)
+		if err != nil {
+			t.Skipf("skipped: %s does not start: %v", path, err)
+		}
+		t.Cleanup(b.end)
+		page := filepath.Join(t.TempDir(), "page.html")
+		if err := os.WriteFile(page, []byte("<title>a page</title>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Look(page, View{Width: 390}); err != nil {
+			t.Skipf("skipped: %s shows no page: %v", path, err)
+		}
+		return b
 	}
-	return ""
+	t.Skip("skipped: there is no Chromium to look at pages with")
+	return nil
 }
 
 // A View is how a page is looked at.
@@ -44,6 +60,9 @@ type Seen struct {
 	PNG      []byte // the whole page
 }
 
+// patience is for each answer.
+const patience = 2 * time.Minute
+
 //go:embed look.js
 var script string
 
@@ -52,9 +71,8 @@ type Browser struct {
 	command  *exec.Cmd
 	folder   string // of all that it writes
 	in       io.WriteCloser
-	out      *bufio.Reader
-	closeOut func() error
-	said     bytes.Buffer // on stderr
+	out      *os.File
+	messages *bufio.Reader // in out
 	calls    int
 
 	// Of the page that is looked at:
@@ -107,8 +125,7 @@ func (b *Browser) Look(file string, view View) (seen Seen, err error) {
 
 type object map[string]any
 
-// Start starts the browser at this path; End ends it.
-func Start(ctx context.Context, path string) (b *Browser, err error) {
+func start(path string) (b *Browser, err error) {
 	folder, err := os.MkdirTemp("", "browser-")
 	if err != nil {
 		return nil, err
@@ -118,14 +135,11 @@ func Start(ctx context.Context, path string) (b *Browser, err error) {
 			_ = os.RemoveAll(folder)
 		}
 	}()
-	b = &Browser{folder: folder, command: exec.CommandContext(ctx, path, "--headless",
+	// No sandbox: root may have none, containers may not, and the pages are our own.
+	b = &Browser{folder: folder, command: exec.Command(path, "--headless", "--no-sandbox",
 		"--remote-debugging-pipe", "--user-data-dir="+folder, "--no-first-run", "--disable-gpu",
 		"--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND")}
-	if os.Geteuid() == 0 {
-		b.command.Args = append(b.command.Args, "--no-sandbox") // it refuses to start otherwise
-	}
-	b.command.Stderr = &b.said
-	b.command.WaitDelay = 10 * time.Second
+	b.command.WaitDelay = patience
 	its, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -137,18 +151,20 @@ func Start(ctx context.Context, path string) (b *Browser, err error) {
 	}
 	defer itsOut.Close()
 	b.command.ExtraFiles = []*os.File{its, itsOut} // 3 and 4, as the flag wants
-	b.in, b.out, b.closeOut = in, bufio.NewReader(out), out.Close
+	b.in, b.out, b.messages = in, out, bufio.NewReader(out)
 	if err := b.command.Start(); err != nil {
 		return nil, errors.Join(err, in.Close(), out.Close())
 	}
 	return b, nil
 }
 
-// End ends it, and removes what it has written.
-func (b *Browser) End() {
-	_ = b.call("Browser.close", object{}, nil)
+// end ends it, and removes what it has written.
+func (b *Browser) end() {
+	if err := b.call("Browser.close", object{}, nil); err != nil {
+		_ = b.command.Process.Kill()
+	}
 	_ = b.in.Close()
-	_ = b.closeOut()
+	_ = b.out.Close()
 	_ = b.command.Wait()
 	_ = os.RemoveAll(b.folder)
 }
@@ -179,11 +195,17 @@ func (b *Browser) open(target, page string, view View) error {
 		{"Network.enable", nil},
 		{"Emulation.setDeviceMetricsOverride", device},
 		{"Emulation.setEmulatedMedia", media},
-		{"Page.navigate", object{"url": page}},
 	} {
 		if err := b.call(call.method, call.params, nil); err != nil {
 			return err
 		}
+	}
+	var navigated struct{ ErrorText string }
+	if err := b.call("Page.navigate", object{"url": page}, &navigated); err != nil {
+		return err
+	}
+	if navigated.ErrorText != "" {
+		return errors.New(navigated.ErrorText)
 	}
 	for !b.loaded {
 		if _, err := b.read(); err != nil {
@@ -213,7 +235,7 @@ func (b *Browser) call(method string, params object, result any) error {
 		return err
 	}
 	if _, err := b.in.Write(append(text, 0)); err != nil {
-		return fmt.Errorf("%s: %w; the browser says %q", method, err, b.said.String())
+		return fmt.Errorf("%s: %w", method, err)
 	}
 	for {
 		answer, err := b.read()
@@ -233,7 +255,8 @@ func (b *Browser) call(method string, params object, result any) error {
 
 // read takes the next message, and notes what events tell.
 func (b *Browser) read() (m message, err error) {
-	text, err := b.out.ReadBytes(0)
+	_ = b.out.SetReadDeadline(time.Now().Add(patience))
+	text, err := b.messages.ReadBytes(0)
 	if err != nil {
 		return m, err
 	}

@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,15 +16,7 @@ const (
 
 // TestLook shows that a good page has no problems, and that each flaw is one.
 func TestLook(t *testing.T) {
-	path := Find()
-	if path == "" {
-		t.Skip("there is no Chromium to look at pages with")
-	}
-	browser, err := Start(context.Background(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer browser.End()
+	browser := ForTest(t)
 	without := func(what string) string { return strings.ReplaceAll(picture, what, "") }
 	upon := strings.ReplaceAll(picture, "</svg>", `<text x="5" y="15">upon</text></svg>`)
 	for name, page := range map[string]struct{ body, problem string }{

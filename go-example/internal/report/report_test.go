@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -202,15 +201,7 @@ func TestTicks(t *testing.T) {
 
 // TestSeen looks at the page on a phone and in a wide window.
 func TestSeen(t *testing.T) {
-	path := browser.Find()
-	if path == "" {
-		t.Skip("there is no Chromium to look at the report with")
-	}
-	chromium, err := browser.Start(context.Background(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer chromium.End()
+	chromium := browser.ForTest(t)
 	long := strings.Repeat("a_word_without_any_space", 9) + " and more"
 	for name, page := range map[string]Page{
 		"many": sample("a text", 15*60*20), "few": sample("a text", 9), "long": sample(long, 90),
