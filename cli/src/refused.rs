@@ -4,21 +4,47 @@ use crate::failure::Failure;
 use crate::proc::{self, Status};
 use std::io;
 
-/// Of a number that no process has.
-pub const NOBODY: &str = "there is none with this number";
+/// Of one that is a zombie.
+pub const ENDED: &str = "it has ended, and its parent has not asked for that yet: sigward explain PID";
 /// Of a thread of the kernel's.
 pub const KERNEL: &str = "a thread of the kernel's, which no signal ends: name a program's process";
+
+/// Without /proc there is no answer, and that of another namespace has other processes' answers.
+pub fn unless_proc_is_ours() -> Result<(), Failure> {
+    let own = std::fs::read_link("/proc/self").ok();
+    if own.is_some_and(|own| own.as_os_str() == std::process::id().to_string().as_str()) {
+        return Ok(());
+    }
+    let message = "is not mounted here, or is that of another pid namespace, and the answers come from \
+                   there: mount -t proc proc /proc";
+    Err(Failure::new("/proc", message))
+}
+
+/// Of a number that no process has, or none that is shown.
+pub fn nobody(pid: i32) -> &'static str {
+    // SAFETY: numbers; no signal is sent.
+    let is_there =
+        unsafe { libc::kill(pid, 0) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM);
+    if is_there {
+        "/proc does not show it to this user (it is mounted with hidepid): try sudo"
+    } else {
+        "there is none with this number"
+    }
+}
 
 /// What a refused `PTRACE_SEIZE` means.
 pub fn failure(pid: i32, error: &io::Error) -> Failure {
     let about = format!("process {pid}");
     let errno = error.raw_os_error().unwrap_or(0);
-    if errno == libc::ESRCH {
-        return Failure::new(about, NOBODY).with_errno(errno);
-    }
     let Some(status) = Status::of(pid) else {
-        return Failure::new(about, "it has ended").with_errno(errno);
+        return Failure::new(about, nobody(pid)).with_errno(errno);
     };
+    if proc::ended(pid).is_some() {
+        return Failure::new(about, ENDED).with_errno(errno);
+    }
+    if errno == libc::ESRCH {
+        return Failure::new(about, "it has ended").with_errno(errno);
+    }
     let message = if status.tracer != 0 {
         let name = proc::name(status.tracer).unwrap_or_default();
         format!("is traced by pid {} ({name}) already, and one tracer is the most", status.tracer)

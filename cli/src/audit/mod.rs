@@ -18,6 +18,7 @@ use std::path::Path;
 /// `sigward audit`
 pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
     if request.all {
+        refused::unless_proc_is_ours()?;
         return everything(request, output);
     }
     let all = proc::processes();
@@ -29,6 +30,7 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
         let is_binary = pid.is_none() || what.exists();
         let severity = match pid.filter(|_| !is_binary) {
             Some(pid) => {
+                refused::unless_proc_is_ours()?;
                 let writers = writers.get_or_insert_with(|| outside::writers(&all));
                 let account = one(pid, writers, &mut executables, &all)?;
                 print(&account, output)?;
@@ -47,9 +49,9 @@ fn one(pid: i32, writers: &Writers, executables: &mut Executables, all: &[i32]) 
         return Err(failure(refused::KERNEL));
     }
     if proc::ended(pid).is_some() {
-        return Err(failure("it has ended, and its parent has not asked for that yet: sigward explain PID"));
+        return Err(failure(refused::ENDED));
     }
-    let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::NOBODY))?;
+    let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::nobody(pid)))?;
     facts.add_children(all);
     outside::look_again(std::slice::from_mut(&mut facts));
     Ok(account_of(facts))

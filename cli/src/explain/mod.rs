@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::{Mapping, Now, Place};
 use crate::proc;
+use crate::refused;
 use crate::registers::describe;
 use crate::report::Output;
 use crate::signals::{self, Info};
@@ -78,6 +79,7 @@ pub fn explain(request: &Explain, output: Output) -> Result<Exit, Failure> {
     let Explain { what: path, program, storage } = request;
     let pid = path.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|pid| *pid > 0);
     if let Some(pid) = pid.filter(|_| !path.exists()) {
+        refused::unless_proc_is_ours()?;
         let is_gone = proc::name(pid).is_none();
         return match is_gone.then(|| storage::find(storage, pid)).transpose()?.flatten() {
             Some(core) => of_core(&core, program.as_deref(), output),

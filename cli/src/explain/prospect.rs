@@ -53,11 +53,10 @@ pub fn explain(pid: i32, output: Output) -> Result<Exit, Failure> {
         return Err(Failure::new(format!("process {pid}"), refused::KERNEL));
     }
     let found = Prospect::of(pid).ok_or_else(|| {
-        Failure::new(
-            format!("process {pid}"),
-            "there is none with this number, no file of that name, and no core that systemd keeps; of a \
-             process that is gone only its core file tells (sigward explain CORE)",
-        )
+        let nobody = refused::nobody(pid);
+        let else_what = "no file of that name, and no core that systemd keeps; of a process that is gone \
+                         only its core file tells (sigward explain CORE)";
+        Failure::new(format!("process {pid}"), format!("{nobody}; {else_what}"))
     })?;
     output.print(&found)?;
     Ok(if found.is_bad() { Exit::BadNews } else { Exit::Good })

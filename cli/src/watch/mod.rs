@@ -75,6 +75,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
         (None, true) => Box::new(io::stdout()),
         (None, false) => Box::new(io::stderr()),
     };
+    refused::unless_proc_is_ours()?;
     let waiting = Waiting::new();
     let mut watcher = Watcher {
         threads: HashMap::new(),

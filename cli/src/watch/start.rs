@@ -27,17 +27,28 @@ extern "C" fn note_disposition() {
     INHERITED.store(found.sa_sigaction, Ordering::Relaxed);
 }
 
-/// A program that waits for leave to start.
+/// A program that waits for leave to start; without it there never was one.
 pub struct Started {
     /// Its process.
     pub pid: i32,
-    leave: OwnedFd,
+    leave: Option<OwnedFd>,
 }
 
 impl Started {
     /// Lets it start.
-    pub fn release(self) {
-        drop(self.leave);
+    pub fn release(mut self) {
+        self.leave = None;
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.leave.is_some() {
+            // SAFETY: a child of ours, which nobody else waits for.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            // SAFETY: as above.
+            unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+        }
     }
 }
 
@@ -66,7 +77,7 @@ pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure
             drop(leave);
             become_it(&wait, &pointers, waiting, &command[0])
         }
-        pid => Ok(Started { pid, leave }),
+        pid => Ok(Started { pid, leave: Some(leave) }),
     }
 }
 

@@ -24,7 +24,9 @@ import (
 // answer is what everybody gets who asks with this text: some allocation, some work.
 func answer(text string) []byte {
 	sum := sha256.Sum256([]byte(strings.Repeat(text, 4096)))
-	words := map[string]any{"text": text, "sum": hex.EncodeToString(sum[:]), "list": make([]int, 256)}
+	words := map[string]any{
+		"text": text, "sum": hex.EncodeToString(sum[:]), "list": make([]int, 256),
+	}
 	data, err := json.Marshal(words)
 	if err != nil {
 		panic(err)
@@ -38,13 +40,16 @@ func serve(socket string) {
 		panic(err)
 	}
 	fmt.Println("ready")
-	panic(http.Serve(listener, http.HandlerFunc(func(out http.ResponseWriter, request *http.Request) {
+	answers := func(out http.ResponseWriter, request *http.Request) {
 		out.Write(answer(request.URL.Query().Get("text")))
-	})))
+	}
+	panic(http.Serve(listener, http.HandlerFunc(answers)))
 }
 
 func load(socket string, most int64) {
-	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", socket)
+	}
 	var asked, failed atomic.Int64
 	var end atomic.Bool
 	if most == 0 {
@@ -61,7 +66,8 @@ func load(socket string, most int64) {
 		go func() {
 			defer all.Done()
 			// Of its own, so that each has one connection.
-			client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: dial}}
+			transport := &http.Transport{DialContext: dial}
+			client := http.Client{Timeout: 30 * time.Second, Transport: transport}
 			for !end.Load() && asked.Add(1) <= most {
 				response, err := client.Get("http://service/?text=x")
 				if err == nil {

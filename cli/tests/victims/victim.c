@@ -193,6 +193,27 @@ int main(int count, char **argv) {
         char first = map[81925];
         if (ftruncate(fd, 0)) abort();
         printf("%d %d %d\n", first, map[81925], map[100000]);
+    } else if (!strcmp(how, "threads")) {
+        /* So many besides the first, as far as there may be. */
+        pthread_attr_t small;
+        pthread_attr_init(&small);
+        pthread_attr_setstacksize(&small, 64 << 10);
+        for (int left = atoi(argv[2]); left && !pthread_create(&thread, &small, sleeps, 0);) left--;
+        is("ready");
+        for (;;) pause();
+    } else if (!strcmp(how, "maps")) {
+        /* A map of a file that is cut, and so many more, as far as there may be. */
+        int fd = open(path, O_RDWR | O_CREAT, 0600);
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        if (ftruncate(fd, 1 << 20)) abort();
+        volatile char *map = mmap(0, 1 << 20, PROT_READ, MAP_SHARED, fd, 0);
+        if (ftruncate(fd, 4096)) abort();
+        size_t left = atoi(argv[3]);
+        char *one = mmap(0, 2 * left * 4096, PROT_NONE, flags, -1, 0);
+        for (; left && !mprotect(one, 4096, PROT_READ); one += 2 * 4096) left--;
+        is("ready");
+        getchar();
+        map[81925];
     } else if (!strcmp(how, "reads")) {
         mmap(0, 5000, PROT_READ, MAP_PRIVATE, open(path, O_RDONLY), 0);
         is("ready");
