@@ -43,6 +43,8 @@
 //! |---|---|
 //! | `early` | a constructor of priority 101 that takes the seat beneath Go, before Go starts |
 //! | `capi` | the `extern "C"` functions of `include/sigward.h`; re-export them with `pub use sigward::ffi::*` |
+//! | `log` | `observe::log_events`: each event as a record of the `log` crate, with key-values |
+//! | `tracing` | `observe::trace_events`: each event as one of the `tracing` crate, with fields |
 //! | `signal-hook` | `signals`: signal-hook's registrations made safe inside Go |
 //! | `tokio` | [`io::NoSigpipe`] around tokio's writers |
 //! | `header` | build.rs makes the C header; for this repository's own use |

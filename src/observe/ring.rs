@@ -125,6 +125,11 @@ pub fn read(cursor: &mut u64, out: &mut [Event]) -> usize {
     count
 }
 
+/// The number of the newest event, 0 if there was none yet.
+pub(super) fn newest() -> u64 {
+    LAST.load(Ordering::Acquire)
+}
+
 impl Default for Event {
     fn default() -> Self {
         Self::blank(0)

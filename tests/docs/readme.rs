@@ -154,7 +154,7 @@ fn the_readme_of_the_tests_is_true() {
                 continue;
             }
             assert!(words.contains(&test.as_str()), "tests/README.md: {test} is not there");
-            let entry = format!("{{ name = \"{test}\", path = \"tests/{module_name}/{test}.rs\" }}");
+            let entry = format!("{{ name = \"{test}\", path = \"tests/{module_name}/{test}.rs\"");
             assert!(cargo.contains(&entry), "Cargo.toml: no {entry}");
         }
     }
