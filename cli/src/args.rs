@@ -71,8 +71,9 @@ pub enum Command {
     ///
     /// Works with any program, of any language, static or not: it is traced (ptrace), and a thread
     /// stops only where it gets a signal, starts another or executes a program, for some ten
-    /// microseconds, a few hundred where it is told. Every signal goes on unchanged. Ctrl-C
-    /// detaches, and nothing is lost even if the watcher is killed with kill -9.
+    /// microseconds (twenty more for each thousand threads that it has), a few hundred where it is
+    /// told. Every signal goes on unchanged. Ctrl-C detaches, and nothing is lost even if the
+    /// watcher is killed with kill -9.
     ///
     /// Of a file that was cut it is said who else has it open for writing, as far as a search of
     /// a second tells, and of the first 16 only.

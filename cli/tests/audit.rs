@@ -173,6 +173,13 @@ fn healthy_processes_have_no_warning_and_the_runtime_is_named() {
         let node = finish(Command::new("node").args(["-p", "process.execPath"]));
         healthy.push((node.out.trim().into(), vec!["-e", script], Some("Node")));
     }
+    let scratch = Scratch::new("audit-java");
+    let text = b"class Sleeps { public static void main(String[] none) throws Exception {
+        System.out.println(\"ready\"); Thread.sleep(600000); } }";
+    let source = scratch.file("Sleeps.java", text);
+    if have("java") && have("javac") {
+        healthy.push(("java".into(), vec![&source], Some("JVM")));
+    }
     for (program, arguments, runtime) in healthy {
         let alive = Alive::start(&program, &arguments);
         // A thread that has not run yet has everything blocked.
