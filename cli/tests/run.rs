@@ -70,6 +70,13 @@ fn what_a_guarded_file_has_lost_is_zeros_and_told() {
             assert!(line.ends_with("): lost from byte 0 on: the file was cut to 0 bytes"), "{line}");
         }
     }
+    // One that has closed its stderr: what watches it tells of it all the same.
+    let data = ones(&scratch, "data");
+    let mut mute = command();
+    mute.env("MUTE", "1").args(["run", "--guard", &data, "--library"]).arg(library());
+    let mute = finish(mute.args(["--", victim, "lost", &data]));
+    assert_eq!((mute.out.as_str(), mute.err.matches("SIGBUS caught").count()), ("1 0 0\n", 0), "{mute:?}");
+    assert!(mute.err.contains("SIGBUS in victim-c") && mute.err.contains(&data), "{mute:?}");
     // Stores would go nowhere.
     let data = ones(&scratch, "data");
     let stores = run(&["--guard", &data], victim, &["cut", &data]);

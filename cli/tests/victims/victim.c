@@ -192,6 +192,7 @@ int main(int count, char **argv) {
         volatile char *map = mmap(0, 1 << 20, PROT_READ, kind, fd, 0);
         char first = map[81925];
         if (ftruncate(fd, 0)) abort();
+        if (getenv("MUTE")) close(2);
         printf("%d %d %d\n", first, map[81925], map[100000]);
     } else if (!strcmp(how, "threads")) {
         /* So many besides the first, as far as there may be. */
