@@ -56,7 +56,6 @@ func pageOf(rows []row, notes []string, began time.Time) report.Page {
 	fact("bare services died", "%d of %d", deaths, len(rows))
 	fact("warded ones lived", "%d of %d", lived, len(rows))
 	fact("requests and look-ups answered by the warded ones", "%s", number(answered))
-	fact("times something was done to the warded ones", "%s", number(totals[scenario.Strike]))
 	fact("signals that became errors there", "%s", number(totals[scenario.Signal]))
 	kernel, _ := exec.Command("uname", "-srm").Output()
 	p.Machine = fmt.Sprintf("Made %s in %.0f s, on %s with %s and %s.",

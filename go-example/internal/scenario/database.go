@@ -141,7 +141,7 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 // loses its bytes, and says so.
 func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err error) {
 	names := overwritten
-	names[Strike], names[Signal] = "file overwritten or replaced", "SIGBUS caught"
+	names[Strike], names[Signal] = "file overwritten or replaced", "SIGBUS logged"
 	d, err := o.database(ctx, b, names, "-geoip-mapped")
 	defer d.end()
 	if err != nil {

@@ -43,7 +43,7 @@ func (o Options) orderly(ctx context.Context, b build,
 // journaled names what happens in a run with a journal.
 func journaled(strike, recovery string) Names {
 	return Names{Answered: "orders answered", Failed: "orders without an answer", Strike: strike,
-		Signal: "SIGBUS caught", Recovery: recovery}
+		Signal: "SIGBUS logged", Recovery: recovery}
 }
 
 // onSmallDisk is the command that starts the service with a tmpfs of size bytes, that nobody else

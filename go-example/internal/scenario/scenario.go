@@ -38,7 +38,7 @@ func (f Failure) names() Names {
 		strike = "client gave up"
 	}
 	return Names{Answered: "orders answered", Failed: "orders without an answer", Strike: strike,
-		Signal: "SIGPIPE swallowed"}
+		Signal: "SIGPIPE logged"}
 }
 
 // Failures are the three that FramedWrite, rustls and hyper have in store for a Go service.
