@@ -41,8 +41,8 @@ pub enum Command {
     /// With `--guard` the program outlives the loss of a file that it has mapped, if somebody cuts
     /// it or its disk fails: bytes that are gone read as zeros from then on, and a line on stderr
     /// says of which file, from which byte on and why. The program itself does not know, so what it
-    /// says afterwards is worth as much as zeros are to it. Where it stores to the file through a
-    /// shared map it ends as without a guard, with the cause told: writes would go nowhere.
+    /// says afterwards is worth as much as zeros are to it. Where it has mapped the file shared and
+    /// for writing it ends as without a guard, with the cause told: writes would go nowhere.
     /// Not guarded are programs of Go and Java, whose runtimes take SIGBUS for themselves, what the
     /// program executes in its place (a script that ends with `exec`), and files that it makes
     /// later.
