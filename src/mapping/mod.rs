@@ -21,7 +21,9 @@
 //! # let path = std::env::temp_dir().join(format!("sigward-mapping-{}", std::process::id()));
 //! # std::fs::write(&path, b"some bytes")?;
 //! let map = Map::open(&path)?;
-//! let sum = map.with(0..map.len(), |view| (0..view.len()).filter_map(|at| view.get(at)).map(u64::from).sum::<u64>())?;
+//! let sum = map.with(0..map.len(), |view| {
+//!     (0..view.len()).filter_map(|at| view.get(at)).map(u64::from).sum::<u64>()
+//! })?;
 //! # assert_eq!(sum, b"some bytes".iter().map(|byte| u64::from(*byte)).sum());
 //! # std::fs::remove_file(&path)?;
 //! # Ok::<(), std::io::Error>(())

@@ -46,7 +46,8 @@ pub fn snapshot(path: impl AsRef<Path>) -> Result<Snapshot, Error> {
 ///     println!("{done} of {total} bytes");
 ///     ControlFlow::Continue(()) // Break: Error::Cancelled
 /// };
-/// let bytes = sigward::mapping::SnapshotOptions::new().limit(1 << 30).memory_only(true).progress(&mut tell).take(&path)?;
+/// let options = sigward::mapping::SnapshotOptions::new().limit(1 << 30).memory_only(true);
+/// let bytes = options.progress(&mut tell).take(&path)?;
 /// assert_eq!((bytes.len(), bytes.memory()), (1000, 4096));
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), std::io::Error>(())

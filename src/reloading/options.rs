@@ -28,7 +28,10 @@ use std::time::{Duration, Instant, SystemTime};
 ///         Event::Kept(problem) => eprintln!("{problem}"),
 ///         _ => {}
 ///     })
-///     .open(&path, |contents: Contents| std::str::from_utf8(&contents)?.trim().parse::<u32>().map_err(Box::<dyn std::error::Error + Send + Sync>::from))?;
+///     .open(&path, |contents: Contents| {
+///         let number = std::str::from_utf8(&contents)?.trim().parse::<u32>()?;
+///         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(number)
+///     })?;
 /// assert_eq!(limit.get().value, 42);
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
