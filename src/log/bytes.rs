@@ -116,11 +116,11 @@ impl Bytes {
     /// longer again and writes there what is looked for, so where there is no map the one before it
     /// is looked for as well: it was not written again.
     #[inline]
-    pub(super) fn holds(&self, last: Witness, before: Witness) -> bool {
+    pub(super) fn holds(&self, last: Witness, before: Witness) -> Result<bool, Error> {
         match self {
             Self::Mapped(map) => {
                 let word = number_in(map, last.offset).map(|place| place.load(Ordering::Relaxed));
-                word == Some(last.word.to_le())
+                Ok(word == Some(last.word.to_le()))
             }
             Self::Plain(plain) => plain.hold(last, before),
         }
@@ -268,20 +268,35 @@ impl Plain {
         Ok(())
     }
 
-    fn hold(&self, last: Witness, before: Witness) -> bool {
+    fn hold(&self, last: Witness, before: Witness) -> Result<bool, Error> {
         let is_there = |witness: Witness, bytes: &[u8]| bytes == witness.word.to_le_bytes();
         let mut room = [0; 256];
         // Mostly one call reads both.
         let apart = last.offset.wrapping_sub(before.offset);
         if let Some(both) = room.get_mut(..apart.saturating_add(UNIT) as usize) {
-            return self.read(before.offset, both).is_ok()
+            return Ok(self.has(before.offset, both)?
                 && is_there(before, &both[..UNIT as usize])
-                && is_there(last, &both[apart as usize..]);
+                && is_there(last, &both[apart as usize..]));
         }
         let mut word = [0; UNIT as usize];
-        [before, last]
-            .into_iter()
-            .all(|witness| self.read(witness.offset, &mut word).is_ok() && is_there(witness, &word))
+        for witness in [before, last] {
+            if !self.has(witness.offset, &mut word)? || !is_there(witness, &word) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// As `read`; false if the file ends before.
+    fn has(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
+        match self.read(offset, buffer) {
+            Err(Error::Map(mapping::Error::Lost(fault)))
+                if matches!(fault.cause(), Cause::Truncated { .. }) =>
+            {
+                Ok(false)
+            }
+            read => read.map(|()| true),
+        }
     }
 
     fn put(&self, salt: u32, position: u64, record: &[u8]) -> Result<Witness, Error> {

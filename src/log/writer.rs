@@ -203,7 +203,8 @@ impl Log {
     /// Whether the last word before the log's end is still there.
     #[inline]
     fn check_witness(&self, tail: &Tail) -> Result<(), Error> {
-        if self.bytes.holds(tail.witness, tail.before) { Ok(()) } else { self.is_cut(tail) }
+        let holds = self.bytes.holds(tail.witness, tail.before).map_err(|error| self.fail(error))?;
+        if holds { Ok(()) } else { self.is_cut(tail) }
     }
 
     #[cold]

@@ -125,11 +125,11 @@ pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
 
 /// Takes the seat where SIG_IGN stands, if it is to be taken there: somebody copied our row and put
 /// SIG_IGN in it (libcurl), a library put it over the seat that the program has asked for, or the
-/// program says so. False: it stays.
+/// program says so. None: it stays.
 #[cold]
-fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<bool, Error> {
+fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<Option<Disposition>, Error> {
     if top.kind() != Kind::Ignore {
-        return Ok(false);
+        return Ok(None);
     }
     // What our constructor took before a runtime's own SIG_IGN was not asked for by the program.
     let asked_for = || !EARLY.load(Ordering::Relaxed) && POLICY.load(Ordering::Relaxed) == FILTER;
@@ -137,11 +137,10 @@ fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<boo
     let predecessor = match chain::flipped(&OWNER, top).or_else(covered) {
         Some(predecessor) => predecessor,
         None if replace => *top,
-        None => return Ok(false),
+        None => return Ok(None),
     };
     notice(top);
-    chain::take_in_place_of(held, &OWNER, *top, predecessor)?;
-    Ok(true)
+    chain::take_in_place_of(held, &OWNER, *top, predecessor).map(Some)
 }
 
 #[cold]
@@ -164,22 +163,27 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     crate::observe::log::read_environment();
     look_for_go(held, &top);
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
-    if ours_to_lift {
-        chain::take_in_place_of(held, &OWNER, top, Disposition::default_action())?;
+    let taken = if ours_to_lift {
+        let predecessor = chain::take_in_place_of(held, &OWNER, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
-    } else if take_from_ignore(held, &top, replace)? {
-    } else if top.kind() != Kind::Ignore && !runtime_above(&top) {
+        Some(predecessor)
+    } else if let Some(predecessor) = take_from_ignore(held, &top, replace)? {
+        Some(predecessor)
+    } else if top.kind() == Kind::Ignore || runtime_above(&top) {
+        None
+    } else {
         notice(&top);
-        if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
+        Some(if top.kind() == Kind::Default && chain::interposed(SIGPIPE) {
             // libjsig says "default" where HotSpot stands: what is not ours HotSpot has dealt with.
-            chain::take_in_place_of(held, &OWNER, top, Disposition::ignore())?;
+            chain::take_in_place_of(held, &OWNER, top, Disposition::ignore())?
         } else {
             // Above what stood there: a SIG_IGN that a library has put there meanwhile soon goes.
-            chain::take_above(held, &OWNER, top)?;
-        }
-    }
+            chain::take_above(held, &OWNER, top)?
+        })
+    };
     POLICY.store(FILTER, Ordering::Relaxed);
-    outcome()
+    // What was done is told, and not what stands there by now: a sandbox may refuse to say.
+    Ok(outcome_of(&taken.map_or(standing, |predecessor| Standing::OnTop { predecessor })))
 }
 
 /// SIG_IGN where SIG_DFL stands; an existing handler is chained as by [`filter`], never
@@ -203,8 +207,9 @@ pub fn ignore() -> Result<Outcome, Error> {
     let held = chain::lock()?;
     UNASKED.store(false, Ordering::Relaxed);
     let top = Disposition::read(SIGPIPE)?;
+    let standing = chain::standing_below(&OWNER, &top);
     let default_behind_us = matches!(
-        chain::standing(&OWNER)?,
+        standing,
         Standing::OnTop { predecessor } if predecessor.kind() == Kind::Default
     );
     let replaceable = top.kind() == Kind::Default || default_behind_us;
@@ -216,7 +221,7 @@ pub fn ignore() -> Result<Outcome, Error> {
         return filter_under(&held, false);
     }
     POLICY.store(IGNORE, Ordering::Relaxed);
-    outcome()
+    Ok(outcome_of(&standing))
 }
 
 /// Changes nothing that the program has asked for. What a constructor did before it could ask is
@@ -226,7 +231,7 @@ pub(crate) fn leave_alone() -> Result<Outcome, Error> {
     if UNASKED.load(Ordering::Relaxed) {
         restore()?;
     }
-    outcome()
+    Ok(outcome_of(&chain::standing(&OWNER)?))
 }
 
 /// Takes back what [`filter`], [`ignore`] and the constructor did: seats pass through, SIG_IGN of
@@ -302,11 +307,6 @@ pub(crate) fn is_asked() -> bool {
         && chain::standing(&OWNER).is_ok_and(|standing| !matches!(standing, Standing::Absent))
 }
 
-#[cold]
-fn outcome() -> Result<Outcome, Error> {
-    Ok(outcome_of(&chain::standing(&OWNER)?))
-}
-
 fn outcome_of(standing: &Standing) -> Outcome {
     if matches!(POLICY.load(Ordering::Relaxed), NOTHING | EXPLAIN) {
         return Outcome::Untouched;
@@ -369,7 +369,7 @@ pub(crate) fn ensure_on_top() -> Result<(), Error> {
             let top = Disposition::read(SIGPIPE)?;
             look_for_go(&held, &top);
             notice(&top);
-            if !take_from_ignore(&held, &top, false)? && top.kind() != Kind::Ignore {
+            if take_from_ignore(&held, &top, false)?.is_none() && top.kind() != Kind::Ignore {
                 chain::take_above(&held, &OWNER, top)?;
             }
             Ok(())

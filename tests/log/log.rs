@@ -345,7 +345,7 @@ fn go_reads_and_writes_the_same_log() {
 /// end: the page cache goes, what is on the disk stays.
 #[test]
 fn what_a_failing_disk_has_not_taken_is_not_believed() {
-    // On a slow machine a file system would notice the failing disk by itself, between two appends.
+    // With a commit every five seconds a file system notices the failing disk by itself.
     for (file_system, room, more, how) in [
         (&EXT4, "40m", "mkfs.ext4 -q -F", ",commit=300"),
         (&XFS, "90m", "mkfs.xfs -q -f", ""),

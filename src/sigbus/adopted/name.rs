@@ -10,7 +10,7 @@ use super::descriptors::NO_PROC;
 use super::handler::area::{Scratch, area_at};
 use crate::observe::in_handler::path_of;
 use crate::sigbus::identity::Identity;
-use crate::sys::call::Failed;
+use crate::sys::call::{Failed, errno};
 use crate::sys::pages::page_size;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,10 +65,17 @@ fn from_mapping(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64
     if place == libc::MAP_FAILED {
         return Err(Failed::last("mmap"));
     }
-    let area = area_at(place.addr(), scratch);
+    let area = area_at(place.addr(), scratch).ok_or_else(why_nobody_tells);
     // SAFETY: the mapping just made.
     unsafe { libc::munmap(place, granule) };
-    area.map(|area| area.file).ok_or(NO_PROC)
+    area.map(|area| area.file)
+}
+
+fn why_nobody_tells() -> Failed {
+    match errno() {
+        errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Failed { call: "/proc/self/maps", errno },
+        _ => NO_PROC,
+    }
 }
 
 /// A descriptor that can be mapped and read, of a file that another one names.
