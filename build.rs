@@ -32,6 +32,7 @@ fn headers() {
         "ffi/audit",
         "ffi/rows",
         "ffi/observe",
+        "ffi/watch",
         "ffi/io",
         "ffi/mapping",
         "ffi/sigbus",

@@ -228,6 +228,10 @@ typedef struct sigward_map sigward_map;
 // ended by sigward_replacement_commit or sigward_replacement_abort.
 typedef struct sigward_replacement sigward_replacement;
 
+// A thread of the library's own that calls back for each event: made by sigward_watch_start, ended
+// by sigward_watch_stop. There is none unless that is asked for.
+typedef struct sigward_watch sigward_watch;
+
 // Options of sigward_init. Set all to zero, then size.
 typedef struct sigward_options {
     // sizeof(sigward_options).
@@ -877,6 +881,43 @@ const char *sigward_event_operation(const struct sigward_event *event);
 // Thread-safe; not for signal handlers. Returns the length of the name; -EINVAL if a pointer is
 // NULL or cap is 0.
 ssize_t sigward_event_library(const struct sigward_event *event, char *buf, size_t cap);
+
+// Calls report for each event from now on: never in a signal handler, always on one thread,
+// "sigward-watch", which looks every interval_ms milliseconds (1 or more). *out is the handle, or
+// NULL on failure; report may be called before this returns.
+//
+// report gets the event, which is valid until report returns and as long as its field size says;
+// how many events the library had to drop since the call before (missed: it keeps 512 between two
+// looks); how many had no call because more than 512 came at once and then more than 10 a second
+// (suppressed); and context. A last call, with NULL for the event, tells of both at the end if one
+// of them is not 0.
+//
+// report must return: no exception, no longjmp, no pthread_exit. It may call any function of this
+// header, and sigward_watch_stop of its own watch. Its thread has all signals blocked but for
+// faults, and so have the threads that it starts: a write there to a broken peer is EPIPE and no
+// event, so a logger whose own peer has gone does not report itself.
+//
+// Thread-safe; not for signal handlers. Any number of watches may go on, and each reports all. A
+// forked child has no such thread: report is not called there. It may start a watch of its own.
+//
+// Returns 0. -EINVAL: report or out is NULL, or interval_ms 0. -EAGAIN: no thread can be had.
+int sigward_watch_start(uint32_t interval_ms,
+                        void (*report)(const struct sigward_event *event,
+                                       uint64_t missed,
+                                       uint64_t suppressed,
+                                       void *context),
+                        void *context,
+                        struct sigward_watch **out);
+
+// Ends a watch, and frees the handle. The events of before are reported first; when it returns,
+// report is not running and is not called again, so that what it needs may go: context, and the
+// library that it is in (dlclose(3)). NULL is nothing to do.
+//
+// Called by report itself, it waits for nobody, and that call of report is the last: context may
+// go, the library that report is in may not. In a forked child it only frees the handle.
+//
+// Not for signal handlers. Returns 0.
+int sigward_watch_stop(struct sigward_watch *watch);
 
 // ---- writers that cannot raise SIGPIPE, and the guard of a thread ------------------------------
 

@@ -34,6 +34,7 @@ pub(crate) mod sized;
 mod snapshot;
 mod status;
 mod text;
+mod watch;
 
 pub use adopted::*;
 pub use audit::*;
@@ -57,6 +58,7 @@ pub use sigbus::*;
 pub use snapshot::*;
 pub use status::*;
 pub use text::{sigward_strerror, sigward_version};
+pub use watch::*;
 
 use crate::error::Error;
 use std::ffi::c_int;

@@ -8,6 +8,7 @@ use super::{Event, read_events, ring};
 use crate::sys::mask::with_signals_blocked;
 use crate::sys::process::{self, Process};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ pub struct Unreported {
 }
 
 /// What [`watch`] has started: goes on until it is dropped, which waits until the events of before
-/// are reported. Dropped by its own report, or in a forked child, it waits for nobody.
+/// are reported. Dropped by its own report, that was the last one; in a forked child it waits for
+/// nobody.
 #[derive(Debug)]
 #[must_use = "dropped, it ends"]
 pub struct Watch {
@@ -41,6 +43,8 @@ pub struct Watch {
 struct Over {
     is: Mutex<bool>,
     said: Condvar,
+    /// The report itself has ended it.
+    at_once: AtomicBool,
 }
 
 impl Over {
@@ -91,15 +95,16 @@ pub fn watch(
     let (over, process) = (Arc::<Over>::default(), process::announce());
     let mut drain = Drain {
         process,
+        over: over.clone(),
         cursor: ring::newest(),
         report,
         unreported: Unreported::default(),
         budget: Budget { left: BURST, filled: Instant::now() },
     };
-    let (within, interval) = (over.clone(), interval.max(Duration::from_millis(1)));
+    let interval = interval.max(Duration::from_millis(1));
     let run = move || {
-        while drain.is_at_home() {
-            let last = within.within(interval);
+        while drain.goes_on() {
+            let last = drain.over.within(interval);
             drain.all();
             if last {
                 return drain.rest();
@@ -119,17 +124,20 @@ impl Drop for Watch {
             std::mem::forget(thread);
             return;
         }
+        if thread.thread().id() == std::thread::current().id() {
+            self.over.at_once.store(true, Ordering::Relaxed);
+            return;
+        }
         *self.over.lock() = true;
         self.over.said.notify_all();
-        if thread.thread().id() != std::thread::current().id() {
-            // A report that panicked has ended it, and the panic was told.
-            let _ = thread.join();
-        }
+        // A report that panicked has ended it, and the panic was told.
+        let _ = thread.join();
     }
 }
 
 struct Drain<R> {
     process: Process,
+    over: Arc<Over>,
     cursor: u64,
     report: R,
     unreported: Unreported,
@@ -137,9 +145,9 @@ struct Drain<R> {
 }
 
 impl<R: FnMut(Option<&Event>, Unreported)> Drain<R> {
-    /// A report that forks comes back in a child as well, which is not to go on.
-    fn is_at_home(&self) -> bool {
-        self.process == process::this()
+    /// Not after a report that has ended its watch, nor in a child where one has forked.
+    fn goes_on(&self) -> bool {
+        !self.over.at_once.load(Ordering::Relaxed) && self.process == process::this()
     }
 
     /// Reports what is there, and does not follow for ever those who write faster.
@@ -156,7 +164,7 @@ impl<R: FnMut(Option<&Event>, Unreported)> Drain<R> {
                 } else {
                     self.unreported.suppressed += 1;
                 }
-                if !self.is_at_home() {
+                if !self.goes_on() {
                     return;
                 }
             }
@@ -167,7 +175,7 @@ impl<R: FnMut(Option<&Event>, Unreported)> Drain<R> {
     }
 
     fn rest(&mut self) {
-        if self.unreported != Unreported::default() && self.is_at_home() {
+        if self.unreported != Unreported::default() && self.goes_on() {
             (self.report)(None, std::mem::take(&mut self.unreported));
         }
     }

@@ -46,6 +46,13 @@ static void nosigpipe(void) {
     int answer = sigward_set_nosigpipe(1);
     CHECK(answer == 0 || answer == -ENOTSUP);
 }
+static void ignored(const sigward_event *event, uint64_t missed, uint64_t cut, void *context) {
+    (void)event, (void)missed, (void)cut, (void)context;
+}
+static void watched(void) {
+    sigward_watch *watch;
+    CHECK(sigward_watch_start(1000, ignored, NULL, &watch) == 0 && sigward_watch_stop(watch) == 0);
+}
 static void check(void) { CHECK(sigward_thread_check() >= 0); }
 
 /* ---- files: each function makes what it needs and leaves nothing open ---- */
@@ -159,7 +166,7 @@ static const struct call {
     {"ignore", ignore}, {"guard", guard}, {"repair", repair}, {"repair_all", repair_all},
     {"rows", keep}, {"status", status}, {"format", format}, {"counters", counters},
     {"words", words}, {"quiet", quiet}, {"mask", mask}, {"nosigpipe", nosigpipe}, {"check", check},
-    {"segv", segv}, {"unguard", unguard}, {"explain", explain},
+    {"segv", segv}, {"unguard", unguard}, {"explain", explain}, {"watch", watched},
 };
 #define CALLS (sizeof calls_ / sizeof *calls_)
 static const struct call of_files[] = {

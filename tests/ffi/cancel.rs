@@ -10,7 +10,7 @@ use support::{Link, Scratch, prepared, run};
 
 #[test]
 fn no_function_is_a_cancellation_point() {
-    assert_eq!(run(&prepared("cancel", Link::Archive), &["deferred"]).every_row("whole"), 20);
+    assert_eq!(run(&prepared("cancel", Link::Archive), &["deferred"]).every_row("whole"), 21);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_signal_is_swallowed_whole() {
 
 #[test]
 fn who_is_ended_at_any_moment_leaves_nothing_taken() {
-    assert_eq!(run(&prepared("cancel", Link::Archive), &["any_moment"]).every_row("whole"), 20);
+    assert_eq!(run(&prepared("cancel", Link::Archive), &["any_moment"]).every_row("whole"), 21);
 }
 
 #[test]

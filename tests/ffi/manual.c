@@ -55,6 +55,7 @@ static void handles(void) {
     NULLED(sigward_log_reader, sigward_log_reader_open(path, &out), -EILSEQ);
     NULLED(sigward_replacement, sigward_replacement_open(path, &new_options, &out), -EINVAL);
     NULLED(sigward_replacement, sigward_replacement_open(folder, NULL, &out), -EISDIR);
+    NULLED(sigward_watch, sigward_watch_start(1, NULL, NULL, &out), -EINVAL);
     NULLED(sigward_lease, sigward_lease_take(folder, &out), -EISDIR);
     NULLED(sigward_lease, sigward_lease_take(NULL, &out), -EINVAL);
     NULLED(sigward_lease, sigward_lease_of(-1, &out), -EBADF);

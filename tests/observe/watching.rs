@@ -10,12 +10,13 @@ use sigward::{Counters, Event};
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use support::lives;
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// So that three events are there when they are looked at.
+const HALF: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_millis(1);
 /// For what comes at once, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -248,15 +249,16 @@ fn a_report_may_end_its_own_watch_or_panic() {
         ward();
         let broken = broken_pipe();
         let (hand, own) = mpsc::channel::<Watch>();
-        let ended = Arc::new(AtomicU64::new(0));
-        let end = ended.clone();
-        let watching = watch(SOON, move |_, _| {
+        let (end, ended) = mpsc::channel();
+        let watching = watch(HALF, move |_, _| {
             drop(own.recv().unwrap());
-            end.store(1, Ordering::SeqCst);
+            end.send(()).unwrap();
         });
+        (0..3).for_each(|_| write_on_a_thread(broken.as_raw_fd()));
         hand.send(watching.unwrap()).unwrap();
-        write_on_a_thread(broken.as_raw_fd());
-        until("the end", || ended.load(Ordering::SeqCst) == 1);
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(()));
+        // The thread has ended, and what it reported by.
+        assert_eq!(ended.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected), "one more");
 
         let panicking = watch(SOON, |_, _| panic!("as it is told to")).unwrap();
         write_on_a_thread(broken.as_raw_fd());
