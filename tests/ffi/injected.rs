@@ -1,5 +1,5 @@
-//! Each system call of each operation fails once: `injected.c` has the operations and what holds after
-//! each, `tests/support/inject.h` which errors a call can have.
+//! Each system call of each operation fails once: `injected.c` has the operations and what holds
+//! after each, `tests/support/inject.h` which errors a call can have.
 
 #[path = "../support/mod.rs"]
 mod support;
