@@ -11,7 +11,8 @@ import (
 
 // Watch calls report for each event from now on, from a goroutine of its own that looks every
 // interval, which must be above 0. Events of before are not reported, and neither are those that
-// the library had to drop (see Event.Number).
+// the library had to drop (see Event.Number). What report itself writes to a broken peer in C is an
+// event again, and so on: package sigwardslog has an end to that.
 //
 // stop ends it, after the events of before stop have been reported; when it returns, report is not
 // running and is not called again. It may be called more than once, from several goroutines, and by
