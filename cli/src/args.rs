@@ -26,9 +26,9 @@ pub struct Args {
 pub enum Command {
     /// Says what may go wrong with signals in a process, in all, or in a binary
     ///
-    /// From /proc alone, without stopping anybody: what is ignored, caught and blocked, runtimes,
-    /// mapped files that were cut, are sparse on a full disk, deleted, or open for writing
-    /// elsewhere. Exits with 1 if there is a warning.
+    /// From /proc alone, without stopping anybody (but with --deep): what is ignored, caught and
+    /// blocked, runtimes, mapped files that were cut, are sparse on a full disk, deleted, or open
+    /// for writing elsewhere. Exits with 1 if there is a warning.
     #[command(after_help = "Examples:\n  sudo sigward audit $(pidof server)\n  \
         sudo sigward audit --all --prometheus /var/lib/node_exporter/sigward.prom")]
     Audit(Audit),
@@ -208,6 +208,11 @@ pub struct Audit {
     /// Numbers of processes, or executables and libraries
     #[arg(required_unless_present = "all", value_name = "PID|BINARY")]
     pub what: Vec<PathBuf>,
+    /// Also the handlers of a process and their flags, which the kernel tells nobody else: one of
+    /// its threads is stopped for some milliseconds and made to ask (ptrace). Do not end this
+    /// command with kill -9 meanwhile
+    #[arg(long, requires = "what", conflicts_with = "all")]
+    pub deep: bool,
     /// Every process, as a table; neither writers of mapped files nor children are looked for
     #[arg(long, conflicts_with = "what")]
     pub all: bool,

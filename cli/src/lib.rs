@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod signals;
 mod symbols;
+mod trace;
 mod waiting;
 mod watch;
 

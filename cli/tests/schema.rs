@@ -48,6 +48,8 @@ fn every_command_prints_what_the_schema_says() {
         let run = json(&["audit".as_ref(), what.as_ref()]);
         check(&root, &(run.out + &run.err), &[kind]);
     }
+    let deep = json(&["audit".as_ref(), "--deep".as_ref(), pid.as_ref()]);
+    check(&root, &deep.out, &["process_audit"]);
     check(&root, &json(&["audit".as_ref(), victim]).out, &["binary_audit"]);
     for pid in [&pid, &ended] {
         check(&root, &json(&["explain".as_ref(), pid.as_ref()]).out, &["process_explanation"]);

@@ -2,7 +2,7 @@
 //! what the library and sigaction(2) say.
 
 use super::elf::Elf;
-use super::own::Own;
+use super::own::{Own, Row};
 use super::proc::{self, Disposition, Line, Status};
 use crate::mapping::outside::Now;
 use crate::sys::pages::page_size;
@@ -42,6 +42,8 @@ pub struct Facts {
     pub page: u64,
     /// What only the process itself can say; none of another one.
     pub own: Option<Own>,
+    /// Its handlers, where it was made to tell: `sigward audit --deep`.
+    pub handlers: Option<Vec<Row>>,
 }
 
 /// A mapped file.
@@ -160,6 +162,7 @@ impl Facts {
             is_open,
             page: page_size() as u64,
             own: None,
+            handlers: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What may go wrong in a process, each with its evidence and what to do. Pure.
 
 use super::facts::Facts;
-use super::own::Own;
+use super::own::{Own, Row};
 use super::proc::{Disposition, has};
 use super::text::{grouped, name};
 use crate::status::Reason;
@@ -127,13 +127,17 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
     }
     of_files(facts, &mut add);
     if let Some(own) = &facts.own {
-        of_seats(own, is_go, &mut add);
+        of_seats(own, &mut add);
+        of_handlers(&own.rows, is_go || own.has_go, &mut add);
+    }
+    if let Some(rows) = &facts.handlers {
+        of_handlers(rows, is_go, &mut add);
     }
     found
 }
 
 /// What only the process itself can see.
-fn of_seats(own: &Own, is_go: bool, add: &mut Adding<'_>) {
+fn of_seats(own: &Own, add: &mut Adding<'_>) {
     for (signal, standing) in [(libc::SIGPIPE, own.sigpipe), (libc::SIGBUS, own.sigbus)] {
         if matches!(standing.reason, Reason::Covered | Reason::Altered) {
             add(
@@ -153,9 +157,13 @@ fn of_seats(own: &Own, is_go: bool, add: &mut Adding<'_>) {
             "a lost page of theirs ends the process: call sigward_ensure_on_top",
         );
     }
-    let without = own.rows.iter().filter(|row| row.handler.is_function() && !row.handler.is_on_stack());
+}
+
+/// Handlers beside Go.
+fn of_handlers(rows: &[Row], is_go: bool, add: &mut Adding<'_>) {
+    let without = rows.iter().filter(|row| row.handler.is_function() && !row.handler.is_on_stack());
     let without: Vec<String> = without.map(|row| name(row.signal)).collect();
-    if (is_go || own.has_go) && !without.is_empty() {
+    if is_go && !without.is_empty() {
         add(
             "no-onstack",
             Severity::Warning,

@@ -63,6 +63,8 @@ pub struct Account {
     pub missing: Option<String>,
     /// What only the process itself can see.
     pub own: Option<Own>,
+    /// The handlers of another process that was made to tell them: `sigward audit --deep`.
+    pub handlers: Option<Vec<Row>>,
     /// What may go wrong.
     pub findings: Vec<Finding>,
 }
@@ -114,6 +116,7 @@ impl Account {
             missing,
             runtimes: facts.runtimes,
             own: facts.own,
+            handlers: facts.handlers,
             findings,
         }
     }
@@ -123,7 +126,8 @@ impl Account {
     pub fn json(&self) -> String {
         let names = |signals: &[i32]| signals.iter().map(|signal| text::name(*signal)).collect::<Vec<_>>();
         let mut to = String::new();
-        Object::begin(&mut to)
+        let mut object = Object::begin(&mut to);
+        object
             .plain("pid", self.pid)
             .text("program", &self.program)
             .plain("user", self.user)
@@ -137,8 +141,11 @@ impl Account {
             .texts("pending", names(&self.pending))
             .maybe("missing", self.missing.as_deref())
             .value("own", self.own.as_ref(), |to, own| own.write(to))
-            .list("findings", &self.findings, |to, finding| finding.write(to))
-            .end();
+            .list("findings", &self.findings, |to, finding| finding.write(to));
+        if let Some(rows) = &self.handlers {
+            object.list("handlers", rows, |to, row| row.write(to));
+        }
+        object.end();
         to
     }
 }
@@ -212,6 +219,9 @@ impl fmt::Display for Account {
         }
         if let Some(missing) = &self.missing {
             line("note", missing)?;
+        }
+        for row in self.handlers.iter().flatten() {
+            line(&text::name(row.signal), &row.handler.to_string())?;
         }
         if self.findings.is_empty() {
             line("findings", "none")?;

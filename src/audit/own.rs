@@ -71,6 +71,15 @@ impl Row {
     }
 }
 
+impl Row {
+    /// As the kernel has it; of another process.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_kernel(signal: i32, address: usize, flags: i32, library: Option<String>) -> Self {
+        Self { signal, handler: Handler { address, library, flags, is_ours: false }, line: Vec::new() }
+    }
+}
+
 impl Handler {
     fn of(row: &Disposition) -> Self {
         Self {

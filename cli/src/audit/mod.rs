@@ -1,8 +1,10 @@
 //! `sigward audit PID…`, `--all`, `BINARY`: what may go wrong with signals, before it does.
 //!
-//! Nothing is stopped and nothing is injected: handlers' addresses and flags are not seen.
+//! Nothing is stopped and nothing is injected, but where `--deep` asks for it: the addresses and
+//! flags of handlers are not seen otherwise.
 
 mod binary;
+mod deep;
 
 use crate::args::Audit;
 use crate::exit::Exit;
@@ -32,7 +34,7 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
             Some(pid) => {
                 refused::unless_proc_is_ours()?;
                 let writers = writers.get_or_insert_with(|| outside::writers(&all));
-                let account = one(pid, writers, &mut executables, &all)?;
+                let account = one(pid, request.deep, writers, &mut executables, &all)?;
                 print(&account, output)?;
                 worst_of(&account)
             }
@@ -43,7 +45,13 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
     Ok(if worst == Some(Severity::Warning) { Exit::BadNews } else { Exit::Good })
 }
 
-fn one(pid: i32, writers: &Writers, executables: &mut Executables, all: &[i32]) -> Result<Account, Failure> {
+fn one(
+    pid: i32,
+    deep: bool,
+    writers: &Writers,
+    executables: &mut Executables,
+    all: &[i32],
+) -> Result<Account, Failure> {
     let failure = |why: &str| Failure::new(format!("process {pid}"), why);
     if proc::is_kernels(pid) {
         return Err(failure(refused::KERNEL));
@@ -54,6 +62,9 @@ fn one(pid: i32, writers: &Writers, executables: &mut Executables, all: &[i32]) 
     let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::nobody(pid)))?;
     facts.add_children(all);
     outside::look_again(std::slice::from_mut(&mut facts));
+    if deep {
+        facts.handlers = Some(deep::rows(pid)?);
+    }
     Ok(account_of(facts))
 }
 

@@ -5,9 +5,9 @@
 //! that lives on SIGUSR1 would pay each time.
 
 use super::story::{Story, name_of_sender, now};
-use super::trace;
 use crate::proc::Disposition;
 use crate::signals::{self, Info};
+use crate::trace;
 
 /// The last of its number in a process.
 pub struct Kept {

@@ -20,7 +20,6 @@ mod kept;
 pub mod start;
 mod story;
 mod teller;
-mod trace;
 
 use crate::args::Watch;
 use crate::exit::Exit;
@@ -29,6 +28,7 @@ use crate::proc::{self, Status};
 use crate::refused;
 use crate::report::Output;
 use crate::signals;
+use crate::trace::{self, Change};
 use crate::waiting::{Call, Calls, Waiting};
 use death::Death;
 use kept::Kept;
@@ -41,7 +41,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use story::Story;
 use teller::Teller;
-use trace::Change;
 
 /// Told, with everything about them.
 const TOLD: [i32; 9] = [

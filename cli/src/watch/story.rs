@@ -1,6 +1,5 @@
 //! What is told of one signal: gathered while its thread is stopped, written when it goes on.
 
-use super::trace;
 use crate::descriptors::{Process, target};
 use crate::place::{Now, Place};
 use crate::proc::{self, Disposition, Status};
@@ -8,6 +7,7 @@ use crate::registers::{Machine, Registers};
 use crate::report::grouped;
 use crate::signals::{self, Info};
 use crate::symbols::Program;
+use crate::trace;
 use serde::Serialize;
 use sigward::sigpipe::outside::{Stopped, write_of};
 use std::fmt::{self, Write as _};

@@ -30,6 +30,61 @@ pub fn seize(tid: i32, children: bool) -> io::Result<()> {
     number(libc::PTRACE_SEIZE, tid, options as usize)
 }
 
+/// The same, of this thread alone: who it starts is not followed.
+pub fn seize_alone(tid: i32) -> io::Result<()> {
+    number(libc::PTRACE_SEIZE, tid, 0)
+}
+
+/// Lets a stopped thread execute one instruction.
+pub fn step(tid: i32) -> io::Result<()> {
+    number(libc::PTRACE_SINGLESTEP, tid, 0)
+}
+
+/// What a stopped thread has blocked.
+pub fn mask(tid: i32) -> io::Result<u64> {
+    let mut mask = 0_u64;
+    // SAFETY: a set of this size, and room for it.
+    let status = unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), &raw mut mask) };
+    if status == 0 { Ok(mask) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Blocks exactly these in a stopped thread.
+pub fn set_mask(tid: i32, mask: u64) -> io::Result<()> {
+    // SAFETY: a set of this size.
+    let status = unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>(), &raw const mask) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// All general registers of a stopped thread; none of a 32-bit one.
+pub fn all_registers(tid: i32) -> Option<libc::user_regs_struct> {
+    const SIZE: usize = size_of::<libc::user_regs_struct>();
+    let mut bytes = [0; SIZE];
+    let whole = set(tid, libc::NT_PRSTATUS, &mut bytes)? == SIZE;
+    // SAFETY: numbers, as many as the kernel has said.
+    whole.then(|| unsafe { bytes.as_ptr().cast::<libc::user_regs_struct>().read_unaligned() })
+}
+
+/// Gives a stopped thread these.
+pub fn set_registers(tid: i32, registers: &libc::user_regs_struct) -> io::Result<()> {
+    let place = std::ptr::from_ref(registers).cast_mut().cast();
+    let mut from = libc::iovec { iov_base: place, iov_len: size_of_val(registers) };
+    let which = libc::NT_PRSTATUS as usize;
+    // SAFETY: only read, as many bytes as it says.
+    let status = unsafe { libc::ptrace(libc::PTRACE_SETREGSET, tid, which, &raw mut from) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What has become of a thread since it was last asked, without waiting.
+pub fn now(tid: i32) -> io::Result<Option<Change>> {
+    let found = wait(libc::P_PID, tid as libc::id_t, libc::WNOWAIT | libc::WNOHANG)?;
+    Ok(found.map(|(_, change)| {
+        if matches!(change, Change::Event { .. }) {
+            reap(tid);
+        }
+        change
+    }))
+}
+
 /// Lets a stopped thread go on, with a signal or none (0).
 pub fn go_on(tid: i32, signal: i32) -> io::Result<()> {
     number(libc::PTRACE_CONT, tid, signal as usize)
