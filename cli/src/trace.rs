@@ -59,7 +59,7 @@ pub fn set_mask(tid: i32, mask: u64) -> io::Result<()> {
 pub fn all_registers(tid: i32) -> Option<libc::user_regs_struct> {
     const SIZE: usize = size_of::<libc::user_regs_struct>();
     let mut bytes = [0; SIZE];
-    let whole = set(tid, libc::NT_PRSTATUS, &mut bytes)? == SIZE;
+    let whole = register_set(tid, libc::NT_PRSTATUS, &mut bytes)? == SIZE;
     // SAFETY: numbers, as many as the kernel has said.
     whole.then(|| unsafe { bytes.as_ptr().cast::<libc::user_regs_struct>().read_unaligned() })
 }
@@ -131,19 +131,19 @@ pub fn info(tid: i32) -> Option<[u8; 128]> {
 pub fn registers(tid: i32) -> Option<Registers> {
     let machine = NATIVE?;
     let mut bytes = [0; 40 * 8];
-    let length = set(tid, libc::NT_PRSTATUS, &mut bytes)?;
+    let length = register_set(tid, libc::NT_PRSTATUS, &mut bytes)?;
     let mut call = [0; 4];
     let call = match machine {
         crate::registers::Machine::X86_64 => None,
         crate::registers::Machine::Aarch64 => {
-            set(tid, 0x404, &mut call)?; // NT_ARM_SYSTEM_CALL
+            register_set(tid, 0x404, &mut call)?; // NT_ARM_SYSTEM_CALL
             Some(i32::from_le_bytes(call))
         }
     };
     (length == Registers::size(machine)).then(|| Registers::read(machine, &bytes, call))?
 }
 
-fn set(tid: i32, which: i32, bytes: &mut [u8]) -> Option<usize> {
+fn register_set(tid: i32, which: i32, bytes: &mut [u8]) -> Option<usize> {
     let mut room = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: so much room as it says.
     let status = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, which as usize, &raw mut room) };
