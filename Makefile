@@ -47,6 +47,7 @@ help:
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
 	@echo 'make soak-watch  a thousand watchers that come, go and are killed beside a storm of signals and a Go service'
+	@echo 'make fuzz      SECONDS=600: the C functions in sequences of random calls, with sanitizers, and each parser'
 	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file system (some minutes)'
 	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
 	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
@@ -263,6 +264,10 @@ soak: tools $(archive)
 .PHONY: soak-watch
 soak-watch: tools
 	SIGWARD_WATCHERS=1000 $(CARGO) test -p sigward-cli --test watch_load -- --nocapture --test-threads=1
+
+.PHONY: fuzz
+fuzz:
+	scripts/fuzz $(or $(SECONDS),600) $(SEED)
 
 .PHONY: beside
 beside: tools $(archive)

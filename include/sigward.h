@@ -1220,7 +1220,8 @@ int sigward_map_retire(struct sigward_map *map);
 // Returns 0 or as sigward_init.
 int sigward_sigbus_guard(void);
 
-// Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
+// Leaves the seat for SIGBUS. A sigward_try_copy that another thread is in meanwhile is not looked
+// after any more. Idempotent; thread-safe; works in a forked child.
 //
 // Returns 0; -EBUSY while maps are open or files adopted; else as sigward_init.
 int sigward_sigbus_restore(void);

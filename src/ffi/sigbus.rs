@@ -18,7 +18,8 @@ pub extern "C" fn sigward_sigbus_guard() -> c_int {
     code(mapping::guard())
 }
 
-/// Leaves the seat for SIGBUS. Idempotent; thread-safe; works in a forked child.
+/// Leaves the seat for SIGBUS. A sigward_try_copy that another thread is in meanwhile is not looked
+/// after any more. Idempotent; thread-safe; works in a forked child.
 ///
 /// Returns 0; -EBUSY while maps are open or files adopted; else as sigward_init.
 #[unsafe(no_mangle)]

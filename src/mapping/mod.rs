@@ -69,8 +69,9 @@ pub(crate) use adopted::adopt_path;
 #[cfg(feature = "capi")]
 pub(crate) use error::NO_DATA;
 
-/// Leaves the seat: SIGBUS is as it was before us. Idempotent. Thread-safe, works in a forked
-/// child, not for signal handlers.
+/// Leaves the seat: SIGBUS is as it was before us. A [`try_copy`] that another thread is in
+/// meanwhile is not looked after any more. Idempotent. Thread-safe, works in a forked child, not
+/// for signal handlers.
 ///
 /// # Errors
 /// [`Error::Busy`] while maps are open or files adopted; else as [`guard`].

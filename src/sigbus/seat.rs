@@ -48,6 +48,7 @@ pub fn guard() -> Result<(), crate::Error> {
     chain::take(&held, &OWNER)?;
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
+    super::copy::rely_on_seat(true);
     Ok(())
 }
 
@@ -58,15 +59,15 @@ pub(crate) fn vacate() -> Result<bool, crate::Error> {
     }
     let held = chain::lock()?;
     let guarding = GUARDING.swap(false, Ordering::SeqCst);
+    super::copy::rely_on_seat(false);
     // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that
     // nobody guards.
     fence(Ordering::SeqCst);
     let left =
         if registry::registered() == 0 { chain::vacate(&held, &OWNER).map(|()| true) } else { Ok(false) };
-    if left == Ok(true) {
-        super::copy::seat_was_vacated();
-    } else {
+    if left != Ok(true) {
         GUARDING.store(guarding, Ordering::SeqCst);
+        super::copy::rely_on_seat(guarding);
     }
     left
 }

@@ -82,8 +82,10 @@ fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
 fn a_child_forked_at_any_instruction_gets_along() {
     let program = prepared("map_steps", Link::Archive);
     for half in ["0", "1"] {
-        let scratch = Scratch::new(&format!("steps-{half}"));
-        run(&program, &["steps", scratch.as_str(), half]).lived();
+        for scenario in ["steps", "seat_steps"] {
+            let scratch = Scratch::new(&format!("{scenario}-{half}"));
+            run(&program, &[scenario, scratch.as_str(), half]).lived();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 /* fork at any instruction of ours. A tracer lets a process open, read, lose, refresh, grow and
- * close maps instruction by instruction, and at each one that is the library's own it makes the
- * process fork there (ptrace(2)): the child finds tables, slots, pins and locks as they are between
- * two stores, and has to get along with them. */
+ * close maps, or take and leave the seat, instruction by instruction, and at each one that is the
+ * library's own it makes the process fork there (ptrace(2)): the child finds tables, slots, pins
+ * and locks as they are between two stores, and has to get along with them. */
 #include "maps.h"
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -31,7 +31,29 @@ static void work(void) {
     CHECK(sigward_map_close(map) == 0);
 }
 
+/* Only when the seat stands may a copy rely on it. */
+static const char *view; /* a page that the file has, and one that it has not */
+static void seat(void) {
+    char copied[PAGE];
+    for (int i = 0; i < 2; i++) {
+        CHECK(sigward_sigbus_guard() == 0);
+        CHECK(sigward_try_copy(copied, view, PAGE) == PAGE);
+        CHECK(sigward_sigbus_restore() == 0);
+    }
+}
+
 /* ---- what each child does: as a process that has no other thread ---- */
+
+static void child_with_seat(void) {
+    static char copied[2 * PAGE];
+    alarm(patience(60));
+    CHECK(sigward_try_copy(copied, view, 2 * PAGE) == PAGE);
+    CHECK(sigward_sigbus_guard() == 0);
+    CHECK(sigward_try_copy(copied, view, 2 * PAGE) == PAGE);
+    CHECK(sigward_sigbus_restore() == 0);
+    CHECK(sigward_try_copy(copied, view, 2 * PAGE) == PAGE);
+    _exit(0);
+}
 
 static void child(void) {
     sigward_map *own[3];
@@ -47,6 +69,9 @@ static void child(void) {
     if (other != NULL) CHECK(sigward_map_close(other) == 0);
     _exit(0);
 }
+
+/* Which of both. */
+static void (*traced)(void) = work, (*forked)(void) = child;
 
 static unsigned char own_stack[1 << 17] __attribute__((aligned(16)));
 
@@ -76,7 +101,7 @@ static pid_t fork_there(pid_t pid) {
     pid_t new = (pid_t)made;
     stopped(new);
     CHECK(ptrace(PTRACE_GETREGS, new, NULL, &regs) == 0);
-    regs.rip = (unsigned long)child, regs.rsp = (unsigned long)own_stack + sizeof own_stack - 8,
+    regs.rip = (unsigned long)forked, regs.rsp = (unsigned long)own_stack + sizeof own_stack - 8,
     regs.eflags &= ~0x100UL;
     regs.orig_rax = (unsigned long)-1;
     CHECK(ptrace(PTRACE_SETREGS, new, NULL, &regs) == 0);
@@ -108,7 +133,7 @@ static void steps(void) {
     if (pid == 0) {
         CHECK(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
         raise(SIGSTOP);
-        work();
+        traced();
         _exit(0);
     }
     stopped(pid);
@@ -131,11 +156,20 @@ static void steps(void) {
         if (at % 2 == half && !met[at]) end_well(fork_there(pid), regs.rip), forks++;
         met[at] = true;
     }
-    CHECK(WEXITSTATUS(status) == 0 && forks > 1000);
+    CHECK(WEXITSTATUS(status) == 0 && forks > (traced == work ? 1000 : 100));
     SAY("%ld forks at %ld instructions\n", forks, ours);
+}
+
+static void seat_steps(void) {
+    int fd = open(new_file("view", 2 * PAGE), O_RDWR);
+    view = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(view != MAP_FAILED && ftruncate(fd, PAGE) == 0);
+    traced = seat, forked = child_with_seat;
+    steps();
 }
 #else
 static void steps(void) { _exit(77); }
+static void seat_steps(void) { _exit(77); }
 #endif
 
-SCENARIOS({"steps", steps})
+SCENARIOS({"steps", steps}, {"seat_steps", seat_steps})

@@ -95,8 +95,11 @@ impl Keeper {
             let process = process::announce();
             let made = Box::into_raw(Box::new(Self { process, inside: Mutex::default() }));
             // The parent's keeper stays where it is: its lock may be held, so it cannot be taken
-            // apart. One that lost the race, a page, is left, too.
-            let _ = CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
+            // apart.
+            if CURRENT.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: it has lost a race, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+            }
         }
     }
 

@@ -53,10 +53,12 @@ macro_rules! name {
 #[allow(unused_imports, reason = "as above")]
 use name;
 
-/// 0 until a copy found the seat for SIGBUS taken, then how this processor copies best.
+/// How this processor copies best while the seat for SIGBUS is taken, else 0.
 ///
-/// Relaxed: nothing else is read because of it. The kernel's table holds for all threads once it is
-/// written.
+/// It is set after the kernel's table was written and is 0 before that is put back, by who holds
+/// the lock of the table: also in a child that was forked in between no copy relies on a seat that
+/// is not there. A copy loads it Relaxed: nothing else is read because of it, and the table holds
+/// for all threads once it is written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
@@ -73,7 +75,8 @@ static WAY: AtomicUsize = AtomicUsize::new(0);
 ///
 /// Signal-safe, thread-safe, works in a forked child. With the seat, in a thread that has SIGBUS
 /// blocked, as a handler for SIGBUS has, the kernel ends the process at a fault
-/// ([`crate::mapping::thread_check`] tells).
+/// ([`crate::mapping::thread_check`] tells), and so it does where another thread leaves the seat
+/// ([`crate::mapping::restore`]) in the middle of a copy.
 ///
 /// # Errors
 /// [`Error::Unsupported`] on other systems than Linux and other processors than x86-64 and aarch64;
@@ -107,7 +110,7 @@ pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize
     }
     if way == 0 {
         // SAFETY: by this function's contract.
-        return unsafe { first_or_without_seat(dst, src, len) };
+        return unsafe { without_seat(dst, src, len) };
     }
     // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
     Ok(unsafe { processor::copy(dst, src, len, way) })
@@ -117,20 +120,18 @@ pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize
 /// As [`try_copy`].
 #[cold]
 #[inline(never)]
-unsafe fn first_or_without_seat(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
+unsafe fn without_seat(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
     let way = processor::way();
     if way == 0 {
         return Err(Error::Unsupported);
     }
-    // SAFETY: by the caller's contract.
-    let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
-    if crate::sigbus::guarding::is_guarding() {
-        WAY.store(way, Ordering::Relaxed);
-        return Ok(copy(dst, src, len));
-    }
     #[cfg(target_os = "linux")]
-    // SAFETY: by this function's contract.
-    return unsafe { by_kernel::copy(dst, src, len, copy) };
+    {
+        // SAFETY: by the caller's contract.
+        let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
+        // SAFETY: by this function's contract.
+        unsafe { by_kernel::copy(dst, src, len, copy) }
+    }
     #[cfg(not(target_os = "linux"))]
     Err(Error::Unsupported)
 }
@@ -141,9 +142,9 @@ pub(crate) fn repeats_from() -> usize {
     processor::string_from()
 }
 
-/// The seat for SIGBUS was left: the next copy looks again.
-pub(crate) fn seat_was_vacated() {
-    WAY.store(0, Ordering::Relaxed);
+/// The seat for SIGBUS is taken, or is about to be left.
+pub(crate) fn rely_on_seat(taken: bool) {
+    WAY.store(if taken { processor::way() } else { 0 }, Ordering::SeqCst);
 }
 
 /// Whether there is a checked copy.
