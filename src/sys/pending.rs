@@ -28,23 +28,25 @@ pub(crate) fn holds(set: &libc::sigset_t, signal: c_int) -> bool {
 
 /// Whether one waits for this thread itself. What waits for the process is no call's.
 pub(crate) fn is_on_thread(signal: c_int) -> bool {
-    is_pending(signal) && is_among_the_threads(signal)
+    is_pending(signal, false) && is_among_the_threads(signal)
 }
 
 /// Takes the one that waits for this thread, if the kernel has raised it for a call of this thread.
 pub(crate) fn take_a_calls(signal: c_int) {
-    if is_on_thread(signal) {
+    // Where nobody may ask (a sandbox), what is there is looked at.
+    if is_pending(signal, true) && is_among_the_threads(signal) {
         consume_one(signal);
     }
 }
 
-/// On this thread or on the process: sigpending(2) shows the two as one.
-fn is_pending(signal: c_int) -> bool {
+/// On this thread or on the process: sigpending(2) shows the two as one. `unknown` if that fails.
+#[inline(never)]
+fn is_pending(signal: c_int, unknown: bool) -> bool {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: room for a set.
-    unsafe { libc::sigpending(set.as_mut_ptr()) };
+    let asked = unsafe { libc::sigpending(set.as_mut_ptr()) };
     // SAFETY: zeroed, and filled if the call succeeded.
-    holds(&unsafe { set.assume_init() }, signal)
+    if asked == 0 { holds(&unsafe { set.assume_init() }, signal) } else { unknown }
 }
 
 /// `SigPnd` of proc(5). Without /proc, or without a descriptor, the answer is yes: before the call
@@ -92,10 +94,21 @@ fn consume_one(signal: c_int) {
     let info = unsafe { info.assume_init() };
     // SAFETY: the field is a number at a fixed place; the code says whether it means anything.
     let sender = unsafe { info.si_pid() };
-    let kernels = info.si_code == 0 && super::wiped::is_own_process(sender);
-    if !kernels {
+    if !is_the_kernels(info.si_code, sender) {
         give_back(signal, &info);
     }
+}
+
+/// What a write of this process raises: `SI_USER`. (NetBSD's was not looked up.)
+#[cfg(any(target_os = "linux", target_os = "netbsd"))]
+fn is_the_kernels(code: c_int, sender: libc::pid_t) -> bool {
+    code == 0 && super::wiped::is_own_process(sender)
+}
+
+/// `SI_KERNEL` (`tdsignal` in sys/kern/kern_sig.c); `SI_USER` is somebody's kill(2) there.
+#[cfg(target_os = "freebsd")]
+fn is_the_kernels(code: c_int, _sender: libc::pid_t) -> bool {
+    code == 0x10006
 }
 
 /// The system call itself: glibc's function says `SI_USER` where the kernel says `SI_TKILL`, and a
