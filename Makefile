@@ -52,6 +52,7 @@ help:
 	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
 	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
 	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
+	@echo 'make musl      the tests that run C hosts, with hosts of musl, dynamic and static; Go programs of musl'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
 	@echo 'make arm64-tests  tests of the Rust crate that run C hosts, on that kernel'
 	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12, TESTS=all (hours)'
@@ -201,7 +202,12 @@ targets:
 	scripts/test-aarch64-hosts
 	scripts/test-aarch64-musl
 
-# Not part of `make test`: what an emulator of programs leaves out.
+# Not part of `make test`: the other C library.
+.PHONY: musl
+musl: $(archive) $(plain) $(example) $(example:.a=-bare.a) $(command)
+	scripts/test-musl
+
+# Nor what an emulator of programs leaves out.
 .PHONY: arm64
 arm64: $(plain)
 	scripts/setup aarch64

@@ -33,6 +33,9 @@ static const int of_writers[] = {
     SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigtimedwait, SYS_getpid,
     SYS_openat,         SYS_read,         SYS_close,           SYS_pipe2,
     SYS_getsockopt,
+#ifndef __GLIBC__
+    SYS_fcntl, /* musl's open(3), for old kernels' sake */
+#endif
 };
 /* What the C library and this program need besides. */
 static const int of_the_test[] = {SYS_rt_sigreturn, SYS_exit_group};

@@ -1,5 +1,6 @@
 /* Invariants of the chain: circles of handlers, leaving, races, flags, defaults, forks. */
 #include "host.h"
+#include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdatomic.h>

@@ -382,9 +382,9 @@ static void one_thread(void) {
     for (int round = 0; round < 3; round++) {
         sigward_lease *first = taken(path), *second = taken(path);
         CHECK(threads(&thread) == 2 && thread != 0);
-        /* All but KILL, STOP, the two that are glibc's own and what a thread's own instruction
-         * raises. While it waits for one, that is not shown as blocked. */
-        unsigned long long kept = 3ULL << 31;
+        /* All but KILL, STOP, the C library's own and what a thread's own instruction raises. While
+         * it waits for one, that is not shown as blocked. */
+        unsigned long long kept = ((1ULL << (SIGRTMIN - 32)) - 1) << 31;
         const int open[] = {SIGKILL, SIGSTOP, SIGSTKFLT, SIGBUS, SIGSEGV,
                             SIGILL,  SIGFPE,  SIGTRAP,   SIGSYS};
         for (size_t i = 0; i < sizeof open / sizeof *open; i++) kept |= 1ULL << (open[i] - 1);

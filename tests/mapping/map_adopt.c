@@ -738,7 +738,8 @@ static void unobtrusive(void) {
         char link[64], name[PATH_MAX] = "";
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         if (readlink(link, name, sizeof name - 1) < 0 || strcmp(name, path) != 0) continue;
-        CHECK((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY && fcntl(fd, F_GETFD) == FD_CLOEXEC);
+        CHECK((fcntl(fd, F_GETFL) & (O_WRONLY | O_RDWR)) == O_RDONLY);
+        CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
     }
     /* A lease for writing: nobody may have it open, even to read. */
     int own = open(path, O_RDWR);

@@ -252,11 +252,13 @@ static void killed_growing(long unused) {
 /* ---- a real-time reader waits for an ordinary one that has no other processor ---- */
 
 static volatile int ran_for; /* milliseconds of processor time */
+static cpu_set_t their_processor;
 
 static void *real_time(void *unused) {
     struct sched_param priority = {.sched_priority = 50};
     struct timespec used;
     (void)unused;
+    CHECK(sched_setaffinity(0, sizeof their_processor, &their_processor) == 0);
     CHECK(pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0);
     touch(map, 4 * PAGE);
     CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
@@ -266,6 +268,7 @@ static void *real_time(void *unused) {
 
 static void *held_reader(void *unused) {
     (void)unused;
+    CHECK(sched_setaffinity(0, sizeof their_processor, &their_processor) == 0);
     wait_at_mmap();
     touch(map, 3 * PAGE);
     return NULL;
@@ -273,21 +276,18 @@ static void *held_reader(void *unused) {
 
 static void sched_fifo(long unused) {
     pthread_t threads[2];
-    pthread_attr_t attributes;
-    cpu_set_t all, first;
+    cpu_set_t all;
     (void)unused;
     /* One that we may have. */
     int number = 0;
     CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
     while (!CPU_ISSET(number, &all)) number++;
-    CPU_ZERO(&first);
-    CPU_SET(number, &first);
-    CHECK(pthread_attr_init(&attributes) == 0);
-    CHECK(pthread_attr_setaffinity_np(&attributes, sizeof first, &first) == 0);
+    CPU_ZERO(&their_processor);
+    CPU_SET(number, &their_processor);
     lose_map();
-    CHECK(pthread_create(&threads[0], &attributes, held_reader, NULL) == 0);
+    CHECK(pthread_create(&threads[0], NULL, held_reader, NULL) == 0);
     wait_for_handler();
-    CHECK(pthread_create(&threads[1], &attributes, real_time, NULL) == 0);
+    CHECK(pthread_create(&threads[1], NULL, real_time, NULL) == 0);
     usleep(100000); /* it waits by now, or had no processor yet: then it proves nothing, and nothing
                        fails */
     let_go();

@@ -22,9 +22,11 @@ void *mmap64(void *at, size_t len, int protection, int flags, int fd, off64_t fr
     return area;
 }
 
+#ifndef mmap64 /* musl has had one of the two */
 void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t from) {
     return mmap64(at, len, protection, flags, fd, from);
 }
+#endif
 
 int fallocate64(int fd, int mode, off64_t from, off64_t len) {
     if (no_promise) return errno = EOPNOTSUPP, -1;

@@ -383,7 +383,8 @@ static void *writes_all(void *call) {
     struct iovec parts[] = {{big, 100}, {big + 100, 200}};
     struct sockaddr_in nobody = {.sin_family = AF_INET, .sin_port = htons(9)};
     nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct msghdr message = {&nobody, sizeof nobody, parts, 2, NULL, 0, 0};
+    struct msghdr message = {
+        .msg_name = &nobody, .msg_namelen = sizeof nobody, .msg_iov = parts, .msg_iovlen = 2};
     struct mmsghdr messages[] = {{message, 0}, {message, 0}};
     int sink = open("/dev/null", O_WRONLY), away = socket(AF_INET, SOCK_DGRAM, 0);
     CHECK(sink >= 0 && away >= 0);

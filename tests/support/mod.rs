@@ -44,9 +44,13 @@ pub fn target() -> PathBuf {
     deps.expect("a test lies in target/PROFILE/deps").to_path_buf()
 }
 
-/// Builds the C library once per test binary and profile; cargo keeps what is up to date.
+/// Builds the C library once per test binary and profile; cargo keeps what is up to date. With
+/// `SIGWARD_TEST_LIBRARIES`, which has the archives of another C library, nothing is built.
 pub fn library(profile: &str) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
+    if let Some(folder) = std::env::var_os("SIGWARD_TEST_LIBRARIES") {
+        return PathBuf::from(folder).join(profile);
+    }
     let _one_at_a_time = BUILDING.lock();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"]).arg(target()).current_dir(root());
@@ -59,6 +63,9 @@ pub fn library(profile: &str) -> PathBuf {
 
 /// The C library with the constructors; `make archive` builds it in the same place.
 fn early_library() -> PathBuf {
+    if std::env::var_os("SIGWARD_TEST_LIBRARIES").is_some() {
+        return library("early/release");
+    }
     let target = target().join("early");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
