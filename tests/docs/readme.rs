@@ -172,6 +172,26 @@ fn the_commands_exist() {
     }
 }
 
+/// Each row of the table of platforms names what proves it, and the Makefile has that.
+#[test]
+fn each_platform_has_a_command_that_proves_it() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let (_, table) = readme.split_once("\n| platform |").expect("a table of platforms");
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 5, "{rows:#?}");
+    for row in rows {
+        let proof = row.split(" | ").nth(3).expect("a column for the proof");
+        let commands: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
+        assert!(!commands.is_empty(), "nothing proves: {row}");
+        for command in commands {
+            let target = command.strip_prefix("make ").expect("a command of make");
+            let rule = format!("\n{target}:");
+            assert!(makefile.contains(&rule), "the Makefile has no {target}: {row}");
+        }
+    }
+}
+
 /// What the manuals name as a file or folder of this project, or as a test in Go, is there.
 #[test]
 fn what_the_manuals_name_exists() {
