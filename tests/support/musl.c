@@ -11,7 +11,7 @@
 
 #define WEAK __attribute__((weak, used))
 
-/* Debian's libgcc_eh asks glibc where unwind tables are, if there is one; libgcc of a system that is
+/* Debian's libgcc_eh asks glibc where unwind tables are, if there is one; that of a system that is
  * musl's own does not. The answer is "ask dl_iterate_phdr". */
 WEAK int _dl_find_object(void *pc, void *found) { return (void)pc, (void)found, -1; }
 
