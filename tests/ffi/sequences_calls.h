@@ -106,7 +106,7 @@ static void *options(struct world *w, size_t size, const void *fields) {
     memcpy(memory, fields, size);
     memory[0] = size;
     if (once_in(w, 10)) memory[0] = ONE_OF(0, 1, 8, 40, size - 1, size + 1, 4096, 4097, UINT64_MAX);
-    if (once_in(w, 20)) memory[1 + draw(w, 1000)] = number(w);
+    if (once_in(w, 20)) memory[size / 8 + draw(w, 500)] = number(w); /* and no pointer's place */
     return memory;
 }
 #define OPTIONS(type, ...) options(w, sizeof(type), &(type){0, __VA_ARGS__})
