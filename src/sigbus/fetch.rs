@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// From how many bytes on `rep movsb` is the quickest on this processor; never, until it was looked
 /// at.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-static REPEATS_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
+static REPEATS_FROM: AtomicUsize = AtomicUsize::new(UNSEEN);
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const UNSEEN: usize = usize::MAX - 1;
 
-/// Looks at the processor. Not for handlers.
-#[cold]
+/// Looks at the processor, once. Not for handlers.
 pub(crate) fn prepare() {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    REPEATS_FROM.store(super::copy::repeats_from(), Ordering::Relaxed);
+    if REPEATS_FROM.load(Ordering::Relaxed) == UNSEEN {
+        REPEATS_FROM.store(super::copy::repeats_from(), Ordering::Relaxed);
+    }
 }
 
 /// Whether [`fetch_small`] is for this many bytes.

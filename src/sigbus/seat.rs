@@ -44,7 +44,6 @@ pub fn guard() -> Result<(), crate::Error> {
     }
     let held = chain::lock()?;
     crate::sys::pages::page_size();
-    super::fetch::prepare();
     chain::take(&held, &OWNER)?;
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
@@ -101,6 +100,7 @@ pub(crate) fn mend_seat() -> Result<(), crate::Error> {
 
 /// For a map that is going to be made; with `if_guarded` the seat is looked at and not taken.
 pub(crate) fn guard_for(if_guarded: bool) -> Result<(), crate::Error> {
+    super::fetch::prepare();
     if !if_guarded {
         return guard();
     }

@@ -53,13 +53,32 @@ macro_rules! name {
 #[allow(unused_imports, reason = "as above")]
 use name;
 
-/// How this processor copies best while the seat for SIGBUS is taken, else 0.
+/// How this processor copies best while the seat for SIGBUS is taken, or [`TAKEN`]; else 0.
 ///
 /// It is set after the kernel's table was written and is 0 before that is put back, by who holds
 /// the lock of the table: also in a child that was forked in between no copy relies on a seat that
 /// is not there. A copy loads it Relaxed: nothing else is read because of it, and the table holds
 /// for all threads once it is written.
 static WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// The seat is taken, and nobody has looked at the processor yet.
+const TAKEN: usize = 2;
+
+/// What was seen of the processor; 0 until somebody has looked. On a virtual machine that takes
+/// microseconds: each `cpuid` is the host's to answer.
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How this processor copies best; more than [`TAKEN`], or 0 if it does not.
+fn way() -> usize {
+    match SEEN.load(Ordering::Relaxed) {
+        0 => {
+            let way = processor::way();
+            SEEN.store(way, Ordering::Relaxed);
+            way
+        }
+        seen => seen,
+    }
+}
 
 /// Copies `len` bytes from `src` to `dst` and returns how many came over: all of them, or as many
 /// as there are before the first byte that cannot be read or written. Bytes of `dst` after those
@@ -108,9 +127,9 @@ pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize
     if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
         return Ok(0);
     }
-    if way == 0 {
+    if way <= TAKEN {
         // SAFETY: by this function's contract.
-        return unsafe { without_seat(dst, src, len) };
+        return unsafe { first_or_without_seat(dst, src, len, way == TAKEN) };
     }
     // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
     Ok(unsafe { processor::copy(dst, src, len, way) })
@@ -120,15 +139,25 @@ pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize
 /// As [`try_copy`].
 #[cold]
 #[inline(never)]
-unsafe fn without_seat(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
-    let way = processor::way();
+unsafe fn first_or_without_seat(
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+    taken: bool,
+) -> Result<usize, Error> {
+    let way = way();
     if way == 0 {
         return Err(Error::Unsupported);
     }
+    // SAFETY: by the caller's contract.
+    let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
+    if taken {
+        // It may have been left since.
+        let _ = WAY.compare_exchange(TAKEN, way, Ordering::SeqCst, Ordering::Relaxed);
+        return Ok(copy(dst, src, len));
+    }
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: by the caller's contract.
-        let copy = |dst, src, len| unsafe { processor::copy(dst, src, len, way) };
         // SAFETY: by this function's contract.
         unsafe { by_kernel::copy(dst, src, len, copy) }
     }
@@ -144,7 +173,12 @@ pub(crate) fn repeats_from() -> usize {
 
 /// The seat for SIGBUS is taken, or is about to be left.
 pub(crate) fn rely_on_seat(taken: bool) {
-    WAY.store(if taken { processor::way() } else { 0 }, Ordering::SeqCst);
+    // Written before anything of its page is read: that would be two page faults.
+    WAY.store(if taken { TAKEN } else { 0 }, Ordering::SeqCst);
+    let seen = SEEN.load(Ordering::Relaxed);
+    if taken && seen != 0 {
+        WAY.store(seen, Ordering::SeqCst);
+    }
 }
 
 /// Whether there is a checked copy.
