@@ -127,7 +127,7 @@ impl Borrowed {
         let stopped = |signal| io::Error::other(format!("is stopped by signal {signal}: continue it first"));
         trace::interrupt(tid)?;
         loop {
-            match next(tid)? {
+            match next(tid, Some(PATIENCE))? {
                 Change::Event { event: libc::PTRACE_EVENT_STOP, signal: libc::SIGTRAP } => break,
                 Change::Event { event: libc::PTRACE_EVENT_STOP, signal } => {
                     let _ = trace::detach(tid, 0);
@@ -149,14 +149,15 @@ impl Borrowed {
         Ok(thread)
     }
 
-    /// Makes the thread call the kernel.
+    /// Makes the thread call the kernel. Waits as long as that takes, another thread may hold the
+    /// address space: whoever left now would leave the thread in the midst of it.
     fn call(&self, number: libc::c_long, arguments: [u64; 6]) -> io::Result<u64> {
         let mut registers = self.registers;
         set_call(&mut registers, self.instruction, number, arguments);
         trace::set_registers(self.tid, &registers)?;
         loop {
             trace::step(self.tid)?;
-            match next(self.tid)? {
+            match next(self.tid, None)? {
                 Change::Signal(libc::SIGTRAP) => break,
                 // Somebody has stopped the process: it stops when it goes on.
                 Change::Event { .. } => {}
@@ -194,9 +195,9 @@ fn ended(tid: i32) -> io::Error {
 }
 
 /// The thread's next change.
-fn next(tid: i32) -> io::Result<Change> {
+fn next(tid: i32, patience: Option<Duration>) -> io::Result<Change> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while patience.is_none_or(|patience| start.elapsed() < patience) {
         match trace::now(tid)? {
             Some(change) => return Ok(change),
             None => std::thread::sleep(Duration::from_micros(50)),
