@@ -23,6 +23,7 @@ early   := $(target)/early
 plain   := $(target)/isolated/libsigward.a
 sources := $(shell find src capi -name '*.rs') build.rs Cargo.toml capi/Cargo.toml Cargo.lock
 command := $(target)/command/sigward
+go_test := $(GO) test -count=1 -timeout 60m
 
 .PHONY: help
 help:
@@ -162,13 +163,17 @@ test-archive: $(archive) $(plain)
 
 .PHONY: test-go
 test-go: $(archive)
-	cd go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./... && $(GO) test -count=1 -timeout 60m -race . ./sigwardslog && CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m .
-	cd go/sigwardprom && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m -race . && CGO_ENABLED=0 $(GO) test -count=1 .
+	cd go && $(GO) vet ./... && $(go_test) ./...
+	cd go && $(go_test) -race . ./sigwardslog
+	cd go && CGO_ENABLED=0 $(go_test) .
+	cd go/sigwardprom && $(GO) vet ./... && $(go_test) -race .
+	cd go/sigwardprom && CGO_ENABLED=0 $(go_test) .
 
 .PHONY: test-hosts
 test-hosts: $(archive)
-	cd tests/go && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m ./...
-	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./... && $(GO) test -count=1 -timeout 60m ./...
+	cd tests/go && $(GO) vet ./... && $(go_test) ./...
+	cd tests/go/maps && $(GO) vet -tags libsqlite3 ./... && $(GO) vet -tags libsqlite3,warded ./...
+	cd tests/go/maps && $(go_test) ./...
 
 .PHONY: test-reexport
 test-reexport:
@@ -190,7 +195,7 @@ test-install: $(archive)
 
 .PHONY: test-example
 test-example: example
-	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(GO) test -count=1 -timeout 60m ./...
+	cd go-example && $(GO) vet ./... && $(GO) vet -tags bare ./... && $(go_test) ./...
 
 .PHONY: targets
 targets:

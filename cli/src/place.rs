@@ -44,7 +44,7 @@ pub struct Place {
     pub mapped: u64,
     /// The file now.
     pub now: Now,
-    /// `truncated`, `no-space`, `hardware`, `unknown`; none for another signal than SIGBUS.
+    /// `truncated`, `no_space`, `hardware`, `unknown`; none for another signal than SIGBUS.
     pub cause: Option<&'static str>,
 }
 
@@ -54,7 +54,7 @@ impl Place {
         let offset = mapping.offset_of(address)?;
         let cause = code.map(|code| match cause(code, offset, page_size(), &now.of_the_library()) {
             Cause::Truncated { .. } => "truncated",
-            Cause::NoSpace => "no-space",
+            Cause::NoSpace => "no_space",
             Cause::Hardware => "hardware",
             _ => "unknown",
         });
@@ -71,7 +71,7 @@ impl Place {
                 grouped(self.now.length?),
                 self.path.display()
             ),
-            "no-space" => format!(
+            "no_space" => format!(
                 "the disk is full, and {} has no block there; reserve blocks before bytes (sigward \
                  reserve)",
                 self.path.display()

@@ -161,7 +161,7 @@ fn a_full_disk_is_told() {
     let Some(disk) = SmallDisk::mount("watch-full") else { return };
     let (run, lines) = watch(&[], &victim("victim.c"), &["full", &disk.join("data")], &[]);
     let place = &lines[0]["place"];
-    assert_eq!((&place["cause"], &place["now"]["free"]), (&"no-space".into(), &0.into()), "{run:?}");
+    assert_eq!((&place["cause"], &place["now"]["free"]), (&"no_space".into(), &0.into()), "{run:?}");
     assert_eq!(place["now"]["sparse"], true, "{run:?}");
 }
 
