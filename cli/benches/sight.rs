@@ -108,10 +108,11 @@ fn within(name: &str, limit: f64, mut once: impl FnMut() -> f64) {
 }
 
 /// What a signal to itself takes a program under some tracer; none if that is not there.
-fn stop(mut tracer: Command, program: &Path, signal: i32) -> Option<f64> {
-    let output = tracer
+fn stop(tracer: &[&str], program: &Path, how: &str, signal: i32) -> Option<f64> {
+    let output = Command::new(tracer[0])
+        .args(&tracer[1..])
         .arg(program)
-        .args(["signals", "2000", &signal.to_string()])
+        .args([how, "2000", &signal.to_string()])
         .stdin(Stdio::null())
         .output()
         .ok()?;
@@ -148,24 +149,24 @@ fn main() {
         (run - time(&mut Command::new("true"))).max(0.0)
     });
 
-    // The first goes on at once; of the second the command looks whether it ends the program.
-    let watch = &["watch", "--"][..];
-    let strace = &["strace", "-f", "-o", "/dev/null", "-e", "trace=none"][..];
-    let gdb = &["gdb", "-q", "-batch", "-ex", "handle all nostop noprint pass", "-ex", "run", "--args"][..];
-    for (name, tracer, signal, target) in [
-        ("stop, SIGURG: sigward watch / bare", watch, libc::SIGURG, "4"),
-        ("stop, SIGUSR1: sigward watch / bare", watch, libc::SIGUSR1, "4"),
-        ("stop, SIGURG: strace / bare", strace, libc::SIGURG, "-"),
-        ("stop, SIGURG: gdb / bare", gdb, libc::SIGURG, "-"),
+    // Two switches of threads are the least that a stop costs any tracer. What ours adds is beside
+    // that: SIGURG goes on at once, of SIGUSR1 it asks who has sent it.
+    let ours = (&[command.to_str().expect("a path"), "watch", "--"][..], "signals");
+    let strace = (&["strace", "-f", "-o", "/dev/null", "-e", "trace=none"][..], "signals");
+    let all = "handle all nostop noprint pass";
+    let gdb = (&["gdb", "-q", "-batch", "-ex", all, "-ex", "run", "--args"][..], "signals");
+    let (least, bare) = ((&["env"][..], "followed"), (&["env"][..], "signals"));
+    for (name, tracer, peer, signal, target) in [
+        ("stop, SIGURG: watch / the least", ours, least, libc::SIGURG, "1.1"),
+        ("stop, SIGUSR1: watch / the least", ours, least, libc::SIGUSR1, "1.1"),
+        ("stop, SIGURG: the least / bare", least, bare, libc::SIGURG, "-"),
+        ("stop, SIGURG: watch / bare", ours, bare, libc::SIGURG, "-"),
+        ("stop, SIGURG: strace / bare", strace, bare, libc::SIGURG, "-"),
+        ("stop, SIGURG: gdb / bare", gdb, bare, libc::SIGURG, "-"),
     ] {
-        let tracer = || {
-            let mut made = if target == "4" { sigward() } else { Command::new(tracer[0]) };
-            made.args(&tracer[usize::from(target == "-")..]);
-            made
-        };
-        let bare = || stop(Command::new("env"), &program, signal);
-        let pair = |_| Some((stop(tracer(), &program, signal)?, bare()?));
-        match (0..PAIRS).map(pair).collect::<Option<Vec<_>>>() {
+        let stop = |(tracer, how)| stop(tracer, &program, how, signal);
+        let pairs = (0..PAIRS).map(|_| Some((stop(tracer)?, stop(peer)?)));
+        match pairs.collect::<Option<Vec<_>>>() {
             Some(pairs) => table::row(name, &pairs, target),
             None => eprintln!("not measured: {name}"),
         }

@@ -103,9 +103,11 @@ fn the_c_and_cpp_examples_run() {
 #[test]
 fn the_rust_examples_run() {
     let said = [
-        ("first", "write: Broken pipe (os error 32)\n"),
-        ("map", "lost: Truncated { len_now: 0 }\n"),
-        ("journal", "order 1\n"),
+        ("first", "write: Broken pipe (os error 32)\n", ""),
+        ("map", "lost: Truncated { len_now: 0 }\n", ""),
+        ("journal", "order 1\n", ""),
+        ("log_events", "", "sigward] SIGBUS caught: read by log_events on thread"),
+        ("trace_events", "", "WARN sigward: SIGBUS caught: read by trace_events on thread"),
     ];
     assert_eq!(files("examples", ".rs").len(), said.len());
     let mut cargo = Command::new(env!("CARGO"));
@@ -113,9 +115,12 @@ fn the_rust_examples_run() {
     cargo.args(["build", "--quiet", "--all-features", "--examples"]).current_dir(root());
     cargo.arg("--target-dir").arg(target());
     assert!(cargo.status().unwrap().success());
-    for (name, said) in said {
+    for (name, said, logged) in said {
         let run = run(&target().join("debug/examples").join(name), &[]);
-        assert_eq!(run.lived().out, said, "{name}");
+        let run = run.lived();
+        assert_eq!(run.out, said, "{name}");
+        assert!(run.err.contains(logged), "{name}: {}", run.err);
+        assert!(logged.is_empty() || run.err.contains("error.type=") && run.err.lines().count() == 1);
     }
 }
 
