@@ -2,6 +2,7 @@
 
 use super::code;
 use crate::mapping;
+use crate::sigbus::copy;
 use crate::sys::cancel::Uncancelled;
 use std::ffi::{c_int, c_void};
 
@@ -26,7 +27,18 @@ use std::ffi::{c_int, c_void};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_try_copy(dst: *mut c_void, src: *const c_void, len: usize) -> libc::ssize_t {
     // SAFETY: the caller vouches for both sides, as far as they are there.
-    match unsafe { mapping::try_copy(dst.cast(), src.cast(), len) } {
+    match unsafe { copy::usual(dst.cast(), src.cast(), len) } {
+        Some(count) => count as isize,
+        // SAFETY: as above.
+        None => unsafe { unusual(dst.cast(), src.cast(), len) },
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn unusual(dst: *mut u8, src: *const u8, len: usize) -> libc::ssize_t {
+    // SAFETY: by the caller's contract.
+    match unsafe { copy::unusual(dst, src, len) } {
         Ok(count) => count as isize,
         Err(error) => code(Err(error)) as isize,
     }

@@ -19,6 +19,8 @@ pub(crate) fn result(status: isize) -> io::Result<usize> {
 
 /// Runs a plain call with SIGPIPE kept from this thread. Where the mask cannot be changed (seccomp)
 /// it is the plain call: the last method.
+#[cold]
+#[inline(never)]
 fn in_thread_guard(call: impl FnOnce() -> isize) -> isize {
     let guard = GuardState::enter();
     let status = status(call());
@@ -53,12 +55,11 @@ unsafe fn pwritev2(_fd: c_int, _parts: *const iovec, _count: c_int) -> isize {
 /// `length` bytes at `data`.
 #[inline]
 pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> isize {
-    // SAFETY: by this function's contract; also below.
-    let plain = || unsafe { libc::write(fd, data, length) };
     if length > isize::MAX as usize / 2 {
         // More than there are addresses: the kernel refuses it before it looks at the pipe: the
         // plain call has the right errno.
-        return status(plain());
+        // SAFETY: by this function's contract.
+        return status(unsafe { libc::write(fd, data, length) });
     }
     let tried = match method() {
         // pwritev2(2) of nothing does nothing, but write(2) of nothing is an empty datagram.
@@ -72,8 +73,10 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
         Method::Guard => NOT_A_SOCKET,
     };
     match tried {
-        refused if is_refused(refused) => in_thread_guard(plain),
-        done => done,
+        written @ 0.. => written,
+        // SAFETY: by this function's contract.
+        refused if is_refused(refused) => in_thread_guard(move || unsafe { libc::write(fd, data, length) }),
+        failed => failed,
     }
 }
 
@@ -81,10 +84,9 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
 /// `count` structs at `parts`, each with its bytes.
 #[inline]
 pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize {
-    // SAFETY: by this function's contract; also below.
-    let plain = || unsafe { libc::writev(fd, parts, count) };
     if !(1..=IOV_MAX).contains(&count) || parts.is_null() {
-        return status(plain());
+        // SAFETY: by this function's contract.
+        return status(unsafe { libc::writev(fd, parts, count) });
     }
     let tried = match method() {
         // SAFETY: by this function's contract.
@@ -107,8 +109,10 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
         Method::Guard => NOT_A_SOCKET,
     };
     match tried {
-        refused if is_refused(refused) => in_thread_guard(plain),
-        done => done,
+        written @ 0.. => written,
+        // SAFETY: by this function's contract.
+        refused if is_refused(refused) => in_thread_guard(move || unsafe { libc::writev(fd, parts, count) }),
+        failed => failed,
     }
 }
 

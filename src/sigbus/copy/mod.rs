@@ -123,28 +123,49 @@ fn way() -> usize {
 #[doc(alias = "process_vm_readv")]
 #[doc(alias = "sigward_try_copy")]
 pub unsafe fn try_copy(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
-    let way = WAY.load(Ordering::Relaxed);
-    if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
-        return Ok(0);
+    // SAFETY: by this function's contract.
+    match unsafe { usual(dst, src, len) } {
+        Some(count) => Ok(count),
+        // SAFETY: as above.
+        None => unsafe { unusual(dst, src, len) },
     }
-    if way <= TAKEN {
-        // SAFETY: by this function's contract.
-        return unsafe { first_or_without_seat(dst, src, len, way == TAKEN) };
-    }
-    // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
-    Ok(unsafe { processor::copy(dst, src, len, way) })
 }
 
+/// The copy with the seat, of something from somewhere to somewhere. Nothing else is in it: the
+/// compiler keeps no room on the stack for it.
+///
+/// # Safety
+/// As [`try_copy`].
+#[inline]
+pub(crate) unsafe fn usual(dst: *mut u8, src: *const u8, len: usize) -> Option<usize> {
+    let way = WAY.load(Ordering::Relaxed);
+    if way <= TAKEN {
+        return None;
+    }
+    if dst.is_null() {
+        return None;
+    }
+    if src.is_null() {
+        return None;
+    }
+    if len.wrapping_sub(1) >= isize::MAX as usize {
+        return None;
+    }
+    // SAFETY: by this function's contract; `len` is not 0, and the seat is taken.
+    Some(unsafe { processor::copy(dst, src, len, way) })
+}
+
+/// The first copy with the seat, every one without it, and the copy of nothing.
+///
 /// # Safety
 /// As [`try_copy`].
 #[cold]
 #[inline(never)]
-unsafe fn first_or_without_seat(
-    dst: *mut u8,
-    src: *const u8,
-    len: usize,
-    taken: bool,
-) -> Result<usize, Error> {
+pub(crate) unsafe fn unusual(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, Error> {
+    if dst.is_null() || src.is_null() || len.wrapping_sub(1) >= isize::MAX as usize {
+        return Ok(0);
+    }
+    let taken = WAY.load(Ordering::Relaxed) != 0;
     let way = way();
     if way == 0 {
         return Err(Error::Unsupported);
