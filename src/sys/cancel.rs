@@ -12,9 +12,10 @@
 //!
 //! # References
 //! pthread_setcancelstate(3), pthreads(7) "Cancellation points"; `sigcancel_handler` in glibc's
-//! nptl/pthread_cancel.c (2.36).
+//! nptl/pthread_cancel.c (2.36), `cancel_handler` in musl's
+//! src/thread/pthread_cancel.c (1.2.3).
 
-#[cfg(any(target_env = "gnu", target_env = "musl", target_vendor = "apple", target_os = "freebsd"))]
+#[cfg(not(target_os = "android"))]
 mod cancellation {
     use std::ffi::c_int;
 
@@ -42,16 +43,17 @@ mod cancellation {
         before
     }
 
-    /// The state last: with it a request takes effect.
+    /// The type last: with it a request takes effect where it is asynchronous. musl looks for none
+    /// when the state is changed, and its handler has passed over one that came meanwhile.
     pub(super) fn restore(before: &Before) {
         let mut ours = WHOLE;
-        pthread_setcanceltype(before.kind, &mut ours.kind);
         pthread_setcancelstate(before.state, &mut ours.state);
+        pthread_setcanceltype(before.kind, &mut ours.kind);
     }
 }
 
-/// Systems without cancellation.
-#[cfg(not(any(target_env = "gnu", target_env = "musl", target_vendor = "apple", target_os = "freebsd")))]
+/// Its C library has no cancellation.
+#[cfg(target_os = "android")]
 mod cancellation {
     pub(super) struct Before;
 

@@ -119,6 +119,7 @@ static void at_any_moment(long rounds) {
     CHECK(sigward_sigbus_guard() == 0);
     for (long i = 0; i < rounds; i++) {
         pthread_t thread;
+        void *end;
         started = 0;
         CHECK(pthread_create(&thread, NULL, asynchronous, NULL) == 0);
         while (!started) sched_yield();
@@ -126,8 +127,8 @@ static void at_any_moment(long rounds) {
          * middle. */
         CHECK(truncate(path, i % 2 ? PAGE : LOST_LENGTH) == 0);
         for (volatile int wait = 0; wait < (int)(i * 7919 % 100000); wait++) {}
-        /* (Ended in pthread_setcancelstate(3), its result is no PTHREAD_CANCELED: glibc 2.36.) */
-        CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, NULL) == 0);
+        CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, &end) == 0);
+        CHECK(end == PTHREAD_CANCELED);
     }
     others_go_on();
 }
