@@ -23,6 +23,7 @@ use super::linux::extents;
 #[cfg(target_os = "linux")]
 use crate::sys::call::again;
 use crate::sys::call::status;
+use crate::sys::times::{changed, modified};
 use std::fs::File;
 use std::os::fd::AsFd;
 #[cfg(target_os = "linux")]
@@ -55,8 +56,7 @@ impl Tries {
 pub(super) fn held_still(file: &File, before: &libc::stat) -> Result<bool, Error> {
     wait_for_writers(file);
     let after = stat_anew(file)?;
-    let times_of =
-        |status: &libc::stat| (status.st_size, status.st_mtime, status.st_mtime_nsec, changed(status));
+    let times_of = |status: &libc::stat| (status.st_size, modified(status), changed(status));
     Ok(times_of(before) == times_of(&after))
 }
 
@@ -77,11 +77,6 @@ fn ask_the_server(file: &File) {
     let (name, room) = (c"".as_ptr(), room.as_mut_ptr());
     // What it answers, fstat(2) says as well. SAFETY: a terminated name, and room for the answer.
     unsafe { libc::syscall(libc::SYS_statx, fd, name, flags, STATX_BASIC_STATS, room) };
-}
-
-#[allow(clippy::useless_conversion, reason = "the types differ between systems")]
-fn changed(status: &libc::stat) -> (i64, i64) {
-    (i64::from(status.st_ctime), i64::from(status.st_ctime_nsec))
 }
 
 /// What the file is, in a later tick than the one of its last change.

@@ -9,6 +9,7 @@ use super::kept;
 use super::map::Map;
 use super::open;
 use crate::sigbus::registry::{Facts, Slot};
+#[cfg(not(target_os = "openbsd"))]
 use crate::sys::pages::page_size;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use std::os::fd::OwnedFd;
 /// How often it is tried: a reader may have a page in use just then.
 const TRIES: u32 = 5;
 /// Pages that are asked for at a time.
+#[cfg(not(target_os = "openbsd"))]
 const AT_ONCE: usize = 4096;
 
 /// Whether no page below a map that nobody has touched yet is in memory any more. What others have
@@ -72,8 +74,15 @@ fn give_up(file: &OwnedFd) {
 #[cfg(not(target_os = "linux"))]
 fn give_up(_file: &OwnedFd) {}
 
+/// OpenBSD answers no such question.
+#[cfg(target_os = "openbsd")]
+fn is_in_memory(_facts: &Facts) -> bool {
+    true
+}
+
 /// Also if nobody can tell; and to who neither owns the file nor may write to it any more, a
 /// descriptor of it or not, the kernel says so always (since Linux 5.2).
+#[cfg(not(target_os = "openbsd"))]
 fn is_in_memory(facts: &Facts) -> bool {
     let mut there = [0; AT_ONCE];
     let page = page_size();

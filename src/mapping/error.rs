@@ -8,9 +8,9 @@ use std::ffi::c_int;
 use std::fmt;
 
 /// `ENODATA`, where there is one.
-#[cfg(not(target_os = "freebsd"))]
+#[cfg(not(any(target_os = "freebsd", target_os = "openbsd")))]
 pub(crate) const NO_DATA: c_int = libc::ENODATA;
-#[cfg(target_os = "freebsd")]
+#[cfg(any(target_os = "freebsd", target_os = "openbsd"))]
 pub(crate) const NO_DATA: c_int = libc::ENOATTR;
 
 /// Why a map could not be made, or what it has lost. Nothing is half-done when one comes back.

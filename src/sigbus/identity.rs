@@ -8,6 +8,7 @@
 
 use crate::observe::in_handler::status;
 use crate::sys::call::{Failed, errno};
+use crate::sys::times::changed;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 
@@ -33,11 +34,7 @@ impl Identity {
         Self { device: 0, inode: 0, length: 0, block: 0, blocks: 0, named: false, changed: (0, 0) };
 
     /// Signal-safe.
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the fields' types differ between systems"
-    )]
+    #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
     pub(crate) fn of(status: &libc::stat) -> Self {
         Self {
             device: status.st_dev as u64,
@@ -46,7 +43,7 @@ impl Identity {
             block: status.st_blksize as u64,
             blocks: status.st_blocks as u64,
             named: status.st_nlink != 0,
-            changed: (i64::from(status.st_ctime), i64::from(status.st_ctime_nsec)),
+            changed: changed(status),
         }
     }
 

@@ -5,7 +5,7 @@
 //! bad as any other, so on Linux the mask goes to rt_sigprocmask(2) as 64 bits. Everything here is
 //! signal-safe.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 /// What the processor, or a filter of system calls, raises for this thread's own instruction: the
 /// kernel ends a process whose thread has blocked its own.
@@ -123,6 +123,21 @@ impl Mask {
     pub(crate) fn holds(self, signal: c_int) -> bool {
         holds(self.0, signal)
     }
+}
+
+/// The mask that comes back when the handler that was given this context returns. Signal-safe.
+///
+/// # Safety
+/// The context of a delivery.
+pub(crate) unsafe fn in_context(context: *mut c_void) -> *mut libc::sigset_t {
+    let context = context.cast::<libc::ucontext_t>();
+    #[cfg(not(target_os = "openbsd"))]
+    // SAFETY: by this function's contract; only the address of the field is made.
+    let mask = unsafe { &raw mut (*context).uc_sigmask };
+    #[cfg(target_os = "openbsd")]
+    // SAFETY: as above; a set is the bits of one number there.
+    let mask = unsafe { &raw mut (*context).sc_mask }.cast();
+    mask
 }
 
 /// Calls `work` with the signals of this thread blocked: a thread that it starts is born so. Those

@@ -14,6 +14,7 @@
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`process`] | which of its parents and children this process is |
 //! | [`stack`] | work on a stack of one's own |
+//! | [`times`] | when a file was changed last |
 //! | [`undisturbed`] | calls that no signal disturbs, and that raise none |
 //! | [`wiped`] | memory that a forked child finds at zero: the one answer to "am I a forked child?" |
 
@@ -33,6 +34,7 @@ pub(crate) mod pin;
 pub(crate) mod process;
 #[cfg(target_os = "linux")]
 pub(crate) mod stack;
+pub(crate) mod times;
 #[cfg(target_os = "linux")]
 pub(crate) mod undisturbed;
 #[cfg(not(target_os = "linux"))]

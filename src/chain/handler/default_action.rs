@@ -14,6 +14,7 @@ use super::Delivery;
 use super::farewell::farewell;
 use super::trace::without_marks;
 use crate::chain::disposition::Disposition;
+use crate::sys::mask;
 use std::ffi::{c_int, c_void};
 
 /// Ends with the default action of `signal` once the handler has returned. Not inlined: it needs
@@ -71,7 +72,6 @@ fn raise(signal: c_int) {
 
 /// Lets the queued signal in when the handler returns; at once where there is no context to change.
 fn unblock(signal: c_int, context: *mut c_void) {
-    let context = context.cast::<libc::ucontext_t>();
     if context.is_null() {
         let mut set = crate::chain::disposition::empty_set();
         // SAFETY: an initialised set and a valid number.
@@ -80,8 +80,8 @@ fn unblock(signal: c_int, context: *mut c_void) {
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
         return;
     }
-    // SAFETY: the context of this delivery; only the address of the field is made.
-    let saved = unsafe { &raw mut (*context).uc_sigmask };
+    // SAFETY: the context of this delivery.
+    let saved = unsafe { mask::in_context(context) };
     // SAFETY: the kernel filled the part of the set that holds real signals, and reads that part
     // back.
     unsafe { libc::sigdelset(saved, signal) };

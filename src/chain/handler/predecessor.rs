@@ -6,7 +6,7 @@ use super::farewell::farewell;
 use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
 use crate::chain::row::disposition_of;
-use crate::sys::mask::Mask;
+use crate::sys::mask::{self, Mask};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -120,10 +120,12 @@ fn mask_during(predecessor: &Disposition, delivery: &Delivery<'_>) -> Mask {
     let deferred = predecessor.flags & libc::SA_NODEFER == 0;
     let block = if deferred { block.with(delivery.signal) } else { block.without(delivery.signal) };
     // What was blocked before the signal came: our own entry point may have blocked more than the
-    // predecessor wants. SAFETY: null, or the context of this delivery.
-    if let Some(context) = unsafe { delivery.context.cast::<libc::ucontext_t>().as_ref() } {
-        // With SA_NODEFER as well: it was delivered, so it was open.
-        return block.and(Mask::of(&context.uc_sigmask));
+    // predecessor wants.
+    if !delivery.context.is_null() {
+        // SAFETY: the context of this delivery.
+        let saved = unsafe { mask::in_context(delivery.context) };
+        // With SA_NODEFER as well: it was delivered, so it was open. SAFETY: a field of it.
+        return block.and(Mask::of(unsafe { &*saved }));
     }
     let mask = block.and(delivery.called_with.unwrap_or_else(Mask::now));
     if deferred { mask } else { mask.without(delivery.signal) }
