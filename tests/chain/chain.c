@@ -708,8 +708,9 @@ static void used_up(void) {
         status = sigward_ensure_on_top();
     }
     CHECK(status == -ENOSPC);
-    CHECK(ftruncate(fd, 8192) == 0 && sigward_map_fd(fd, NULL, &map) == 0 && ftruncate(fd, 0) == 0);
-    CHECK(sigward_map_read_at(map, 4096, here, sizeof here) == -EFAULT);
+    CHECK(ftruncate(fd, 2 * PAGE_BYTES) == 0 && sigward_map_fd(fd, NULL, &map) == 0);
+    CHECK(ftruncate(fd, 0) == 0);
+    CHECK(sigward_map_read_at(map, PAGE_BYTES, here, sizeof here) == -EFAULT);
     CHECK(sigward_map_close(map) == 0);
     CHECK(sigward_try_copy_segv() == 0 && sigward_try_copy(here, (void *)16, sizeof here) == 0);
     CHECK(sigward_ensure_on_top() == -ENOSPC);

@@ -69,11 +69,11 @@ typedef long by_hand(int, const void *, size_t);
 /* Two pages with that code, so that its system call begins at this place. */
 static by_hand *placed(long where) {
     unsigned char *pages =
-        mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(pages != MAP_FAILED);
     memcpy(pages + where - call, code, sizeof code);
-    CHECK(mprotect(pages, 8192, PROT_READ | PROT_EXEC) == 0);
-    __builtin___clear_cache((char *)pages, (char *)pages + 8192);
+    CHECK(mprotect(pages, 2 * PAGE_BYTES, PROT_READ | PROT_EXEC) == 0);
+    __builtin___clear_cache((char *)pages, (char *)pages + 2 * PAGE_BYTES);
     return (by_hand *)(uintptr_t)(pages + where - call);
 }
 
@@ -83,9 +83,10 @@ static void end_of_page(void) {
     CHECK(ward() == 0);
     long step = call_length == 2 ? 1 : 4;
     int fd = broken_pipe();
-    for (long where = 4096 - 2 * call_length; where <= 4096 + call_length; where += step)
+    for (long where = PAGE_BYTES - 2 * call_length; where <= PAGE_BYTES + call_length;
+         where += step)
         CHECK(placed(where)(fd, "x", 1) == -EPIPE);
-    CHECK(placed(2048)(fd, "x", 1) == -EPIPE);
+    CHECK(placed(PAGE_BYTES / 2)(fd, "x", 1) == -EPIPE);
 }
 
 /* The same where the kernel copies nothing. */
@@ -156,7 +157,7 @@ static void stripped_above_a_handler(void) {
 static void stripped_bus(void) {
     int fd = memfd_create("file", 0);
     sigward_map *map;
-    CHECK(ftruncate(fd, 8192) == 0 && sigward_map_fd(fd, NULL, &map) == 0);
+    CHECK(ftruncate(fd, 2 * PAGE_BYTES) == 0 && sigward_map_fd(fd, NULL, &map) == 0);
     put_back(SIGBUS);
     CHECK(ftruncate(fd, 0) == 0);
     char here[16];

@@ -305,9 +305,9 @@ static void raised_again(void) {
     stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
     char path[] = "/tmp/sigward-late-XXXXXX";
     int fd = mkstemp(path);
-    CHECK(fd >= 0 && ftruncate(fd, 8192) == 0 && sigaltstack(&alternate, NULL) == 0);
+    CHECK(fd >= 0 && ftruncate(fd, 2 * PAGE_BYTES) == 0 && sigaltstack(&alternate, NULL) == 0);
 #ifdef BARE
-    const volatile char *bytes = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+    const volatile char *bytes = mmap(NULL, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
 #else
     CHECK(ward() == 0);
     sigward_map *map;
@@ -318,7 +318,7 @@ static void raised_again(void) {
     struct sigaction action = {.sa_handler = raising_again, .sa_flags = SA_NODEFER | SA_ONSTACK};
     CHECK(sigaction(SIGBUS, &action, &put_back) == 0);
     CHECK(ftruncate(fd, 0) == 0);
-    CHECK(bytes[4096] == 0 && calls == 1);
+    CHECK(bytes[PAGE_BYTES] == 0 && calls == 1);
 #ifndef BARE
     CHECK(sigward_map_status(map, NULL) == 1);
 #endif

@@ -96,7 +96,7 @@ static void one_shot(void) {
 
 static char *two_pages(int *fd, sigward_map **map) {
     *fd = memfd_create("file", 0);
-    CHECK(ftruncate(*fd, 16384) == 0 && sigward_map_fd(*fd, NULL, map) == 0);
+    CHECK(ftruncate(*fd, 4 * PAGE_BYTES) == 0 && sigward_map_fd(*fd, NULL, map) == 0);
     return (char *)sigward_map_data(*map);
 }
 
@@ -108,11 +108,11 @@ static void flipped_bus(void) {
     for (int page = 3; page > 0; page--) {
         flip(SIGBUS);
         CHECK(sigward_thread_check() != 0);
-        CHECK(ftruncate(fd, page * 4096) == 0);
+        CHECK(ftruncate(fd, page * PAGE_BYTES) == 0);
         fill_stack(page);
-        CHECK(((volatile char *)data)[page * 4096 + 5] == 0);
+        CHECK(((volatile char *)data)[page * PAGE_BYTES + 5] == 0);
         CHECK(sigward_thread_check() == 0 && is_whole(SIGBUS));
-        CHECK(sigward_map_read_at(map, page * 4096, here, sizeof here) < 0);
+        CHECK(sigward_map_read_at(map, page * PAGE_BYTES, here, sizeof here) < 0);
     }
     flip(SIGBUS);
     CHECK(sigward_ensure_on_top() == 0 && is_whole(SIGBUS));
@@ -164,9 +164,9 @@ static void lose_pages(void) {
         int fd;
         sigward_map *map;
         volatile char *data = two_pages(&fd, &map);
-        CHECK(ftruncate(fd, 4096) == 0);
-        for (int page = 1; page < 4; page++) CHECK(data[page * 4096] == 0);
-        CHECK(*sigward_map_poison_word(map) == 4096);
+        CHECK(ftruncate(fd, PAGE_BYTES) == 0);
+        for (int page = 1; page < 4; page++) CHECK(data[page * PAGE_BYTES] == 0);
+        CHECK(*sigward_map_poison_word(map) == PAGE_BYTES);
         CHECK(sigward_map_close(map) == 0 && close(fd) == 0);
     }
 }
@@ -243,8 +243,8 @@ static void drops_bus(void) {
     sigward_map *map;
     char *data = two_pages(&fd, &map);
     old = signal(SIGBUS, one_argument_only);
-    CHECK(ftruncate(fd, 4096) == 0);
-    CHECK(((volatile char *)data)[5000] == 0 && calls == 1);
+    CHECK(ftruncate(fd, PAGE_BYTES) == 0);
+    CHECK(((volatile char *)data)[PAGE_BYTES + 904] == 0 && calls == 1);
 #else
     raise(SIGBUS);
 #endif

@@ -84,11 +84,11 @@ static void options(void) {
     };
     begin();
     unsigned char *pages =
-        mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(pages != MAP_FAILED && mprotect(pages + 8192, 4096, PROT_NONE) == 0);
+        mmap(NULL, 3 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED && mprotect(pages + 2 * PAGE_BYTES, PAGE_BYTES, PROT_NONE) == 0);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         for (size_t size = sizeof(size_t); size <= all[i].known + 64; size++) {
-            unsigned char *place = pages + 8192 - size;
+            unsigned char *place = pages + 2 * PAGE_BYTES - size;
             memset(place, 0, size);
             memcpy(place, &size, sizeof size);
             bool taken = size >= all[i].known || size == all[i].earlier;
@@ -106,8 +106,8 @@ static void options(void) {
         }
         /* What no struct can have; nobody looks for its end. */
         for (size_t size = 4097; size != 0; size *= 2) {
-            memcpy(pages + 8192 - all[i].known, &size, sizeof size);
-            CHECK(all[i].call(pages + 8192 - all[i].known) == -EINVAL);
+            memcpy(pages + 2 * PAGE_BYTES - all[i].known, &size, sizeof size);
+            CHECK(all[i].call(pages + 2 * PAGE_BYTES - all[i].known) == -EINVAL);
         }
         size_t none = 0;
         CHECK(all[i].call(&none) == -EINVAL && all[i].call(NULL) == 0);

@@ -9,7 +9,7 @@
 #include <malloc.h>
 #include <sys/stat.h>
 
-enum { PAGE = 4096, LENGTH = 40 * PAGE };
+enum { PAGE = PAGE_BYTES, LENGTH = 40 * PAGE };
 
 /* ---- what each operation works on ---------------------------------------------------------------
  */

@@ -6,7 +6,7 @@ mod support;
 
 use libc::SIGBUS;
 use support::file_systems::{BTRFS, OVERLAY};
-use support::{Link, Run, Scratch, in_folder, prepared, run};
+use support::{Link, PAGE, Run, Scratch, in_folder, prepared, run};
 
 const HOST: &str = "map_adopt";
 
@@ -67,7 +67,7 @@ fn a_process_that_dies_of_it_says_of_what_in_one_line() {
         assert_eq!(words.lines().count(), 1, "{words}");
         assert!(words.starts_with("sigward: last words: write on thread "), "{words}");
         assert!(
-            words.contains("-store (inode ") && words.ends_with("the file was cut to 4096 bytes\n"),
+            words.contains("-store (inode ") && words.ends_with(&format!("cut to {PAGE} bytes\n")),
             "{words}"
         );
         assert_eq!(run.err, words);

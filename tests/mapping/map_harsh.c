@@ -446,8 +446,6 @@ static void limits(void) {
 
 /* ---- huge pages that cannot be had ---- */
 
-#define HUGE (2 << 20)
-
 /* Every question for a page is answered with yes. */
 static void believe_nothing(void) {
     refuse(SYS_madvise, 0);
@@ -456,17 +454,18 @@ static void believe_nothing(void) {
 /* A child that stores into a private huge page of which there is no second one. */
 static void private_huge(int lied_to) {
     int fd = (int)syscall(SYS_memfd_create, "huge", MFD_HUGETLB), status;
-    CHECK(fd >= 0 && ftruncate(fd, 2 * HUGE) == 0);
-    unsigned char *own = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const size_t one = huge_page();
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)(2 * one)) == 0);
+    unsigned char *own = mmap(NULL, 2 * one, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (own == MAP_FAILED) {
         SAY("no huge pages\n");
         _exit(77);
     }
-    own[0] = 'A', own[HUGE] = 'B';
+    own[0] = 'A', own[one] = 'B';
     CHECK(sigward_map_fd(fd, OPTIONS(.writable = 1, .copy_on_write = 1), &map) == 0 &&
           bytes(map)[0] == 'A');
     for (;;) {
-        unsigned char *more = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+        unsigned char *more = mmap(NULL, one, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
         if (more == MAP_FAILED) break;
         *more = 1;

@@ -247,33 +247,32 @@ static void many_maps(void) {
 
 /* ---- huge pages; the caller has seen to it that there are eight ---- */
 
-#define HUGE (2 << 20)
-
 static void huge_pages(int fd) {
     sigward_map *map = NULL;
-    CHECK(fd >= 0 && ftruncate(fd, 4 * HUGE) == 0);
-    unsigned char *own = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const size_t huge = huge_page();
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)(4 * huge)) == 0);
+    unsigned char *own = mmap(NULL, 4 * huge, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (own == MAP_FAILED) {
         SAY("no huge pages\n");
         _exit(77);
     }
-    for (size_t i = 0; i < 4 * HUGE; i += 64) own[i] = content(i);
-    CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_map_len(map) == 4 * HUGE);
-    CHECK(ftruncate(fd, 2 * HUGE) == 0);
-    CHECK(bytes(map)[3 * HUGE + 12345 * 64] == 0);
-    WARD_CHECK(poison(map) == 2 * HUGE && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED);
-    for (size_t i = 2 * HUGE; i < 4 * HUGE; i += PAGE) CHECK(bytes(map)[i] == 0);
+    for (size_t i = 0; i < 4 * huge; i += 64) own[i] = content(i);
+    CHECK(sigward_map_fd(fd, NULL, &map) == 0 && sigward_map_len(map) == 4 * huge);
+    CHECK(ftruncate(fd, (off_t)(2 * huge)) == 0);
+    CHECK(bytes(map)[3 * huge + 12345 * 64] == 0);
+    WARD_CHECK(poison(map) == 2 * huge && status_of(map).cause == SIGWARD_CAUSE_TRUNCATED);
+    for (size_t i = 2 * huge; i < 4 * huge; i += PAGE) CHECK(bytes(map)[i] == 0);
     WARD_CHECK(counters().faults == 1 && counters().patches == 1);
-    for (size_t i = 0; i < 2 * HUGE; i += 64) CHECK(bytes(map)[i] == content(i));
+    for (size_t i = 0; i < 2 * huge; i += 64) CHECK(bytes(map)[i] == content(i));
     CHECK(sigward_map_close(map) == 0);
     if (WARDED) {
         /* More than there are: refused, as mmap(2) refuses it. */
-        CHECK(ftruncate(fd, (off_t)HUGE << 20) == 0 && sigward_map_fd(fd, NULL, &map) == -ENOMEM);
+        CHECK(ftruncate(fd, (off_t)huge << 20) == 0 && sigward_map_fd(fd, NULL, &map) == -ENOMEM);
         /* From somewhere within a huge page. */
-        CHECK(ftruncate(fd, 3 * HUGE) == 0);
-        CHECK(sigward_map_fd(fd, OPTIONS(.offset = HUGE / 2 + 64), &map) == 0);
-        CHECK(*bytes(map) == content(HUGE / 2 + 64) && ftruncate(fd, 2 * HUGE) == 0);
-        CHECK(touch(map, 2 * HUGE) == 0 && poison(map) == 2 * HUGE - (HUGE / 2 + 64));
+        CHECK(ftruncate(fd, (off_t)(3 * huge)) == 0);
+        CHECK(sigward_map_fd(fd, OPTIONS(.offset = huge / 2 + 64), &map) == 0);
+        CHECK(*bytes(map) == content(huge / 2 + 64) && ftruncate(fd, (off_t)(2 * huge)) == 0);
+        CHECK(touch(map, 2 * huge) == 0 && poison(map) == 2 * huge - (huge / 2 + 64));
     }
 }
 

@@ -14,9 +14,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::{apart, lives};
+use support::{PAGE, apart, lives};
 
-const PAGE: usize = 4096;
 const LENGTH: usize = 16 * PAGE + 123;
 
 // ---- files ----

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define PAGE 4096
+#define PAGE PAGE_BYTES
 #define LENGTH (16 * PAGE)
 
 static void arm(void) {

@@ -423,7 +423,7 @@ static void reused_stderr(void) {
 /* `syscall` is the last word of its page. */
 #ifdef __x86_64__
 static void end_of_page(void) {
-    enum { PAGE = 4096 };
+    enum { PAGE = PAGE_BYTES };
 #ifndef BARE
     sigward_options options = {.size = sizeof options, .flags = SIGWARD_NO_EVENTS};
     CHECK(sigward_init(&options) == 0);

@@ -215,7 +215,7 @@ static void nested(void) {
 
 static void edges(void) {
 #ifdef __x86_64__
-    enum { PAGE = 4096 };
+    enum { PAGE = PAGE_BYTES };
     static char handlers_stack[65536];
     stack_t alternate = {.ss_sp = handlers_stack, .ss_size = sizeof handlers_stack};
     char *page = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

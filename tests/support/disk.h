@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define PAGE ((uint64_t)4096)
+#define PAGE ((uint64_t)PAGE_BYTES)
 
 static inline const char *path_of(const char *name) {
     static char path[8][PATH_MAX];
@@ -25,10 +25,10 @@ static inline const char *path_of(const char *name) {
     return to;
 }
 
-static inline unsigned char content(uint64_t at) { return (unsigned char)(at * 7 + at / 4096 + 1); }
+static inline unsigned char content(uint64_t at) { return (unsigned char)(at * 7 + at / PAGE + 1); }
 
 static inline void fill(int fd, uint64_t from, uint64_t to) {
-    unsigned char block[4096];
+    unsigned char block[PAGE];
     while (from < to) {
         size_t part = to - from < sizeof block ? (size_t)(to - from) : sizeof block;
         for (size_t i = 0; i < part; i++) block[i] = content(from + i);
@@ -38,7 +38,7 @@ static inline void fill(int fd, uint64_t from, uint64_t to) {
 }
 
 static inline void holds(int fd, uint64_t from, uint64_t to, bool zero) {
-    unsigned char block[4096];
+    unsigned char block[PAGE];
     while (from < to) {
         size_t part = to - from < sizeof block ? (size_t)(to - from) : sizeof block;
         CHECK(pread(fd, block, part, (off_t)from) == (ssize_t)part);
@@ -109,7 +109,7 @@ static inline void list_extents(int fd, struct look *to) {
 
 static inline struct look look(int fd) {
     struct look seen = {.sum = 0};
-    unsigned char block[4096];
+    unsigned char block[PAGE];
     ssize_t got;
     for (off_t at = 0; (got = pread(fd, block, sizeof block, at)) > 0; at += got)
         for (ssize_t i = 0; i < got; i++) seen.sum = seen.sum * 31 + block[i];

@@ -156,6 +156,19 @@ impl FileSystem {
         self.shell(&format!(r#"exec "$1" {scenario} "$M""#), &prepared(host, link))
     }
 
+    /// Whether who stores into a reserved range through a mapping finds its block on a full disk:
+    /// on btrfs since Linux 6.17 (docs/design.md, "Older kernels").
+    pub fn keeps_blocks(&self) -> bool {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
+        let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if self.name != BTRFS.name || version >= (6, 17) {
+            return true;
+        }
+        skip(&format!("a full btrfs before Linux 6.17 keeps no blocks for stores: {release}"));
+        false
+    }
+
     /// Says why, and skips, where this machine cannot make it.
     pub fn is_here(&self) -> bool {
         let found =

@@ -20,6 +20,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Of the kernel that runs it: -DPAGE_BYTES=16384 or 65536 for some of arm64. */
+#ifndef PAGE_BYTES
+#define PAGE_BYTES 4096
+#endif
+
 #ifdef BARE
 static inline int ward(void) { return 0; }
 static inline int sigward_ensure_on_top(void) { return 0; }

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define PAGE 4096
+#define PAGE PAGE_BYTES
 #define INTACT UINT64_MAX
 
 #ifdef BARE
@@ -256,6 +256,20 @@ static inline sigward_fault loss_of(const sigward_adopted *adopted) {
     int lost = sigward_adopted_status(adopted, &fault);
     WARD_CHECK(lost == 1);
     return fault;
+}
+
+/* ---- huge pages ---- */
+
+/* How large the kernel's are: 2 MiB, where pages are larger more. */
+static inline size_t huge_page(void) {
+    FILE *all = fopen("/proc/meminfo", "re");
+    char line[128];
+    size_t kib = 0;
+    CHECK(all != NULL);
+    while (kib == 0 && fgets(line, sizeof line, all) != NULL)
+        (void)sscanf(line, "Hugepagesize: %zu kB", &kib);
+    fclose(all);
+    return kib << 10;
 }
 
 /* ---- losses ---- */

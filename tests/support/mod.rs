@@ -16,6 +16,15 @@ use std::time::{Duration, Instant};
 
 pub const SIGPIPE: i32 = libc::SIGPIPE;
 
+/// Of the kernel that runs the tests; some of arm64 have other pages (`scripts/test-arm64-tests`).
+pub const PAGE: usize = match option_env!("SIGWARD_TEST_PAGE") {
+    None => 4096,
+    Some(size) => match usize::from_str_radix(size, 10) {
+        Ok(size) => size,
+        Err(_) => panic!("SIGWARD_TEST_PAGE is no number"),
+    },
+};
+
 /// How a host has the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
