@@ -27,19 +27,23 @@ go_test := $(GO) test -count=1 -timeout 60m
 
 .PHONY: help
 help:
-	@echo 'make demo      build all, run the real Go service bare and warded, show both as a table, and as'
-	@echo '               pictures in go-example/bin/report.html'
+	@echo 'make demo      build all, run the real Go service bare and warded, show both as'
+	@echo '               a table, and as pictures in go-example/bin/report.html'
 	@echo 'make test      run every test'
 	@echo 'make bench     one table of ratios against peers measured in the same run'
-	@echo 'make install   headers, libraries, the command, manual pages, files for pkg-config and CMake under PREFIX'
-	@echo '               (now $(PREFIX)); also LIBDIR, INCLUDEDIR, BINDIR, MANDIR, DATADIR, DESTDIR; make uninstall'
-	@echo 'make dist      what a release consists of, in dist/; make dist-check builds it twice and compares'
+	@echo 'make install   headers, libraries, the command, manual pages, files for pkg-config and'
+	@echo '               CMake under PREFIX (now $(PREFIX)); also LIBDIR, INCLUDEDIR, BINDIR,'
+	@echo '               MANDIR, DATADIR, DESTDIR; make uninstall'
+	@echo 'make dist      what a release consists of, in dist/; make dist-check builds it twice and'
+	@echo '               compares'
 	@echo 'make dist-go-check'
-	@echo '               go get of it from an empty folder: every Go, build mode, compiler, processor'
+	@echo '               go get of it from an empty folder: every Go, build mode, compiler,'
+	@echo '               processor'
 	@echo 'make docker-check'
 	@echo '               the images of go-example/docker, built of dist/ and run by Docker'
 	@echo 'make release-tools'
-	@echo '               what cargo-deny, cargo-cyclonedx, cargo-c, cargo-semver-checks and mdbook say'
+	@echo '               what cargo-deny, cargo-cyclonedx, cargo-c, cargo-semver-checks and'
+	@echo '               mdbook say'
 	@echo 'make release-check VERSION=0.1.0'
 	@echo '               what is not yet as that release wants it'
 	@echo 'make release-tag VERSION=0.1.0'
@@ -47,25 +51,36 @@ help:
 	@echo 'make archive   the isolated archive that the Go package links'
 	@echo 'make header    make the headers of include/ anew from src/ffi'
 	@echo 'make soak      MINUTES=60: the tests for rare orders of events, again and again'
-	@echo 'make soak-watch  a thousand watchers that come, go and are killed beside a storm of signals and a Go service'
-	@echo 'make fuzz      SECONDS=600: the C functions in sequences of random calls, with sanitizers, and each parser'
-	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file system (some minutes)'
-	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs (some minutes)'
-	@echo 'make lint      formatters and linters of all three languages, the width of lines, who imports whom'
-	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust; run the tests on aarch64 in an emulator'
-	@echo 'make musl      the tests that run C hosts, with hosts of musl, dynamic and static; Go programs of musl'
+	@echo 'make soak-watch'
+	@echo '               a thousand watchers that come, go and are killed beside a storm of'
+	@echo '               signals and a Go service'
+	@echo 'make fuzz      SECONDS=600: the C functions in sequences of random calls, with'
+	@echo '               sanitizers, and each parser'
+	@echo 'make beside    ten thousand failing reservations with writers beside them, on each file'
+	@echo '               system (some minutes)'
+	@echo 'make power     a power failure at every write of the disk, on ext4, xfs and btrfs'
+	@echo '               (some minutes)'
+	@echo 'make lint      formatters and linters of all three languages, the width of lines,'
+	@echo '               who imports whom'
+	@echo 'make targets   compile for the systems that are not at hand and with the oldest Rust;'
+	@echo '               run the tests on aarch64 in an emulator'
+	@echo 'make musl      the tests that run C hosts, with hosts of musl, dynamic and static;'
+	@echo '               Go programs of musl'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
-	@echo 'make arm64-tests  tests of the Rust crate that run C hosts, on that kernel'
-	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12, TESTS=all (hours)'
-	@echo 'make suites    tests of Go, CPython and others, bare and with the library preloaded: SUITE=name (an hour)'
+	@echo 'make arm64-tests'
+	@echo '               tests of the Rust crate that run C hosts, on that kernel'
+	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12,'
+	@echo '               TESTS=all (hours)'
+	@echo 'make suites    tests of Go, CPython and others, bare and with the library preloaded:'
+	@echo '               SUITE=name (an hour)'
 
-# ---- what is needed ----------------------------------------------------------------------------------
+# ---- what is needed ------------------------------------------------------------------------------
 
 .PHONY: tools
 tools:
 	@scripts/need
 
-# ---- libraries -------------------------------------------------------------------------------------
+# ---- libraries -----------------------------------------------------------------------------------
 
 $(target)/release/libsigward.a: $(sources)
 	$(CARGO) build --release -p sigward-capi
@@ -92,16 +107,18 @@ $(archive): $(early)/release/libsigward.a scripts/go-archive scripts/isolate-arc
 .PHONY: header
 header:
 	$(CARGO) build --all-features
-	cp "$$(dirname "$$(ls -t $(target)/debug/build/sigward-*/out/sigward_go.h | head -1)")"/sigward*.h include/
+	newest=$$(ls -t $(target)/debug/build/sigward-*/out/sigward_go.h | head -1); \
+		cp "$$(dirname "$$newest")"/sigward*.h include/
 	cp include/sigward*.h go/
 
-# ---- install -----------------------------------------------------------------------------------------
+# ---- install -------------------------------------------------------------------------------------
 
 version := $(shell scripts/version)
 soname  := libsigward.so.$(firstword $(subst ., ,$(version)))
 places   = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' \
 	MANDIR='$(MANDIR)' DATADIR='$(DATADIR)' DESTDIR='$(DESTDIR)' VERSION='$(version)' \
-	SONAME='$(soname)' STATIC='$(plain)' SHARED='$(target)/release/libsigward.so' COMMAND='$(command)'
+	SONAME='$(soname)' STATIC='$(plain)' SHARED='$(target)/release/libsigward.so' \
+	COMMAND='$(command)'
 
 .PHONY: install uninstall
 install:
@@ -113,7 +130,7 @@ install:
 uninstall:
 	@$(places) packaging/install uninstall
 
-# ---- the main job ------------------------------------------------------------------------------------
+# ---- the main job --------------------------------------------------------------------------------
 
 example := go-example/lib/linux_$(arch)/libhalves.a
 halves  := $(shell find go-example/rust -path '*/target' -prune -o -type f -print 2>/dev/null)
@@ -124,7 +141,8 @@ $(example): $(halves) scripts/isolate-archive
 
 # The other after the one: cargo puts both in the same place.
 $(example:.a=-bare.a): $(example)
-	$(CARGO) build --release --locked --no-default-features --manifest-path go-example/rust/Cargo.toml
+	$(CARGO) build --release --locked --no-default-features \
+		--manifest-path go-example/rust/Cargo.toml
 	scripts/isolate-archive $(built) $@ 'halves_*'
 
 .PHONY: example
@@ -138,14 +156,16 @@ example: $(archive) $(example) $(example:.a=-bare.a) $(command)
 
 .PHONY: demo
 demo: tools
-	@echo 'building: the library, the command, the Rust half, the Go service bare and warded (minutes the first time)' >&2
+	@echo 'building: the library, the command, the Rust half, the Go service bare and warded' \
+		'(minutes the first time)' >&2
 	@$(MAKE) --no-print-directory example
 	@go-example/bin/demo
 
-# ---- tests -------------------------------------------------------------------------------------------
+# ---- tests ---------------------------------------------------------------------------------------
 
 .PHONY: test
-test: tools test-rust test-model test-archive test-go test-hosts test-reexport test-signals test-install test-example
+test: tools test-rust test-model test-archive test-go test-hosts test-reexport test-signals \
+	test-install test-example
 	@echo 'all tests passed'
 
 .PHONY: test-rust
@@ -233,7 +253,7 @@ suites:
 kernels:
 	tests/kernels/run $(TESTS)
 
-# ---- releases ----------------------------------------------------------------------------------------
+# ---- releases ------------------------------------------------------------------------------------
 
 .PHONY: dist dist-check release-check release-tag
 dist:
@@ -274,7 +294,8 @@ soak: tools $(archive)
 
 .PHONY: soak-watch
 soak-watch: tools
-	SIGWARD_WATCHERS=1000 $(CARGO) test -p sigward-cli --test watch_load -- --nocapture --test-threads=1
+	SIGWARD_WATCHERS=1000 $(CARGO) test -p sigward-cli --test watch_load -- \
+		--nocapture --test-threads=1
 
 .PHONY: fuzz
 fuzz:
@@ -306,4 +327,5 @@ bench: tools $(archive) $(plain) $(command)
 .PHONY: clean
 clean:
 	$(CARGO) clean
-	rm -rf go/lib/*/libsigward.a go/lib/*/archive.h go/lib/*/archive.go go-example/bin go-example/lib tests/reexport/lib
+	rm -rf go/lib/*/libsigward.a go/lib/*/archive.h go/lib/*/archive.go
+	rm -rf go-example/bin go-example/lib tests/reexport/lib

@@ -20,7 +20,8 @@ fn headers() {
     own.include_guard = Some("SIGWARD_GO_H".into());
     own.sys_includes = vec!["stddef.h".into(), "stdint.h".into()];
     own.after_includes = Some(
-        "\n// What the Go package needs beside sigward.h. Not for applications: it may change at any time.\n\ntypedef struct sigward_map sigward_map;"
+        "\n// What the Go package needs beside sigward.h. Not for applications: it may change at \
+         any time.\n\ntypedef struct sigward_map sigward_map;"
             .into(),
     );
     own.trailer = None;

@@ -162,11 +162,10 @@ BATCH_OF(view, apart, 0, 0)
 BATCH_OF(read_at, apart, 0, 0)
 
 // ROWS(name, ours, its setup, peer, its setup, targets): one row for each size.
-#define ROWS(name, ours, ours_setup, peer, peer_setup, small, page, large)                          \
-    {name ", 16 B", {ours_setup, ours##_16}, {peer_setup, peer##_16}, 20000, 20, 20, small},        \
-        {name ", 4 KiB", {ours_setup, ours##_4096}, {peer_setup, peer##_4096}, 4000, 20, 20, page}, \
-    {                                                                                               \
-        name ", 1 MiB", {ours_setup, ours##_large}, {peer_setup, peer##_large}, 20, 20, 20, large   \
+#define ROWS(name, ours, ours_map, peer, peer_map, small, page, large)                             \
+    {name ", 16 B", {ours_map, ours##_16}, {peer_map, peer##_16}, 20000, 20, 20, small},           \
+        {name ", 4 KiB", {ours_map, ours##_4096}, {peer_map, peer##_4096}, 4000, 20, 20, page}, {  \
+        name ", 1 MiB", {ours_map, ours##_large}, {peer_map, peer##_large}, 20, 20, 20, large      \
     }
 
 int main(int argc, char **argv) {

@@ -151,7 +151,10 @@ func TestAdoptOfBadInput(t *testing.T) {
 	}
 	missing := filepath.Dir(path) + "/missing"
 	for path, want := range map[string]error{
-		missing: fs.ErrNotExist, filepath.Dir(path): syscall.EISDIR, os.DevNull: syscall.ENODEV, path + "\x00": syscall.EINVAL,
+		missing:            fs.ErrNotExist,
+		filepath.Dir(path): syscall.EISDIR,
+		os.DevNull:         syscall.ENODEV,
+		path + "\x00":      syscall.EINVAL,
 	} {
 		if a, err := AdoptFile(path); a != nil || !errors.Is(err, want) ||
 			!strings.Contains(err.Error(), path) {

@@ -4,7 +4,9 @@ package sigward
 
 // #cgo LDFLAGS: ${SRCDIR}/lib/linux_arm64/libsigward.a
 // #if !__has_include("lib/linux_arm64/archive.h")
-// #error "this copy of sigward has no libsigward.a for linux/arm64. Released versions have one: go get github.com/sigward/sigward/go@latest. In a clone: make archive. Without: CGO_ENABLED=0, which guards Go's own code only."
+// #error "this copy of sigward has no libsigward.a for linux/arm64. Released versions have one:\
+// go get github.com/sigward/sigward/go@latest. In a clone: make archive. Without: CGO_ENABLED=0,\
+// which guards Go's own code only."
 // #endif
 import "C"
 

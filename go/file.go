@@ -63,17 +63,21 @@ func (e *fileError) Error() string {
 	case e.kind == ErrUnsynced:
 		return "the file is replaced, but its folder is not on the disk: " + e.errno.Error()
 	case e.kind == ErrHasWriter:
-		return "somebody has the file open for writing; take the lease when it is closed, or read through a guarded map"
+		return "somebody has the file open for writing; " +
+			"take the lease when it is closed, or read through a guarded map"
 	case e.kind == ErrNotOwner:
 		return "the file is somebody else's; take the lease as its owner, or with CAP_LEASE"
 	case e.kind == ErrNoLeases:
-		return "no leases here (the file system, or /proc/sys/fs/leases-enable); read through a guarded map"
+		return "no leases here (the file system, or /proc/sys/fs/leases-enable); " +
+			"read through a guarded map"
 	case e.kind == ErrBroken:
-		return "the lease was broken by force, so the file may have changed while it was read; read it again"
+		return "the lease was broken by force, " +
+			"so the file may have changed while it was read; read it again"
 	case e.kind == ErrBeingWritten:
 		return "somebody has it open for writing; it is taken when they close it"
 	case e.kind == errSettling:
-		return "whether somebody writes it cannot be told; it is taken when it does not change for a while"
+		return "whether somebody writes it cannot be told; " +
+			"it is taken when it does not change for a while"
 	case e.kind == errChanged:
 		return "it was changed while it was copied; that is tried again"
 	case e.kind == ErrEmpty:
@@ -164,7 +168,9 @@ func reserveFile(f *os.File, offset, length int64, slowly bool) (promise Promise
 		return 0, err
 	}
 	var errno syscall.Errno
-	if err := raw.Control(func(fd uintptr) { promise, errno = reserve(int(fd), offset, length, slowly) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		promise, errno = reserve(int(fd), offset, length, slowly)
+	}); err != nil {
 		return 0, &os.PathError{Op: "reserve", Path: f.Name(), Err: os.ErrClosed}
 	}
 	var kind error

@@ -54,7 +54,8 @@ func wentWell(t *testing.T, command *exec.Cmd) {
 // want makes somebody want the file who does not wait for it.
 func want(t *testing.T, path string) {
 	t.Helper()
-	if _, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0); err != syscall.EWOULDBLOCK {
+	_, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != syscall.EWOULDBLOCK {
 		t.Fatal(err)
 	}
 }

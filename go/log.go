@@ -11,12 +11,14 @@ import (
 // calls. Blocks are reserved before, so a full disk is an error of one Append, and what was
 // appended is safe. Programs in Rust and C read and write the same files.
 //
-//	the process dies, kill -9 too   no record whose Append has returned is lost, none is there in part
+//	the process dies, kill -9 too   no record whose Append has returned is lost or there in part
 //	the machine stops               nothing is lost that was appended before a Flush that returned
-//	a write to the disk fails       Flush fails; OpenLog has what is still in memory written again
-//	the disk is full                Append fails with ErrNoSpace; a later one works when there is room
-//	somebody cuts the file          Append and Flush fail with ErrLost, also if it gets as long again
-//	somebody unlinks, renames or replaces it   Flush fails with ErrLogMoved
+//	a write to the disk fails       Flush fails; OpenLog writes again what is still in memory
+//	the disk is full                Append fails with ErrNoSpace; a later one works when there is
+//	                                room
+//	somebody cuts the file          Append and Flush fail with ErrLost, even if it grows again
+//	somebody unlinks, renames or    Flush fails with ErrLogMoved
+//	replaces it
 //
 // On btrfs, which copies on write, a new log is exempted from that (chattr +C). In a file that is
 // not, a store into a page that was written before may find no room: an error of Append as well,

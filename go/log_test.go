@@ -349,8 +349,13 @@ func TestLogBadInput(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, wanted := range map[string]error{foreign: ErrNotALog, folder: syscall.EISDIR, "/dev/null": syscall.ENODEV,
-		fifo: syscall.ENODEV, folder + "/no/such": os.ErrNotExist} {
+	for path, wanted := range map[string]error{
+		foreign:             ErrNotALog,
+		folder:              syscall.EISDIR,
+		"/dev/null":         syscall.ENODEV,
+		fifo:                syscall.ENODEV,
+		folder + "/no/such": os.ErrNotExist,
+	} {
 		if _, err := OpenLog(path); !errors.Is(err, wanted) {
 			t.Error(path, err)
 		}

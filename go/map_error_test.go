@@ -20,9 +20,11 @@ func TestClosedMap(t *testing.T) {
 	}
 	one := make([]byte, 1)
 	for name, call := range map[string]func() error{
-		"ReadAt":   func() error { _, err := m.ReadAt(one, 0); return err },
-		"WriteAt":  func() error { _, err := m.WriteAt(one, 0); return err },
-		"Do":       func() error { return m.Do(func([]byte) error { t.Error("called"); return nil }) },
+		"ReadAt":  func() error { _, err := m.ReadAt(one, 0); return err },
+		"WriteAt": func() error { _, err := m.WriteAt(one, 0); return err },
+		"Do": func() error {
+			return m.Do(func([]byte) error { t.Error("called"); return nil })
+		},
 		"Err":      m.Err,
 		"Check":    func() error { return m.Check(slice) },
 		"Verify":   m.Verify,
@@ -46,7 +48,9 @@ func TestMapOfBadInput(t *testing.T) {
 	empty, fifo, locked, loop := folder+"/empty", folder+"/fifo", folder+"/locked", folder+"/loop"
 	write(t, empty, nil)
 	write(t, locked, []byte("x"))
-	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Chmod(locked, 0), os.Symlink(loop, loop)); err != nil {
+	err := errors.Join(
+		syscall.Mkfifo(fifo, 0o600), os.Chmod(locked, 0), os.Symlink(loop, loop))
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []struct {
@@ -92,19 +96,27 @@ func TestMapOfBadInput(t *testing.T) {
 
 func TestMapErrorTexts(t *testing.T) {
 	for want, err := range map[string]error{
-		"sigward: read /a: bytes from 5 on are lost: the file was truncated to 7 bytes; Refresh maps what it holds now": &MapError{
-			Op: "read", Path: "/a", Offset: 5, LenNow: 7, Cause: CauseTruncated, Errno: syscall.EFAULT},
-		"sigward: write /a: bytes from 5 on are lost: no space left on device; make room, then Refresh and write again": &MapError{
+		"sigward: read /a: bytes from 5 on are lost: " +
+			"the file was truncated to 7 bytes; Refresh maps what it holds now": &MapError{
+			Op: "read", Path: "/a", Offset: 5, LenNow: 7,
+			Cause: CauseTruncated, Errno: syscall.EFAULT},
+		"sigward: write /a: bytes from 5 on are lost: " +
+			"no space left on device; make room, then Refresh and write again": &MapError{
 			Op: "write", Path: "/a", Offset: 5, Cause: CauseNoSpace, Errno: syscall.ENOSPC},
-		"sigward: do /a: bytes from 5 on are lost: input/output error; Refresh tries the device again": &MapError{
+		"sigward: do /a: bytes from 5 on are lost: " +
+			"input/output error; Refresh tries the device again": &MapError{
 			Op: "do", Path: "/a", Offset: 5, Cause: CauseIO, Errno: syscall.EIO},
-		"sigward: read /a: the file has changed since it was mapped; Refresh maps it as it is now": &MapError{
+		"sigward: read /a: " +
+			"the file has changed since it was mapped; Refresh maps it as it is now": &MapError{
 			Op: "read", Path: "/a", Errno: syscall.ESTALE},
-		"sigward: open /a: no such file or directory": &MapError{Op: "open", Path: "/a", Errno: syscall.ENOENT},
+		"sigward: open /a: no such file or directory": &MapError{
+			Op: "open", Path: "/a", Errno: syscall.ENOENT},
 		"sigward: adopt /a: /proc is not mounted; only it tells what is mapped": &MapError{
 			Op: "adopt", Path: "/a", Errno: syscall.ENOSYS},
 		"read /a: file already closed": closedError("read", "/a"),
-		"sigward: a fault on this thread would not be caught: SIGBUS is blocked in it, unblock it; another handler stands above ours, call EnsureOnTop": &ThreadError{
+		"sigward: a fault on this thread would not be caught: " +
+			"SIGBUS is blocked in it, unblock it; " +
+			"another handler stands above ours, call EnsureOnTop": &ThreadError{
 			Blocked: true, Covered: true},
 	} {
 		if got := err.Error(); got != want {

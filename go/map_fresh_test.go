@@ -163,7 +163,8 @@ func TestMapCheck(t *testing.T) {
 	path := file(t, pattern(4*page, 0))
 	m := open(t, path, Options{})
 	old := m.Bytes()
-	if err := errors.Join(m.Check(old), m.Check(old[page:2*page]), m.Check(nil), m.Check(old[:0])); err != nil {
+	err := errors.Join(m.Check(old), m.Check(old[page:2*page]), m.Check(nil), m.Check(old[:0]))
+	if err != nil {
 		t.Error(err)
 	}
 	if err := m.Check(make([]byte, 1)); !errors.Is(err, syscall.EINVAL) {

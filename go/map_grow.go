@@ -27,7 +27,7 @@ func (m *Map) Grow(n int64) error {
 		switch {
 		case !m.options.Writable:
 			return nil, syscall.EBADF
-		case m.options.Offset != 0 || m.options.Len != 0 || m.options.CopyOnWrite || m.options.NoDescriptor || n < 0:
+		case n < 0, !m.options.wholeFile(), m.options.CopyOnWrite, m.options.NoDescriptor:
 			return nil, syscall.EINVAL
 		case int64(int(n)) != n:
 			return nil, syscall.EOVERFLOW

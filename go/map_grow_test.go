@@ -57,7 +57,11 @@ func TestGrowWhileOthersRead(t *testing.T) {
 			done := make(chan struct{})
 			var readers sync.WaitGroup
 			for _, read := range []func(n int) ([]byte, error){
-				func(n int) ([]byte, error) { p := make([]byte, n); _, err := m.ReadAt(p, 0); return p, err },
+				func(n int) (p []byte, err error) {
+					p = make([]byte, n)
+					_, err = m.ReadAt(p, 0)
+					return p, err
+				},
 				func(n int) ([]byte, error) { return m.Bytes()[:n], m.Err() },
 				func(n int) (p []byte, err error) {
 					err = m.Do(func(data []byte) error { p = bytes.Clone(data[:n]); return nil })
@@ -165,14 +169,24 @@ func TestGrowRefused(t *testing.T) {
 		t.Error("grew to 2^62 bytes")
 	}
 	for _, o := range []Options{
-		{Capacity: -1}, {Capacity: 1, Offset: 1}, {Capacity: 1, Len: 1}, {Capacity: 1, CopyOnWrite: true},
-		{Capacity: 1, NoDescriptor: true}, {Capacity: 1, Strict: true},
+		{Capacity: -1},
+		{Capacity: 1, Offset: 1},
+		{Capacity: 1, Len: 1},
+		{Capacity: 1, CopyOnWrite: true},
+		{Capacity: 1, NoDescriptor: true},
+		{Capacity: 1, Strict: true},
 	} {
 		if _, err := OpenWith(path, o); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
-	for _, o := range []Options{{}, {CopyOnWrite: true}, {Writable: true, CopyOnWrite: true}, {Writable: true, Len: 1}, {Writable: true, NoDescriptor: true}} {
+	for _, o := range []Options{
+		{},
+		{CopyOnWrite: true},
+		{Writable: true, CopyOnWrite: true},
+		{Writable: true, Len: 1},
+		{Writable: true, NoDescriptor: true},
+	} {
 		other, err := OpenWith(path, o)
 		if err != nil {
 			t.Fatal(err)

@@ -213,6 +213,9 @@ func (g *ground) giveBack(addressesStay bool) {
 	}
 }
 
+// wholeFile tells whether the map has all of the file.
+func (o *Options) wholeFile() bool { return o.Offset == 0 && o.Len == 0 }
+
 // valid tells whether the options can be met at all.
 func (o *Options) valid() syscall.Errno {
 	switch {
@@ -220,7 +223,7 @@ func (o *Options) valid() syscall.Errno {
 		return syscall.EINVAL
 	case o.Offset+o.Len < 0:
 		return syscall.EOVERFLOW
-	case o.Capacity > 0 && (o.Offset != 0 || o.Len != 0 || o.CopyOnWrite || o.NoDescriptor || o.Strict):
+	case o.Capacity > 0 && (!o.wholeFile() || o.CopyOnWrite || o.NoDescriptor || o.Strict):
 		return syscall.EINVAL
 	case o.Strict && (o.NoDescriptor || o.Writable && !o.CopyOnWrite):
 		return syscall.EINVAL

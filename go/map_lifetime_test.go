@@ -19,7 +19,7 @@ import (
 // settles waits until a condition holds that the garbage collector brings about.
 func settles(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if holds() {
 			return
 		}
@@ -186,7 +186,8 @@ func fewDescriptors(t *testing.T) {
 	path := file(t, pattern(page, 0))
 	debug.SetGCPercent(-1)
 	limit := func(to uint64) {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: to, Max: 1024}); err != nil {
+		err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: to, Max: 1024})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +254,11 @@ func TestFewDescriptors(t *testing.T) { passes(t, "few descriptors") }
 
 // The collector at its most eager, with what it frees overwritten.
 func TestMapsUnderAnEagerCollector(t *testing.T) {
-	for _, environment := range []string{"GODEBUG=clobberfree=1,gccheckmark=1", "GODEBUG=gcstoptheworld=1", "GODEBUG=asyncpreemptoff=1"} {
+	for _, environment := range []string{
+		"GODEBUG=clobberfree=1,gccheckmark=1",
+		"GODEBUG=gcstoptheworld=1",
+		"GODEBUG=asyncpreemptoff=1",
+	} {
 		passes(t, "readers", "GOGC=1", environment)
 		passes(t, "slices", "GOGC=1", environment)
 	}

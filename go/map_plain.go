@@ -69,7 +69,8 @@ func mapDescriptor(fd int, o *Options) (*mapping, syscall.Errno) {
 	lead := int(o.Offset % int64(os.Getpagesize()))
 	var whole []byte
 	if errno := eintr(func() (err error) {
-		whole, err = syscall.Mmap(fd, o.Offset-int64(lead), lead+max(length, int(o.Capacity)), protection, kind)
+		reserved := lead + max(length, int(o.Capacity))
+		whole, err = syscall.Mmap(fd, o.Offset-int64(lead), reserved, protection, kind)
 		return err
 	}); errno != 0 {
 		return nil, errno

@@ -96,7 +96,10 @@ func mixed(got []byte, off int) string {
 		return ""
 	}
 	// A version is a number that each byte tells.
-	version := func(at int) int { return (int(got[at]) - 1 - (at+off+(at+off)>>8+(at+off)>>16)%255 + 255) % 255 }
+	version := func(at int) int {
+		place := at + off
+		return (int(got[at]) - 1 - (place+place>>8+place>>16)%255 + 255) % 255
+	}
 	first := version(0)
 	for at := range got {
 		if got[at] == 0 {

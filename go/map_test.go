@@ -91,7 +91,9 @@ func TestMapReadsAsAFile(t *testing.T) {
 	}
 	defer plain.Close()
 	size := int64(len(content))
-	for _, off := range []int64{-1 << 63, -page, -1, 0, 1, page - 1, page, size - 1, size, size + 1, 1 << 40} {
+	for _, off := range []int64{
+		-1 << 63, -page, -1, 0, 1, page - 1, page, size - 1, size, size + 1, 1 << 40,
+	} {
 		for _, length := range []int{0, 1, 16, page, len(content), len(content) + 1} {
 			got, want := make([]byte, length), make([]byte, length)
 			n, err := m.ReadAt(got, off)
@@ -109,8 +111,16 @@ func TestMapOfAPart(t *testing.T) {
 	content := pattern(4*page, 0)
 	path := file(t, content)
 	for _, part := range []Options{
-		{Offset: 1}, {Offset: page}, {Offset: page + 1, Len: 1}, {Offset: 3*page - 1, Len: page}, {Len: 1}, {Len: 4 * page},
-		{Offset: 4*page - 1}, {Offset: 3, Len: page, NoDescriptor: true}, {Populate: true, Offset: 5}, {Strict: true, Offset: 7},
+		{Offset: 1},
+		{Offset: page},
+		{Offset: page + 1, Len: 1},
+		{Offset: 3*page - 1, Len: page},
+		{Len: 1},
+		{Len: 4 * page},
+		{Offset: 4*page - 1},
+		{Offset: 3, Len: page, NoDescriptor: true},
+		{Populate: true, Offset: 5},
+		{Strict: true, Offset: 7},
 	} {
 		m := open(t, path, part)
 		want := content[part.Offset:]
@@ -286,10 +296,12 @@ func TestMapDo(t *testing.T) {
 	if reason := panics(m, func([]byte) error { panic(mine) }); reason != mine {
 		t.Errorf("a panic must pass: %v", reason)
 	}
-	if reason, ok := panics(m, func([]byte) error { var nothing *Map; return errors.New(nothing.path) }).(runtime.Error); !ok {
+	nilDereference := func([]byte) error { var nothing *Map; return errors.New(nothing.path) }
+	if reason, ok := panics(m, nilDereference).(runtime.Error); !ok {
 		t.Errorf("a nil dereference must pass: %v", reason)
 	}
-	if reason, ok := panics(m, func(data []byte) error { _ = data[len(data):][0]; return nil }).(runtime.Error); !ok {
+	outOfRange := func(data []byte) error { _ = data[len(data):][0]; return nil }
+	if reason, ok := panics(m, outOfRange).(runtime.Error); !ok {
 		t.Errorf("an index out of range must pass: %v", reason)
 	}
 	truncate(t, path, page)

@@ -64,7 +64,9 @@ func (c *mapping) grow(n int64, _ bool) (*mapping, syscall.Errno) {
 	return c.longer(C.sigward_map_grow(c.handle, C.uint64_t(n)))
 }
 
-func (c *mapping) follow() (*mapping, syscall.Errno) { return c.longer(C.sigward_map_follow(c.handle)) }
+func (c *mapping) follow() (*mapping, syscall.Errno) {
+	return c.longer(C.sigward_map_follow(c.handle))
+}
 
 // longer is what the mapping is after a call that may have made it longer.
 func (c *mapping) longer(status C.int) (*mapping, syscall.Errno) {

@@ -22,13 +22,15 @@ import (
 
 // scenarios are what tests run in a process of its own, by name.
 var scenarios = map[string]func(t *testing.T){
-	"a plain map in Go code":          func(t *testing.T) { sum(plainMapOfATruncatedFile(t)) },
-	"a plain map on a foreign thread": func(t *testing.T) { foreign.Sum(plainMapOfATruncatedFile(t)) },
-	"a plain map on a full disk":      func(t *testing.T) { plainMap(t, fullDisk(t))[8*page-1] = 1 },
-	"a guarded map on a full disk":    guardedMapOnAFullDisk,
-	"few descriptors":                 fewDescriptors,
-	"readers":                         TestMapUnderReaders,
-	"slices":                          TestSlicesOutliveTheMap,
+	"a plain map in Go code": func(t *testing.T) { sum(plainMapOfATruncatedFile(t)) },
+	"a plain map on a foreign thread": func(t *testing.T) {
+		foreign.Sum(plainMapOfATruncatedFile(t))
+	},
+	"a plain map on a full disk":   func(t *testing.T) { plainMap(t, fullDisk(t))[8*page-1] = 1 },
+	"a guarded map on a full disk": guardedMapOnAFullDisk,
+	"few descriptors":              fewDescriptors,
+	"readers":                      TestMapUnderReaders,
+	"slices":                       TestSlicesOutliveTheMap,
 }
 
 func TestMapScenario(t *testing.T) {
@@ -117,7 +119,11 @@ func sum(data []byte) (sum uint64) {
 
 // The bare twins: what all other tests are about kills, also with this package in the process.
 func TestAPlainMapDies(t *testing.T) {
-	for _, name := range []string{"a plain map in Go code", "a plain map on a foreign thread", "a plain map on a full disk"} {
+	for _, name := range []string{
+		"a plain map in Go code",
+		"a plain map on a foreign thread",
+		"a plain map on a full disk",
+	} {
 		status, said := alone(t, name)
 		if !strings.Contains(name, "foreign") { // Go's own report, as without us
 			if status.ExitStatus() != 2 || !strings.Contains(said, "unexpected fault address") ||
@@ -248,7 +254,8 @@ func TestMapFaultIsAnEvent(t *testing.T) {
 		t.Fatal("no event")
 	}
 	e := got[len(got)-1]
-	if e.Signal != syscall.SIGBUS || e.Kind != "map" || e.Thread != "foreign" || e.Offset != 2*page-10 || e.LenNow != 2*page ||
+	if e.Signal != syscall.SIGBUS || e.Kind != "map" || e.Thread != "foreign" ||
+		e.Offset != 2*page-10 || e.LenNow != 2*page ||
 		e.Cause != CauseTruncated || e.Write ||
 		!strings.HasSuffix(path, e.Path) ||
 		e.Path == "" ||
@@ -257,8 +264,8 @@ func TestMapFaultIsAnEvent(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	want := fmt.Sprintf(
-		"SIGBUS caught: read by %s on thread \"foreign\" (tid %d) of the map of %s (inode %d): lost from byte %d on: "+
-			"the file was cut to %d bytes",
+		"SIGBUS caught: read by %s on thread \"foreign\" (tid %d) of the map of %s (inode %d): "+
+			"lost from byte %d on: the file was cut to %d bytes",
 		e.Caller,
 		e.TID,
 		e.Path,
@@ -294,7 +301,9 @@ func TestThreadCheck(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	change := func(how uintptr) {
 		set := uint64(1) << (syscall.SIGBUS - 1)
-		if _, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, how, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0); errno != 0 {
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK,
+			how, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+		if errno != 0 {
 			t.Fatal(errno)
 		}
 	}

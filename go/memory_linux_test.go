@@ -10,7 +10,8 @@ import (
 )
 
 func TestMemoryLeftIsWhatTheNarrowestGroupHas(t *testing.T) {
-	if n := leftOfMachine("MemTotal: 9000 kB\nMemAvailable:   700 kB\nSwapFree: 30 kB\n"); n != 730*1024 {
+	machine := "MemTotal: 9000 kB\nMemAvailable:   700 kB\nSwapFree: 30 kB\n"
+	if n := leftOfMachine(machine); n != 730*1024 {
 		t.Error(n)
 	}
 	root := t.TempDir()
@@ -25,7 +26,10 @@ func TestMemoryLeftIsWhatTheNarrowestGroupHas(t *testing.T) {
 		}
 	}
 	expect(math.MaxInt64)
-	for folder, texts := range map[string][3]string{outer: {"5000", "max", "4500"}, inner: {"max", "3000", "1000"}} {
+	for folder, texts := range map[string][3]string{
+		outer: {"5000", "max", "4500"},
+		inner: {"max", "3000", "1000"},
+	} {
 		for i, name := range []string{"memory.max", "memory.high", "memory.current"} {
 			write(t, filepath.Join(folder, name), []byte(texts[i]+"\n"))
 		}

@@ -15,13 +15,15 @@ import (
 // of the old one under the readers. When the new one is no good, the old one stays and Err says
 // why.
 //
-//	what happens to the file                                   Get                     Err
-//	replaced by rename, or a link or folder on its way is      the new version
-//	written over, however slowly                               the old one until the   ErrBeingWritten
-//	                                                           writer closes the file
-//	its writer dies half-way                                   what the parser accepts ErrRefused
-//	removed, emptied, unreadable, no file any more             the old version         fs.ErrNotExist, ErrEmpty, …
-//	written again with the same bytes                          the old version
+//	what happens to the file             Get                      Err
+//	replaced by rename, or a link or     the new version
+//	folder on its way is
+//	written over, however slowly         the old one until the    ErrBeingWritten
+//	                                     writer closes the file
+//	its writer dies half-way             what the parser accepts  ErrRefused
+//	removed, emptied, unreadable,        the old version          fs.ErrNotExist,
+//	no file any more                                              ErrEmpty, …
+//	written again with the same bytes    the old version
 //
 // No map of the file is read, so no byte of a version can be lost, and no SIGBUS comes. What the
 // parser gets is ordinary Go memory: it may keep all of it, and the garbage collector gives it back

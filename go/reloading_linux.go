@@ -14,10 +14,12 @@ import (
 func isBeingWritten(f *os.File) (writing, known bool) {
 	const setSignal, setLease = 10, 1024 // F_SETSIG, F_SETLEASE
 	withFd(f, func(fd int) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setSignal, uintptr(syscall.SIGURG)); errno != 0 {
+		_, _, errno := syscall.Syscall(
+			syscall.SYS_FCNTL, uintptr(fd), setSignal, uintptr(syscall.SIGURG))
+		if errno != 0 {
 			return
 		}
-		_, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setLease, syscall.F_RDLCK)
+		_, _, errno = syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setLease, syscall.F_RDLCK)
 		if errno == 0 {
 			syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), setLease, syscall.F_UNLCK)
 		}

@@ -208,7 +208,8 @@ func TestReloadingBareTwin(t *testing.T) {
 				}
 			}
 		}()
-		for number, began := uint64(2), time.Now(); time.Since(began) < reloadPatience; number += 6 {
+		began := time.Now()
+		for number := uint64(2); time.Since(began) < reloadPatience; number += 6 {
 			update(t, live, number)
 		}
 		return
@@ -372,8 +373,11 @@ func TestReloadingTells(t *testing.T) {
 			panic("a two")
 		}
 		return f, err // kept: read by offsets, without memory where blocks can be shared
-	}, ReloadOptions{Tick: time.Hour, OnChange: func(n uint64) { told <- fmt.Sprint("version ", n) },
-		OnProblem: func(e *ReloadError) { told <- e.Error() }})
+	}, ReloadOptions{
+		Tick:      time.Hour,
+		OnChange:  func(n uint64) { told <- fmt.Sprint("version ", n) },
+		OnProblem: func(e *ReloadError) { told <- e.Error() },
+	})
 	must(t, err)
 	defer r.Close()
 	tells := func(text string) {
@@ -585,8 +589,9 @@ func askFor(t *testing.T, folder string, number uint64) {
 // Without events the tick finds everything. A user namespace has limits of its own.
 func TestReloadingWithoutEvents(t *testing.T) {
 	if os.Getenv("SIGWARD_TEST_AGAIN") == "" {
-		script := `unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_inotify_instances' || exit 77
-			exec unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"' sh "$@"`
+		script := `limit=/proc/sys/user/max_inotify_instances
+			unshare --user --map-root-user sh -c "echo 0 > $limit" || exit 77
+			exec unshare --user --map-root-user sh -c 'echo 0 > "$0"; exec "$@"' $limit "$@"`
 		again(t, func(*exec.Cmd) {}, "sh", "-c", script, "sh", os.Args[0])
 		return
 	}

@@ -223,7 +223,8 @@ func TestReplaceKilledAtAnyMoment(t *testing.T) {
 	if folder != "" {
 		for {
 			for _, source := range []string{"a", "b"} {
-				if err := ReplaceFile(filepath.Join(folder, source), filepath.Join(folder, "live")); err != nil {
+				err := ReplaceFile(filepath.Join(folder, source), filepath.Join(folder, "live"))
+				if err != nil {
 					os.Exit(3)
 				}
 			}
@@ -244,7 +245,8 @@ func TestReplaceKilledAtAnyMoment(t *testing.T) {
 		time.Sleep(time.Duration(rand.Intn(5_000)) * time.Microsecond)
 		child.Process.Kill()
 		child.Wait()
-		if status := child.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		status := child.ProcessState.Sys().(syscall.WaitStatus)
+		if status.Signal() != syscall.SIGKILL {
 			t.Fatal(child.ProcessState)
 		}
 		content, err := os.ReadFile(live)

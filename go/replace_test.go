@@ -120,7 +120,8 @@ func TestReplaceRefusesWhatCannotBe(t *testing.T) {
 		{at("none"), at("live"), os.ErrNotExist}, {at("new"), at("none/live"), os.ErrNotExist},
 		{at("new"), at("folder"), syscall.EISDIR}, {at("folder"), at("live"), syscall.EISDIR},
 		{at("new"), "/dev/null", syscall.ENODEV}, {"/dev/null", at("live"), syscall.ENODEV},
-		{at("new"), "", syscall.ENOENT}, {at("new"), at(strings.Repeat("x", 400)), syscall.ENAMETOOLONG},
+		{at("new"), "", syscall.ENOENT},
+		{at("new"), at(strings.Repeat("x", 400)), syscall.ENAMETOOLONG},
 	} {
 		if err := ReplaceFile(c.source, c.destination); !errors.Is(err, c.want) {
 			t.Errorf("%s → %.99s: %v, not %v", c.source, c.destination, err, c.want)

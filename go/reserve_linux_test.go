@@ -147,7 +147,8 @@ func TestReserveRefusesWhatCannotBe(t *testing.T) {
 		want           error
 	}{
 		{f, 0, 0, syscall.EINVAL}, {f, -1, 1, syscall.EINVAL}, {f, 0, -1, syscall.EINVAL},
-		{f, 1 << 62, 1 << 62, syscall.EOVERFLOW}, {reader, 0, 1, syscall.EBADF}, {folder, 0, 1, syscall.EISDIR},
+		{f, 1 << 62, 1 << 62, syscall.EOVERFLOW},
+		{reader, 0, 1, syscall.EBADF}, {folder, 0, 1, syscall.EISDIR},
 		{end, 0, 1, syscall.ESPIPE}, {null, 0, 1, syscall.ENODEV}, {closed, 0, 1, os.ErrClosed},
 	} {
 		for _, reserve := range []func(*os.File, int64, int64) error{Reserve, ReserveSlowly} {
@@ -236,7 +237,8 @@ func TestReserveThatFailsDestroysNothing(t *testing.T) {
 	}
 	for _, mount := range []string{
 		"size=24m; make='mkfs.ext4 -q -F'", "size=24m; make='mkfs.ext2 -q -F'",
-		"size=300m; make='mkfs.xfs -q -f'", "size=128m; make='mkfs.btrfs -q -f -m single -d single'",
+		"size=300m; make='mkfs.xfs -q -f'",
+		"size=128m; make='mkfs.btrfs -q -f -m single -d single'",
 	} {
 		t.Run(strings.Fields(mount)[1][len("make='mkfs."):], func(t *testing.T) {
 			mounted(t,
@@ -280,7 +282,8 @@ func writersBesideReserve(t *testing.T, folder string, first byte) {
 	}
 	work(func() {
 		for ; appended < records; appended++ {
-			if _, err := other.Write(bytes.Repeat([]byte{byte(1 + appended%250)}, 512)); err != nil {
+			record := bytes.Repeat([]byte{byte(1 + appended%250)}, 512)
+			if _, err := other.Write(record); err != nil {
 				break
 			}
 			time.Sleep(20 * time.Microsecond)

@@ -63,12 +63,14 @@ func TestEventString(t *testing.T) {
 		Call:   "writev",
 		Caller: "libx.so",
 	}
-	want := `SIGPIPE swallowed: writev by libx.so on thread "rust \"io\"" (tid 7) to fd 9 (socket:[5], peer [::1]:443): EPIPE`
+	want := `SIGPIPE swallowed: writev by libx.so on thread "rust \"io\"" (tid 7) ` +
+		`to fd 9 (socket:[5], peer [::1]:443): EPIPE`
 	if got := event.String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := (Event{FD: -1, Kind: "unknown", Result: 12}).String(); got !=
-		`SIGPIPE swallowed: a write on thread "" (tid 0) to an unknown fd: 12 bytes, then it broke` {
+	want = `SIGPIPE swallowed: a write on thread "" (tid 0) ` +
+		`to an unknown fd: 12 bytes, then it broke`
+	if got := (Event{FD: -1, Kind: "unknown", Result: 12}).String(); got != want {
 		t.Error(got)
 	}
 }

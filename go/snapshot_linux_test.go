@@ -48,7 +48,10 @@ func onReflinks(t *testing.T, test func(t *testing.T, folder string)) {
 		mounted(t, "", test)
 		return
 	}
-	for name, make := range map[string]string{"xfs": "mkfs.xfs -q -f", "btrfs": "mkfs.btrfs -q -f -m single -d single"} {
+	for name, make := range map[string]string{
+		"xfs":   "mkfs.xfs -q -f",
+		"btrfs": "mkfs.btrfs -q -f -m single -d single",
+	} {
 		t.Run(name, func(t *testing.T) {
 			mounted(t, "truncate -s 300m img; "+make+" img >/dev/null 2>&1; mount -o loop img at",
 				test)

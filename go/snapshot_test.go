@@ -44,8 +44,10 @@ func holdsAll(t *testing.T, f *Frozen, whole []byte) {
 }
 
 var damages = map[string]func(path string) error{
-	"truncated":   func(path string) error { return os.Truncate(path, 0) },
-	"overwritten": func(path string) error { return os.WriteFile(path, generation('x', 2<<20), 0o600) },
+	"truncated": func(path string) error { return os.Truncate(path, 0) },
+	"overwritten": func(path string) error {
+		return os.WriteFile(path, generation('x', 2<<20), 0o600)
+	},
 	"removed": func(path string) error {
 		if err := os.Truncate(path, 1); err != nil {
 			return err
@@ -132,8 +134,13 @@ func TestSnapshotRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, errno := range map[string]syscall.Errno{
-		"": syscall.ENOENT, filepath.Join(folder, "missing"): syscall.ENOENT, folder: syscall.EISDIR, fifo: syscall.ENODEV,
-		"/dev/null": syscall.ENODEV, filepath.Join(folder, "file", "below"): syscall.ENOTDIR, "a\x00b": syscall.EINVAL,
+		"":                                     syscall.ENOENT,
+		filepath.Join(folder, "missing"):       syscall.ENOENT,
+		folder:                                 syscall.EISDIR,
+		fifo:                                   syscall.ENODEV,
+		"/dev/null":                            syscall.ENODEV,
+		filepath.Join(folder, "file", "below"): syscall.ENOTDIR,
+		"a\x00b":                               syscall.EINVAL,
 	} {
 		f, err := Snapshot(path)
 		var named *fs.PathError

@@ -37,7 +37,8 @@ func reason(s *C.struct_sigward_standing) string {
 	case initError != nil:
 		return initError.Error()
 	case s.armed != 0, s.reason == C.SIGWARD_REASON_COVERED:
-		return "another handler, or the default action, stands above ours; EnsureOnTop takes the top again"
+		return "another handler, or the default action, stands above ours; " +
+			"EnsureOnTop takes the top again"
 	case s.reason == C.SIGWARD_REASON_NOT_ASKED:
 		return "it was taken back; Filter undoes that"
 	}

@@ -45,8 +45,8 @@ func TestForeignWriteIsAnErrorAndAnEvent(t *testing.T) {
 		t.Fatal("no event")
 	}
 	last := got[len(got)-1]
-	if last.Thread != "foreign" || last.FD != fd || last.Kind != "pipe" || last.Result != -int64(syscall.EPIPE) ||
-		last.Call != "write" ||
+	if last.Thread != "foreign" || last.FD != fd || last.Kind != "pipe" ||
+		last.Result != -int64(syscall.EPIPE) || last.Call != "write" ||
 		last.Caller != filepath.Base(os.Args[0]) {
 		t.Errorf("%+v", last)
 	}

@@ -130,7 +130,8 @@ func TestWriterFailsAsFileDoes(t *testing.T) {
 		file func(t *testing.T) *os.File
 		want error
 	}{
-		"made non-blocking by another": {func(t *testing.T) *os.File { return fill(blocking(t)) }, syscall.EAGAIN},
+		"made non-blocking by another": {
+			func(t *testing.T) *os.File { return fill(blocking(t)) }, syscall.EAGAIN},
 		"deadline": {func(t *testing.T) *os.File {
 			f := pipe(t)
 			return once(f, func() { f.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)) })
@@ -296,22 +297,25 @@ func TestQuietlyTakesItsOwnOnly(t *testing.T) {
 		}
 	}
 	aimed := func() { syscall.Tgkill(os.Getpid(), syscall.Gettid(), syscall.SIGXFSZ) }
+	guarded := func(do func()) func() {
+		return func() { withoutSignal(syscall.SIGXFSZ, do) }
+	}
 	for name, c := range map[string]struct {
 		do    func()
 		comes int
 	}{
 		"bare write":           {beyond, 1},
-		"write":                {func() { withoutSignal(syscall.SIGXFSZ, beyond) }, 0},
-		"nothing":              {func() { withoutSignal(syscall.SIGXFSZ, func() {}) }, 0},
-		"aimed at the thread":  {func() { withoutSignal(syscall.SIGXFSZ, aimed) }, 1},
-		"twice":                {func() { withoutSignal(syscall.SIGXFSZ, func() { withoutSignal(syscall.SIGXFSZ, beyond) }) }, 0},
-		"waits already, write": {func() { withoutSignal(syscall.SIGXFSZ, func() { aimed(); withoutSignal(syscall.SIGXFSZ, beyond) }) }, 1},
-		"kill, then a write":   {func() { kill(); withoutSignal(syscall.SIGXFSZ, beyond) }, 1},
-		"kill in the meantime": {func() { withoutSignal(syscall.SIGXFSZ, kill) }, 1},
-		"kill while it writes": {func() { withoutSignal(syscall.SIGXFSZ, func() { kill(); beyond() }) }, 1},
+		"write":                {guarded(beyond), 0},
+		"nothing":              {guarded(func() {}), 0},
+		"aimed at the thread":  {guarded(aimed), 1},
+		"twice":                {guarded(guarded(beyond)), 0},
+		"waits already, write": {guarded(func() { aimed(); guarded(beyond)() }), 1},
+		"kill, then a write":   {func() { kill(); guarded(beyond)() }, 1},
+		"kill in the meantime": {guarded(kill), 1},
+		"kill while it writes": {guarded(func() { kill(); beyond() }), 1},
 		"a panic passes through": {func() {
 			defer func() { recover() }()
-			withoutSignal(syscall.SIGXFSZ, func() { beyond(); panic("") })
+			guarded(func() { beyond(); panic("") })()
 		}, 0},
 	} {
 		if came := counted(t, syscall.SIGXFSZ, c.do, c.comes); came != c.comes {

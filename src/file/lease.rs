@@ -8,8 +8,8 @@
 //! waits, before a byte has changed, until the lease is given up.
 //!
 //! ```text
-//! reader   take ── read, map ────────────────── wanted ── finish, or copy ── release: held to the end
-//! writer                   open(O_TRUNC) ────── waits ─────────────────────── goes on ── the file is cut
+//! reader   take ── read, map ─────────────── wanted ── finish, or copy ── release: held to the end
+//! writer                  open(O_TRUNC) ──── waits ────────────────────── goes on ── file is cut
 //! ```
 //!
 //! | what can go wrong | and then |
@@ -113,9 +113,9 @@ impl Lease {
     /// Waits for nobody.
     ///
     /// # Errors
-    /// [`Error::HasWriter`]: somebody has the file open for writing (also this process, by a writable
-    /// map too, and a child of it between fork and exec), waits to open it so, or holds a write lease
-    /// on it. [`Error::NotOwner`], [`Error::NoLeases`].
+    /// [`Error::HasWriter`]: somebody has the file open for writing (also this process, by a
+    /// writable map too, and a child of it between fork and exec), waits to open it so, or holds a
+    /// write lease on it. [`Error::NotOwner`], [`Error::NoLeases`].
     /// [`Error::NotAFile`]: a directory, pipe, socket or device. [`Error::System`] with `ENOENT`,
     /// `EACCES` (of open), `EMFILE`, `EAGAIN` of `pthread_create`, …
     #[doc(alias = "sigward_lease_take")]
@@ -185,8 +185,8 @@ impl Lease {
     /// lease is as it was when that was taken.
     ///
     /// # Errors
-    /// [`Error::Broken`]: the kernel broke the lease before, so what was read last may be of another
-    /// file, or of none. It is given up in this case, too.
+    /// [`Error::Broken`]: the kernel broke the lease before, so what was read last may be of
+    /// another file, or of none. It is given up in this case, too.
     pub fn release(self) -> Result<(), Error> {
         self.0.release()
     }

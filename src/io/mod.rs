@@ -62,7 +62,8 @@ pub fn write(fd: impl AsFd, buffer: &[u8]) -> io::Result<usize> {
 /// ```
 /// use std::io::IoSlice;
 /// let (_reader, writer) = std::io::pipe()?;
-/// assert_eq!(sigward::io::write_vectored(&writer, &[IoSlice::new(b"one"), IoSlice::new(b"two")])?, 6);
+/// let parts = [IoSlice::new(b"one"), IoSlice::new(b"two")];
+/// assert_eq!(sigward::io::write_vectored(&writer, &parts)?, 6);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias = "writev")]

@@ -105,7 +105,8 @@ impl Map {
         let capacity = capacity_of(&options, length, granule)?;
         let whole = before
             .checked_add(capacity)
-            .and_then(|end| end.max(1).checked_next_multiple_of(granule)) // an empty map has an address, too
+            // An empty map has an address, too.
+            .and_then(|end| end.max(1).checked_next_multiple_of(granule))
             .filter(|end| isize::try_from(*end).is_ok())
             .ok_or(Error::Overflow)?;
         let protection = libc::PROT_READ | if write { libc::PROT_WRITE } else { 0 };

@@ -40,7 +40,8 @@ pub fn snapshot(path: impl AsRef<Path>) -> Result<Snapshot, Error> {
 ///
 /// ```
 /// use std::ops::ControlFlow;
-/// # let path = std::env::temp_dir().join(format!("sigward-snapshot-options-{}", std::process::id()));
+/// # let own = std::process::id();
+/// # let path = std::env::temp_dir().join(format!("sigward-snapshot-options-{own}"));
 /// # std::fs::write(&path, [7; 1000])?;
 /// let mut tell = |done, total| {
 ///     println!("{done} of {total} bytes");

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// ```
 /// use sigward::reloading::{Contents, Event, Options};
 /// use std::time::Duration;
-/// # let path = std::env::temp_dir().join(format!("sigward-reload-options-{}", std::process::id()));
+/// # let own = std::process::id();
+/// # let path = std::env::temp_dir().join(format!("sigward-reload-options-{own}"));
 /// # std::fs::write(&path, "42")?;
 /// let limit = Options::new()
 ///     .wait_for_first(Duration::from_secs(30))

@@ -76,9 +76,11 @@ func TestPipeIntoHead(t *testing.T) {
 
 // What os/signal answers.
 const (
-	notIgnored = "start false; Notify false; Reset false; Ignore true; Reset true; Ignore, Notify false; Stop false"
-	ignored    = "start true; Notify false; Reset false; Ignore true; Reset true; Ignore, Notify false; Stop false"
-	answers    = `
+	notIgnored = "start false; Notify false; Reset false; " +
+		"Ignore true; Reset true; Ignore, Notify false; Stop false"
+	ignored = "start true; Notify false; Reset false; " +
+		"Ignore true; Reset true; Ignore, Notify false; Stop false"
+	answers = `
 set-up                | Ignored after each call
 plain                 | ` + notIgnored + `
 Notify, Reset         | ` + notIgnored + `

@@ -17,10 +17,12 @@ func TestHostOfWrites(t *testing.T) {
 	})
 	hosts := map[string]string{
 		"c-archive": once(t, "writes-archive", func(path string) error {
-			if err := buildGo(warded, nil, path+".a", "./cmd/writes", "-buildmode=c-archive"); err != nil {
+			library := path + ".a"
+			err := buildGo(warded, nil, library, "./cmd/writes", "-buildmode=c-archive")
+			if err != nil {
 				return err
 			}
-			return buildC(path, "chost/writes.c", path+".a", archive)
+			return buildC(path, "chost/writes.c", library, archive)
 		}),
 		"c-shared": once(t, "writes-shared", func(path string) error {
 			return buildC(path, "chost/writes.c", shared)

@@ -252,7 +252,8 @@ fn a_config_map_is_followed() {
             write(name, text);
             symlink(name, folder.join("..data_tmp")).unwrap();
             fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-            becomes(&file, text); // while the old folder is still there, so that nothing has happened to the old file
+            // While the old folder is still there, so that nothing has happened to the old file.
+            becomes(&file, text);
             fs::remove_dir_all(folder.join(&before)).unwrap();
             before = name.into();
         }
@@ -444,7 +445,8 @@ fn a_file_that_may_not_be_read_is_kept() {
         let path = folder.join("file");
         fs::write(&path, "1").unwrap();
         for path in [folder, path.as_path()] {
-            std::os::unix::fs::chown(path, Some(65534), None).ok(); // without root the files are ours as they are
+            // Without root the files are ours as they are.
+            std::os::unix::fs::chown(path, Some(65534), None).ok();
         }
         // SAFETY: numbers only.
         unsafe { libc::seteuid(65534) };

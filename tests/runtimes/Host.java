@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 
 /** The JVM as a host: Host SCENARIO LIBRARY. The library is bare, or has sigward in it. */
 public final class Host {
@@ -66,7 +67,7 @@ public final class Host {
         say("lived");
     }
 
-    /** HotSpot's null check is a SIGSEGV; a storm of SIGPIPEs on another thread must not matter to it. */
+    /** HotSpot's null check is a SIGSEGV: a storm of SIGPIPEs on another thread must not matter. */
     private static void nulls() throws InterruptedException {
         start();
         Thread writer = new Thread(() -> {
@@ -93,9 +94,13 @@ public final class Host {
     private static void children() throws IOException, InterruptedException {
         start();
         Process child = new ProcessBuilder("cat", "/proc/self/status").start();
-        new String(child.getInputStream().readAllBytes()).lines().filter(Host::isMask).forEach(Host::say);
+        sayMasks(new String(child.getInputStream().readAllBytes()).lines());
         child.waitFor();
-        Files.readAllLines(Path.of("/proc/self/status")).stream().filter(Host::isMask).forEach(Host::say);
+        sayMasks(Files.readAllLines(Path.of("/proc/self/status")).stream());
+    }
+
+    private static void sayMasks(Stream<String> lines) {
+        lines.filter(Host::isMask).forEach(Host::say);
     }
 
     private static boolean isMask(String line) {

@@ -10,7 +10,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.zip.CRC32;
 
-/** The JVM over maps: MapHost SCENARIO LIBRARY FOLDER. The library maps plainly, or with sigward. */
+/** The JVM over maps: MapHost SCENARIO LIBRARY FOLDER. The library maps plainly or with sigward. */
 public final class MapHost {
     private static native int ward();
     private static native int seat();
@@ -84,7 +84,7 @@ public final class MapHost {
         }
     }
 
-    /** HotSpot raises its InternalError some time after the read: at the latest where Java calls into the VM, as here. */
+    /** HotSpot raises its InternalError after the read, at the latest at a call into the VM. */
     private static void settle() {
         room = new byte[16][16];
     }
@@ -93,7 +93,7 @@ public final class MapHost {
         return buffer.get(at);
     }
 
-    /** Every byte once, or the JVM's error: which read it was nobody knows, it comes after "a recent access". */
+    /** Every byte once, or the JVM's error, which does not tell the read ("a recent access"). */
     private static String pass(ByteBuffer buffer) {
         try {
             String seen = count(buffer);

@@ -120,7 +120,8 @@ const scenarios = {
     process.on('SIGPIPE', listener);
     process.removeListener('SIGPIPE', listener);
     await new Promise((done, failed) => {
-      new Worker(__filename, { workerData: ['in_worker', path] }).on('exit', done).on('error', failed);
+      const worker = new Worker(__filename, { workerData: ['in_worker', path] });
+      worker.on('exit', done).on('error', failed);
     });
   },
   async in_worker() {

@@ -1,4 +1,4 @@
-"""CPython as a host: host.py SCENARIO libwriter.so [libsigward.so]. Without the last one it is bare."""
+"""CPython as a host: host.py SCENARIO libwriter.so [libsigward.so]. Without the last it is bare."""
 
 import ctypes
 import errno
@@ -70,7 +70,8 @@ def say(*words):
 
 
 def foreign_writes():
-    say("foreign", *(errno.errorcode.get(WRITER.writer_foreign_write(kind), "?") for kind in (0, 1)))
+    errors = (WRITER.writer_foreign_write(kind) for kind in (0, 1))
+    say("foreign", *(errno.errorcode.get(error, "?") for error in errors))
 
 
 def python_write():
@@ -147,7 +148,7 @@ def say_children():
 
 
 def overwritten():
-    """SIG_DFL over our seat, or where SIGPIPE was ignored when we came: a death until it is mended."""
+    """SIG_DFL over our seat, or where SIGPIPE was ignored before us: a death until it is mended."""
     if sys.argv[1].endswith("seated"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sigward = ward()
@@ -195,9 +196,13 @@ def faults():
 
 
 def register():
-    """faulthandler on SIGPIPE itself: it puts back what was there, raises again and takes its place again."""
+    """faulthandler on SIGPIPE itself puts back what was there, raises, takes its place again."""
     _, when, chain, beneath = sys.argv[1].split("_")
-    kinds = {"default": signal.SIG_DFL, "ignored": signal.SIG_IGN, "handler": lambda *_: say("handler")}
+    kinds = {
+        "default": signal.SIG_DFL,
+        "ignored": signal.SIG_IGN,
+        "handler": lambda *_: say("handler"),
+    }
     signal.signal(signal.SIGPIPE, kinds[beneath])
     sigward = ward() if when == "after" else None
     faulthandler.register(signal.SIGPIPE, chain=chain == "chain")

@@ -31,11 +31,17 @@ const hash = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex');
 const readers = {
   loop: (bytes, wanted) => pass(bytes, wanted) === LENGTH,
   copy: (bytes, wanted) => Buffer.from(bytes).equals(wanted),
-  view: (bytes, wanted) => new DataView(bytes.buffer).getUint32(LENGTH - 4) === wanted.readUint32BE(LENGTH - 4),
+  view: (bytes, wanted) => {
+    const last = LENGTH - 4;
+    return new DataView(bytes.buffer).getUint32(last) === wanted.readUint32BE(last);
+  },
   hash: (bytes, wanted) => hash(bytes) === hash(wanted),
   sum: (bytes, wanted) => addon.sum() === wanted.reduce((sum, byte) => sum + byte),
   zlib: (bytes, wanted) => new Promise((done, failed) => {
-    zlib.deflate(bytes, (error, packed) => (error ? failed(error) : done(zlib.inflateSync(packed).equals(wanted))));
+    zlib.deflate(bytes, (error, packed) => {
+      if (error) failed(error);
+      else done(zlib.inflateSync(packed).equals(wanted));
+    });
   }),
 };
 
@@ -54,7 +60,8 @@ async function read(reader) {
 }
 
 if (isMainThread && scenario.startsWith('worker_')) {
-  const worker = new Worker(__filename, { workerData: [scenario.slice('worker_'.length), path, folder] });
+  const workerData = [scenario.slice('worker_'.length), path, folder];
+  const worker = new Worker(__filename, { workerData });
   worker.on('error', (error) => { throw error; });
 } else {
   read(scenario);

@@ -1,4 +1,4 @@
-"""CPython over mmap.mmap: map_host.py SCENARIO FOLDER [libsigward.so]. Without the library it is bare."""
+"""CPython over mmap.mmap: map_host.py SCENARIO FOLDER [libsigward.so]. Without it it is bare."""
 
 import ctypes
 import faulthandler
@@ -73,8 +73,8 @@ class Adopted:
     def __init__(self, mapped, file):
         self.map = ctypes.c_void_p()
         result = LIBRARY.sigward_adopt_range(
-            ctypes.c_void_p(address_of(mapped)), ctypes.c_size_t(len(mapped)), file.fileno(), ctypes.c_long(0),
-            ctypes.byref(self.map),
+            ctypes.c_void_p(address_of(mapped)), ctypes.c_size_t(len(mapped)),
+            file.fileno(), ctypes.c_long(0), ctypes.byref(self.map),
         )
         assert result == 0, os.strerror(-result)
         # Python maps for writing: without a sink the first lost page would be the end.
@@ -129,7 +129,7 @@ READERS = {
 
 
 def read(kind):
-    """Truncated under one of Python's ways to read, on the main thread and on another; then healed."""
+    """Truncated under one of Python's ways to read, on the main thread and another; then healed."""
     path, file, mapped = make()
     guarded = guard(mapped, file)
     for _ in range(3):

@@ -1,5 +1,8 @@
-"""Crash-safe stores over shared writable maps: stores.py SCENARIO FOLDER [libsigward.so]. With the library the store's file is
-adopted. A store that lost a page must die, as it does bare: what others were told is safe must be there afterwards."""
+"""Crash-safe stores over shared writable maps: stores.py SCENARIO FOLDER [libsigward.so].
+
+With the library the store's file is adopted. A store that lost a page must die, as it does bare:
+what others were told is safe must be there afterwards.
+"""
 
 import ctypes
 import os
@@ -89,7 +92,8 @@ def sqlite_other():
 
 def sqlite_count():
     store = connect()
-    say(store.execute("select who, count(*) from t group by who").fetchall(), *store.execute("pragma integrity_check"))
+    counts = store.execute("select who, count(*) from t group by who").fetchall()
+    say(counts, *store.execute("pragma integrity_check"))
 
 
 globals()[SCENARIO]()

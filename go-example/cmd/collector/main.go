@@ -27,7 +27,7 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:7000", "`IP:PORT` to listen on")
-	path := flag.String("store", "events.log", "`file` that holds the accepted events, one per line")
+	path := flag.String("store", "events.log", "`file` of the accepted events, one per line")
 	certificate := flag.String("certificate", "", "PEM `file`: speak TLS with this certificate")
 	key := flag.String("key", "", "PEM `file` with the certificate's key")
 	flag.Parse()

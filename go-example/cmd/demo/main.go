@@ -20,7 +20,8 @@ import (
 func main() {
 	quick := flag.Bool("quick", false, "fewer upgrades and requests")
 	path := flag.String("report", "", "HTML `file` to write (default: report.html where demo is)")
-	bin := flag.String("bin", "", "`folder` with service-bare, service-warded and collector (default: where demo is)")
+	bin := flag.String("bin", "",
+		"`folder` with service-bare, service-warded and collector (default: where demo is)")
 	flag.Parse()
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
@@ -54,7 +55,8 @@ func run(ctx context.Context, bin, path string, quick bool) (good bool, err erro
 	start, progress := time.Now(), paint(os.Stderr)
 	options.Progress = func(format string, args ...any) {
 		elapsed := time.Since(start).Seconds()
-		fmt.Fprintln(os.Stderr, progress(dim, fmt.Sprintf("%5.1f s  ", elapsed)+fmt.Sprintf(format, args...)))
+		line := fmt.Sprintf("%5.1f s  ", elapsed) + fmt.Sprintf(format, args...)
+		fmt.Fprintln(os.Stderr, progress(dim, line))
 	}
 	note := func(format string, args ...any) {
 		notes = append(notes, fmt.Sprintf(format, args...))

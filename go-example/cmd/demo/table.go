@@ -78,13 +78,15 @@ func paint(file *os.File) func(style, string) string {
 // show prints the table, some log lines and what was not as expected; it returns whether all was.
 func show(out *os.File, rows []row) bool {
 	color := paint(out)
-	fmt.Fprintln(out, "\nOne Go service with a Rust half, peers that go away, mapped files that change; the same source built twice.")
+	fmt.Fprintln(out, "\nOne Go service with a Rust half, peers that go away, mapped files"+
+		" that change; the same source built twice.")
 	fmt.Fprintln(out)
 	table := [][3]cell{{{"what happens"}, {"without sigward"}, {"with sigward"}}}
 	styles, below := [][3]style{{bold, bold, bold}}, []string{""}
 	for _, r := range rows {
 		table = append(table, [3]cell{r.failure, r.bare.cell, r.warded.cell})
-		styles = append(styles, [3]style{bold, verdict(r.bare.problems, red), verdict(r.warded.problems, green)})
+		bare, warded := verdict(r.bare.problems, red), verdict(r.warded.problems, green)
+		styles = append(styles, [3]style{bold, bare, warded})
 		below = append(below, r.bare.end.Why)
 	}
 	printTable(out, color, table, styles, below)
@@ -131,8 +133,10 @@ func wardedCell(f scenario.Failure, w scenario.Warded) cell {
 	return cell{
 		state + strikes(f, w.Strikes),
 		fmt.Sprintf("%s of %s orders answered", number(w.Answered), number(w.Answered+w.Failed)),
-		fmt.Sprintf("%s events acknowledged, %s lost, %s twice", number(w.Acknowledged), number(w.Lost), number(w.Twice)),
-		fmt.Sprintf("%s resent, %s BrokenPipe errors in Rust", number(w.Resent), number(w.BrokenPipe)),
+		fmt.Sprintf("%s events acknowledged, %s lost, %s twice",
+			number(w.Acknowledged), number(w.Lost), number(w.Twice)),
+		fmt.Sprintf("%s resent, %s BrokenPipe errors in Rust",
+			number(w.Resent), number(w.BrokenPipe)),
 		fmt.Sprintf("%s SIGPIPEs swallowed and logged", number(w.Swallowed)),
 	}
 }

@@ -22,15 +22,20 @@ func openDatabase(path string, mapped bool, logger *slog.Logger) (database, erro
 	if mapped {
 		return openMapped(path, logger)
 	}
-	newest, err := sigward.OpenReloadingWith(path, func(file *sigward.Frozen) (*maxminddb.Reader, error) {
+	parse := func(file *sigward.Frozen) (*maxminddb.Reader, error) {
 		data, err := file.Bytes()
 		if err != nil {
 			return nil, err
 		}
 		return maxminddb.FromBytes(data)
-	}, sigward.ReloadOptions{
-		OnChange:  func(number uint64) { logger.Info("GeoIP data", "file", path, "version", number) },
-		OnProblem: func(problem *sigward.ReloadError) { logger.Warn("GeoIP data", "error", problem) },
+	}
+	newest, err := sigward.OpenReloadingWith(path, parse, sigward.ReloadOptions{
+		OnChange: func(number uint64) {
+			logger.Info("GeoIP data", "file", path, "version", number)
+		},
+		OnProblem: func(problem *sigward.ReloadError) {
+			logger.Warn("GeoIP data", "error", problem)
+		},
 	})
 	if err != nil {
 		return nil, err

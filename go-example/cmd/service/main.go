@@ -40,44 +40,54 @@ type addresses struct {
 	PID       int    `json:"pid"`
 }
 
+// settings are what the command line says.
+type settings struct {
+	collector, certificate, listen, database, journal string
+	mapped                                            bool
+}
+
 func main() {
-	collector := flag.String("collector", "127.0.0.1:7000", "`IP:PORT` of the collector")
-	certificate := flag.String("certificate", "", "PEM `file`: speak TLS, and trust this certificate only")
-	listen := flag.String("listen", "127.0.0.1:0", "`IP:PORT` of the API")
-	database := flag.String("geoip", "", "MMDB `file` for /locate")
-	mapped := flag.Bool("geoip-mapped", false, "look up in a map of the MMDB file itself, and not in a copy of its newest version")
-	journal := flag.String("journal", "", "`file` that the Rust half maps and writes each order to")
+	var s settings
+	flag.StringVar(&s.collector, "collector", "127.0.0.1:7000", "`IP:PORT` of the collector")
+	flag.StringVar(&s.certificate, "certificate", "",
+		"PEM `file`: speak TLS, and trust this certificate only")
+	flag.StringVar(&s.listen, "listen", "127.0.0.1:0", "`IP:PORT` of the API")
+	flag.StringVar(&s.database, "geoip", "", "MMDB `file` for /locate")
+	flag.BoolVar(&s.mapped, "geoip-mapped", false,
+		"look up in a map of the MMDB file itself, and not in a copy of its newest version")
+	flag.StringVar(&s.journal, "journal", "",
+		"`file` that the Rust half maps and writes each order to")
 	flag.Parse()
 
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := run(logger, *collector, *certificate, *listen, *database, *mapped, *journal); err != nil {
+	if err := run(logger, s); err != nil {
 		logger.Error("service stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(logger *slog.Logger, collector, certificate, listen, database string, mapped bool, journal string) error {
+func run(logger *slog.Logger, s settings) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
-	downloads, err := halves.Start(collector, certificate)
+	downloads, err := halves.Start(s.collector, s.certificate)
 	if err != nil {
 		return err
 	}
-	routes := routes{journal: journal}
-	if journal != "" {
-		if err := halves.Journal(journal); err != nil {
+	routes := routes{journal: s.journal}
+	if s.journal != "" {
+		if err := halves.Journal(s.journal); err != nil {
 			return err
 		}
 	}
-	if database != "" {
-		opened, err := openDatabase(database, mapped, logger)
+	if s.database != "" {
+		opened, err := openDatabase(s.database, s.mapped, logger)
 		if err != nil {
 			return err
 		}
 		routes.locator = &locator{database: opened}
 	}
-	listener, err := net.Listen("tcp", listen)
+	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return err
 	}

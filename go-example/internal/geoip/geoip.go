@@ -106,7 +106,8 @@ func Write(path string, generation uint32) (err error) {
 
 // record is what generation holds for network.
 func record(generation uint32, network string) Record {
-	r := Record{Generation: generation, Network: network, City: fmt.Sprintf("City %d of %s", generation, network)}
+	city := fmt.Sprintf("City %d of %s", generation, network)
+	r := Record{Generation: generation, Network: network, City: city}
 	r.Detail = make([]byte, detailSize)
 	state := sum(r.City, nil)
 	for at := 0; at < len(r.Detail); at += 8 {

@@ -59,10 +59,12 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 // Problems are the expectations that b does not meet.
 func (b Bare) Problems() (problems []string) {
 	if !b.Status.killedBy(syscall.SIGPIPE) {
-		problems = append(problems, fmt.Sprintf("the bare service must die of SIGPIPE, but: %s", b.Status))
+		problems = append(problems,
+			fmt.Sprintf("the bare service must die of SIGPIPE, but: %s", b.Status))
 	}
 	if b.Stderr != "" {
-		problems = append(problems, fmt.Sprintf("the bare service must die silently, but wrote %q", b.Stderr))
+		problems = append(problems,
+			fmt.Sprintf("the bare service must die silently, but wrote %q", b.Stderr))
 	}
 	return append(problems, b.unexplained("died of SIGPIPE", "the peer is gone")...)
 }

@@ -116,7 +116,9 @@ func writeCertificate(certificate, key string) error {
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	parent := template // it signs itself
+	public, err := x509.CreateCertificate(
+		rand.Reader, template, parent, private.Public(), private)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,9 @@ func runOverwritten(ctx context.Context, o Options, b build) (r Report, err erro
 // overwriteUntil copies as often as asked, and up to ten times as often until the service has met
 // what the run is about. It ends early when the service does, or has no fresh data. It says how
 // often there was fresh data.
-func (d *database) overwriteUntil(ctx context.Context, updates int, met func() bool) (fresh int, err error) {
+func (d *database) overwriteUntil(
+	ctx context.Context, updates int, met func() bool,
+) (fresh int, err error) {
 	for d.updater.updates < updates || !met() && d.updater.updates < 10*updates {
 		if err := d.overwrite(ctx); err != nil {
 			return fresh, err
@@ -119,18 +121,19 @@ func (d *database) reloaded(r *Report, fresh int, update, updates string) (Repor
 	r.expect(metricsError == nil, "no metrics: %v", metricsError)
 	l := &d.lookups
 	caught, version := int(metrics[faults]), int(metrics["database_version"])
-	notYet, refused := int(metrics["database_not_yet_total"]), int(metrics["database_refused_total"])
+	notYet := int(metrics["database_not_yet_total"])
+	refused := int(metrics["database_refused_total"])
 	r.line("alive through %s", Times(d.updater.updates, update, updates))
 	d.lookupsLine(r)
 	r.line("fresh data after %s of %s", Thousands(fresh), Times(d.updater.updates, update, updates))
-	r.line("half-written files left alone %s, refused %s", Times(notYet, "time", "times"), Times(refused, "time", "times"))
+	r.line("half-written files left alone %s, refused %s", times(notYet), times(refused))
 	r.Log = d.logged("GeoIP data")
-	r.expect(fresh == d.updater.updates, "after %d of %d updates no fresh data came; the log ends %q", d.updater.updates-fresh,
-		d.updater.updates, last(d.service.errors.String(), 2000))
+	d.expectFresh(r, fresh)
 	r.expect(l.errors == 0, "%d look-ups had no answer: %s", l.errors, l.spoken)
 	r.expect(caught == 0, "%d SIGBUSes: no look-up reads a map", caught)
 	r.expect(version > d.updater.updates, "%d versions of %d updates", version, d.updater.updates)
-	r.expect(len(r.Log) >= d.updater.updates, "%d lines in the log for %d updates", len(r.Log), d.updater.updates)
+	r.expect(len(r.Log) >= d.updater.updates,
+		"%d lines in the log for %d updates", len(r.Log), d.updater.updates)
 	if update == "copy" {
 		r.expect(notYet > 0, "no look met a file that was being written: the run proves nothing")
 	}
@@ -176,18 +179,21 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 		return r, nil
 	}
 	r.expect(metricsError == nil, "no metrics: %v", metricsError)
-	r.expect(d.lookups.errors == errorsBefore, "%d look-ups had no answer when the file was replaced: %s", d.lookups.errors-errorsBefore,
-		d.lookups.spoken)
+	unanswered := d.lookups.errors - errorsBefore
+	r.expect(unanswered == 0, "%d look-ups had no answer when the file was replaced: %s",
+		unanswered, d.lookups.spoken)
 	caught, stale := int(metrics[faults]), int(metrics["database_stale_total"])
-	r.line("alive through %s, %s", Times(copies, "copy", "copies"), Times(replaced, "replacement", "replacements"))
+	r.line("alive through %s, %s",
+		Times(copies, "copy", "copies"), Times(replaced, "replacement", "replacements"))
 	d.lookupsLine(&r)
-	r.line("fresh data after %s of %s", Thousands(fresh), Times(d.updater.updates, "update", "updates"))
-	r.line("SIGBUS caught %s, mixed files noticed %s", Times(caught, "time", "times"), Times(stale, "time", "times"))
+	r.line("fresh data after %s of %s",
+		Thousands(fresh), Times(d.updater.updates, "update", "updates"))
+	r.line("SIGBUS caught %s, mixed files noticed %s", times(caught), times(stale))
 	r.Log = append(d.logged("GeoIP data", "live.mmdb", "bytes from"), d.logged("SIGBUS caught")...)
-	r.expect(fresh == d.updater.updates, "after %d of %d updates no fresh data came; the log ends %q", d.updater.updates-fresh,
-		d.updater.updates, last(d.service.errors.String(), 2000))
+	d.expectFresh(&r, fresh)
 	r.expect(caught > 0, "no SIGBUS was caught: the run proves nothing")
-	r.expect(stale > 0, "no look-up met a file that was cut and grew again unseen: the run proves nothing")
+	r.expect(stale > 0,
+		"no look-up met a file that was cut and grew again unseen: the run proves nothing")
 	told := 0
 	for _, line := range r.Log {
 		if strings.Contains(line, "GeoIP data") {
@@ -199,16 +205,25 @@ func runMapOverwritten(ctx context.Context, o Options, b build) (r Report, err e
 			strings.Contains(line, "thread.name=service-warded")
 		r.expect(told, "this line does not tell file, cause and thread: %s", line)
 	}
-	r.expect(told > 0 && told < len(r.Log), "%d log lines of %d name the file; the log ends %q", told, len(r.Log),
-		last(d.service.errors.String(), 2000))
+	r.expect(told > 0 && told < len(r.Log), "%d log lines of %d name the file; the log ends %q",
+		told, len(r.Log), d.service.logEnd())
 	return r, nil
+}
+
+// expectFresh wants data of each update to have come.
+func (d *database) expectFresh(r *Report, fresh int) {
+	r.expect(fresh == d.updater.updates,
+		"after %d of %d updates no fresh data came; the log ends %q",
+		d.updater.updates-fresh, d.updater.updates, d.service.logEnd())
 }
 
 func (d *database) lookupsLine(r *Report) {
 	l := &d.lookups
 	all := l.right + l.errors + l.wrong
-	r.line("%s look-ups, %s a second", Thousands(all), Thousands(int(float64(all)/d.took.Seconds())))
-	r.line("%s right, %s errors, %s wrong", Thousands(l.right), Thousands(l.errors), Thousands(l.wrong))
+	perSecond := int(float64(all) / d.took.Seconds())
+	r.line("%s look-ups, %s a second", Thousands(all), Thousands(perSecond))
+	r.line("%s right, %s errors, %s wrong",
+		Thousands(l.right), Thousands(l.errors), Thousands(l.wrong))
 }
 
 // conclude stops the look-ups and expects what holds for each warded run.
@@ -219,7 +234,8 @@ func (d *database) conclude(r *Report) {
 	r.expect(l.wrong == 0, "%d answers are wrong, the first: %v", l.wrong, l.mishap)
 	r.expect(l.failed == 0, "%d requests failed, the first with: %v", l.failed, l.mishap)
 	r.expect(l.right >= batch*d.updater.updates, "only %d right answers", l.right)
-	r.expect(len(l.seen) == len(d.updater.generations), "answers came from %d generations only", len(l.seen))
+	r.expect(len(l.seen) == len(d.updater.generations),
+		"answers came from %d generations only", len(l.seen))
 }
 
 // killedByCopy copies until the bare service is dead.
@@ -246,9 +262,11 @@ func (d *database) killedByCopy(ctx context.Context) (r Report, err error) {
 	r.line("%d ms and %s later", after.Milliseconds(), Times(d.updater.updates, "copy", "copies"))
 	r.line("after %s look-ups", Thousands(answered))
 	r.expect(r.Status.exited(2) && first != "" && strings.Contains(stderr, "[signal SIGBUS"),
-		"the bare service must die of Go's unexpected fault address, but: %s after %s and %d look-ups; stderr begins %.2000q", r.Status,
-		Times(d.updater.updates, "copy", "copies"), answered, stderr)
-	r.Problems = append(r.Problems, r.unexplained("ended with status 2: after SIGBUS", "live.mmdb")...)
+		"the bare service must die of Go's unexpected fault address, but: "+
+			"%s after %s and %d look-ups; stderr begins %.2000q",
+		r.Status, Times(d.updater.updates, "copy", "copies"), answered, stderr)
+	explained := r.unexplained("ended with status 2: after SIGBUS", "live.mmdb")
+	r.Problems = append(r.Problems, explained...)
 	return r, nil
 }
 
@@ -294,7 +312,9 @@ func (d *database) stale(r *Report) (Report, error) {
 	r.line("%s replaced the file", Times(d.updater.updates, "update", "updates"))
 	r.line("each of %s look-ups answered", Thousands(l.right))
 	r.line("from the first generation: stale")
-	r.expect(l.wrong == 0 && l.failed == 0 && l.errors == 0, "%d wrong, %d failed, %d errors: %v", l.wrong, l.failed, l.errors, l.mishap)
-	r.expect(l.right > 0 && len(l.seen) == 1 && l.seen[1] == l.right, "answers came from other generations than the first: %v", l.seen)
+	r.expect(l.wrong == 0 && l.failed == 0 && l.errors == 0,
+		"%d wrong, %d failed, %d errors: %v", l.wrong, l.failed, l.errors, l.mishap)
+	r.expect(l.right > 0 && len(l.seen) == 1 && l.seen[1] == l.right,
+		"answers came from other generations than the first: %v", l.seen)
 	return *r, nil
 }

@@ -23,7 +23,8 @@ const (
 )
 
 // ErrNoMount says that this system does not let us have a small disk to fill.
-var ErrNoMount = errors.New("no tmpfs can be mounted here, not in a namespace of its own either (unshare -m, unshare -Urm)")
+var ErrNoMount = errors.New("no tmpfs can be mounted here, " +
+	"not in a namespace of its own either (unshare -m, unshare -Urm)")
 
 // orderly is a world with a journal and clients that order.
 func (o Options) orderly(ctx context.Context, b build,
@@ -80,7 +81,8 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 		return r, err
 	}
 	for n := 0; n < o.Updates; n++ {
-		if err := os.WriteFile(w.seen(ballastName(disk, n)), bytes.Repeat([]byte{1}, ballast), 0o600); err != nil {
+		path, content := w.seen(ballastName(disk, n)), bytes.Repeat([]byte{1}, ballast)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return r, err
 		}
 	}
@@ -92,7 +94,8 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 	}
 	full := 0
 	for ; full < o.Updates; full++ {
-		if !w.until(ctx, func() bool { return w.counter(`journal_losses_total{cause="no_space"}`) > full }) {
+		noSpace := func() int { return w.counter(`journal_losses_total{cause="no_space"}`) }
+		if !w.until(ctx, func() bool { return noSpace() > full }) {
 			break
 		}
 		w.record.add(Strike, 1)
@@ -111,13 +114,16 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 		return r, nil
 	}
 	have := linesOf(content)
-	r.Log = append(w.logged("SIGBUS caught", "rust-journal"), w.logged("journal ", "No space left on device")...)
+	r.Log = append(w.logged("SIGBUS caught", "rust-journal"),
+		w.logged("journal ", "No space left on device")...)
 	r.line("alive through %s", Times(full, "full disk", "full disks"))
 	w.ordersLine(&r)
 	r.line("%s of them in the journal", Thousands(len(have)))
-	r.line("ENOSPC %s, and on when space was back", Times(full, "time", "times"))
-	r.expect(full == o.Updates, "the disk was full %d times only; the log ends %q", full, last(w.service.errors.String(), 2000))
-	r.expect(len(have) == w.orders.count(), "the journal has %d of %d orders", len(have), w.orders.count())
+	r.line("ENOSPC %s, and on when space was back", times(full))
+	r.expect(full == o.Updates, "the disk was full %d times only; the log ends %q",
+		full, w.service.logEnd())
+	r.expect(len(have) == w.orders.count(),
+		"the journal has %d of %d orders", len(have), w.orders.count())
 	for _, n := range w.orders.accepted {
 		if !have[n] {
 			r.expect(false, "order %d is not in the journal", n)
@@ -128,7 +134,9 @@ func runFull(ctx context.Context, o Options, b build) (r Report, err error) {
 	return r, nil
 }
 
-func ballastName(disk string, n int) string { return filepath.Join(disk, fmt.Sprintf("ballast-%d", n)) }
+func ballastName(disk string, n int) string {
+	return filepath.Join(disk, fmt.Sprintf("ballast-%d", n))
+}
 
 // reopen lets the Go half begin the journal anew.
 func (w *world) reopen(ctx context.Context) error {
@@ -192,20 +200,23 @@ func runReopened(ctx context.Context, o Options, b build) (r Report, err error) 
 		return r, nil
 	}
 	have := linesOf(content)
-	r.Log = append(w.logged("SIGBUS caught", "rust-journal"), w.logged("journal ", "the file was cut")...)
+	r.Log = append(w.logged("SIGBUS caught", "rust-journal"),
+		w.logged("journal ", "the file was cut")...)
 	r.line("alive through %s", Times(cut, "reopen", "reopens"))
 	w.ordersLine(&r)
-	r.line("journal begun anew %s, and complete since", Times(cut, "time", "times"))
-	r.expect(cut == o.Updates, "%d of %d reopens were noticed, %d not; the log ends %q", cut, o.Updates, unmet,
-		last(w.service.errors.String(), 2000))
+	r.line("journal begun anew %s, and complete since", times(cut))
+	r.expect(cut == o.Updates, "%d of %d reopens were noticed, %d not; the log ends %q",
+		cut, o.Updates, unmet, w.service.logEnd())
 	missing := 0
 	for _, n := range w.orders.accepted {
 		if n > uint64(since) && !have[n] {
 			missing++
 		}
 	}
-	r.expect(missing == 0, "%d orders accepted after the last reopen are not in the journal", missing)
-	r.expect(uint64(since) < w.orders.last(), "nothing was ordered after the last reopen: the run proves nothing")
+	r.expect(missing == 0,
+		"%d orders accepted after the last reopen are not in the journal", missing)
+	r.expect(uint64(since) < w.orders.last(),
+		"nothing was ordered after the last reopen: the run proves nothing")
 	w.expectLog(&r, cut, "error.type=truncated")
 	return r, nil
 }
@@ -215,7 +226,8 @@ func (w *world) settleJournal(ctx context.Context, r *Report, path string) []byt
 	w.orders.stop()
 	w.until(ctx, func() bool { return w.counter("journal_lines_total") == w.orders.count() })
 	lines := w.counter("journal_lines_total")
-	r.expect(lines == w.orders.count(), "the journal took %d lines of %d orders", lines, w.orders.count())
+	r.expect(lines == w.orders.count(),
+		"the journal took %d lines of %d orders", lines, w.orders.count())
 	content, err := os.ReadFile(path)
 	r.expect(err == nil, "read the journal: %v", err)
 	return content
@@ -248,23 +260,29 @@ func (w *world) expectLog(r *Report, troubles int, cause string) {
 		switch {
 		case strings.Contains(line, "SIGBUS caught"):
 			caught++
-			met := strings.Contains(line, "journal.log") && strings.Contains(line, cause) && strings.Contains(line, "sigward.access=write") &&
+			met := strings.Contains(line, "journal.log") && strings.Contains(line, cause) &&
+				strings.Contains(line, "sigward.access=write") &&
 				strings.Contains(line, "sigward.offset=")
 			r.expect(met, "this line does not tell file, offset and cause: %s", line)
 		default:
 			told++
-			met := strings.Contains(line, "journal.log: offset ") && strings.Contains(line, "met by thread rust-journal")
+			met := strings.Contains(line, "journal.log: offset ") &&
+				strings.Contains(line, "met by thread rust-journal")
 			r.expect(met, "this line does not tell file, offset and thread: %s", line)
 		}
 	}
-	r.expect(caught >= troubles && told >= troubles, "%d troubles, but %d and %d lines in the log, which ends %q", troubles, caught, told,
-		last(w.service.errors.String(), 2000))
+	r.expect(caught >= troubles && told >= troubles,
+		"%d troubles, but %d and %d lines in the log, which ends %q",
+		troubles, caught, told, w.service.logEnd())
 }
 
 // killedBySIGBUS strikes until the bare service is dead.
-func (w *world) killedBySIGBUS(ctx context.Context, strike func(context.Context) error, what string) (r Report, err error) {
+func (w *world) killedBySIGBUS(
+	ctx context.Context, strike func(context.Context) error, what string,
+) (r Report, err error) {
 	strikes := 0
-	after, err := w.struck(ctx, func(ctx context.Context) error { strikes++; return strike(ctx) }, interval/10)
+	counted := func(ctx context.Context) error { strikes++; return strike(ctx) }
+	after, err := w.struck(ctx, counted, interval/10)
 	if err != nil {
 		return r, err
 	}
@@ -280,8 +298,9 @@ func (w *world) killedBySIGBUS(ctx context.Context, strike func(context.Context)
 		r.line("%d ms and %s later", after.Milliseconds(), Times(strikes, "reopen", "reopens"))
 	}
 	r.line("after %s orders", Thousands(w.orders.count()))
-	r.expect(r.Status.killedBy(syscall.SIGBUS), "the bare service must die of SIGBUS, but: %s, after %s and %d orders; stderr %q",
-		r.Status, Times(strikes, "strike", "strikes"), w.orders.count(), last(w.service.errors.String(), 2000))
+	r.expect(r.Status.killedBy(syscall.SIGBUS),
+		"the bare service must die of SIGBUS, but: %s, after %s and %d orders; stderr %q",
+		r.Status, Times(strikes, "strike", "strikes"), w.orders.count(), w.service.logEnd())
 	r.Problems = append(r.Problems, r.unexplained("died of SIGBUS", "journal.log")...)
 	return r, nil
 }

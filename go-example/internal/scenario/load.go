@@ -85,7 +85,8 @@ func (o *orders) last() (last uint64) {
 }
 
 func order(client *http.Client, api, note string) (uint64, error) {
-	response, err := client.Post("http://"+api+"/orders", "application/json", strings.NewReader(`{"item":"tea","count":3,"note":"`+note+`"}`))
+	item := strings.NewReader(`{"item":"tea","count":3,"note":"` + note + `"}`)
+	response, err := client.Post("http://"+api+"/orders", "application/json", item)
 	if err != nil {
 		return 0, err
 	}
@@ -110,7 +111,8 @@ type leavers struct {
 func (l *leavers) leave(ctx context.Context, downloads string) error {
 	if curl, err := exec.LookPath("curl"); err == nil && l.curls <= l.hangUps {
 		l.curls++
-		err := exec.CommandContext(ctx, curl, "-s", "-o", "/dev/null", "-m", "0.002", "http://"+downloads+"/export").Run()
+		err := exec.CommandContext(ctx, curl,
+			"-s", "-o", "/dev/null", "-m", "0.002", "http://"+downloads+"/export").Run()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) { // a timeout is what it is for
 			return err

@@ -41,7 +41,8 @@ type lookups struct {
 
 func (l *lookups) start(api string) {
 	l.seen = map[uint32]int{}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: askers}, Timeout: patience}
+	transport := &http.Transport{MaxIdleConnsPerHost: askers}
+	client := &http.Client{Transport: transport, Timeout: patience}
 	l.running.Add(askers)
 	for n := 0; n < askers; n++ {
 		random := rand.New(rand.NewSource(int64(n)))
@@ -82,7 +83,8 @@ func (l *lookups) ask(client *http.Client, api string, random *rand.Rand) error 
 	}
 	l.asking.RLock()
 	defer l.asking.RUnlock()
-	response, err := client.Post("http://"+api+"/locate", "application/octet-stream", bytes.NewReader(addresses))
+	response, err := client.Post(
+		"http://"+api+"/locate", "application/octet-stream", bytes.NewReader(addresses))
 	if err != nil {
 		return err
 	}

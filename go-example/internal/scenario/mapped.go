@@ -58,7 +58,9 @@ func (r *Report) expect(met bool, format string, args ...any) {
 }
 
 // struck strikes until the service is dead, or patience ends.
-func (w *world) struck(ctx context.Context, strike func(context.Context) error, pause time.Duration) (time.Duration, error) {
+func (w *world) struck(
+	ctx context.Context, strike func(context.Context) error, pause time.Duration,
+) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	w.service.exitedWithin(ctx, interval) // some requests first
@@ -96,8 +98,9 @@ func (w *world) lived(r *Report) bool {
 		return true
 	}
 	r.line("%s", r.Status)
-	r.expect(false, "the service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
-		r.Status, last(w.service.errors.String(), 2000))
+	r.expect(false,
+		"the service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
+		r.Status, w.service.logEnd())
 	return false
 }
 
@@ -160,3 +163,5 @@ func Times(n int, one, many string) string {
 	}
 	return Thousands(n) + " " + many
 }
+
+func times(n int) string { return Times(n, "time", "times") }

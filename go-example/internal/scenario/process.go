@@ -38,7 +38,8 @@ func CheckSignals(ctx context.Context) error {
 		}
 		for _, signal := range []syscall.Signal{syscall.SIGPIPE, syscall.SIGBUS} {
 			if set&(1<<(signal-1)) != 0 {
-				return fmt.Errorf("children start with %v in %s: start this program without that", signal, name)
+				return fmt.Errorf(
+					"children start with %v in %s: start this program without that", signal, name)
 			}
 		}
 	}
@@ -143,7 +144,8 @@ func (p *process) start(ctx context.Context) (*process, error) {
 	_ = output.SetReadDeadline(deadline)
 	if p.ready, err = firstLine(output); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("%s does not start (%s): %w: %s", p.command.Path, p.status, err, p.errors.String())
+		return nil, fmt.Errorf("%s does not start (%s): %w: %s",
+			p.command.Path, p.status, err, p.errors.String())
 	}
 	return p, nil
 }
@@ -228,11 +230,15 @@ func startService(ctx context.Context, watched bool, command []string) (*service
 	return s, nil
 }
 
+// logEnd is the end of its log, for the report of something that was not as expected.
+func (s *service) logEnd() string { return last(s.errors.String(), 2000) }
+
 // metrics are the counters of /metrics by name. One request may fail on a machine with much else to
 // do; a service that has ended answers none.
 func (s *service) metrics() (metrics map[string]uint64, err error) {
 	for try := 0; try < 5; try++ {
-		if metrics, err = s.metricsOnce(); err == nil || s.exitedWithin(context.Background(), 100*time.Millisecond) {
+		metrics, err = s.metricsOnce()
+		if err == nil || s.exitedWithin(context.Background(), 100*time.Millisecond) {
 			break
 		}
 	}

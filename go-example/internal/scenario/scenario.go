@@ -110,7 +110,10 @@ func (o Options) stage(ctx context.Context, tls bool) (*world, error) {
 	}
 	w := &world{Options: o, dir: dir}
 	w.orders.record = &w.record
-	w.collector = &collector{binary: filepath.Join(o.Bin, "collector"), store: filepath.Join(dir, "events.log")}
+	w.collector = &collector{
+		binary: filepath.Join(o.Bin, "collector"),
+		store:  filepath.Join(dir, "events.log"),
+	}
 	if tls {
 		w.collector.certificate = filepath.Join(dir, "certificate.pem")
 		w.collector.key = filepath.Join(dir, "key.pem")

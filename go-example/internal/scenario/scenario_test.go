@@ -28,7 +28,8 @@ func TestFailures(t *testing.T) {
 			warded, err := options.RunWarded(ctx, f)
 			report(t, warded.Problems(), err)
 			counted(t, warded)
-			t.Logf("%d orders, %d strikes, %d SIGPIPEs swallowed", warded.Answered, warded.Strikes, warded.Swallowed)
+			t.Logf("%d orders, %d strikes, %d SIGPIPEs swallowed",
+				warded.Answered, warded.Strikes, warded.Swallowed)
 		})
 	}
 }
@@ -42,7 +43,10 @@ func TestMapFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range MapFailures {
-		for name, run := range map[string]func(context.Context, Options) (Report, error){"bare": f.RunBare, "warded": f.RunWarded} {
+		for name, run := range map[string]func(context.Context, Options) (Report, error){
+			"bare":   f.RunBare,
+			"warded": f.RunWarded,
+		} {
 			t.Run(f.Name+"/"+name, func(t *testing.T) {
 				outcome, err := run(ctx, options)
 				if errors.Is(err, ErrNoMount) && os.Getenv("SIGWARD_REQUIRE_ALL") == "" {
@@ -106,7 +110,8 @@ func binaries(t *testing.T) (folder string) {
 		"service-warded": {"../../cmd/service"},
 		"collector":      {"../../cmd/collector"},
 	} {
-		command := exec.Command("go", append([]string{"build", "-o", filepath.Join(folder, name)}, args...)...)
+		output := filepath.Join(folder, name)
+		command := exec.Command("go", append([]string{"build", "-o", output}, args...)...)
 		command.Stderr = os.Stderr
 		if err := command.Run(); err != nil {
 			t.Fatalf("build %s: %v", name, err)

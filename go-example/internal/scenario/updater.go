@@ -26,7 +26,8 @@ type updater struct {
 func WriteGenerations(folder string) (paths []string, err error) {
 	results := make(chan error)
 	for n := 0; n < 3; n++ {
-		path, generation := filepath.Join(folder, fmt.Sprintf("generation-%d.mmdb", n+1)), uint32(n+1)
+		generation := uint32(n + 1)
+		path := filepath.Join(folder, fmt.Sprintf("generation-%d.mmdb", generation))
 		paths = append(paths, path)
 		go func() { results <- geoip.Write(path, generation) }()
 	}

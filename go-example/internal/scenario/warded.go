@@ -63,12 +63,14 @@ func (o Options) RunWarded(ctx context.Context, f Failure) (r Warded, err error)
 	striking, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	for !w.enough() && !w.service.exitedWithin(striking, w.pause()) && striking.Err() == nil {
-		if err := w.strike(striking); err != nil && striking.Err() == nil && !w.service.exitedWithin(ctx, time.Second) {
+		err := w.strike(striking)
+		if err != nil && striking.Err() == nil && !w.service.exitedWithin(ctx, time.Second) {
 			return r, err
 		}
 	}
 	w.orders.stop()
-	r.Strikes, r.Answered, r.Failed, r.Mishap = w.strikes(), w.orders.count(), w.orders.failed, w.orders.mishap
+	r.Strikes, r.Answered = w.strikes(), w.orders.count()
+	r.Failed, r.Mishap = w.orders.failed, w.orders.mishap
 	settled := w.settle(ctx, &r)
 	died := w.service.exitedWithin(ctx, 0)
 	w.service.stop(syscall.SIGTERM)
@@ -105,7 +107,8 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 		if metrics, err = w.service.metrics(); err != nil {
 			return err
 		}
-		if metrics["events_acknowledged_total"] == metrics["events_accepted_total"] || time.Since(start) > patience {
+		settled := metrics["events_acknowledged_total"] == metrics["events_accepted_total"]
+		if settled || time.Since(start) > patience {
 			break
 		}
 		if err := ctx.Err(); err != nil {
@@ -130,8 +133,9 @@ func (w *world) settle(ctx context.Context, r *Warded) error {
 	return errors.Join(downloadError, storeError)
 }
 
-var linePattern = regexp.MustCompile(`msg="SIGPIPE swallowed" .* thread\.name=(\S*) .*sigward\.fd=(\d+) ` +
-	`.*network\.peer\.address=(\S*) network\.peer\.port=(\d+)`)
+var linePattern = regexp.MustCompile(
+	`msg="SIGPIPE swallowed" .* thread\.name=(\S*) .*sigward\.fd=(\d+) ` +
+		`.*network\.peer\.address=(\S*) network\.peer\.port=(\d+)`)
 
 func swallowed(log []string) (lines []Line) {
 	for _, text := range log {
@@ -157,28 +161,35 @@ func (r Warded) Problems() (problems []string) {
 		}
 	}
 	expect(r.Status.exited(0),
-		"the warded service must live until SIGTERM and then exit (0), but: %s; its log ends %q", r.Status, last(r.Stderr, 400))
+		"the warded service must live until SIGTERM and then exit (0), but: %s; its log ends %q",
+		r.Status, last(r.Stderr, 400))
 	if len(problems) > 0 {
 		return problems // what follows from that is no news
 	}
 	expect(r.Failed == 0, "%d orders failed, the first with: %v", r.Failed, r.Mishap)
-	expect(r.Answered >= r.Wanted.Requests, "%d orders were answered, fewer than %d", r.Answered, r.Wanted.Requests)
-	expect(r.Accepted == r.Answered, "the Rust half took %d events for %d answered orders", r.Accepted, r.Answered)
-	expect(r.Acknowledged == r.Accepted, "%d of %d events were acknowledged", r.Acknowledged, r.Accepted)
+	expect(r.Answered >= r.Wanted.Requests,
+		"%d orders were answered, fewer than %d", r.Answered, r.Wanted.Requests)
+	expect(r.Accepted == r.Answered,
+		"the Rust half took %d events for %d answered orders", r.Accepted, r.Answered)
+	expect(r.Acknowledged == r.Accepted,
+		"%d of %d events were acknowledged", r.Acknowledged, r.Accepted)
 	expect(r.Stored == r.Accepted, "the store holds %d events of %d", r.Stored, r.Accepted)
 	expect(r.Lost == 0, "%d acknowledged events are not in the store", r.Lost)
 	expect(r.Twice == 0, "%d events are in the store more than once", r.Twice)
 	expect(r.Downloaded == 8<<20, "a patient client got %d bytes of the export", r.Downloaded)
 	expect(r.Swallowed > 0, "no SIGPIPE was swallowed: the run proves nothing")
 	expect(r.BrokenPipe > 0, "no io::Error of kind BrokenPipe came up in Rust")
-	expect(len(r.Lines) == r.Swallowed, "%d SIGPIPEs were swallowed, and %d logged", r.Swallowed, len(r.Lines))
+	expect(len(r.Lines) == r.Swallowed,
+		"%d SIGPIPEs were swallowed, and %d logged", r.Swallowed, len(r.Lines))
 	if r.Failure.Peer == Downloader {
 		expect(r.Strikes >= max(1, r.Wanted.Leavers), "only %d clients gave up", r.Strikes)
 	} else {
-		expect(r.Strikes >= max(5, r.Wanted.Upgrades), "the collector was upgraded %d times only", r.Strikes)
+		expect(r.Strikes >= max(5, r.Wanted.Upgrades),
+			"the collector was upgraded %d times only", r.Strikes)
 	}
 	for _, line := range r.Lines {
-		expect(r.attributed(line), "this line does not tell thread, descriptor and peer: %s", line.Text)
+		expect(r.attributed(line),
+			"this line does not tell thread, descriptor and peer: %s", line.Text)
 	}
 	return problems
 }

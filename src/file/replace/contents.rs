@@ -21,7 +21,8 @@ pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
         CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))?;
     let flags = libc::O_RDONLY | libc::O_NOCTTY;
     let file = match open_at(None, &path, flags | libc::O_NONBLOCK, 0) {
-        Err(libc::EWOULDBLOCK) => open_at(None, &path, flags, 0), // somebody has a lease to give up first
+        // Somebody has a lease to give up first.
+        Err(libc::EWOULDBLOCK) => open_at(None, &path, flags, 0),
         other => other,
     };
     let file = file.map_err(|errno| match errno {

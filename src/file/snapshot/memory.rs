@@ -16,7 +16,8 @@ const NO_EXEC_SEAL: libc::c_uint = 0x0008;
 pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u64) -> Result<OwnedFd, Error> {
     let left = room::left();
     if length > left {
-        return Err(Error::system("memfd_create", libc::ENOMEM)); // rather than wake the kernel's killer
+        // Rather than wake the kernel's killer.
+        return Err(Error::system("memfd_create", libc::ENOMEM));
     }
     let file = create()?;
     let mut buffer = vec![0_u8; CHUNK];

@@ -111,7 +111,8 @@ fn way() -> usize {
 /// let file = [7_u8; 100]; // a mapped file that somebody may truncate
 /// let mut bytes = [0_u8; 100];
 /// // SAFETY: both are there, and they do not overlap.
-/// let count = unsafe { sigward::mapping::try_copy(bytes.as_mut_ptr(), file.as_ptr(), file.len())? };
+/// let (to, from) = (bytes.as_mut_ptr(), file.as_ptr());
+/// let count = unsafe { sigward::mapping::try_copy(to, from, file.len())? };
 /// assert_eq!(bytes[..count], file);
 /// # Ok::<(), sigward::Error>(())
 /// ```

@@ -1,9 +1,9 @@
 //! One SIGBUS inside the handler: a fault in a checked copy, in a guarded map, or somebody else's.
 //!
 //! ```text
-//!   fault? ─▶ checked copy? ─▶ look up ─▶ pin ─▶ look up again ─▶ cause ─▶ poison ─▶ patch once ─▶ unpin ─▶ run again
-//!     no ▼                no ▼                                      no progress ▼
-//!     └────────────────────── the predecessor gets it as the kernel would have given it ──────┘
+//!   fault? ─▶ checked copy? ─▶ look up ─▶ pin ─▶ look up again ─▶ cause ─▶ poison ─▶ patch
+//!     no ▼                       no ▼                           no progress ▼             ▼
+//!     └──────── the predecessor gets it as the kernel would have given it ──┘    unpin, run again
 //! ```
 
 #[cfg(target_os = "linux")]

@@ -130,7 +130,8 @@ func goReport(stderr string) string {
 	switch {
 	case !has("\ngoroutine "):
 		return ""
-	case strings.HasPrefix(stderr, "unexpected fault address 0x") && has("[signal SIGBUS: bus error code=0x2 addr=0x"):
+	case strings.HasPrefix(stderr, "unexpected fault address 0x") &&
+		has("[signal SIGBUS: bus error code=0x2 addr=0x"):
 		return "† fault"
 	case !strings.HasPrefix(stderr, "SIGBUS: bus error\nPC=0x"):
 		return ""

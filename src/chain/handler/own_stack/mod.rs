@@ -10,7 +10,7 @@
 //!   entry ─▶ enough left? ──yes──▶ deliver, on the stack that is there
 //!               no ▼
 //!            block all signals ─▶ take a stack ─▶ decide ─▶ give it back ─▶ return
-//!                                                               └─▶ open the mask ─▶ jump to the predecessor
+//!                                                               └─▶ mask opened ─▶ the predecessor
 //! ```
 //!
 //! The predecessor is jumped to, with the stack pointer that the kernel gave us: it has all the

@@ -1,9 +1,9 @@
 //! One SIGBUS in a mapping that somebody else made, inside the handler.
 //!
 //! ```text
-//!   which file is mapped there? ─▶ adopted? ─▶ cause ─▶ tell ─▶ shared and writable? ─▶ zeros ─▶ run again
-//!                                    no ▼                               yes ▼
-//!                                       └────── the predecessor ◀── last words
+//!   which file is mapped? ─▶ adopted? ─▶ cause ─▶ tell ─▶ shared, writable? ─▶ zeros ─▶ run again
+//!                              no ▼                             yes ▼
+//!                                 └────── the predecessor ◀── last words
 //! ```
 //!
 //! A lost page of a shared writable mapping is not replaced, unless a sink was asked for: a store

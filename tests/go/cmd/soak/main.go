@@ -104,14 +104,9 @@ func run(seconds float64, longer time.Duration) {
 		run   func()
 		count int
 	}{
-		{
-			reader,
-			5,
-		}, {writer, 2}, {opener, 3}, {refresher, 2}, {staleReader, 1}, {truncator, 2}, {grower, 2},
-		{
-			replacer,
-			1,
-		}, {starter, 1}, {collector, 1}, {busy, 1}, {neighbour, 1}, {foreigner, 1}, {adopter, 2}, {library, 1},
+		{reader, 5}, {writer, 2}, {opener, 3}, {refresher, 2}, {staleReader, 1}, {truncator, 2},
+		{grower, 2}, {replacer, 1}, {starter, 1}, {collector, 1}, {busy, 1}, {neighbour, 1},
+		{foreigner, 1}, {adopter, 2}, {library, 1},
 	}
 	for _, kind := range kinds {
 		for i := 0; i < kind.count; i++ {

@@ -149,7 +149,9 @@ func neighbour() {
 			r.words = make([]uint64, length/8)
 		} else {
 			var err error
-			r.mapped, err = syscall.Mmap(-1, 0, length, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+			protection := syscall.PROT_READ | syscall.PROT_WRITE
+			kind := syscall.MAP_ANON | syscall.MAP_PRIVATE
+			r.mapped, err = syscall.Mmap(-1, 0, length, protection, kind)
 			must(err)
 			r.words = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(r.mapped))), length/8)
 		}

@@ -22,10 +22,14 @@ const (
 
 // actions return the error of the write. Those of "bare" are what Go does alone.
 var actions = map[string]func(folder string) error{
-	"bare file":      func(folder string) error { return writeTo(create(folder), false) },
-	"bare pipe":      func(string) error { return broken(func(f *os.File) error { return writeTo(f, false) }) },
-	"writer file":    func(folder string) error { return writeTo(create(folder), true) },
-	"writer pipe":    func(string) error { return broken(func(f *os.File) error { return writeTo(f, true) }) },
+	"bare file": func(folder string) error { return writeTo(create(folder), false) },
+	"bare pipe": func(string) error {
+		return broken(func(f *os.File) error { return writeTo(f, false) })
+	},
+	"writer file": func(folder string) error { return writeTo(create(folder), true) },
+	"writer pipe": func(string) error {
+		return broken(func(f *os.File) error { return writeTo(f, true) })
+	},
 	"replace":        func(folder string) error { return replace(folder, make([]byte, large)) },
 	"replace sparse": func(folder string) error { return replace(folder, nil) },
 	"replacement": func(folder string) error {
@@ -119,7 +123,8 @@ func limited(write func() error) error {
 
 func setLimit(bytes uint64) {
 	const fileSize = 1
-	if err := syscall.Setrlimit(fileSize, &syscall.Rlimit{Cur: bytes, Max: syscallInfinity}); err != nil {
+	err := syscall.Setrlimit(fileSize, &syscall.Rlimit{Cur: bytes, Max: syscallInfinity})
+	if err != nil {
 		panic(err)
 	}
 }

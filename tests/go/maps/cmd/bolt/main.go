@@ -109,7 +109,8 @@ func loseAll(db *bolt.DB, g guard.Guard, path string) error {
 
 // openedAgain replaces the file and reads it all in a database that is opened anew.
 func openedAgain(path string, content []byte, say string) error {
-	if err := errors.Join(os.WriteFile(path+".new", content, 0o600), os.Rename(path+".new", path)); err != nil {
+	fresh := path + ".new"
+	if err := errors.Join(os.WriteFile(fresh, content, 0o600), os.Rename(fresh, path)); err != nil {
 		return err
 	}
 	db, err := bolt.Open(path, 0o600, nil)

@@ -42,17 +42,25 @@ var steps = map[string]func() error{
 
 // actions meet the signal. The answer is what goes into a cell of a table.
 var actions = map[string]func() (string, error){
-	"nil dereference":     func() (string, error) { return recovered(nilDereference) },
-	"stray fault":         func() (string, error) { return recovered(func() { touch(lost("stray")) }) },
-	"stray in cgo":        func() (string, error) { return "lived", cTouch(lost("stray"), false) },
-	"stray on C thread":   func() (string, error) { return "lived", cTouch(lost("stray"), true) },
-	"kill":                func() (string, error) { return sent(syscall.Kill(os.Getpid(), syscall.SIGBUS)) },
-	"raise in cgo":        func() (string, error) { return sent(errno(C.native_raise(0))) },
-	"raise on C thread":   func() (string, error) { return sent(errno(C.native_raise(1))) },
-	"guarded":             func() (string, error) { return guarded(touch) },
-	"guarded in cgo":      func() (string, error) { return guarded(func(b []byte) { cMust(b, false) }) },
-	"guarded on C thread": func() (string, error) { return guarded(func(b []byte) { cMust(b, true) }) },
-	"handler":             handler,
+	"nil dereference": func() (string, error) { return recovered(nilDereference) },
+	"stray fault": func() (string, error) {
+		return recovered(func() { touch(lost("stray")) })
+	},
+	"stray in cgo":      func() (string, error) { return "lived", cTouch(lost("stray"), false) },
+	"stray on C thread": func() (string, error) { return "lived", cTouch(lost("stray"), true) },
+	"kill": func() (string, error) {
+		return sent(syscall.Kill(os.Getpid(), syscall.SIGBUS))
+	},
+	"raise in cgo":      func() (string, error) { return sent(errno(C.native_raise(0))) },
+	"raise on C thread": func() (string, error) { return sent(errno(C.native_raise(1))) },
+	"guarded":           func() (string, error) { return guarded(touch) },
+	"guarded in cgo": func() (string, error) {
+		return guarded(func(b []byte) { cMust(b, false) })
+	},
+	"guarded on C thread": func() (string, error) {
+		return guarded(func(b []byte) { cMust(b, true) })
+	},
+	"handler": handler,
 }
 
 func init() {
