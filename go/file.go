@@ -189,3 +189,14 @@ func withFd(f *os.File, use func(fd int)) {
 
 // procPath is the name that proc(5) has for whatever a descriptor is open on.
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// regular says why something else than a file of bytes is refused.
+func regular(info os.FileInfo) syscall.Errno {
+	switch {
+	case info.IsDir():
+		return syscall.EISDIR
+	case !info.Mode().IsRegular():
+		return syscall.ENODEV
+	}
+	return 0
+}

@@ -49,7 +49,7 @@ func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 	if err != nil {
 		return nil, errnoIn(err), nil
 	}
-	if errno := leasable(info); errno != 0 {
+	if errno := regular(info); errno != 0 {
 		return nil, errno, nil
 	}
 	fd := -1
@@ -79,7 +79,7 @@ func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 	if info, err = l.file.Stat(); err != nil {
 		errno = errnoIn(err)
 	} else {
-		errno = leasable(info)
+		errno = regular(info)
 	}
 	var kind error
 	if errno == 0 {
@@ -90,16 +90,6 @@ func takeLease(path string) (*leasedFile, syscall.Errno, error) {
 		return nil, errno, kind
 	}
 	return l, 0, nil
-}
-
-func leasable(info os.FileInfo) syscall.Errno {
-	switch {
-	case info.IsDir():
-		return syscall.EISDIR
-	case !info.Mode().IsRegular():
-		return syscall.ENODEV
-	}
-	return 0
 }
 
 // isHeld: the kernel takes the signal back when it takes the lease, before it lets anybody go on.

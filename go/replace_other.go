@@ -28,16 +28,6 @@ func openSource(path string) (*os.File, syscall.Errno) {
 	return f, errnoIn(err)
 }
 
-func regular(info os.FileInfo) syscall.Errno {
-	switch {
-	case info.IsDir():
-		return syscall.EISDIR
-	case !info.Mode().IsRegular():
-		return syscall.ENODEV
-	}
-	return 0
-}
-
 func attributesOf(f *os.File) (*attributes, syscall.Errno) {
 	info, err := f.Stat()
 	if err != nil {

@@ -2,7 +2,9 @@
 //! them would raise SIGPIPE.
 
 use crate::proc;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, SockRef, Type};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A process, held by a descriptor: its number is not given to another one meanwhile.
@@ -53,9 +55,9 @@ pub fn broken(pid: i32, process: &Process) -> Option<Vec<String>> {
             }
             continue;
         };
-        if is_pipe && events(&own) & libc::POLLERR != 0 {
+        if is_pipe && events(&own).contains(PollFlags::POLLERR) {
             found.push(format!("fd {fd} ({what}): its reader is gone"));
-        } else if is_socket && is_stream(&own) && events(&own) & libc::POLLHUP != 0 {
+        } else if is_socket && is_stream(&own) && events(&own).contains(PollFlags::POLLHUP) {
             found.push(format!("fd {fd} ({what}): its connection is gone, or was never made"));
         }
     }
@@ -69,33 +71,19 @@ fn is_fifo(pid: i32, fd: i32) -> bool {
 }
 
 /// POLLERR and POLLHUP need not be asked for.
-fn events(fd: &OwnedFd) -> libc::c_short {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
-    // SAFETY: one pollfd; a timeout of 0 returns at once.
-    unsafe { libc::poll(&raw mut poll, 1, 0) };
-    poll.revents
+fn events(fd: &OwnedFd) -> PollFlags {
+    let mut asked = [PollFd::new(fd.as_fd(), PollFlags::empty())];
+    let _ = poll(&mut asked, PollTimeout::ZERO);
+    asked[0].revents().unwrap_or(PollFlags::empty())
 }
 
 /// Whether it is a socket with connections, that somebody writes to: no listener.
 fn is_stream(fd: &OwnedFd) -> bool {
-    let option = |name| {
-        let (mut value, mut size) = (0_i32, size_of::<i32>() as libc::socklen_t);
-        // SAFETY: room for a number, and its size.
-        let status = unsafe {
-            libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut size)
-        };
-        (status == 0).then_some(value)
-    };
+    let socket = SockRef::from(fd);
     // A Unix socket without a peer answers ENOTCONN, and raises nothing.
-    let raises = option(libc::SO_DOMAIN) != Some(libc::AF_UNIX) || has_peer(fd);
-    matches!(option(libc::SO_TYPE), Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
-        && option(libc::SO_ACCEPTCONN) == Some(0)
+    let is_unix = socket.domain().is_ok_and(|domain| domain == Domain::UNIX);
+    let raises = !is_unix || socket.peer_addr().is_ok();
+    socket.r#type().is_ok_and(|kind| [Type::STREAM, Type::SEQPACKET].contains(&kind))
+        && socket.is_listener().is_ok_and(|listens| !listens)
         && raises
-}
-
-fn has_peer(fd: &OwnedFd) -> bool {
-    let mut size = 0;
-    let mut address = libc::sockaddr { sa_family: 0, sa_data: [0; 14] };
-    // SAFETY: room for no byte of an address.
-    unsafe { libc::getpeername(fd.as_raw_fd(), &raw mut address, &raw mut size) == 0 }
 }

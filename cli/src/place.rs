@@ -2,6 +2,7 @@
 
 pub use crate::proc::Mapping;
 use crate::report::grouped;
+use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 use sigward::mapping::Cause;
 use sigward::mapping::outside::{self, cause};
@@ -100,6 +101,6 @@ impl fmt::Display for Place {
 
 /// How long the pages of this machine are.
 pub fn page_size() -> u64 {
-    // SAFETY: asks for a number.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    let told = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    told.and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }

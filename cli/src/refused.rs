@@ -2,6 +2,9 @@
 
 use crate::failure::Failure;
 use crate::proc::{self, Status};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, geteuid};
 use std::io;
 
 /// Of one that is a zombie.
@@ -22,10 +25,7 @@ pub fn unless_proc_is_ours() -> Result<(), Failure> {
 
 /// Of a number that no process has, or none that is shown.
 pub fn nobody(pid: i32) -> &'static str {
-    // SAFETY: numbers; no signal is sent.
-    let is_there =
-        unsafe { libc::kill(pid, 0) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM);
-    if is_there {
+    if matches!(kill(Pid::from_raw(pid), None), Ok(()) | Err(Errno::EPERM)) {
         "/proc does not show it to this user (it is mounted with hidepid): try sudo"
     } else {
         "there is none with this number"
@@ -63,8 +63,7 @@ pub fn unreadable(status: &Status) -> String {
 
 /// Whose process it is, and who may look into it.
 fn who_may(status: &Status) -> String {
-    // SAFETY: asks for a number.
-    match unsafe { libc::geteuid() } {
+    match geteuid().as_raw() {
         0 => "needs CAP_SYS_PTRACE, which this container may lack: --cap-add=SYS_PTRACE, or on its host"
             .to_owned(),
         own if status.users == [own, own] => {

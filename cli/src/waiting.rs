@@ -1,14 +1,16 @@
 //! Ctrl-C and the like, taken when it suits.
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::unistd::gettid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 /// The signals that we wait for, blocked so that none comes between a look and a wait.
 pub struct Waiting {
-    set: libc::sigset_t,
+    set: SigSet,
     /// What was blocked before.
-    pub inherited: libc::sigset_t,
+    pub inherited: SigSet,
     /// What SIGCHLD did before.
     pub on_child: libc::sighandler_t,
 }
@@ -16,22 +18,11 @@ pub struct Waiting {
 impl Waiting {
     /// Blocks them.
     pub fn new() -> Self {
-        let empty = || {
-            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-            // SAFETY: room for a set.
-            unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-            // SAFETY: emptied.
-            unsafe { set.assume_init() }
-        };
-        let (mut set, mut inherited) = (empty(), empty());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-            // SAFETY: a set, and a signal's number.
-            unsafe { libc::sigaddset(&raw mut set, signal) };
-        }
+        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+        let set = SigSet::from_iter(signals);
         // SAFETY: ignored, SIGCHLD would take the status of children away.
         let on_child = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        // SAFETY: two whole sets.
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut inherited) };
+        let inherited = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap_or(SigSet::empty());
         Self { set, inherited, on_child }
     }
 
@@ -39,8 +30,7 @@ impl Waiting {
     pub fn wait(&self, at_most: Duration) -> Option<i32> {
         let time = libc::timespec { tv_sec: at_most.as_secs() as libc::time_t, tv_nsec: 0 };
         // SAFETY: a set, no room for a siginfo wanted, a time.
-        let signal =
-            unsafe { libc::sigtimedwait(&raw const self.set, std::ptr::null_mut(), &raw const time) };
+        let signal = unsafe { libc::sigtimedwait(self.set.as_ref(), std::ptr::null_mut(), &raw const time) };
         (signal > 0).then_some(signal)
     }
 
@@ -64,22 +54,17 @@ pub enum Call {
 const NONE: i32 = 0;
 const SECOND: i32 = -1;
 /// No other use is made of it here, nor has it a handler when a child is forked.
-const POKE: i32 = libc::SIGALRM;
+const POKE: Signal = Signal::SIGALRM;
 
 impl Calls {
     /// Starts the thread that waits, for the calling one.
     pub fn start(waiting: Waiting) -> Self {
         extern "C" fn nothing(_: i32) {}
-        let handler: extern "C" fn(i32) = nothing;
-        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: all zero but the handler, so without SA_RESTART.
-        unsafe { (*action.as_mut_ptr()).sa_sigaction = handler as libc::sighandler_t };
-        // SAFETY: a whole action, whose handler does nothing.
-        unsafe { libc::sigaction(POKE, action.as_ptr(), std::ptr::null_mut()) };
-        // SAFETY: asks for a number.
-        let process = unsafe { libc::getpid() };
-        // SAFETY: as above.
-        let thread = unsafe { libc::gettid() };
+        // Without SA_RESTART.
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: its handler does nothing.
+        let _ = unsafe { sigaction(POKE, &action) };
+        let (process, thread) = (std::process::id(), gettid().as_raw());
         let call = Arc::new(AtomicI32::new(NONE));
         let own = Self(Arc::clone(&call));
         std::thread::spawn(move || {
@@ -88,18 +73,13 @@ impl Calls {
                 // Between its last look and its wait it would not see one poke.
                 while call.load(Ordering::Acquire) != NONE {
                     // SAFETY: numbers, and a thread of ours.
-                    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, POKE) };
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, POKE as i32) };
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
         });
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: room for a set.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        // SAFETY: a set, and a signal's number.
-        unsafe { libc::sigaddset(set.as_mut_ptr(), POKE) };
-        // SAFETY: a whole set; only this thread is called.
-        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut()) };
+        // Only this thread is called.
+        let _ = SigSet::from(POKE).thread_unblock();
         own
     }
 

@@ -21,9 +21,12 @@ use super::error::Error;
 #[cfg(target_os = "linux")]
 use super::linux::extents;
 #[cfg(target_os = "linux")]
-use crate::sys::call::again;
+use crate::sys::call::retried;
 use crate::sys::call::status;
 use crate::sys::times::{changed, modified};
+use nix::time::{ClockId, clock_gettime};
+#[cfg(target_os = "linux")]
+use nix::unistd::{Whence, lseek64};
 use std::fs::File;
 use std::os::fd::AsFd;
 #[cfg(target_os = "linux")]
@@ -111,8 +114,7 @@ fn is_coarse(status: &libc::stat) -> bool {
 #[cfg(target_os = "linux")]
 fn wait_for_writers(file: &File) {
     // Neither answer matters. The position is ours alone and not used.
-    // SAFETY: no pointers.
-    let _ = again(|| unsafe { libc::lseek64(file.as_raw_fd(), 0, libc::SEEK_HOLE) });
+    let _ = retried(|| lseek64(file, 0, Whence::SeekHole));
     let _ = extents(file.as_fd(), &(0..1), false);
 }
 
@@ -123,12 +125,9 @@ fn wait_for_writers(_file: &File) {}
 #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
 fn tick() -> (i64, i64) {
     #[cfg(target_os = "linux")]
-    const CLOCK: libc::clockid_t = libc::CLOCK_REALTIME_COARSE;
+    const CLOCK: ClockId = ClockId::CLOCK_REALTIME_COARSE;
     #[cfg(not(target_os = "linux"))]
-    const CLOCK: libc::clockid_t = libc::CLOCK_REALTIME;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for one time; where the call fails it is long ago, and that is waited for a
-    // little.
-    unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
-    (i64::from(time.tv_sec), i64::from(time.tv_nsec))
+    const CLOCK: ClockId = ClockId::CLOCK_REALTIME;
+    // Where the call fails it is long ago, and that is waited for a little.
+    clock_gettime(CLOCK).map_or((0, 0), |time| (i64::from(time.tv_sec()), i64::from(time.tv_nsec())))
 }

@@ -93,7 +93,7 @@ pub(super) fn length(file: &File) -> Result<u64, Error> {
     file.metadata().map(|status| status.len()).map_err(|error| Error::of("fstat", &error))
 }
 
-/// How many bytes of a file have blocks, for who wants to know how long to look. Some file systems
+/// How many bytes of a file have blocks: how long a look at it takes. Some file systems
 /// do not say it: a little is always there.
 pub(super) fn there(file: &File) -> u64 {
     const LEAST: u64 = 1 << 20;
@@ -268,10 +268,10 @@ pub(super) fn write_in_place(_file: &File) {}
 #[cfg(target_os = "linux")]
 pub(super) fn give_back(file: &File, offset: u64, length: u64) {
     if offset < length {
-        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        let count = (length - offset) as libc::off_t;
-        // SAFETY: no pointers.
-        unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, count) };
+        use nix::fcntl::{FallocateFlags, fallocate};
+
+        let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let _ = fallocate(file, mode, offset as libc::off_t, (length - offset) as libc::off_t);
     }
 }
 

@@ -95,7 +95,7 @@ impl Error {
         }
     }
 
-    /// The errno of what has been lost, for who writes: `ENOSPC` on a full disk.
+    /// The errno of what has been lost, for writers: `ENOSPC` on a full disk.
     #[must_use]
     pub const fn errno_of_cause(&self) -> c_int {
         match self {

@@ -162,7 +162,7 @@ impl Map {
         intact(offset, count, poison).ok_or_else(|| self.lost())
     }
 
-    /// As [`Map::check`], for who has just written.
+    /// As [`Map::check`], for a caller that has just written.
     pub(crate) fn check_written(&self, range: Range<usize>) -> Result<(), Error> {
         self.judge(&range, self.slot().poison().after_writing())
     }

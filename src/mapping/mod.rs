@@ -85,7 +85,7 @@ pub(crate) fn guarded() -> u64 {
     crate::sigbus::registry::registered()
 }
 
-/// Whether a file can be mapped at all, for who wants to know before.
+/// Whether a file can be mapped at all: lets callers check in advance.
 pub(crate) fn check_mappable(file: &std::fs::File) -> Result<(), Error> {
     crate::sigbus::identity::of_mappable(std::os::fd::AsRawFd::as_raw_fd(file))?;
     Ok(())

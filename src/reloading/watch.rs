@@ -12,9 +12,11 @@
 //! seen at the next tick.
 
 use super::chain::Place;
+use crate::sys::call::retried;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::{CString, OsStr, OsString, c_int};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ffi::{OsStr, OsString, c_int};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,7 +34,7 @@ pub(super) struct News {
 pub(super) use super::chain::{Chain, of as walk};
 
 /// The queue.
-pub(super) struct Queue(OwnedFd);
+pub(super) struct Queue(Inotify);
 
 /// Whose watches these are.
 pub(super) type Id = u64;
@@ -70,31 +72,19 @@ const FILE: u32 = libc::IN_MODIFY | libc::IN_CLOSE_WRITE | libc::IN_ATTRIB;
 /// folder tells of it.
 const BLIND: u32 = libc::IN_ATTRIB | libc::IN_CLOSE_WRITE;
 
-fn last_errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-}
-
 impl Queue {
     pub(super) fn open() -> Result<Self, c_int> {
-        // SAFETY: no pointers.
-        let queue = unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) };
-        if queue < 0 {
-            return Err(last_errno());
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(queue) }))
+        retried(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)).map(Self)
     }
 
     fn add(&self, at: &Path, mask: u32) -> Result<c_int, c_int> {
-        let at = CString::new(at.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)?;
-        // SAFETY: our own descriptor and a NUL-terminated path.
-        let number = unsafe { libc::inotify_add_watch(self.0.as_raw_fd(), at.as_ptr(), mask) };
-        if number < 0 { Err(last_errno()) } else { Ok(number) }
+        let mask = AddWatchFlags::from_bits_retain(mask);
+        retried(|| self.0.add_watch(at, mask)).map(WatchDescriptor::as_raw)
     }
 
     fn remove(&self, number: c_int) {
-        // SAFETY: numbers; one that is gone already is refused.
-        unsafe { libc::inotify_rm_watch(self.0.as_raw_fd(), number) };
+        // (`nix` takes no number back.) SAFETY: numbers; one that is gone already is refused.
+        unsafe { libc::inotify_rm_watch(self.0.as_fd().as_raw_fd(), number) };
     }
 }
 
@@ -209,9 +199,7 @@ impl Watch {
     pub(super) fn read(&mut self, queue: &Queue, mut told: impl FnMut(Id)) {
         let mut buffer = [0_u8; 16 << 10];
         loop {
-            // SAFETY: our own descriptor and room for as many bytes as are said.
-            let count = unsafe { libc::read(queue.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-            let Ok(count @ 1..) = usize::try_from(count) else { return };
+            let Ok(count @ 1..) = nix::unistd::read(queue, &mut buffer) else { return };
             self.judge(&buffer[..count], &mut told);
         }
     }

@@ -61,7 +61,7 @@ pub(crate) fn thread_id() -> u32 {
     }
 }
 
-/// This one, for who opens a log or starts a thread.
+/// This one, for those who open a log or start a thread.
 pub(crate) fn announce() -> Process {
     Process { generation: wiped::generation(), id: id() }
 }

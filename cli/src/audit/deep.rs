@@ -16,10 +16,10 @@ use crate::failure::Failure;
 use crate::proc;
 use crate::refused;
 use crate::trace::{self, Change};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use sigward::audit::Row;
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -250,24 +250,16 @@ fn pc(registers: &libc::user_regs_struct) -> u64 {
 }
 
 /// This thread's signals wait: Ctrl-C, too.
-struct Undisturbed(libc::sigset_t);
+struct Undisturbed(SigSet);
 
 impl Undisturbed {
     fn begin() -> Self {
-        let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
-        let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: room for a set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: a filled set, and room for another.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-        // SAFETY: zeroed, and filled by the call.
-        Self(unsafe { before.assume_init() })
+        Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).unwrap_or(SigSet::empty()))
     }
 }
 
 impl Drop for Undisturbed {
     fn drop(&mut self) {
-        // SAFETY: the set of before.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        let _ = self.0.thread_set_mask();
     }
 }

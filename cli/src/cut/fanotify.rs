@@ -4,9 +4,13 @@
 //! one tells of truncation and of renames. And one that is asked before each open
 //! (`FAN_CLASS_CONTENT`): only that one sees the opener's flags, since the opener waits for us.
 
-use std::ffi::{CString, OsStr, OsString};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response,
+};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -22,11 +26,11 @@ pub struct Event {
 }
 
 /// A group that watches one folder.
-pub struct Folder(OwnedFd);
+pub struct Folder(Fanotify);
 
 /// A question: somebody waits for leave to open a file.
 pub struct Question<'a> {
-    group: &'a OwnedFd,
+    group: &'a Fanotify,
     /// The thread that waits.
     pub tid: i32,
     /// The file.
@@ -34,7 +38,7 @@ pub struct Question<'a> {
 }
 
 /// A group that is asked before each open in one folder.
-pub struct Gate(OwnedFd);
+pub struct Gate(Fanotify);
 
 const CHANGES: u64 = libc::FAN_OPEN
     | libc::FAN_MODIFY
@@ -84,10 +88,8 @@ impl Gate {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        let answer = libc::fanotify_response { fd: self.file.as_raw_fd(), response: libc::FAN_ALLOW };
-        let place = (&raw const answer).cast();
-        // SAFETY: a whole answer.
-        unsafe { libc::write(self.group.as_raw_fd(), place, size_of_val(&answer)) };
+        let answer = FanotifyResponse::new(self.file.as_fd(), Response::FAN_ALLOW);
+        let _ = self.group.write_response(answer); // refused, it has not been asked
     }
 }
 
@@ -109,30 +111,21 @@ pub fn names_processes() -> bool {
     group(libc::FAN_CLASS_NOTIF | libc::FAN_UNLIMITED_QUEUE).is_ok()
 }
 
-fn group(flags: u32) -> io::Result<OwnedFd> {
-    let files = (libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC) as u32;
-    // SAFETY: numbers only.
-    let fd = unsafe { libc::fanotify_init(flags | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK, files) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor, which is ours alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn group(flags: u32) -> io::Result<Fanotify> {
+    let flags = InitFlags::from_bits_retain(flags | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK);
+    let files = EventFFlags::O_RDONLY | EventFFlags::O_LARGEFILE | EventFFlags::O_CLOEXEC;
+    Ok(Fanotify::init(flags, files)?)
 }
 
-fn mark(group: &OwnedFd, mask: u64, folder: &Path) -> io::Result<()> {
-    let path = CString::new(folder.as_os_str().as_bytes())?;
-    let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_ONLYDIR;
-    // SAFETY: a terminated path.
-    let status =
-        unsafe { libc::fanotify_mark(group.as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr()) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+fn mark(group: &Fanotify, mask: u64, folder: &Path) -> io::Result<()> {
+    let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
+    Ok(group.mark(flags, MaskFlags::from_bits_retain(mask), AT_FDCWD, Some(folder))?)
 }
 
-fn read<'a>(group: &OwnedFd, buffer: &'a mut [u8]) -> &'a [u8] {
-    // SAFETY: so much room.
-    let count = unsafe { libc::read(group.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    buffer.get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default()
+/// (The events of `nix` have no names.)
+fn read<'a>(group: &Fanotify, buffer: &'a mut [u8]) -> &'a [u8] {
+    let count = nix::unistd::read(group, buffer).unwrap_or(0);
+    buffer.get(..count).unwrap_or_default()
 }
 
 /// `struct fanotify_event_metadata` and what follows it: of each the event by name, if there is a

@@ -10,15 +10,15 @@ use crate::registers::open_flags;
 use crate::report::{Output, grouped};
 use crate::waiting::Waiting;
 use fanotify::{Folder, Gate};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::statfs::statfs;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -136,13 +136,7 @@ fn is_made_up(path: &Path) -> bool {
         0xde5e_81e4,
         0xcafe_4a11,
     ];
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: a terminated path, and room for the answer.
-    let status = unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) };
-    // SAFETY: numbers, zero or filled.
-    let found = unsafe { found.assume_init() };
-    status == 0 && KINDS.contains(&(found.f_type as u64))
+    statfs(path).is_ok_and(|system| KINDS.contains(&(system.filesystem_type().0 as u64)))
 }
 
 fn refused(folder: &Path, error: &std::io::Error) -> Failure {
@@ -163,14 +157,10 @@ fn refused(folder: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn wait_for_any(all: &[Watched]) {
-    use std::os::fd::AsRawFd;
-    let one = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let folders = all.iter().map(|watched| one(watched.folder.as_fd().as_raw_fd()));
-    let gates = all.iter().filter_map(|watched| Some(one(watched.gate.as_ref()?.as_fd().as_raw_fd())));
-    let mut polls: Vec<libc::pollfd> = folders.chain(gates).collect();
-    let time = Duration::from_millis(250).as_millis() as i32;
-    // SAFETY: so many pollfds.
-    unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, time) };
+    let folders = all.iter().map(|watched| watched.folder.as_fd());
+    let gates = all.iter().filter_map(|watched| Some(watched.gate.as_ref()?.as_fd()));
+    let asked = folders.chain(gates).map(|group| PollFd::new(group, PollFlags::POLLIN));
+    let _ = poll(&mut asked.collect::<Vec<_>>(), 250_u8);
 }
 
 fn length(path: &Path) -> Option<u64> {

@@ -5,8 +5,7 @@
 //! that lives on SIGUSR1 would pay each time.
 
 use super::story::{Story, name_of_sender, now};
-use crate::proc::Disposition;
-use crate::signals::{self, Info};
+use crate::signals::Info;
 use crate::trace;
 
 /// The last of its number in a process.
@@ -40,25 +39,10 @@ impl Kept {
         let info = self.info;
         let sender = if info.sender == own { (pid, None) } else { (info.sender, self.sender) };
         Story {
-            time_ns: self.time_ns,
-            pid,
             program: program.to_owned(),
-            tid: self.tid,
             thread: self.thread,
-            signal: signals::name(info.signal),
-            number: info.signal,
-            code: info.code,
-            meaning: info.meaning(),
-            disposition: Disposition::Default,
-            write: None,
-            place: None,
-            writers: Vec::new(),
-            file: None,
-            address: None,
-            instruction: None,
-            is_made_code: false,
-            function: None,
             sender: info.is_sent().then_some(sender),
+            ..Story::told_by(&info, self.time_ns, pid, self.tid)
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::trace::{self, Change};
 use crate::waiting::{Call, Calls, Waiting};
 use death::Death;
 use kept::Kept;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -160,8 +162,7 @@ impl Watcher {
                     Ok(()) => new += 1,
                     Err(error) => {
                         // It has ended meanwhile, or was made by a thread that is ours already.
-                        // SAFETY: asks for a number.
-                        let own = unsafe { libc::getpid() };
+                        let own = std::process::id() as i32;
                         if Status::of(tid).is_none_or(|status| status.tracer != own) {
                             refused = Some(error);
                             continue;
@@ -234,8 +235,8 @@ impl Watcher {
             // The terminal has sent it to the program as well, and the program decides.
             (libc::SIGINT | libc::SIGQUIT, Some(_)) => {}
             (_, Some(command)) => {
-                // SAFETY: numbers; a child of ours, which nobody else reaps.
-                unsafe { libc::kill(command, signal) };
+                // A child of ours, which nobody else reaps.
+                let _ = kill(Pid::from_raw(command), Signal::try_from(signal).ok());
             }
             (_, None) => self.leave(),
         }

@@ -3,8 +3,12 @@
 
 use crate::failure::Failure;
 use crate::waiting::Waiting;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, geteuid, pipe2};
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -44,10 +48,10 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if self.leave.is_some() {
-            // SAFETY: a child of ours, which nobody else waits for.
-            unsafe { libc::kill(self.pid, libc::SIGKILL) };
-            // SAFETY: as above.
-            unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
+            // A child of ours, which nobody else waits for.
+            let child = Pid::from_raw(self.pid);
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, None);
         }
     }
 }
@@ -62,13 +66,7 @@ pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure
         .map_err(|error| Failure::new("the command", error))?;
     let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
     pointers.push(std::ptr::null());
-    let mut ends = [0; 2];
-    // SAFETY: room for two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(failed("pipe"));
-    }
-    // SAFETY: new descriptors, which are ours alone.
-    let [wait, leave] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let (wait, leave) = pipe2(OFlag::O_CLOEXEC).map_err(|_| failed("pipe"))?;
     // SAFETY: the command has one thread, so the child may call anything.
     let pid = unsafe { libc::fork() };
     match pid {
@@ -82,15 +80,13 @@ pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure
 }
 
 fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, name: &OsString) -> ! {
-    let mut byte = 0_u8;
-    // SAFETY: room for a byte. The end of the pipe is the leave to start.
-    unsafe { libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1) };
+    // The end of the pipe is the leave to start.
+    let _ = nix::unistd::read(wait, &mut [0]);
     // SAFETY: the disposition that was there before `main`: default or ignored, as after any exec.
     unsafe { libc::signal(libc::SIGPIPE, INHERITED.load(Ordering::Relaxed)) };
     // SAFETY: likewise.
     unsafe { libc::signal(libc::SIGCHLD, waiting.on_child) };
-    // SAFETY: a whole set.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const waiting.inherited, std::ptr::null_mut()) };
+    let _ = waiting.inherited.thread_set_mask();
     // SAFETY: terminated strings, and a terminated list of them.
     unsafe { libc::execvp(words[0], words.as_ptr()) };
     let error = std::io::Error::last_os_error();
@@ -110,8 +106,7 @@ fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, n
 /// Warns of a program whose privileges the kernel leaves out while we watch it.
 pub fn warn_of_privileges(command: &OsString) {
     let Some(path) = find(command) else { return };
-    // SAFETY: asks for a number.
-    let root = unsafe { libc::geteuid() } == 0;
+    let root = geteuid().is_root();
     let Ok(file) = std::fs::metadata(&path) else { return };
     let privileged = file.permissions().mode() & (libc::S_ISUID | libc::S_ISGID) != 0;
     if privileged && !root && file.uid() == 0 {

@@ -78,6 +78,31 @@ pub struct Write {
 }
 
 impl Story {
+    /// What the signal alone tells.
+    pub(super) fn told_by(info: &Info, time_ns: u64, pid: i32, tid: i32) -> Self {
+        Self {
+            time_ns,
+            pid,
+            program: String::new(),
+            tid,
+            thread: String::new(),
+            signal: signals::name(info.signal),
+            number: info.signal,
+            code: info.code,
+            meaning: info.meaning(),
+            disposition: Disposition::Default,
+            write: None,
+            place: None,
+            writers: Vec::new(),
+            file: None,
+            address: None,
+            instruction: None,
+            is_made_code: false,
+            function: None,
+            sender: None,
+        }
+    }
+
     /// Gathers what can only be seen while the thread is stopped.
     pub fn of(tid: i32) -> Option<Self> {
         let info = Info::read(&trace::info(tid)?)?;
@@ -103,25 +128,16 @@ impl Story {
         });
         let sent = write.is_none() && info.is_sent();
         Some(Self {
-            time_ns: now(),
-            pid: status.process,
-            program: String::new(),
-            tid,
             thread: status.name.clone(),
-            signal: signals::name(info.signal),
-            number: info.signal,
-            code: info.code,
-            meaning: info.meaning(),
             disposition: status.disposition(info.signal),
             write,
-            writers: Vec::new(),
             file: place.as_ref().and_then(|_| identity(tid, proc::at(&lines, info.address)?)),
             place,
             address: fault.then_some(info.address),
             instruction,
             is_made_code: code.is_some_and(|(_, line)| line.executable && line.is_anonymous()),
-            function: None,
             sender: sent.then(|| sender(&info, &status)),
+            ..Self::told_by(&info, now(), status.process, tid)
         })
     }
 
@@ -311,31 +327,11 @@ pub fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Story, Write};
-    use crate::proc::Disposition;
+    use super::{Info, Story, Write};
 
-    fn story(number: i32) -> Story {
-        Story {
-            time_ns: 1_000_000_000,
-            pid: 7,
-            program: String::new(),
-            tid: 7,
-            thread: String::new(),
-            signal: String::new(),
-            number,
-            code: 0,
-            meaning: "",
-            disposition: Disposition::Caught,
-            write: None,
-            place: None,
-            writers: Vec::new(),
-            file: None,
-            address: None,
-            instruction: None,
-            is_made_code: false,
-            function: None,
-            sender: None,
-        }
+    fn story(signal: i32) -> Story {
+        let info = Info { signal, code: 0, address: 0, sender: 0 };
+        Story::told_by(&info, 1_000_000_000, 7, 7)
     }
 
     #[test]

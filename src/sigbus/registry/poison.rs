@@ -38,7 +38,8 @@ impl Poison {
         self.0.load(Ordering::Acquire)
     }
 
-    /// As [`Poison::lowest`], for who has just read the bytes. On x86-64 it costs one load.
+    /// As [`Poison::lowest`], for callers that have just read the bytes. On x86-64 it costs one
+    /// load.
     #[inline]
     pub(crate) fn after_reading(&self) -> u64 {
         // The bytes were read before the word is: pairs with the change of pages, which comes after
@@ -47,8 +48,8 @@ impl Poison {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// As [`Poison::lowest`], for who has just written: a store may still be on its way when a
-    /// later load is done.
+    /// As [`Poison::lowest`], for callers that have just written: a store may still be on its way
+    /// when a later load is done.
     #[inline]
     pub(crate) fn after_writing(&self) -> u64 {
         fence(Ordering::SeqCst);

@@ -123,7 +123,7 @@ impl Slot {
         unsafe { &*self.wiped.load(Ordering::Acquire) }
     }
 
-    /// The map's facts. Only for who has registered the slot or pinned it. Signal-safe.
+    /// The map's facts. Only for those who have registered or pinned the slot. Signal-safe.
     pub(crate) fn facts(&self) -> &Facts {
         // SAFETY: a slot that somebody has registered or pinned is filled, and stays as it is.
         let facts = unsafe { &*self.facts.get() };
@@ -131,7 +131,8 @@ impl Slot {
         unsafe { facts.assume_init_ref() }
     }
 
-    /// Where the map's bytes begin. Only for who has registered the slot or pinned it. Signal-safe.
+    /// Where the map's bytes begin. Only for those who have registered or pinned the slot.
+    /// Signal-safe.
     #[inline]
     pub(crate) fn data(&self) -> *mut u8 {
         // Relaxed: it was there before the slot could be seen, and stays.
