@@ -1,7 +1,12 @@
 //! The log's tests where SIGBUS is guarded, in this process and in the hosts: through a map.
 
+#![allow(clippy::duplicate_mod, reason = "each of the two brings what it needs, as a test of its own")]
+
 #[path = "log.rs"]
 mod log_tests;
+
+#[path = "log_power.rs"]
+mod log_power_tests;
 
 #[used]
 // SAFETY: an array of functions without arguments that matter, called once each by the loader.

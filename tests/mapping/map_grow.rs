@@ -73,11 +73,8 @@ fn limits_of_the_address_space_are_told() {
 
 #[test]
 fn locking_all_memory_locks_what_the_file_has() {
-    // SAFETY: geteuid(2) cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
+    if support::may("locking all memory", &[support::CAP_IPC_LOCK, support::CAP_SETUID]) {
         here("locked", Link::Archive).lived();
-    } else {
-        support::skip("locking memory: needs root");
     }
 }
 

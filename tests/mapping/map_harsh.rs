@@ -3,7 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{HugePages, Link, Scratch, in_folder, prepared, run, skip};
+use support::{CAP_SYS_NICE, HugePages, Link, Scratch, in_folder, may, prepared, run, skip};
 
 #[test]
 fn nothing_that_interrupts_a_handler_holds_up_the_others() {
@@ -15,9 +15,8 @@ fn nothing_that_interrupts_a_handler_holds_up_the_others() {
 
 #[test]
 fn a_real_time_reader_lets_an_ordinary_one_finish() {
-    // SAFETY: geteuid(2) cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
-        return skip("real time: SCHED_FIFO needs root");
+    if !may("real time: SCHED_FIFO", &[CAP_SYS_NICE]) {
+        return;
     }
     in_folder("map_harsh", "real_time", Link::Bare).every_row("signal 7");
     in_folder("map_harsh", "real_time", Link::Archive).every_row("exit 0");

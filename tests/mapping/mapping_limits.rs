@@ -6,19 +6,16 @@ mod support;
 use libc::SIGBUS;
 use std::process::Command;
 use std::sync::Mutex;
-use support::{HugePages, Link, Scratch, in_folder, prepared, run_command, skip};
-
-fn is_root() -> bool {
-    // SAFETY: geteuid(2) cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
+use support::{
+    CAP_IPC_LOCK, CAP_SETUID, HugePages, Link, Scratch, in_folder, may, prepared, run_command, skip,
+};
 
 // ---- limits ----
 
 #[test]
 fn a_fault_at_a_limit_of_the_kernel_is_caught() {
-    if !is_root() {
-        return skip("limits: mlockall and setresuid need root");
+    if !may("limits: mlockall and setresuid", &[CAP_IPC_LOCK, CAP_SETUID]) {
+        return;
     }
     let rows = in_folder("map_limits", "limits", Link::Bare).every_row("signal 7");
     assert_eq!(in_folder("map_limits", "limits", Link::Archive).every_row("exit 0"), rows);

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use sigward::reloading::{Contents, Event, Options, Reloading};
-use std::fs::File;
+use sigward::reloading::{Contents, Event, Options, Problem, Reason, Reloading};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +25,13 @@ pub fn number_of(bytes: &[u8]) -> Option<u64> {
     (bytes == generation(number)).then_some(number)
 }
 
+pub fn whole(contents: Contents) -> Result<Contents, String> {
+    match number_of(&contents) {
+        Some(_) => Ok(contents),
+        None => Err(format!("{} bytes of no generation", contents.len())),
+    }
+}
+
 #[allow(clippy::unnecessary_wraps, reason = "a parser")]
 pub fn anything(contents: Contents) -> Result<Contents, String> {
     Ok(contents)
@@ -43,6 +50,26 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+pub fn hourly<T: Send + Sync + 'static>() -> Options<T> {
+    Options::new().tick(HOUR)
+}
+
+#[track_caller]
+pub fn becomes(file: &Reloading<String>, want: &str) {
+    until(want, || file.get().value == want);
+    assert!(file.last_error().is_none(), "{:?}", file.last_error());
+}
+
+#[track_caller]
+pub fn problem<T>(file: &Reloading<T>, so: impl Fn(&Reason) -> bool) -> Arc<Problem> {
+    let mut found = None;
+    until("a problem", || {
+        found = file.last_error().filter(|problem| so(&problem.reason));
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// Tells every version that was ever served from the others, by the callback; `parse` takes all.
@@ -96,4 +123,45 @@ pub fn in_halves_when(path: &Path, bytes: &[u8], wait: impl FnOnce()) {
     file.write_all(first).unwrap();
     wait();
     file.write_all(second).unwrap();
+}
+
+/// Writes over the file in place, piece by piece.
+pub fn write_over(path: &Path, bytes: &[u8], piece: usize, pause: Duration) {
+    let mut file = File::options().write(true).truncate(true).open(path).unwrap();
+    for piece in bytes.chunks(piece) {
+        file.write_all(piece).unwrap();
+        std::thread::sleep(pause);
+    }
+}
+
+/// The ways in which a file gets new contents, by turns.
+pub fn update(live: &Path, turn: u64, bytes: &[u8]) {
+    let beside = live.with_extension("next");
+    match turn % 6 {
+        0 => {
+            fs::write(&beside, bytes).unwrap();
+            assert!(Command::new("cp").arg(&beside).arg(live).status().unwrap().success());
+        }
+        1 => {
+            fs::write(&beside, bytes).unwrap();
+            fs::rename(&beside, live).unwrap();
+        }
+        2 => write_over(live, bytes, 64 << 10, Duration::from_millis(1)),
+        // Stays at the half for a while.
+        3 => write_over(live, bytes, bytes.len() / 2 + 1, Duration::from_millis(60)),
+        // No cut: over the old bytes, and then to its length.
+        4 => {
+            let mut file = File::options().write(true).open(live).unwrap();
+            for piece in bytes.chunks(128 << 10) {
+                file.write_all(piece).unwrap();
+                std::thread::yield_now();
+            }
+            file.set_len(bytes.len() as u64).unwrap();
+        }
+        _ => {
+            let mut new = sigward::file::Replacement::create(live).unwrap();
+            new.write_all(bytes).unwrap();
+            new.commit().unwrap();
+        }
+    }
 }

@@ -245,6 +245,32 @@ pub fn skip(what: &str) {
     assert!(std::env::var_os("SIGWARD_REQUIRE_ALL").is_none_or(|value| value != "1"), "skipped: {what}");
 }
 
+/// Capabilities (linux/capability.h) that root in a container may lack.
+pub const CAP_SETUID: u32 = 7;
+pub const CAP_IPC_LOCK: u32 = 14;
+pub const CAP_SYS_NICE: u32 = 23;
+
+/// Whether this process has all of them. If not, `what` is named in the output; it is no failure,
+/// whatever `SIGWARD_REQUIRE_ALL` says: nothing can be installed that gives them.
+pub fn may(what: &str, capabilities: &[u32]) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).expect("a number");
+    let lacks = capabilities.iter().find(|capability| effective >> **capability & 1 == 0);
+    if let Some(capability) = lacks {
+        println!("SKIPPED: {what}: needs the capability {capability} (capabilities(7))");
+    }
+    lacks.is_none()
+}
+
+/// Whether so many bytes of memory may be locked, by the limit or by the capability.
+pub fn may_lock(what: &str, bytes: u64) -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for one struct.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } == 0;
+    known && limit.rlim_cur >= bytes || may(what, &[CAP_IPC_LOCK])
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Run {
