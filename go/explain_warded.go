@@ -23,8 +23,9 @@ import (
 // (Each is one line.)
 //
 // A SIGBUS goes to the Go runtime, which ends the program with its own report or, after
-// [runtime/debug.SetPanicOnFault], makes it a panic. Which of the two nobody knows before, so that
-// line begins in other words; there are 16 of them at most in the life of a process.
+// [runtime/debug.SetPanicOnFault], makes it a panic. Which of the two cannot be known in
+// advance, so that line begins in other words; there are 16 of them at most in the life of a
+// process.
 //
 // A line that would block is left out, and so is one for a standard error that was closed or has
 // become another file since: call Explain again after redirecting it. The death of a program whose

@@ -17,10 +17,10 @@
 //
 // Against SIGBUS, map files with Open instead of syscall.Mmap: reading what is lost is an error
 // then. AdoptFile guards the maps that another library made. Faults elsewhere, and nil
-// dereferences, stay as Go has them.
+// dereferences, are handled by Go as before.
 //
 // Without cgo the package builds as well: a pure Go process needs no help against SIGPIPE, and a
-// Map guards there what Go alone can. There are no Logs then.
+// Map guards there what Go alone can. It has no Log then.
 //
 // With the build tag sigward_external the package links no archive of its own: the program brings
 // the C functions in another one, such as a Rust staticlib that says `pub use sigward::ffi::*;`.

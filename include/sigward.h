@@ -788,8 +788,8 @@ ssize_t sigward_read_events_sized(uint64_t *cursor,
 // names become `?`. A signal that somebody has sent is told with its sender.
 //
 // A fault that goes to somebody's handler may end there or go on (Go's panics, the JVM, a
-// longjmp): nobody knows before. It is told in other words, at most 16 times in the life of a
-// process: "sigward: passing on: SIGBUS …; it goes to the handler of libjvm.so".
+// longjmp), which cannot be known in advance. It is told in other words, at most 16 times in the
+// life of a process: "sigward: passing on: SIGBUS …; it goes to the handler of libjvm.so".
 //
 // The seat for SIGBUS is taken as by sigward_init. Where SIGPIPE has its default action and no
 // policy was set, a seat that lets everything pass is taken for it; sigward_sigpipe_filter makes

@@ -26,8 +26,8 @@ use std::ffi::c_int;
 /// long path loses its beginning; control characters in names become `?`.
 ///
 /// A fault that goes to somebody's handler may end there or go on (Go's panics, the JVM, a
-/// longjmp): nobody knows before. Such a one is told in other words, at most 16 times in the life
-/// of a process: `sigward: passing on: SIGBUS …; it goes to the handler of libjvm.so`.
+/// longjmp), which cannot be known in advance. Such a one is told in other words, at most 16 times
+/// in the life of a process: `sigward: passing on: SIGBUS …; it goes to the handler of libjvm.so`.
 ///
 /// The seat for SIGBUS is taken as by [`guard`](crate::mapping::guard). Where SIGPIPE has its
 /// default action and no policy was set, a seat that lets everything pass is taken for it;

@@ -98,7 +98,7 @@ fn parse_blocked(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(set).ok()?.trim(), 16).ok()
 }
 
-/// All of a file of /proc, whose length nobody knows before: with few calls, as there may be a
+/// All of a file of /proc, whose length is not known in advance: with few calls, as there may be a
 /// thousand of them.
 fn contents(path: &str) -> std::io::Result<Vec<u8>> {
     use std::io::{ErrorKind, Read};

@@ -92,9 +92,9 @@ fn what_a_sandbox_traps_is_answered_by_its_handler() {
 // ---- what handlers are made of ----
 
 /// What allocates, locks, unwinds, waits for others or asks the C library for more than it may.
-const FORBIDDEN: &str = "Box Vec String CString OsString PathBuf Rc Arc HashMap BTreeMap Mutex RwLock Condvar \
-    OnceLock LazyLock OnceCell Once JoinHandle thread_local format vec print println eprint \
-    eprintln dbg panic todo unimplemented unreachable";
+const FORBIDDEN: &str = "Box Vec String CString OsString PathBuf Rc Arc HashMap BTreeMap Mutex \
+    RwLock Condvar OnceLock LazyLock OnceCell Once JoinHandle thread_local format vec print println \
+    eprint eprintln dbg panic todo unimplemented unreachable";
 
 /// Methods that allocate or panic.
 const METHODS: [&str; 5] = [".unwrap(", ".expect(", ".to_string(", ".to_owned(", ".collect("];
@@ -104,17 +104,18 @@ const FORBIDDEN_MODULES: [&str; 7] = ["fs", "env", "thread", "io", "net", "panic
 
 /// Functions of signal-safety(7), and what is a bare system call in every C library; none in which
 /// a cancelled thread ends (poll(2) is for other systems than Linux).
-const CALLS: &str = "clock_gettime fstat fstatfs getpeername getsockopt mmap munlock munmap poll prctl \
-    pthread_sigmask raise readlink sigaddset sigaltstack sigdelset stat syscall";
+const CALLS: &str = "clock_gettime fstat fstatfs getpeername getrlimit getsockopt mmap munlock \
+    munmap poll prctl pthread_sigmask raise readlink sigaddset sigaltstack sigdelset stat syscall";
 
-/// The files that run in handlers: those of a folder `handler`, and those called `in_handler.rs`.
+/// The files that run in handlers: `handler.rs` and `in_handler.rs`, and those of folders of these
+/// names.
 fn handler_files(folder: &std::path::Path, inside: bool, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            handler_files(&path, inside || name == "handler", found);
-        } else if inside || name == "in_handler.rs" {
+            handler_files(&path, inside || ["handler", "in_handler"].contains(&&*name), found);
+        } else if inside || ["handler.rs", "in_handler.rs"].contains(&&*name) {
             found.push(path);
         }
     }

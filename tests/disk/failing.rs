@@ -24,7 +24,8 @@ fn believed_and_is(file_system: &FileSystem, link: Link, scenario: &str, look: &
 
 fn each(test: impl Fn(&FileSystem)) {
     if may_lock("a disk that fails: pages that stay in memory", 1 << 20) {
-        ON_DEVICE.iter().filter(|file_system| file_system.is_here()).for_each(test);
+        let here = ON_DEVICE.iter().filter(|file_system| file_system.is_here());
+        here.for_each(|file_system| test(file_system));
     }
 }
 

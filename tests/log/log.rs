@@ -1,7 +1,7 @@
 //! The append log: full disks, kill -9, torn tails, damage, several writers and readers. C hosts,
 //! and the crate beside them. All of it without a map; `log_mapped.rs` has the same with one.
 
-#[path = "records.rs"]
+#[path = "../support/records.rs"]
 mod records;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! What is found in a log after a power failure, with any of its pages lost, and with damage.
 
-#[path = "records.rs"]
+#[path = "../support/records.rs"]
 mod records;
 #[path = "../support/mod.rs"]
 mod support;

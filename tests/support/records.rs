@@ -1,4 +1,4 @@
-//! Records as the hosts make them (`tests/support/records.h`).
+//! Records as the hosts make them (`records.h`).
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
