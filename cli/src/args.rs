@@ -35,7 +35,8 @@ pub enum Command {
     /// Starts a program with the library in it, so that broken peers are errors, and watches it
     ///
     /// Preloads libsigward.so with SIGWARD=filter, without changing the program; its children get
-    /// neither. Where that cannot work (a static or set-user-ID program) it is said, and the
+    /// neither, nor does what it executes in its place (a script that ends with `exec`), which is
+    /// said. Where that cannot work (a static or set-user-ID program) it is said, and the
     /// program is watched as by `sigward watch`. Exits as the program does.
     ///
     /// With `--guard` the program outlives the loss of a file that it has mapped, if somebody cuts
@@ -187,6 +188,9 @@ pub struct Watch {
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Whether the command has the library (`sigward run`)
+    #[arg(skip)]
+    pub preloaded: bool,
 }
 
 /// `sigward explain`

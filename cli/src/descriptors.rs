@@ -2,6 +2,7 @@
 //! them would raise SIGPIPE.
 
 use crate::proc;
+use crate::report::shown;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockRef, Type};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -11,10 +12,13 @@ use std::path::PathBuf;
 pub struct Process(OwnedFd);
 
 impl Process {
-    /// pidfd_open(2)
-    pub fn open(pid: i32) -> Option<Self> {
+    /// pidfd_open(2) of one of its threads, as the first may have ended; before Linux 6.9 only that
+    /// one can be had.
+    pub fn open(pid: i32, tid: i32) -> Option<Self> {
         // SAFETY: numbers only.
-        owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(Self)
+        let open =
+            |id: i32, flags: libc::c_uint| owned(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) });
+        open(tid, libc::PIDFD_THREAD).or_else(|| open(pid, 0)).map(Self)
     }
 
     /// pidfd_getfd(2)
@@ -33,7 +37,7 @@ fn owned(fd: libc::c_long) -> Option<OwnedFd> {
 /// What a descriptor is: `pipe:[…]`, `socket:[…]`, a path.
 pub fn target(id: i32, fd: i32) -> Option<String> {
     let link = std::fs::read_link(format!("/proc/{id}/fd/{fd}")).ok()?;
-    Some(link.display().to_string())
+    Some(shown(link))
 }
 
 /// The descriptors that a write to would raise SIGPIPE, in words; none if they may not be looked

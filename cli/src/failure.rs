@@ -1,7 +1,7 @@
 //! Why a command could not be done, and what to do then.
 
 use crate::exit::Exit;
-use crate::report::Output;
+use crate::report::{Output, shown};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::Path;
@@ -47,7 +47,7 @@ impl Failure {
             let text = serde_json::json!({ "error": self });
             eprintln!("{text}");
         } else {
-            eprintln!("sigward: {}: {}", self.about, self.message);
+            eprintln!("sigward: {}: {}", shown(&self.about), shown(&self.message));
         }
         Exit::Failed.into()
     }

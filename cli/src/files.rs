@@ -3,7 +3,7 @@
 use crate::args::{Replace, Reserve};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{Output, grouped};
+use crate::report::{Output, grouped, shown};
 use serde::Serialize;
 use sigward::file::{self, Error, Promise, ReplaceOptions};
 use std::fmt;
@@ -22,7 +22,7 @@ struct Replaced<'a> {
 
 impl fmt::Display for Replaced<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} has the contents of {} now", self.path.display(), self.with.display())
+        write!(out, "{} has the contents of {} now", shown(self.path), shown(self.with))
     }
 }
 
@@ -84,7 +84,7 @@ struct Reserved<'a> {
 impl fmt::Display for Reserved<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [length, offset, file] = [self.length, self.offset, self.file_length].map(grouped);
-        write!(out, "{}: {length} bytes from byte {offset} have their blocks", self.path.display())?;
+        write!(out, "{}: {length} bytes from byte {offset} have their blocks", shown(self.path))?;
         writeln!(out, "; the file has {file} bytes")?;
         match self.promise {
             "first-write-only" => writeln!(

@@ -40,7 +40,16 @@ const SCHEMA: &str = include_str!("../sigward.schema.json");
 /// The command, with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        // A wrong command line, or what `--help` and `--version` say.
+        Err(said) if said.use_stderr() => said.exit(),
+        Err(said) => {
+            let written = report::is_written(said.print());
+            let plain = Output { json: false };
+            return written.map_or_else(|failure| failure.tell(plain), |()| exit::Exit::Good.into());
+        }
+    };
     let output = Output { json: args.json };
     let done = match args.command {
         Command::Log(LogCommand::Check { path }) => logs::check(&path, output),

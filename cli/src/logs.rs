@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{Output, grouped};
+use crate::report::{Output, grouped, shown};
 use serde::Serialize;
 use sigward::log::{self, Check, Error};
 use std::borrow::Cow;
@@ -44,7 +44,7 @@ impl<'a> Found<'a> {
 
 impl fmt::Display for Found<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = shown(self.path);
         writeln!(out, "{path}: {}", if self.sound { "sound" } else { "damaged" })?;
         let [records, end, durable] = [self.records, self.end, self.durable].map(grouped);
         writeln!(out, "  whole records   {records}, up to byte {end}")?;

@@ -1,7 +1,7 @@
 //! The place in a mapped file that a fault was at, what is known of the file now, and the cause.
 
 pub use crate::proc::Mapping;
-use crate::report::grouped;
+use crate::report::{grouped, shown};
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 use sigward::mapping::Cause;
@@ -70,12 +70,12 @@ impl Place {
                 "the file was cut to {} bytes while it was mapped; whoever updates it should use \
                  rename(2) (sigward replace), and `sigward cut {}` finds who does not",
                 grouped(self.now.length?),
-                self.path.display()
+                shown(&self.path)
             ),
             "no_space" => format!(
                 "the disk is full, and {} has no block there; reserve blocks before bytes (sigward \
                  reserve)",
-                self.path.display()
+                shown(&self.path)
             ),
             "hardware" => outside::DAMAGED.to_owned(),
             _ if self.now.length.is_none() => outside::GONE.to_owned(),
@@ -87,7 +87,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [offset, mapped] = [self.offset, self.mapped].map(grouped);
-        write!(out, "offset {offset} of {} ({mapped} bytes mapped)", self.path.display())?;
+        write!(out, "offset {offset} of {} ({mapped} bytes mapped)", shown(&self.path))?;
         match self.now.length {
             Some(length) => write!(out, ", {} bytes long now", grouped(length))?,
             None => out.write_str(", which is not there now")?,

@@ -10,11 +10,10 @@ pub fn at(lines: &[Line], address: u64) -> Option<&Line> {
     lines.iter().find(|line| (line.mapping.start..line.mapping.end).contains(&address))
 }
 
-/// Whether it is a process, and no thread of the kernel's.
+/// The process that a thread belongs to, by its number; another number as it is.
 #[must_use]
-pub fn has_memory(process: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
-    text.split_whitespace().next().is_some_and(|pages| pages != "0")
+pub fn process_of(id: i32) -> i32 {
+    Status::of(id).map_or(id, |status| status.process)
 }
 
 /// Whether it is a thread of the kernel's.
@@ -31,7 +30,7 @@ fn parse_is_kernels(text: &[u8]) -> bool {
 }
 
 /// The wait status of a process that has ended and was not waited for; 0 as well where it may not
-/// be seen.
+/// be seen. One whose first thread alone has ended goes on.
 #[must_use]
 pub fn ended(process: i32) -> Option<i32> {
     parse_end(&std::fs::read(format!("/proc/{process}/stat")).ok()?)
@@ -47,7 +46,8 @@ fn behind_name(text: &[u8]) -> Option<String> {
 fn parse_end(text: &[u8]) -> Option<i32> {
     let rest = behind_name(text)?;
     let mut words = rest.split_whitespace();
-    matches!(words.next()?, "Z" | "X").then(|| words.next_back()?.parse().ok())?
+    let has_ended = matches!(words.next()?, "Z" | "X") && words.nth(16)? == "1";
+    has_ended.then(|| words.next_back()?.parse().ok())?
 }
 
 /// The file that counts whom of a process's cgroup the kernel has ended for want of memory.
@@ -85,8 +85,12 @@ mod tests {
 
     #[test]
     fn the_end_is_the_last_word() {
-        assert_eq!(parse_end(b"7 (a) Z) Z 1 2 13"), Some(13));
-        for text in [&b"7 (a Z 1 13) S 1 2 13"[..], b"7 (a) Z", b"", b")", b"7 (a) Z x"] {
+        let line = |start: &str, threads: &str| format!("{start} {}{threads} 0 0 13", "0 ".repeat(16));
+        assert_eq!(parse_end(line("7 (a) Z) Z", "1").as_bytes()), Some(13));
+        for (start, threads) in [("7 (a Z 1 13) S", "1"), ("7 (a) Z", "2"), ("7 (a)", "1"), ("7 a Z", "1")] {
+            assert_eq!(parse_end(line(start, threads).as_bytes()), None, "{start}");
+        }
+        for text in [&b"7 (a) Z"[..], b"", b")", b"7 (a) Z x"] {
             assert_eq!(parse_end(text), None, "{}", String::from_utf8_lossy(text));
         }
     }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use serde::{Serialize, Serializer};
 pub use sigward::audit::Disposition;
-pub use sigward::audit::outside::grouped;
+pub use sigward::audit::outside::{grouped, shown, threads};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,19 +22,52 @@ impl Output {
         let text = if self.json {
             serde_json::to_string(result).map_err(|error| Failure::new("stdout", error))?
         } else {
-            result.to_string().trim_end().to_owned()
+            result.to_string()
         };
-        print_text(&text)
+        self.print_text(&text)
     }
+
+    /// Prints a text for people, or one that is JSON already.
+    pub fn print_text(self, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return print_text(text);
+        }
+        let text = harmless(text);
+        let in_colour =
+            terminal_width().is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        print_text(&if in_colour { coloured(&text) } else { text })
+    }
+}
+
+/// How wide the terminal is that stdout is; none if it is something else.
+pub fn terminal_width() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: room for a size.
+    let status = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (status == 0).then(|| usize::from(if size.ws_col == 0 { 80 } else { size.ws_col }))
+}
+
+/// With the lines that warn in red.
+fn coloured(text: &str) -> String {
+    text.replace("\n  WARNING ", "\n  \u{1b}[1;31mWARNING\u{1b}[0m ")
+}
+
+/// What is left in a text that would command a terminal: names of functions, arguments.
+fn harmless(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints a text as it is.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+    is_written(writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()))
+}
+
+/// What has become of a write to stdout.
+pub fn is_written(done: io::Result<()>) -> Result<(), Failure> {
+    match done {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(128 + libc::SIGPIPE),
-        Err(error) => Err(Failure::new("stdout", error)),
-        Ok(()) => Ok(()),
+        done => done.map_err(|error| Failure::of(Path::new("stdout"), &error)),
     }
 }
 

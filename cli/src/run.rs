@@ -2,7 +2,7 @@
 
 use crate::args::{Run, Watch};
 use crate::failure::Failure;
-use crate::report::Output;
+use crate::report::{Output, shown};
 use crate::symbols::Program;
 use crate::watch::{self, start};
 use std::ffi::{OsStr, OsString};
@@ -15,9 +15,10 @@ const LIBRARY: &str = "libsigward.so.0";
 
 /// `sigward run`
 pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
-    match obstacle(&request.command[0]) {
+    let obstacle = obstacle(&request.command[0]);
+    match obstacle {
         Some(obstacle) => {
-            let name = request.command[0].display();
+            let name = shown(&request.command[0]);
             let unguarded = if request.guard.is_empty() { "" } else { ", and no file is guarded" };
             eprintln!(
                 "sigward: {name} is {obstacle}, so nothing can be preloaded: it is only watched{unguarded}"
@@ -31,6 +32,7 @@ pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
         children: request.children,
         signals: None,
         output: None,
+        preloaded: obstacle.is_none(),
     };
     watch::watch(&watch, output)
 }

@@ -115,7 +115,7 @@ fn agree_on(mut inside: impl FnMut() -> Value, pid: u32, is_so: impl Fn(&Value) 
 fn c_says_of_itself_what_the_command_finds() {
     let scratch = Scratch::new("inside-c");
     let victim = victim("victim.c");
-    let mut asked = Asked::start("c", &victim, &["audited", &scratch.join("data")], "filter");
+    let mut asked = Asked::start("c", &victim, &["audited", &scratch.join("da\nta\u{1b}")], "filter");
     let pid = asked.pid();
     let account = agree(|| asked.ask("a"), pid);
     let found = ids(&account);
@@ -281,8 +281,10 @@ fn go_says_of_itself_what_the_command_finds() {
     let before = scratch.join("libbefore.so");
     let cc = finish(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o", &before, &source]));
     assert_eq!(cc.code, 0, "{cc:?}");
-    let mut ill = Go::start(&program, &[scratch.path().to_str().unwrap()], &before);
-    let _writer = File::options().write(true).open(scratch.join("cut")).unwrap();
+    let folder = scratch.join("a\nb\u{1b}\u{7f}");
+    std::fs::create_dir(&folder).unwrap();
+    let mut ill = Go::start(&program, &[&folder], &before);
+    let _writer = File::options().write(true).open(format!("{folder}/cut")).unwrap();
     let pid = ill.child.id();
     let all = [
         "ignored-inherited",

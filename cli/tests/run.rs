@@ -26,6 +26,9 @@ fn a_broken_peer_is_an_error_and_children_see_nothing_of_it() {
     // What it starts dies as without us.
     let child = run(&[], "sh", &["-c", "\"$0\" pipe; echo $?", victim]);
     assert_eq!(child.out, "141\n", "{child:?}");
+    assert!(!lived.err.contains("goes on as") && !child.err.contains("goes on as"), "{child:?}");
+    let instead = run(&[], "sh", &["-c", "exec \"$0\" pipe", victim]);
+    assert!(instead.code == 141 && instead.err.contains("goes on as victim-c"), "{instead:?}");
     let shell = run(&[], "sh", &["-c", "env | grep -c -e ^LD_PRELOAD= -e ^SIGWARD=; exit 7"]);
     assert_eq!((shell.code, shell.out.as_str()), (7, "0\n"), "{shell:?}");
 }

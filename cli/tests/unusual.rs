@@ -280,6 +280,41 @@ fn processes_that_end_meanwhile_are_no_error_of_all_and_clear_alone() {
 }
 
 #[test]
+fn where_the_first_thread_has_ended_the_others_tell() {
+    let scratch = Scratch::new("unusual-leader");
+    let data = scratch.join("data");
+    let mut alive = Alive::start(&["leaderless", &data]);
+    let pid = alive.pid();
+    wait_for(|| status(pid, "State").starts_with('Z').then_some(()));
+    let other = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let other: Vec<u32> = other.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect();
+    let other = *other.iter().find(|tid| **tid != pid).unwrap();
+    // By the number of the thread that is left as well.
+    for number in [pid, other] {
+        let account = of("audit", number);
+        assert!(account.code == 1 && account.out.contains(&format!("(pid {pid})")), "{account:?}");
+        assert!(account.out.contains(&format!("map-beyond-file: {data}")), "{account:?}");
+        let prospect = of("explain", number);
+        assert!(prospect.code == 1 && prospect.out.contains(&format!("of {data}")), "{prospect:?}");
+        let broken = prospect.out.contains("its reader is gone");
+        assert!(broken || prospect.out.contains("may not be read"), "{prospect:?}");
+    }
+    let all = sigward(&["audit", "--all"]);
+    let row = all.out.lines().find(|line| line.starts_with(&format!("{pid} ")));
+    assert!(row.is_some_and(|row| row.contains("map-beyond-file")), "{all:?}");
+    let mut start = command();
+    start.args(["watch", &other.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let watcher = start.spawn().unwrap();
+    wait_for(|| is_traced_by(other, watcher.id()).then_some(()));
+    alive.0.stdin.take().unwrap().write_all(b"x").unwrap();
+    let end = watcher.wait_with_output().unwrap();
+    let told = String::from_utf8(end.stdout).unwrap();
+    assert_eq!((end.status.code(), told.lines().count()), (Some(1), 2), "{told}");
+    let died = format!("(pid {pid}) died of SIGPIPE: write to fd");
+    assert!(told.lines().nth(1).is_some_and(|line| line.contains(&died)), "{told}");
+}
+
+#[test]
 fn what_cannot_be_watched_is_not_started() {
     let own = env!("CARGO_BIN_EXE_sigward");
     let mut start = command();

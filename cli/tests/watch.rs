@@ -266,7 +266,7 @@ fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
         send(watcher.id(), libc::SIGINT);
         assert_eq!(watcher.wait().unwrap().code(), Some(0));
         let said = std::io::read_to_string(watcher.stderr.take().unwrap()).unwrap();
-        assert_eq!(said, format!("sigward: watching victim-c (pid {pid}, 1 threads); Ctrl-C detaches\n"));
+        assert_eq!(said, format!("sigward: watching victim-c (pid {pid}, 1 thread); Ctrl-C detaches\n"));
         assert_eq!(status(pid, "TracerPid"), "0");
         let state = if stopped { 'T' } else { 'S' };
         wait_for(|| status(pid, "State").starts_with(state).then_some(()));

@@ -135,13 +135,18 @@ impl Executables {
 impl Facts {
     /// Of a process; none if there is none. `writers` is empty where nobody was looked for.
     pub fn of(pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
+        Self::by(pid, pid, writers, executables)
+    }
+
+    /// The same, with maps and descriptors from another thread: the first may have ended.
+    pub fn by(living: i32, pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
         let status = Status::of(pid)?;
         let tids = proc::threads(pid);
         let masks = tids.iter().filter_map(|tid| Some((*tid, proc::blocked(*tid)?))).collect();
-        let maps = proc::maps(pid);
+        let maps = proc::maps(living);
         let is_open = maps.is_ok();
         let lines = maps.unwrap_or_default();
-        let executable = executables.of(pid);
+        let executable = executables.of(living);
         let (mut runtimes, libraries) = runtimes(&lines);
         if executable.go {
             runtimes.push("Go");
@@ -154,9 +159,9 @@ impl Facts {
             has_library: loaded || executable.has_library,
             runtimes,
             libraries,
-            interposers: executables.interposers(pid, &lines),
-            sockets: sockets(pid),
-            files: files(pid, &lines, writers),
+            interposers: executables.interposers(living, &lines),
+            sockets: sockets(living),
+            files: files(living, &lines, writers),
             ignoring_children: Vec::new(),
             status,
             is_open,

@@ -30,7 +30,7 @@ use text::Object;
 pub mod outside {
     pub use super::facts::{Executables, Facts, MappedFile, Writers, by_name, look_again, writers};
     pub use super::proc;
-    pub use super::text::{NAMES, grouped, name};
+    pub use super::text::{NAMES, grouped, name, shown, threads};
 }
 
 /// What is said of a process.
@@ -201,7 +201,8 @@ impl Handler {
 
 impl fmt::Display for Account {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{} (pid {}), user {}, {} threads", self.program, self.pid, self.user, self.threads)?;
+        let threads = text::threads(self.threads);
+        writeln!(out, "{} (pid {}), user {}, {threads}", text::shown(&self.program), self.pid, self.user)?;
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<10} {text}");
         if !self.runtimes.is_empty() {
             line("runtimes", &self.runtimes.join(", "))?;
@@ -234,7 +235,7 @@ impl fmt::Display for Account {
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = if self.severity == Severity::Warning { "WARNING" } else { "info" };
-        writeln!(out, "  {severity:<10} {}: {}", self.id, self.evidence)?;
+        writeln!(out, "  {severity:<10} {}: {}", self.id, text::shown(&self.evidence))?;
         writeln!(out, "  {:<10} {}", "", self.remedy)
     }
 }

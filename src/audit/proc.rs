@@ -1,5 +1,6 @@
 //! What /proc says of processes and threads. The parsers are pure and take any bytes.
 
+use super::text::shown;
 use crate::mapping::outside;
 use std::ffi::{CString, OsString};
 use std::fs::Metadata;
@@ -307,7 +308,7 @@ pub fn reachable(id: i32, line: &Line) -> Option<PathBuf> {
 #[must_use]
 pub fn name(id: i32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{id}/comm")).ok()?;
-    Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    Some(shown(String::from_utf8_lossy(&bytes).trim_end()))
 }
 
 /// This process, by its number in the namespace of /proc.
@@ -328,6 +329,22 @@ pub fn executable(process: i32) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let file = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
     Some((file.dev(), file.ino()))
+}
+
+/// Whether it has memory: no thread of the kernel's has, and none that has ended.
+#[must_use]
+pub fn has_memory(id: i32) -> bool {
+    contents(&format!("/proc/{id}/statm")).is_ok_and(|text| !text.starts_with(b"0 "))
+}
+
+/// The thread by which /proc tells of a process: the first, which has its number, or another one
+/// where that has ended before the others.
+#[must_use]
+pub fn living(process: i32) -> i32 {
+    if has_memory(process) {
+        return process;
+    }
+    threads(process).into_iter().find(|tid| has_memory(*tid)).unwrap_or(process)
 }
 
 /// The threads of a process.

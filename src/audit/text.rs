@@ -47,13 +47,34 @@ pub fn name(signal: i32) -> String {
 /// A number with a space between groups of three digits: `1 048 576`.
 #[must_use]
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
+    match number {
+        0..=999 => number.to_string(),
+        _ => format!("{} {:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
+/// `1 thread`, `2 threads`.
+#[must_use]
+pub fn threads(count: usize) -> String {
+    format!("{count} thread{}", if count == 1 { "" } else { "s" })
+}
+
+/// A name or path for people: what would begin a line of its own, or command a terminal, is
+/// escaped. Who is looked at has chosen it.
+#[must_use]
+pub fn shown(name: impl AsRef<std::ffi::OsStr>) -> String {
+    escaped(&name.as_ref().to_string_lossy())
+}
+
+fn escaped(name: &str) -> String {
     let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
+    for letter in name.chars() {
+        match letter {
+            '\n' => text.push_str("\\n"),
+            // To a text nothing fails.
+            _ if letter.is_control() => drop(write!(text, "\\u{{{:x}}}", u32::from(letter))),
+            _ => text.push(letter),
         }
-        text.push(digit);
     }
     text
 }

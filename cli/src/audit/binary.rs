@@ -1,7 +1,7 @@
 //! What is in an executable or library.
 
 use crate::failure::Failure;
-use crate::report::Output;
+use crate::report::{Output, shown};
 use crate::symbols::Program;
 use serde::{Serialize, Serializer};
 use sigward::audit::{Finding, Severity};
@@ -90,7 +90,7 @@ fn told<S: Serializer>(findings: &[Finding], to: S) -> Result<S::Ok, S::Error> {
 
 impl fmt::Display for Binary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{}", self.path.display())?;
+        writeln!(out, "{}", shown(self.path))?;
         let mut line =
             |name: &str, yes: bool| writeln!(out, "  {name:<12} {}", if yes { "yes" } else { "no" });
         line("Go", self.go)?;

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc;
 use crate::refused;
-use crate::report::{Output, print_text};
+use crate::report::{Output, terminal_width};
 use sigward::audit::outside::{self, Executables, Facts, Writers};
 use sigward::audit::{Account, Severity};
 use std::fmt::{self, Write};
@@ -28,11 +28,12 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
     let mut writers = None;
     let mut worst = None;
     for what in &request.what {
-        let pid = what.to_str().and_then(|text| text.parse::<i32>().ok());
+        let pid = what.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|pid| *pid > 0);
         let is_binary = pid.is_none() || what.exists();
         let severity = match pid.filter(|_| !is_binary) {
-            Some(pid) => {
+            Some(id) => {
                 refused::unless_proc_is_ours()?;
+                let pid = proc::process_of(id);
                 let writers = writers.get_or_insert_with(|| outside::writers(&all));
                 let account = one(pid, request.deep, writers, &mut executables, &all)?;
                 print(&account, output)?;
@@ -59,7 +60,8 @@ fn one(
     if proc::ended(pid).is_some() {
         return Err(failure(refused::ENDED));
     }
-    let mut facts = Facts::of(pid, writers, executables).ok_or_else(|| failure(refused::nobody(pid)))?;
+    let mut facts = Facts::by(proc::living(pid), pid, writers, executables)
+        .ok_or_else(|| failure(refused::nobody(pid)))?;
     facts.add_children(all);
     outside::look_again(std::slice::from_mut(&mut facts));
     if deep {
@@ -79,16 +81,17 @@ fn worst_of(account: &Account) -> Option<Severity> {
 
 /// By the library's own hand, so that both say the same in the same words.
 fn print(account: &Account, output: Output) -> Result<(), Failure> {
-    print_text(&if output.json { account.json() } else { account.to_string() })
+    output.print_text(&if output.json { account.json() } else { account.to_string() })
 }
 
 fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
     let all = proc::processes();
     // Kernel threads have no executable and no signals.
-    let users = all.iter().filter(|pid| proc::has_memory(**pid));
+    let users = all.iter().map(|pid| (proc::living(*pid), *pid));
+    let users = users.filter(|(living, _)| proc::has_memory(*living));
     let mut executables = Executables::default();
-    let mut facts: Vec<Facts> =
-        users.filter_map(|pid| Facts::of(*pid, &Writers::new(), &mut executables)).collect();
+    let of = |(living, pid)| Facts::by(living, pid, &Writers::new(), &mut executables);
+    let mut facts: Vec<Facts> = users.filter_map(of).collect();
     outside::look_again(&mut facts);
     let accounts: Vec<Account> = facts.into_iter().map(account_of).collect();
     if let Some(path) = &request.prometheus {
@@ -98,7 +101,7 @@ fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
             print(account, output)?;
         }
     } else {
-        print_text(&Table { accounts: &accounts }.to_string())?;
+        output.print_text(&Table { accounts: &accounts, width: terminal_width() }.to_string())?;
     }
     let worst = accounts.iter().filter_map(worst_of).max();
     Ok(if worst == Some(Severity::Warning) { Exit::BadNews } else { Exit::Good })
@@ -145,6 +148,21 @@ fn prometheus(accounts: &[Account]) -> String {
 
 struct Table<'a> {
     accounts: &'a [Account],
+    /// Of the terminal, in which the findings are broken into lines.
+    width: Option<usize>,
+}
+
+/// Words in lines that are not longer than this, if they can be.
+fn broken(words: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= room => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 impl fmt::Display for Table<'_> {
@@ -171,9 +189,15 @@ impl fmt::Display for Table<'_> {
         let widths: Vec<usize> = (0..head.len())
             .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
             .collect();
-        for row in rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        let start: usize = widths[..head.len() - 1].iter().map(|width| width + 2).sum();
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(start).max(20));
+        for [cells @ .., findings] in rows {
+            let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
+            let mut start = cells.collect::<String>();
+            for line in broken(&findings, room) {
+                writeln!(out, "{}", format!("{start}{line}").trim_end())?;
+                start = " ".repeat(start.chars().count());
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::place::Mapping;
 use crate::registers::{Machine, Registers};
+use crate::report::shown;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -63,5 +64,5 @@ pub fn files(note: &[u8]) -> Vec<Mapping> {
 
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).trim_end().to_owned()
+    shown(String::from_utf8_lossy(&bytes[..end]).trim_end())
 }

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc;
 use crate::registers::open_flags;
-use crate::report::{Output, grouped};
+use crate::report::{Output, grouped, shown};
 use crate::waiting::Waiting;
 use fanotify::{Folder, Gate};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -324,7 +324,7 @@ impl Who {
 
 impl fmt::Display for Found {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: ", self.path.display())?;
+        write!(out, "{}: ", shown(&self.path))?;
         let [before, now] = [self.before, self.now].map(|length| grouped(length.unwrap_or(0)));
         match self.what {
             "cut" => write!(out, "CUT ({before} bytes before, {now} now)")?,
@@ -332,7 +332,7 @@ impl fmt::Display for Found {
             "opened" => {
                 write!(out, "is being opened with {}", self.flags.as_deref().unwrap_or_default())?;
             }
-            "replaced" => write!(out, "replaced by rename ({now} bytes now), which harms nobody")?,
+            "replaced" => write!(out, "replaced by rename (harmless; {now} bytes now)")?,
             "closed" => write!(out, "closed after writing ({now} bytes now)")?,
             what => out.write_str(what)?,
         }

@@ -14,7 +14,7 @@ use crate::place::{Mapping, Now, Place};
 use crate::proc;
 use crate::refused;
 use crate::registers::describe;
-use crate::report::Output;
+use crate::report::{Output, shown};
 use crate::signals::{self, Info};
 use crate::symbols::Program;
 use object::read::{ReadCache, ReadCacheOps};
@@ -83,7 +83,7 @@ pub fn explain(request: &Explain, output: Output) -> Result<Exit, Failure> {
         let is_gone = proc::name(pid).is_none();
         return match is_gone.then(|| storage::find(storage, pid)).transpose()?.flatten() {
             Some(core) => of_core(&core, program.as_deref(), output),
-            None => prospect::explain(pid, output),
+            None => prospect::explain(proc::process_of(pid), output),
         };
     }
     of_core(path, program.as_deref(), output)
@@ -153,7 +153,7 @@ impl Explanation {
         if let Some(program) =
             program.filter(|program| !core.files.iter().any(|file| stands_for(program, file)))
         {
-            let name = program.display();
+            let name = shown(program);
             found.notes.push(format!("{name} has the name of no file that was mapped, and was not used"));
         }
         found
@@ -195,7 +195,7 @@ impl Explanation {
         if let Some(place) = &self.place {
             note(&format!(
                 "file and disk are as they are now; a core does not say whether {} is the same file still",
-                place.path.display()
+                shown(&place.path)
             ));
         } else if self.explained && self.signal.as_deref() == Some("SIGBUS") {
             note("the address is in no mapped file of the core: shared memory, or a mapping that is gone");
@@ -243,9 +243,11 @@ fn calls<R: ReadCacheOps>(core: &Core<'_, R>) -> BTreeMap<String, usize> {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let signal = self.signal.as_deref().unwrap_or("no signal");
         let program = if self.program.is_empty() { "a program" } else { &self.program };
-        writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?;
+        match &self.signal {
+            Some(signal) => writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?,
+            None => writeln!(out, "{program} (pid {}): no signal is told of", self.pid)?,
+        }
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<8} {text}");
         if !self.command.is_empty() {
             line("command", &self.command)?;
@@ -276,7 +278,7 @@ impl fmt::Display for Where {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} at {:#x}", self.tid, self.pc)?;
         if let Some((file, offset)) = self.file.as_ref().zip(self.offset) {
-            write!(out, ", {}+{offset:#x}", file.display())?;
+            write!(out, ", {}+{offset:#x}", shown(file))?;
         }
         self.function.as_ref().map_or(Ok(()), |name| write!(out, " ({name})"))
     }

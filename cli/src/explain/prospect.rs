@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc;
 use crate::refused;
-use crate::report::{Output, grouped};
+use crate::report::{Output, grouped, shown};
 use crate::signals;
 use proc::{Disposition, Status};
 use serde::Serialize;
@@ -64,7 +64,8 @@ pub fn explain(pid: i32, output: Output) -> Result<Exit, Failure> {
 
 impl Prospect {
     fn of(pid: i32) -> Option<Self> {
-        let facts = Facts::of(pid, &Writers::new(), &mut Executables::default())?;
+        let living = proc::living(pid);
+        let facts = Facts::by(living, pid, &Writers::new(), &mut Executables::default())?;
         let program = facts.status.name.clone();
         if let Some(how) = proc::ended(pid) {
             let ended = Ended {
@@ -75,8 +76,8 @@ impl Prospect {
             };
             return Some(Self { pid, program, ended: Some(ended), threats: Vec::new(), missing: None });
         }
-        let process = Process::open(pid);
-        let broken = process.as_ref().map(|process| descriptors::broken(pid, process));
+        let process = Process::open(pid, living);
+        let broken = process.as_ref().map(|process| descriptors::broken(living, process));
         let complete = facts.is_open && broken.as_ref().is_some_and(Option::is_some);
         let mut threats = Vec::new();
         let mut add = |signal, what| {
@@ -113,14 +114,14 @@ impl Threat {
 fn beyond(file: &MappedFile, page: u64) -> Option<String> {
     let length = file.now.length.filter(|_| file.is_beyond(page))?;
     let [mapped, length] = [file.mapped_to, length].map(grouped);
-    let path = file.path.display();
+    let path = shown(&file.path);
     Some(format!("an access behind byte {length} of {path}, which is its end now; {mapped} are mapped"))
 }
 
 fn without_room(file: &MappedFile) -> Option<String> {
     let free = file.now.free.filter(|_| file.lacks_room())?;
     let [holes, free] = [file.holes, free].map(grouped);
-    let path = file.path.display();
+    let path = shown(&file.path);
     Some(format!(
         "a store into {path}: {holes} bytes of it have no block, and its disk has {free} bytes free"
     ))

@@ -26,7 +26,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc::{self, Status};
 use crate::refused;
-use crate::report::Output;
+use crate::report::{Output, shown, threads};
 use crate::signals;
 use crate::trace::{self, Change};
 use crate::waiting::{Call, Calls, Waiting};
@@ -88,6 +88,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
         stuck: None,
         teller: None,
         output,
+        preloaded: request.preloaded,
         command: None,
         status: None,
     };
@@ -99,8 +100,8 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
         watcher.command = Some(pid);
         started.release();
     }
-    for pid in &request.pids {
-        watcher.seize(*pid)?;
+    for id in &request.pids {
+        watcher.seize(proc::process_of(*id))?;
     }
     if !request.pids.is_empty() && !output.json {
         // Whoever reads no stderr is not told.
@@ -143,6 +144,8 @@ struct Watcher {
     stuck: Option<i32>,
     teller: Option<Teller>,
     output: Output,
+    /// Whether the command has the library in it.
+    preloaded: bool,
     command: Option<i32>,
     /// What the command has exited with.
     status: Option<i32>,
@@ -185,8 +188,8 @@ impl Watcher {
     /// Names, numbers and how many threads.
     fn whom(&self) -> String {
         let one = |(pid, process): (&i32, &Process)| {
-            let threads = self.threads.values().filter(|of| *of == pid).count();
-            format!("{} (pid {pid}, {threads} threads)", process.name)
+            let count = self.threads.values().filter(|of| *of == pid).count();
+            format!("{} (pid {pid}, {})", process.name, threads(count))
         };
         self.processes.iter().map(one).collect::<Vec<_>>().join(", ")
     }
@@ -327,9 +330,14 @@ impl Watcher {
                 }
                 self.know(tid, tid);
                 if let Some(process) = self.processes.get_mut(&tid) {
-                    process.name = proc::name(tid).unwrap_or_default();
-                    (process.has_begun, process.last) = (true, None);
+                    let name = proc::name(tid).unwrap_or_default();
+                    let before = std::mem::replace(&mut process.name, name);
+                    let is_another = std::mem::replace(&mut process.has_begun, true);
+                    process.last = None;
                     process.kept.clear();
+                    if is_another && self.command == Some(tid) && std::mem::take(&mut self.preloaded) {
+                        self.tell_of_another(tid, &before);
+                    }
                 }
             }
             libc::PTRACE_EVENT_STOP => {
@@ -349,16 +357,33 @@ impl Watcher {
         self.let_go(tid, 0);
     }
 
-    /// A thread is gone; with its leader the process.
+    /// The library is in the program that was named, and in none that this executes in its place.
+    fn tell_of_another(&mut self, pid: i32, before: &str) {
+        let name = proc::name(pid).unwrap_or_default();
+        let text = format!(
+            "sigward: {before} (pid {pid}) goes on as {name}, which does not get the library and is only \
+             watched: name {name} itself, if that is not what was meant"
+        );
+        if let Some(teller) = self.teller.as_mut().filter(|_| !self.output.json) {
+            teller.tell(text);
+        }
+    }
+
+    /// A thread is gone; with its leader, of which the kernel tells last, the process.
     fn gone(&mut self, tid: i32, how: Result<(i32, bool), i32>) -> bool {
-        if let Some(process) = self.threads.remove(&tid).and_then(|pid| self.processes.get_mut(&pid)) {
+        let pid = self.threads.remove(&tid).unwrap_or(tid);
+        if let Some(process) = self.processes.get_mut(&pid) {
             for kept in process.kept.values_mut().filter(|kept| kept.tid == tid) {
                 kept.thread = proc::name(tid).unwrap_or_default();
             }
         }
         trace::reap(tid);
-        let Some(mut process) = self.processes.remove(&tid) else { return false };
-        let is_command = self.command == Some(tid);
+        // A leader that had ended before we came is not ours: then the last thread tells.
+        if tid != pid && self.threads.values().any(|of| *of == pid) {
+            return false;
+        }
+        let Some(mut process) = self.processes.remove(&pid) else { return false };
+        let is_command = self.command == Some(pid);
         if is_command {
             self.status = Some(how.map_or_else(|status| status, |(signal, _)| 128 + signal));
             if !process.has_begun {
@@ -367,8 +392,8 @@ impl Watcher {
             }
         }
         let kept = how.ok().and_then(|(signal, _)| process.kept.remove(&signal));
-        let kept = kept.map(|kept| kept.told(tid, process.own, &process.name));
-        let mut death = Death::of(tid, process.name, how, kept.or(process.last));
+        let kept = kept.map(|kept| kept.told(pid, process.own, &process.name));
+        let mut death = Death::of(pid, process.name, how, kept.or(process.last));
         if death.signal.as_deref() == Some("SIGKILL") && death.of.is_none() {
             death.out_of_memory = process.killed_for_memory.is_some_and(|(events, before)| {
                 proc::killed_for_memory(&events).is_some_and(|now| now > before)
@@ -391,7 +416,7 @@ impl Watcher {
         let text = if self.output.json {
             serde_json::to_string(&Line { event, what }).unwrap_or_default()
         } else {
-            format!("sigward: {what}")
+            shown(format!("sigward: {what}"))
         };
         if let Some(teller) = &mut self.teller {
             teller.tell(text);

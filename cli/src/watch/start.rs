@@ -2,6 +2,7 @@
 //! would have inherited from whoever started us.
 
 use crate::failure::Failure;
+use crate::report::shown;
 use crate::waiting::Waiting;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
@@ -98,7 +99,7 @@ fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, n
         Some(libc::ENOEXEC) => (126, "no program of this machine's, and no script"),
         _ => (126, "it was not started"),
     };
-    eprintln!("sigward: {}: {error}: {advice}", name.display());
+    eprintln!("sigward: {}: {error}: {advice}", shown(name));
     // SAFETY: ends the child without the parent's destructors.
     unsafe { libc::_exit(code) }
 }
@@ -113,7 +114,7 @@ pub fn warn_of_privileges(command: &OsString) {
         eprintln!(
             "sigward: {} is set-user-ID, and the kernel leaves its privileges out while an ordinary \
              user watches it: start it by itself, then `sudo sigward watch PID`",
-            path.display()
+            shown(&path)
         );
     }
 }

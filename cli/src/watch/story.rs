@@ -211,7 +211,7 @@ impl Story {
 impl fmt::Display for Story {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, program, pid, tid, thread, .. } = self;
-        write!(out, "{signal} in {program} (pid {pid}, thread {tid} {thread:?}): {}", self.cause())?;
+        write!(out, "{signal} in {program} (pid {pid}, thread {tid} \"{thread}\"): {}", self.cause())?;
         out.write_str(self.disposition.comes_to())
     }
 }
@@ -252,7 +252,7 @@ fn broken(tid: i32, status: &Status, registers: &Registers) -> Option<Write> {
         result: registers.result,
         pc: registers.pc,
     };
-    let process = Process::open(status.process);
+    let process = Process::open(status.process, tid);
     let event = write_of(&stopped, |fd| process.as_ref()?.duplicate(fd))?;
     let call = event.operation_name().unwrap_or("a write").to_owned();
     let fd = (event.fd >= 0).then_some(event.fd);

@@ -48,6 +48,17 @@ static void *cut(void *unused) {
     return unused;
 }
 
+/* Goes on when the first thread has ended, with a cut map and a broken pipe. */
+static void *alone(void *unused) {
+    int ends[2], fd = open(path, O_RDWR | O_CREAT, 0600);
+    if (pipe(ends) || close(ends[0]) || ftruncate(fd, 1 << 20)) abort();
+    if (mmap(0, 1 << 20, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED || ftruncate(fd, 0)) abort();
+    is("ready");
+    getchar();
+    if (write(ends[1], "x", 1) != 1) abort();
+    return unused;
+}
+
 static _Atomic int opener;
 
 static void *open_fifo(void *name) {
@@ -259,6 +270,10 @@ int main(int count, char **argv) {
             execl("/bin/sh", "sh", "-c", "echo ready; read line", (char *)0);
         is("ready");
         getchar();
+    } else if (!strcmp(how, "leaderless")) {
+        pthread_t other;
+        if (pthread_create(&other, 0, alone, 0)) abort();
+        pthread_exit(0);
     } else if (!strcmp(how, "sleep")) {
         is("ready");
         for (;;) pause();
