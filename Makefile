@@ -245,7 +245,7 @@ arm64-tests:
 
 # Other projects' own tests, bare and with the library inside (an hour; SUITE=name for one).
 .PHONY: suites
-suites:
+suites: $(archive)
 	tests/suites/run $(SUITE)
 
 # Tests on Debian's older kernels, emulated (hours; KERNEL=6.1 or 6.12, TESTS='policy log' or all).

@@ -17,8 +17,20 @@ import (
 	"time"
 )
 
+// everybodys is what tests hold while they look at the machine's own settings, shared, or change
+// them, alone; those of other checkouts, too.
+var everybodys, _ = os.Open(os.TempDir())
+
+func settings(t *testing.T, how int) {
+	t.Helper()
+	if err := eintr(func() error { return syscall.Flock(int(everybodys.Fd()), how) }); err != 0 {
+		t.Fatal(err)
+	}
+}
+
 func taken(t *testing.T, path string) *Lease {
 	t.Helper()
+	settings(t, syscall.LOCK_SH)
 	lease, err := TakeLease(path)
 	if err != nil {
 		t.Fatal(err)
@@ -294,6 +306,8 @@ func TestLeasesLeaveNothingBehind(t *testing.T) {
 // The setting is the whole machine's, for a second.
 func TestTheKernelsPatienceEnds(t *testing.T) {
 	const setting = "/proc/sys/fs/lease-break-time"
+	settings(t, syscall.LOCK_EX)
+	defer settings(t, syscall.LOCK_SH)
 	before, err := os.ReadFile(setting)
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +320,10 @@ func TestTheKernelsPatienceEnds(t *testing.T) {
 	}
 	defer os.WriteFile(setting, before, 0)
 	path := fileWith(t, []byte("contents"))
-	lease := taken(t, path)
+	lease, err := TakeLease(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wentWell(t, cutter(t, path))
 	<-lease.Wanted()
 	if deadline, wanted := lease.Deadline(); !wanted || time.Until(deadline) > time.Second {

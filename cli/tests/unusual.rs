@@ -3,7 +3,9 @@
 
 mod support;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -62,22 +64,29 @@ fn ten_thousand_threads_are_looked_at_followed_and_left() {
     assert_eq!((traced_by(0), status(pid, "State").as_str()), (MANY, "S (sleeping)"));
 }
 
-/// The kernel's limit of mappings, higher as long as the test runs if that may be.
-struct Limit(Option<String>);
+/// The kernel's limit of mappings, higher until dropped if that may be; no other test changes the
+/// machine's settings meanwhile.
+struct Limit {
+    before: Option<String>,
+    _alone: Flock<File>,
+}
 
 impl Limit {
     const FILE: &str = "/proc/sys/vm/max_map_count";
 
     fn raise() -> Self {
+        let everybodys = File::open(std::env::temp_dir()).unwrap();
+        let alone = Flock::lock(everybodys, FlockArg::LockExclusive).unwrap();
         let before = std::fs::read_to_string(Self::FILE).unwrap();
         let is_low = before.trim().parse::<u32>().unwrap() < 300_000;
-        Self((is_low && std::fs::write(Self::FILE, "300000").is_ok()).then_some(before))
+        let is_higher = is_low && std::fs::write(Self::FILE, "300000").is_ok();
+        Self { before: is_higher.then_some(before), _alone: alone }
     }
 }
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        if let Some(before) = &self.0 {
+        if let Some(before) = &self.before {
             std::fs::write(Self::FILE, before).unwrap();
         }
     }

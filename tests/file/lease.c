@@ -1,9 +1,11 @@
 /* Told before a file is cut. The first argument is a folder. Bare: the kernel's lease as it comes,
  * or none. */
 #include "disk.h"
+#include "refuse.h"
 #include <dirent.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 enum { PAGES = 64 };
@@ -561,10 +563,13 @@ static void for_ever(void) {
     went_well(cutter);
 }
 
-/* leases-enable is 0. */
+/* As where /proc/sys/fs/leases-enable is 0 (`generic_setlease` in fs/locks.c), which would be so for
+ * everybody on this machine. */
 static void switched_off(void) {
     sigward_lease *lease = (sigward_lease *)1;
-    CHECK(sigward_lease_take(new_file("off"), &lease) == -EOPNOTSUPP && lease == NULL);
+    const char *path = new_file("off");
+    refuse_command(SYS_fcntl, F_SETLEASE, EINVAL);
+    CHECK(sigward_lease_take(path, &lease) == -EOPNOTSUPP && lease == NULL);
     alone();
 }
 #endif

@@ -11,30 +11,21 @@ use sigward::file::{Error, Lease, Notice};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use support::file_systems::{ALL, OVERLAY};
-use support::{Link, Run, Scratch, lives, prepared, run, skip};
+use support::{Link, Run, Scratch, Setting, Settings, lives, prepared, run, skip};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Who writes to /proc/sys/fs has it alone: it is everybody's.
-static SETTINGS: RwLock<()> = RwLock::new(());
-
-/// Nobody changes them meanwhile.
-fn settings() -> RwLockReadGuard<'static, ()> {
-    SETTINGS.read().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn warded(scenario: &str) -> Run {
-    let _as_they_are = settings();
+    let _as_they_are = Settings::as_they_are();
     let scratch = Scratch::new(&format!("lease-{scenario}"));
     run(&prepared("lease", Link::Archive), &[scenario, scratch.as_str()])
 }
 
 #[test]
 fn a_reader_finishes_before_the_file_is_cut() {
-    let _as_they_are = settings();
+    let _as_they_are = Settings::as_they_are();
     for file_system in ALL.iter().filter(|file_system| file_system.is_here()) {
         // truncate(2), open with O_TRUNC, cp(1).
         for cutter in 0..3 {
@@ -50,7 +41,7 @@ fn a_reader_finishes_before_the_file_is_cut() {
 /// Of the lower layer, where the writer's copy is another file: it waits all the same.
 #[test]
 fn an_overlay_s_lower_file() {
-    let _as_they_are = settings();
+    let _as_they_are = Settings::as_they_are();
     if OVERLAY.is_here() {
         // Its lower layer has the file before it is mounted once more.
         let script = r#"umount "$M"; "$1" make "${M%/merged}/lower"; cd "${M%/merged}"
@@ -100,7 +91,7 @@ fn somebody_else_s_file_has_no_lease() {
 fn nobody_s_signals_are_touched() {
     let scratch = Scratch::new("lease-untouched-bare");
     let bare = {
-        let _as_they_are = settings();
+        let _as_they_are = Settings::as_they_are();
         run(&prepared("lease", Link::Bare), &["untouched", scratch.as_str()])
     };
     assert_eq!(bare.lived().out, "4 handled\n", "the kernel's own lease tells by SIGIO");
@@ -138,52 +129,25 @@ fn what_is_no_file_is_refused() {
     warded("bad").lived();
 }
 
-/// A number in /proc/sys/fs, and back again.
-struct Setting {
-    path: PathBuf,
-    before: String,
-}
-
-impl Setting {
-    /// None where it may not be set.
-    fn set(name: &str, value: &str) -> Option<Self> {
-        let path = Path::new("/proc/sys/fs").join(name);
-        let before = std::fs::read_to_string(&path).expect("Linux has it");
-        if let Err(error) = std::fs::write(&path, value) {
-            skip(&format!("{}: {error}", path.display()));
-            return None;
-        }
-        Some(Self { path, before })
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        std::fs::write(&self.path, &self.before).expect("it was written before");
-    }
-}
-
-fn with_setting(name: &str, value: &str, scenario: &str) {
-    let _alone = SETTINGS.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some(_setting) = Setting::set(name, value) {
-        let scratch = Scratch::new(&format!("lease-{scenario}"));
-        run(&prepared("lease", Link::Archive), &[scenario, scratch.as_str()]).lived();
-    }
+fn with_patience(seconds: &str, scenario: &str) {
+    let Some(_patience) = Setting::change("fs/lease-break-time", |_| seconds.into()) else { return };
+    let scratch = Scratch::new(&format!("lease-{scenario}"));
+    run(&prepared("lease", Link::Archive), &[scenario, scratch.as_str()]).lived();
 }
 
 #[test]
 fn the_kernel_s_patience_ends_and_the_holder_knows() {
-    with_setting("lease-break-time", "1", "by_force");
+    with_patience("1", "by_force");
 }
 
 #[test]
 fn patience_without_end_has_no_deadline() {
-    with_setting("lease-break-time", "0", "for_ever");
+    with_patience("0", "for_ever");
 }
 
 #[test]
 fn leases_may_be_switched_off() {
-    with_setting("leases-enable", "0", "switched_off");
+    warded("switched_off").lived();
 }
 
 fn cutter(path: &Path) -> Child {
@@ -193,7 +157,7 @@ fn cutter(path: &Path) -> Child {
 
 /// In a process of its own.
 fn in_rust(test: &str, case: fn(&Path)) {
-    let _as_they_are = settings();
+    let _as_they_are = Settings::as_they_are();
     lives(test, case);
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use libc::SIGBUS;
 use support::file_systems::{BTRFS, OVERLAY};
-use support::{Link, PAGE, Run, Scratch, in_folder, prepared, run};
+use support::{Link, PAGE, Run, Scratch, Settings, in_folder, prepared, run};
 
 const HOST: &str = "map_adopt";
 
@@ -115,6 +115,7 @@ fn they_are_on_file_systems_with_names_of_their_own() {
 
 #[test]
 fn what_is_kept_is_no_obstacle() {
+    let _as_they_are = Settings::as_they_are();
     scenario("unobtrusive", Link::Archive).lived();
 }
 

@@ -3,7 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{CAP_SYS_NICE, HugePages, Link, Scratch, in_folder, may, prepared, run, skip};
+use support::{CAP_SYS_NICE, Link, Scratch, Setting, in_folder, may, prepared, run, skip};
 
 #[test]
 fn nothing_that_interrupts_a_handler_holds_up_the_others() {
@@ -62,7 +62,7 @@ fn limits_and_rights_that_change_later_do_no_harm() {
 
 #[test]
 fn a_huge_page_that_cannot_be_had_is_no_endless_loop() {
-    let Some(_pages) = HugePages::reserve() else { return skip("huge pages: vm.nr_hugepages cannot be set") };
+    let Some(_pages) = Setting::huge_pages() else { return };
     let bare = in_folder("map_harsh", "huge", Link::Bare);
     if bare.status.code() == Some(77) {
         return skip("huge pages: the kernel has no memory for them");

@@ -7,7 +7,7 @@ use libc::SIGBUS;
 use std::process::Command;
 use std::sync::Mutex;
 use support::{
-    CAP_IPC_LOCK, CAP_SETUID, HugePages, Link, Scratch, in_folder, may, prepared, run_command, skip,
+    CAP_IPC_LOCK, CAP_SETUID, Link, Scratch, Setting, in_folder, may, prepared, run_command, skip,
 };
 
 // ---- limits ----
@@ -38,7 +38,7 @@ fn so_many_maps_are_looked_after_one_by_one() {
 
 #[test]
 fn huge_pages_are_replaced_as_such() {
-    let Some(_pages) = HugePages::reserve() else { return skip("huge pages: vm.nr_hugepages cannot be set") };
+    let Some(_pages) = Setting::huge_pages() else { return };
     let in_memory = in_folder("map_limits", "huge_memory", Link::Bare);
     if in_memory.status.code() == Some(77) {
         return skip("huge pages: the kernel has no memory for them");

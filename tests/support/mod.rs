@@ -8,7 +8,9 @@
 
 pub mod file_systems;
 
+use nix::fcntl::{Flock, FlockArg};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
@@ -362,23 +364,57 @@ pub fn both(name: &str, scenario: &str) -> (Run, Run) {
     (run(&host(name, Link::Bare), &[scenario]), run(&host(name, Link::Archive), &[scenario]))
 }
 
-/// Eight huge pages more than there are, until dropped.
+/// The machine's own settings (/proc/sys) as they are, until dropped: no test changes one meanwhile,
+/// not those of another checkout either.
 #[derive(Debug)]
-pub struct HugePages(String);
+pub struct Settings {
+    _held: Flock<File>,
+}
 
-impl HugePages {
-    const COUNT: &'static str = "/proc/sys/vm/nr_hugepages";
+impl Settings {
+    pub fn as_they_are() -> Self {
+        Self::locked(FlockArg::LockShared)
+    }
 
-    pub fn reserve() -> Option<Self> {
-        let before = std::fs::read_to_string(Self::COUNT).ok()?;
-        let wanted = before.trim().parse::<u64>().ok()? + 8;
-        std::fs::write(Self::COUNT, wanted.to_string()).ok()?;
-        Some(Self(before))
+    fn locked(how: FlockArg) -> Self {
+        let everybodys = File::open(std::env::temp_dir()).expect("the folder for temporary files is there");
+        Self { _held: Flock::lock(everybodys, how).expect("flock(2) of a folder") }
     }
 }
 
-impl Drop for HugePages {
+/// One of the machine's settings with another value, until dropped.
+#[derive(Debug)]
+pub struct Setting {
+    path: PathBuf,
+    before: String,
+    _alone: Settings,
+}
+
+impl Setting {
+    /// Makes something else of what /proc/sys/`name` was; None where that is not allowed.
+    pub fn change(name: &str, to: impl FnOnce(&str) -> String) -> Option<Self> {
+        let alone = Settings::locked(FlockArg::LockExclusive);
+        let path = Path::new("/proc/sys").join(name);
+        let before = std::fs::read_to_string(&path).expect("Linux has it");
+        match std::fs::write(&path, to(before.trim())) {
+            Ok(()) => Some(Self { path, before, _alone: alone }),
+            Err(error) => {
+                skip(&format!("{}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Eight huge pages more than there are.
+    pub fn huge_pages() -> Option<Self> {
+        let more =
+            |before: &str| before.parse::<u64>().map_or_else(|_| "8".into(), |count| (count + 8).to_string());
+        Self::change("vm/nr_hugepages", more)
+    }
+}
+
+impl Drop for Setting {
     fn drop(&mut self) {
-        let _ = std::fs::write(Self::COUNT, self.0.trim());
+        std::fs::write(&self.path, &self.before).expect("it was written before");
     }
 }
