@@ -390,7 +390,11 @@ fn renew(bytes: &Bytes, file: &File, range: std::ops::Range<u64>) -> Result<(), 
             // there, or were.
             unsafe { bytes.write(at, &room[..there]) }?;
         }
-        written?;
+        if written? && there < count as usize {
+            // The last page has ended behind the file, which stays as long as it was.
+            let cut = nix::unistd::ftruncate(file, bytes.len() as _);
+            cut.map_err(|errno| Error::System { call: "ftruncate", errno: errno as i32 })?;
+        }
         at += count;
     }
     Ok(())
