@@ -68,7 +68,7 @@ help:
 	@echo '               Go programs of musl'
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
 	@echo 'make arm64-tests'
-	@echo '               tests of the Rust crate that run C hosts, on that kernel'
+	@echo '               the Rust tests on that kernel; KERNEL=arm64-16k or arm64-64k: other pages'
 	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12,'
 	@echo '               TESTS=all (hours)'
 	@echo 'make suites    tests of Go, CPython and others, bare and with the library preloaded:'

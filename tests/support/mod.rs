@@ -405,11 +405,16 @@ impl Setting {
         }
     }
 
-    /// Eight huge pages more than there are.
+    /// Eight huge pages more than there are, if there is memory for them.
     pub fn huge_pages() -> Option<Self> {
-        let more =
-            |before: &str| before.parse::<u64>().map_or_else(|_| "8".into(), |count| (count + 8).to_string());
-        Self::change("vm/nr_hugepages", more)
+        let count = |text: &str| text.trim().parse::<u64>().unwrap_or_default();
+        let pages = Self::change("vm/nr_hugepages", |before| (count(before) + 8).to_string())?;
+        let there = std::fs::read_to_string(&pages.path).expect("Linux has it");
+        if count(&there) < count(&pages.before) + 8 {
+            skip("huge pages: the kernel has no memory for them");
+            return None;
+        }
+        Some(pages)
     }
 }
 
