@@ -563,8 +563,8 @@ static void for_ever(void) {
     went_well(cutter);
 }
 
-/* As where /proc/sys/fs/leases-enable is 0 (`generic_setlease` in fs/locks.c), which would be so for
- * everybody on this machine. */
+/* As where /proc/sys/fs/leases-enable is 0 (`generic_setlease` in fs/locks.c), which would be so
+ * for everybody on this machine. */
 static void switched_off(void) {
     sigward_lease *lease = (sigward_lease *)1;
     const char *path = new_file("off");

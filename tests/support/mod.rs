@@ -364,8 +364,8 @@ pub fn both(name: &str, scenario: &str) -> (Run, Run) {
     (run(&host(name, Link::Bare), &[scenario]), run(&host(name, Link::Archive), &[scenario]))
 }
 
-/// The machine's own settings (/proc/sys) as they are, until dropped: no test changes one meanwhile,
-/// not those of another checkout either.
+/// The machine's own settings (/proc/sys) as they are, until dropped: no test changes one
+/// meanwhile, not those of another checkout either.
 #[derive(Debug)]
 pub struct Settings {
     _held: Flock<File>,
