@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use support::file_systems::{ALL, OVERLAY};
-use support::{Link, Run, Scratch, Setting, Settings, lives, prepared, run, skip};
+use support::{Link, Run, Scratch, Setting, Settings, lives, prepared, run};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
