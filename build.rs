@@ -14,8 +14,8 @@ fn headers() {
         println!("cargo:rerun-if-changed={input}");
     }
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| ".".into());
-    let config =
-        cbindgen::Config::from_file(format!("{root}/cbindgen.toml")).expect("cbindgen.toml is readable");
+    let config = cbindgen::Config::from_file(format!("{root}/cbindgen.toml"))
+        .expect("cbindgen.toml is readable");
     let mut own = config.clone();
     own.include_guard = Some("SIGWARD_GO_H".into());
     own.sys_includes = vec!["stddef.h".into(), "stdint.h".into()];
@@ -90,10 +90,12 @@ const SECTIONS: [(&str, &str); 12] = [
 fn with_headings(text: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(String::from).collect();
     for (function, title) in SECTIONS {
-        let declares =
-            |line: &String| !line.starts_with(['/', '#', ' ']) && line.contains(&format!("{function}("));
+        let declares = |line: &String| {
+            !line.starts_with(['/', '#', ' ']) && line.contains(&format!("{function}("))
+        };
         let Some(found) = lines.iter().position(declares) else { continue };
-        let comment = lines[..found].iter().rposition(|line| !line.starts_with("//")).map_or(0, |at| at + 1);
+        let comment =
+            lines[..found].iter().rposition(|line| !line.starts_with("//")).map_or(0, |at| at + 1);
         lines.insert(comment, String::new());
         lines.insert(comment, format!("// ---- {title} {}", "-".repeat(90 - title.len())));
     }

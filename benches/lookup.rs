@@ -28,7 +28,9 @@ const BUDGET: f64 = 30.0;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     pin_to_core();
     // `cargo bench` has arguments of its own.
-    if let Some(count) = std::env::args().find_map(|argument| argument.strip_prefix("maps=")?.parse().ok()) {
+    if let Some(count) =
+        std::env::args().find_map(|argument| argument.strip_prefix("maps=")?.parse().ok())
+    {
         return Ok(serve(count)?);
     }
     let (mut many, mut one) = (Side::start(MANY)?, Side::start(1)?);
@@ -81,7 +83,11 @@ impl Side {
     fn stop(mut self) -> io::Result<()> {
         drop(self.orders);
         let status = self.child.wait()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other("a process of ours has failed")) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("a process of ours has failed"))
+        }
     }
 }
 
@@ -126,7 +132,9 @@ fn shuffled(maps: &[Map]) -> Vec<*const u8> {
         state as usize
     };
     let address = |map: &Map, byte: usize| map.as_ptr().wrapping_add(byte % PAGE);
-    (0..MANY).filter_map(|_| maps.get(next() % maps.len()).map(|map| address(map, next()))).collect()
+    (0..MANY)
+        .filter_map(|_| maps.get(next() % maps.len()).map(|map| address(map, next())))
+        .collect()
 }
 
 fn sparse(pages: usize) -> io::Result<std::fs::File> {
@@ -148,7 +156,9 @@ fn pin_to_core() {
     // SAFETY: room for one set; 0 is this thread.
     unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut cores) };
     // SAFETY: numbers below CPU_SETSIZE, a set that was filled.
-    let last = (0..libc::CPU_SETSIZE as usize).rev().find(|core| unsafe { libc::CPU_ISSET(*core, &cores) });
+    let last = (0..libc::CPU_SETSIZE as usize)
+        .rev()
+        .find(|core| unsafe { libc::CPU_ISSET(*core, &cores) });
     // SAFETY: zeros are an empty set.
     let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: a number below CPU_SETSIZE.

@@ -20,8 +20,10 @@ const SMALL: usize = 64 << 10;
 const ROUNDS: u32 = 40;
 
 fn main() -> io::Result<()> {
-    let folder = std::env::args().find_map(|argument| argument.strip_prefix("folder=").map(PathBuf::from));
-    let folder = folder.unwrap_or_else(std::env::temp_dir).join(format!("replace-{}", std::process::id()));
+    let folder =
+        std::env::args().find_map(|argument| argument.strip_prefix("folder=").map(PathBuf::from));
+    let folder =
+        folder.unwrap_or_else(std::env::temp_dir).join(format!("replace-{}", std::process::id()));
     fs::create_dir(&folder)?;
     let result = rows(&folder);
     fs::remove_dir_all(&folder)?;

@@ -57,7 +57,8 @@ exec '{}' "$@"
         linker.display()
     );
     std::fs::write(&script, text).expect("OUT_DIR is writable");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("as is the file");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
+        .expect("as is the file");
     println!("cargo:rustc-cdylib-link-arg=-B{}", out.display());
     println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
 }
@@ -67,7 +68,8 @@ fn lld() -> Option<PathBuf> {
     let rustc = std::env::var_os("RUSTC")?;
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?.stdout;
     let sysroot = PathBuf::from(String::from_utf8(sysroot).ok()?.trim());
-    let linker = sysroot.join("lib/rustlib").join(std::env::var_os("HOST")?).join("bin/gcc-ld/ld.lld");
+    let linker =
+        sysroot.join("lib/rustlib").join(std::env::var_os("HOST")?).join("bin/gcc-ld/ld.lld");
     linker.exists().then_some(linker)
 }
 

@@ -130,8 +130,9 @@ pub fn explain_signals(signals: &[c_int]) -> Result<(), Error> {
 /// As [`explain_signals`]; without `faults` the seat for SIGBUS is not taken.
 #[cfg(target_os = "linux")]
 pub(crate) fn explain_all(signals: &[c_int], faults: bool) -> Result<(), Error> {
-    let known =
-        |signal: &c_int| BOTH.contains(signal) || FURTHER.iter().any(|(further, _)| further == signal);
+    let known = |signal: &c_int| {
+        BOTH.contains(signal) || FURTHER.iter().any(|(further, _)| further == signal)
+    };
     if !signals.iter().all(known) {
         return Err(Error::InvalidArgument);
     }
@@ -141,7 +142,8 @@ pub(crate) fn explain_all(signals: &[c_int], faults: bool) -> Result<(), Error> 
     crate::sigbus::segv::explain(&held, segv)?;
     fatal::explain(&held, signals)?;
     let mut all = [0; BOTH.len() + FURTHER.len()];
-    let further = FURTHER.iter().map(|(further, _)| *further).filter(|further| signals.contains(further));
+    let further =
+        FURTHER.iter().map(|(further, _)| *further).filter(|further| signals.contains(further));
     for (place, signal) in all.iter_mut().zip(BOTH.into_iter().chain(further)) {
         *place = signal;
     }

@@ -108,8 +108,16 @@ mod tests {
                         0 => changed.truncate(at),
                         1 => changed.insert(at.min(changed.len()), below(256) as u8),
                         2 => changed.extend_from_within(at..),
-                        3 => changed.iter_mut().skip(at).take(4).for_each(|byte| *byte = below(256) as u8),
-                        _ => changed.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << below(8)),
+                        3 => changed
+                            .iter_mut()
+                            .skip(at)
+                            .take(4)
+                            .for_each(|byte| *byte = below(256) as u8),
+                        _ => changed
+                            .iter_mut()
+                            .skip(at)
+                            .take(1)
+                            .for_each(|byte| *byte ^= 1 << below(8)),
                     }
                 }
                 target(&changed);

@@ -97,7 +97,9 @@ pub fn init() -> Result<sigpipe::Outcome, Error> {
 }
 
 /// As [`init`], with another policy for SIGPIPE.
-pub(crate) fn init_with(sigpipe: fn() -> Result<sigpipe::Outcome, Error>) -> Result<sigpipe::Outcome, Error> {
+pub(crate) fn init_with(
+    sigpipe: fn() -> Result<sigpipe::Outcome, Error>,
+) -> Result<sigpipe::Outcome, Error> {
     let guarded_before = mapping::is_guarding();
     mapping::guard()?;
     if guarded_before {

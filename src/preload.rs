@@ -42,7 +42,8 @@ pub(crate) fn from_environment() {
     let says = |wanted: &[u8]| words.split(|byte| *byte == b',').any(|word| word == wanted);
     let [filter, ignore, stdio] = [says(b"filter"), says(b"ignore"), says(b"stdio")];
     let [explain, inherit] = [says(b"explain"), says(b"inherit")];
-    let guards = || words.split(|byte| *byte == b',').filter_map(|word| word.strip_prefix(b"guard="));
+    let guards =
+        || words.split(|byte| *byte == b',').filter_map(|word| word.strip_prefix(b"guard="));
     let guard = guards().next().is_some();
     if !inherit && (filter || ignore || stdio || explain || guard) {
         hide();
@@ -62,7 +63,8 @@ pub(crate) fn from_environment() {
     guards().for_each(|path| guard_file(path, faults));
     if explain {
         // SIGPIPE is told in any case.
-        let chosen = |(signal, name): (_, &[u8])| if faults && says(name) { signal } else { libc::SIGPIPE };
+        let chosen =
+            |(signal, name): (_, &[u8])| if faults && says(name) { signal } else { libc::SIGPIPE };
         let _ = crate::explain::explain_all(&crate::explain::FURTHER.map(chosen), faults);
     }
 }
@@ -152,7 +154,9 @@ fn take_out(name: &CStr) {
 /// Takes `SIGWARD` and our entry of `LD_PRELOAD` out of the environment.
 fn hide() {
     take_out(c"SIGWARD");
-    let (Some(own), Some(value)) = (crate::sys::pin::own_name(), variable(c"LD_PRELOAD")) else { return };
+    let (Some(own), Some(value)) = (crate::sys::pin::own_name(), variable(c"LD_PRELOAD")) else {
+        return;
+    };
     // SAFETY: a terminated string.
     let length = unsafe { CStr::from_ptr(value) }.to_bytes().len();
     // SAFETY: the environment is the process's own memory, and writable; nobody else looks at it
@@ -193,11 +197,15 @@ fn without(list: &mut [u8], ours: impl Fn(&[u8]) -> bool) -> usize {
 /// another name. One without a slash was searched for.
 fn is_same(entry: &[u8], own: &CStr) -> bool {
     let name = own.to_bytes();
-    if entry == name || !entry.contains(&b'/') && name.rsplit(|byte| *byte == b'/').next() == Some(entry) {
+    if entry == name
+        || !entry.contains(&b'/') && name.rsplit(|byte| *byte == b'/').next() == Some(entry)
+    {
         return true;
     }
     let mut path = [0_u8; libc::PATH_MAX as usize];
-    let Some(room) = path.get_mut(..entry.len()).filter(|room| room.len() < libc::PATH_MAX as usize) else {
+    let Some(room) =
+        path.get_mut(..entry.len()).filter(|room| room.len() < libc::PATH_MAX as usize)
+    else {
         return false;
     };
     room.copy_from_slice(entry);

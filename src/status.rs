@@ -33,11 +33,15 @@ impl Reason {
             Self::Armed => c"armed",
             Self::NotAsked => c"not armed: nobody has called init",
             Self::Ignored => c"ignored: nothing ends the process, and nothing is counted",
-            Self::Covered => c"another handler, or the default action, stands above ours: call ensure_on_top",
+            Self::Covered => {
+                c"another handler, or the default action, stands above ours: call ensure_on_top"
+            }
             Self::Altered => {
                 c"somebody has changed the flags of our handler with signal(3): call ensure_on_top"
             }
-            Self::Unsupported => c"not available on this system: use sigpipe_ignore, or the writers",
+            Self::Unsupported => {
+                c"not available on this system: use sigpipe_ignore, or the writers"
+            }
         }
     }
 }

@@ -22,7 +22,9 @@ impl Ready {
     fn of(started: std::io::Result<Child>) -> Self {
         let mut child = started.expect("it starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("its pipe")).read_line(&mut line).expect("a line");
+        BufReader::new(child.stdout.as_mut().expect("its pipe"))
+            .read_line(&mut line)
+            .expect("a line");
         assert_eq!(line, "ready\n");
         Self(child)
     }
@@ -48,8 +50,10 @@ impl Service {
         let (program, socket) = (folder.join("service"), folder.join("socket"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/service.go");
         let built = Command::new("go").args(["build", "-o"]).arg(&program).arg(source).status();
-        let server = Command::new(&program).arg("serve").arg(&socket).stdout(Stdio::piped()).spawn();
-        let server = built.ok().filter(std::process::ExitStatus::success).map(|_| Ready::of(server))?;
+        let server =
+            Command::new(&program).arg("serve").arg(&socket).stdout(Stdio::piped()).spawn();
+        let server =
+            built.ok().filter(std::process::ExitStatus::success).map(|_| Ready::of(server))?;
         Some(Self { server, program, socket })
     }
 
@@ -58,7 +62,8 @@ impl Service {
         const REQUESTS: u32 = 5000;
         let before = self.used();
         let count = REQUESTS.to_string();
-        let clients = Command::new(&self.program).arg("load").arg(&self.socket).arg(&count).output();
+        let clients =
+            Command::new(&self.program).arg("load").arg(&self.socket).arg(&count).output();
         let said = String::from_utf8_lossy(&clients.expect("clients").stdout).into_owned();
         assert_eq!(said, format!("{count} 0\n"), "none fails");
         (self.used() - before) / f64::from(REQUESTS)
@@ -67,10 +72,13 @@ impl Service {
     /// The same while a watcher is there.
     fn watched(&self, mut watcher: Command) -> f64 {
         let pid = self.server.0.id();
-        let quiet = watcher.args(["watch", &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet =
+            watcher.args(["watch", &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut watcher = quiet.spawn().expect("the command");
         let traced = format!("TracerPid:\t{}\n", watcher.id());
-        while !std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|it| it.contains(&traced)) {
+        while !std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|it| it.contains(&traced))
+        {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         let request = self.request();
@@ -175,10 +183,11 @@ fn main() {
     match Service::start(&folder) {
         Some(service) => {
             service.request();
-            let turns =
-                (0..PAIRS).map(|_| [service.request(), service.watched(sigward()), service.request()]);
+            let turns = (0..PAIRS)
+                .map(|_| [service.request(), service.watched(sigward()), service.request()]);
             let turns: Vec<_> = turns.collect();
-            let pairs = |at: usize| turns.iter().map(|turn| (turn[at], turn[0])).collect::<Vec<_>>();
+            let pairs =
+                |at: usize| turns.iter().map(|turn| (turn[at], turn[0])).collect::<Vec<_>>();
             table::row("Go service, CPU of a request: watched / not", &pairs(1), "1.05");
             table::row("Go service, CPU of a request: not / not", &pairs(2), "-");
         }
@@ -186,9 +195,11 @@ fn main() {
     }
 
     time(Command::new(&program).arg("core").current_dir(&folder));
-    let mut cores = std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path());
-    let is_core =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"core"));
+    let mut cores =
+        std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path());
+    let is_core = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"core"))
+    };
     match cores.find(is_core) {
         Some(core) => within("explain, core of 4 GiB, 500 threads / 20 ms", 20e6, || {
             time(sigward().arg("explain").arg(&core))

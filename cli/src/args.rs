@@ -306,7 +306,8 @@ fn size(text: &str) -> Result<u64, String> {
         return number.checked_mul(1 << shift).ok_or_else(large);
     }
     let (whole, part) = digits.split_once('.').filter(|_| shift > 0).ok_or_else(wrong)?;
-    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let all_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !all_digits(whole) || !all_digits(part) || part.len() > 9 {
         return Err(wrong());
     }
@@ -330,12 +331,19 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, bytes) in
-            [("0", 0), ("4096", 4096), ("64K", 65536), ("1.5G", 3 << 29), ("2MiB", 2 << 20), ("1kb", 1024)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 65536),
+            ("1.5G", 3 << 29),
+            ("2MiB", 2 << 20),
+            ("1kb", 1024),
+        ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "K", "-1", "1.5", "1..5G", "x", "1e3", "1.5X", "99999999T", "99999999999999999999"] {
+        for text in
+            ["", "K", "-1", "1.5", "1..5G", "x", "1e3", "1.5X", "99999999T", "99999999999999999999"]
+        {
             assert!(size(text).is_err(), "{text}");
         }
     }

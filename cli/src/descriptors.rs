@@ -15,9 +15,10 @@ impl Process {
     /// pidfd_open(2) of one of its threads, as the first may have ended; before Linux 6.9 only that
     /// one can be had.
     pub fn open(pid: i32, tid: i32) -> Option<Self> {
-        // SAFETY: numbers only.
-        let open =
-            |id: i32, flags: libc::c_uint| owned(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) });
+        let open = |id: i32, flags: libc::c_uint| {
+            // SAFETY: numbers only.
+            owned(unsafe { libc::syscall(libc::SYS_pidfd_open, id, flags) })
+        };
         open(tid, libc::PIDFD_THREAD).or_else(|| open(pid, 0)).map(Self)
     }
 
@@ -48,7 +49,8 @@ pub fn broken(pid: i32, process: &Process) -> Option<Vec<String>> {
         let Some(what) = target(pid, fd) else { continue };
         let is_socket = what.starts_with("socket:");
         // FIFOs have a path.
-        let is_pipe = !is_socket && (what.starts_with("pipe:") || is_fifo(pid, fd)) && proc::writes(pid, fd);
+        let is_pipe =
+            !is_socket && (what.starts_with("pipe:") || is_fifo(pid, fd)) && proc::writes(pid, fd);
         if !is_socket && !is_pipe {
             continue;
         }

@@ -106,12 +106,19 @@ impl fmt::Display for Reserved<'_> {
 pub fn reserve(request: &Reserve, output: Output) -> Result<Exit, Failure> {
     let &Reserve { ref path, size, offset, slow, no_create } = request;
     let (file, made) = open(path, !no_create).map_err(|error| Failure::of(path, &error))?;
-    let done =
-        if slow { file::reserve_slowly(&file, offset, size) } else { file::reserve(&file, offset, size) };
+    let done = if slow {
+        file::reserve_slowly(&file, offset, size)
+    } else {
+        file::reserve(&file, offset, size)
+    };
     let promise = done.map_err(|error| {
         let failure = failure(path, error);
         // Removing it could remove what somebody else has begun meanwhile.
-        if made { failure.and("; the new file stays: rm it if nobody has begun to use it") } else { failure }
+        if made {
+            failure.and("; the new file stays: rm it if nobody has begun to use it")
+        } else {
+            failure
+        }
     })?;
     let file_length = file.metadata().map_err(|error| Failure::of(path, &error))?.len();
     let promise = match promise {

@@ -47,7 +47,8 @@ pub fn main() -> ExitCode {
         Err(said) => {
             let written = report::is_written(said.print());
             let plain = Output { json: false };
-            return written.map_or_else(|failure| failure.tell(plain), |()| exit::Exit::Good.into());
+            return written
+                .map_or_else(|failure| failure.tell(plain), |()| exit::Exit::Good.into());
         }
     };
     let output = Output { json: args.json };

@@ -30,11 +30,24 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn of(path: &'a Path, salvaged_to: Option<&'a Path>, check: &Check) -> Self {
-        let &Check { headers, records, end, durable, damaged, first_damage, lost, torn, .. } = check;
+        let &Check { headers, records, end, durable, damaged, first_damage, lost, torn, .. } =
+            check;
         let first_damage = (damaged > 0).then_some(first_damage);
         let sound = check.is_sound();
         let salvaged_to = salvaged_to.map(Path::to_string_lossy);
-        Self { path, salvaged_to, sound, headers, records, end, durable, damaged, first_damage, lost, torn }
+        Self {
+            path,
+            salvaged_to,
+            sound,
+            headers,
+            records,
+            end,
+            durable,
+            damaged,
+            first_damage,
+            lost,
+            torn,
+        }
     }
 
     fn exit(&self) -> Exit {
@@ -52,11 +65,17 @@ impl fmt::Display for Found<'_> {
         writeln!(out, "  header          {} of 2 copies good", self.headers)?;
         if let Some(first) = self.first_damage {
             let [places, lost, first] = [self.damaged, self.lost, first].map(grouped);
-            writeln!(out, "  damage          {places} place(s), {lost} bytes, the first at byte {first}")?;
+            writeln!(
+                out,
+                "  damage          {places} place(s), {lost} bytes, the first at byte {first}"
+            )?;
         }
         if self.torn > 0 {
             let torn = grouped(self.torn);
-            writeln!(out, "  torn tail       {torn} bytes that were being written; opening it drops them")?;
+            writeln!(
+                out,
+                "  torn tail       {torn} bytes that were being written; opening it drops them"
+            )?;
         }
         match &self.salvaged_to {
             Some(to) => writeln!(out, "copied {records} records to {to}"),

@@ -23,5 +23,8 @@ fn write(folder: &Path) -> std::io::Result<()> {
     generate_to(Shell::Fish, &mut Args::command(), "sigward", make("fish")?)?;
     let bash = make("bash")?;
     // The name under which bash-completion looks for it.
-    std::fs::rename(generate_to(Shell::Bash, &mut Args::command(), "sigward", &bash)?, bash.join("sigward"))
+    std::fs::rename(
+        generate_to(Shell::Bash, &mut Args::command(), "sigward", &bash)?,
+        bash.join("sigward"),
+    )
 }

@@ -53,12 +53,13 @@ impl Place {
     /// Of an address in a mapping; `code` is a SIGBUS's, none for another signal.
     pub fn of(mapping: &Mapping, address: u64, code: Option<i32>, now: Now) -> Option<Self> {
         let offset = mapping.offset_of(address)?;
-        let cause = code.map(|code| match cause(code, offset, page_size(), &now.of_the_library()) {
-            Cause::Truncated { .. } => "truncated",
-            Cause::NoSpace => "no_space",
-            Cause::Hardware => "hardware",
-            _ => "unknown",
-        });
+        let cause =
+            code.map(|code| match cause(code, offset, page_size(), &now.of_the_library()) {
+                Cause::Truncated { .. } => "truncated",
+                Cause::NoSpace => "no_space",
+                Cause::Hardware => "hardware",
+                _ => "unknown",
+            });
         let path = mapping.path.clone();
         Some(Self { path, offset, mapped: mapping.end - mapping.start, now, cause })
     }
@@ -95,7 +96,9 @@ impl fmt::Display for Place {
         if self.now.sparse {
             out.write_str(" with holes")?;
         }
-        self.now.free.map_or(Ok(()), |free| write!(out, ", {} bytes free on its disk", grouped(free)))
+        self.now
+            .free
+            .map_or(Ok(()), |free| write!(out, ", {} bytes free on its disk", grouped(free)))
     }
 }
 

@@ -78,16 +78,21 @@ mod tests {
     #[test]
     fn a_thread_of_the_kernel_is_known_by_its_flag() {
         assert!(parse_is_kernels(b"2 (a) 0 0) S 0 0 0 0 -1 2129984 0 0"));
-        for text in [&b"2 (2129984) S 0 0 0 0 -1 4194560 2129984"[..], b"2 (a) S 0 0 0 0 -1", b"2129984"] {
+        for text in
+            [&b"2 (2129984) S 0 0 0 0 -1 4194560 2129984"[..], b"2 (a) S 0 0 0 0 -1", b"2129984"]
+        {
             assert!(!parse_is_kernels(text), "{}", String::from_utf8_lossy(text));
         }
     }
 
     #[test]
     fn the_end_is_the_last_word() {
-        let line = |start: &str, threads: &str| format!("{start} {}{threads} 0 0 13", "0 ".repeat(16));
+        let line =
+            |start: &str, threads: &str| format!("{start} {}{threads} 0 0 13", "0 ".repeat(16));
         assert_eq!(parse_end(line("7 (a) Z) Z", "1").as_bytes()), Some(13));
-        for (start, threads) in [("7 (a Z 1 13) S", "1"), ("7 (a) Z", "2"), ("7 (a)", "1"), ("7 a Z", "1")] {
+        for (start, threads) in
+            [("7 (a Z 1 13) S", "1"), ("7 (a) Z", "2"), ("7 (a)", "1"), ("7 a Z", "1")]
+        {
             assert_eq!(parse_end(line(start, threads).as_bytes()), None, "{start}");
         }
         for text in [&b"7 (a) Z"[..], b"", b")", b"7 (a) Z x"] {

@@ -8,7 +8,8 @@ use nix::unistd::{Pid, geteuid};
 use std::io;
 
 /// Of one that is a zombie.
-pub const ENDED: &str = "it has ended, and its parent has not asked for that yet: sigward explain PID";
+pub const ENDED: &str =
+    "it has ended, and its parent has not asked for that yet: sigward explain PID";
 /// Of a thread of the kernel's.
 pub const KERNEL: &str = "a thread of the kernel's, which no signal ends: name a program's process";
 

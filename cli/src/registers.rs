@@ -51,7 +51,9 @@ impl Registers {
     pub fn read(machine: Machine, bytes: &[u8], call: Option<i32>) -> Option<Self> {
         let all = bytes.get(..Self::size(machine))?;
         let word = |at: usize| {
-            all.get(at * 8..at * 8 + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes)
+            all.get(at * 8..at * 8 + 8)
+                .and_then(|word| word.try_into().ok())
+                .map_or(0, u64::from_le_bytes)
         };
         Some(match machine {
             Machine::X86_64 => Self {
@@ -118,7 +120,8 @@ pub fn describe(registers: &Registers, path: impl Fn(u64) -> Option<String>) -> 
     let mut text = format!("{}(", registers.call_name()?);
     for (at, place) in changes.paths.iter().enumerate() {
         let comma = if at > 0 { ", " } else { "" };
-        let path = path(registers.arguments[*place]).map_or("?".to_owned(), |path| format!("{path:?}"));
+        let path =
+            path(registers.arguments[*place]).map_or("?".to_owned(), |path| format!("{path:?}"));
         let _ = write!(text, "{comma}{path}");
     }
     if let Some(place) = changes.flags {

@@ -33,8 +33,8 @@ impl Output {
             return print_text(text);
         }
         let text = harmless(text);
-        let in_colour =
-            terminal_width().is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let in_colour = terminal_width().is_some()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         print_text(&if in_colour { coloured(&text) } else { text })
     }
 }
@@ -66,7 +66,9 @@ pub fn print_text(text: &str) -> Result<(), Failure> {
 /// What has become of a write to stdout.
 pub fn is_written(done: io::Result<()>) -> Result<(), Failure> {
     match done {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(128 + libc::SIGPIPE),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            std::process::exit(128 + libc::SIGPIPE)
+        }
         done => done.map_err(|error| Failure::of(Path::new("stdout"), &error)),
     }
 }
@@ -78,7 +80,10 @@ pub fn lossy<S: Serializer>(path: &(impl AsRef<Path> + ?Sized), to: S) -> Result
 
 /// The same of one that may not be there.
 #[expect(clippy::ref_option, reason = "serde's signature")]
-pub fn lossy_option<S: Serializer>(path: &Option<impl AsRef<Path>>, to: S) -> Result<S::Ok, S::Error> {
+pub fn lossy_option<S: Serializer>(
+    path: &Option<impl AsRef<Path>>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     path.as_ref().map(|path| path.as_ref().to_string_lossy()).serialize(to)
 }
 
@@ -90,6 +95,9 @@ pub fn word<S: Serializer>(disposition: &Disposition, to: S) -> Result<S::Ok, S:
 
 /// A path and an offset.
 #[expect(clippy::ref_option, reason = "serde's signature")]
-pub fn lossy_place<S: Serializer>(place: &Option<(PathBuf, u64)>, to: S) -> Result<S::Ok, S::Error> {
+pub fn lossy_place<S: Serializer>(
+    place: &Option<(PathBuf, u64)>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     place.as_ref().map(|(path, offset)| (path.to_string_lossy(), offset)).serialize(to)
 }

@@ -54,12 +54,18 @@ fn preload(request: &Run) -> Result<(), Failure> {
     let library = match &request.library {
         Some(path) => path.canonicalize().map_err(|error| Failure::of(path, &error))?,
         None => installed().ok_or_else(|| {
-            Failure::new(LIBRARY, "is not beside the command: make install, or name it with --library")
+            Failure::new(
+                LIBRARY,
+                "is not beside the command: make install, or name it with --library",
+            )
         })?,
     };
     let mut list = library.into_os_string();
     if list.as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b' ')) {
-        return Err(Failure::new(list.display(), "LD_PRELOAD takes no path with a colon or a space"));
+        return Err(Failure::new(
+            list.display(),
+            "LD_PRELOAD takes no path with a colon or a space",
+        ));
     }
     // First: whoever is preloaded as well has had its reason, and stays.
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {

@@ -35,9 +35,9 @@ impl Program {
         })?;
         let sections = header.sections(endian, data).ok()?;
         [elf::SHT_SYMTAB, elf::SHT_DYNSYM].into_iter().find_map(|kind| {
-            let too_large = sections
-                .iter()
-                .any(|section| section.sh_type(endian) == kind && section.sh_size(endian) > LARGEST);
+            let too_large = sections.iter().any(|section| {
+                section.sh_type(endian) == kind && section.sh_size(endian) > LARGEST
+            });
             let symbols = sections.symbols(endian, data, kind).ok().filter(|_| !too_large)?;
             let best = symbols
                 .iter()

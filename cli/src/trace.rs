@@ -44,14 +44,16 @@ pub fn step(tid: i32) -> io::Result<()> {
 pub fn mask(tid: i32) -> io::Result<u64> {
     let mut mask = 0_u64;
     // SAFETY: a set of this size, and room for it.
-    let status = unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), &raw mut mask) };
+    let status =
+        unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, size_of::<u64>(), &raw mut mask) };
     if status == 0 { Ok(mask) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Blocks exactly these in a stopped thread.
 pub fn set_mask(tid: i32, mask: u64) -> io::Result<()> {
     // SAFETY: a set of this size.
-    let status = unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>(), &raw const mask) };
+    let status =
+        unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, size_of::<u64>(), &raw const mask) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -146,7 +148,8 @@ pub fn registers(tid: i32) -> Option<Registers> {
 fn register_set(tid: i32, which: i32, bytes: &mut [u8]) -> Option<usize> {
     let mut room = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: so much room as it says.
-    let status = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, which as usize, &raw mut room) };
+    let status =
+        unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, which as usize, &raw mut room) };
     (status == 0).then_some(room.iov_len)
 }
 

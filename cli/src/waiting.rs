@@ -30,7 +30,8 @@ impl Waiting {
     pub fn wait(&self, at_most: Duration) -> Option<i32> {
         let time = libc::timespec { tv_sec: at_most.as_secs() as libc::time_t, tv_nsec: 0 };
         // SAFETY: a set, no room for a siginfo wanted, a time.
-        let signal = unsafe { libc::sigtimedwait(self.set.as_ref(), std::ptr::null_mut(), &raw const time) };
+        let signal =
+            unsafe { libc::sigtimedwait(self.set.as_ref(), std::ptr::null_mut(), &raw const time) };
         (signal > 0).then_some(signal)
     }
 
@@ -61,7 +62,8 @@ impl Calls {
     pub fn start(waiting: Waiting) -> Self {
         extern "C" fn nothing(_: i32) {}
         // Without SA_RESTART.
-        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        let action =
+            SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
         // SAFETY: its handler does nothing.
         let _ = unsafe { sigaction(POKE, &action) };
         let (process, thread) = (std::process::id(), gettid().as_raw());
@@ -69,7 +71,10 @@ impl Calls {
         let own = Self(Arc::clone(&call));
         std::thread::spawn(move || {
             loop {
-                call.store(waiting.wait(Duration::from_secs(1)).unwrap_or(SECOND), Ordering::Release);
+                call.store(
+                    waiting.wait(Duration::from_secs(1)).unwrap_or(SECOND),
+                    Ordering::Release,
+                );
                 // Between its last look and its wait it would not see one poke.
                 while call.load(Ordering::Acquire) != NONE {
                     // SAFETY: numbers, and a thread of ours.

@@ -6,7 +6,9 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use support::{Scratch, SmallDisk, finish, have, library, missing_unless, ready, ready_as, sigward, victim};
+use support::{
+    Scratch, SmallDisk, finish, have, library, missing_unless, ready, ready_as, sigward, victim,
+};
 
 /// A process that lives as long as the test, and is ready.
 struct Alive(Child);
@@ -43,7 +45,12 @@ fn wait_for<T: std::fmt::Debug>(look: impl Fn() -> T, is_so: impl Fn(&T) -> bool
 }
 
 fn ids(account: &Value) -> Vec<&str> {
-    account["findings"].as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect()
+    account["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["id"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -58,7 +65,8 @@ fn a_map_of_a_cut_file_and_a_blocked_signal_are_found() {
         assert!(found.contains(&id), "{id}: {account}");
     }
     // Whoever writes to the file is somebody else.
-    let writer = std::fs::File::options().write(true).open(scratch.file("read", &[1; 5000])).unwrap();
+    let writer =
+        std::fs::File::options().write(true).open(scratch.file("read", &[1; 5000])).unwrap();
     let reader = Alive::start(&victim, &["reads", &scratch.join("read")]);
     assert_eq!(ids(&reader.audit().1), ["map-being-written"]);
     drop(writer);
@@ -103,12 +111,16 @@ fn go_with_a_library_and_nothing_beneath_it_is_found() {
         return;
     }
     let scratch = Scratch::new("audit-cgo");
-    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/victim.go"), scratch.join("main.go"))
-        .unwrap();
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/victim.go"),
+        scratch.join("main.go"),
+    )
+    .unwrap();
     // With a loader, so that it can have libraries at all.
     scratch.file("c.go", b"package main\n\nimport \"C\"\n");
     scratch.file("go.mod", b"module victim\n\ngo 1.21\n");
-    let build = finish(Command::new("go").args(["build", "-o", "victim"]).current_dir(scratch.path()));
+    let build =
+        finish(Command::new("go").args(["build", "-o", "victim"]).current_dir(scratch.path()));
     assert_eq!(build.code, 0, "{build:?}");
     let source = scratch.file("other.c", b"int other;");
     let library = scratch.join("libother.so");
@@ -141,8 +153,10 @@ fn a_library_that_stands_before_sigaction_and_ours_unarmed_are_found() {
         library
     };
     let before = build("before", "int sigaction(int n, const void *a, void *b) { return -1; }");
-    let caller =
-        build("caller", "int sigaction(int, void *, void *); int it(void) { return sigaction(1, 0, 0); }");
+    let caller = build(
+        "caller",
+        "int sigaction(int, void *, void *); int it(void) { return sigaction(1, 0, 0); }",
+    );
     let ours = library().to_str().unwrap().to_owned();
     for (preload, word, found) in [
         (&before, "", &["interposer"][..]),
@@ -165,7 +179,8 @@ fn healthy_processes_have_no_warning_and_the_runtime_is_named() {
     }
     let script = "print('ready', flush=True); import time; time.sleep(600)";
     if have("python3") {
-        let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+        let python =
+            finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
         healthy.push((python.out.trim().into(), vec!["-c", script], Some("CPython")));
     }
     let script = "console.log('ready'); setInterval(() => {}, 1000)";
@@ -185,8 +200,12 @@ fn healthy_processes_have_no_warning_and_the_runtime_is_named() {
         // A thread that has not run yet has everything blocked.
         let (code, account) = wait_for(|| alive.audit(), |(_, account)| ids(account).is_empty());
         assert_eq!(code, 0, "{account}");
-        let named: Vec<&str> =
-            account["runtimes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let named: Vec<&str> = account["runtimes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
         assert_eq!(named, runtime.into_iter().collect::<Vec<_>>(), "{account}");
     }
 }
@@ -206,7 +225,8 @@ fn all_processes_are_a_table_and_metrics() {
     assert_eq!(sigward(&["audit", "--all", "--prometheus", &metrics]).code, 1);
     let text = std::fs::read_to_string(metrics).unwrap();
     let line = text.lines().find(|line| {
-        line.starts_with(&format!("sigward_findings{{pid=\"{pid}\"")) && line.contains("map-beyond-file")
+        line.starts_with(&format!("sigward_findings{{pid=\"{pid}\""))
+            && line.contains("map-beyond-file")
     });
     assert!(line.is_some_and(|line| line.ends_with(" 1")), "{text}");
     assert_eq!(sigward(&["audit", "999999999"]).code, 3);
@@ -225,8 +245,16 @@ fn a_binary_is_looked_into() {
     assert_eq!((ids(&c), ids(&rust)), (vec![], vec![]), "{c} {rust}");
     // With a compiler's intermediate code in it.
     let scratch = Scratch::new("audit-binary");
-    let (source, object) = (scratch.file("lto.c", b"int one(void) { return 1; }"), scratch.join("lto.o"));
-    let gcc = finish(Command::new("gcc").args(["-flto", "-ffat-lto-objects", "-c", "-o", &object, &source]));
+    let (source, object) =
+        (scratch.file("lto.c", b"int one(void) { return 1; }"), scratch.join("lto.o"));
+    let gcc = finish(Command::new("gcc").args([
+        "-flto",
+        "-ffat-lto-objects",
+        "-c",
+        "-o",
+        &object,
+        &source,
+    ]));
     if missing_unless(gcc.code == 0, "gcc with LTO") {
         let account = sigward(&["audit", "--json", &object]);
         assert_eq!((account.code, ids(&account.json())), (0, vec!["bitcode"]), "{account:?}");
@@ -234,11 +262,18 @@ fn a_binary_is_looked_into() {
     // Rust's names and Go's section.
     let mixed = scratch.join("mixed");
     let mut objcopy = Command::new("objcopy");
-    objcopy.args(["--add-section", &format!(".go.buildinfo={source}")]).arg(victim("victim.rs")).arg(&mixed);
+    objcopy
+        .args(["--add-section", &format!(".go.buildinfo={source}")])
+        .arg(victim("victim.rs"))
+        .arg(&mixed);
     let made = finish(&mut objcopy);
     assert_eq!(made.code, 0, "{made:?}");
     let account = sigward(&["audit", "--json", &mixed]);
-    assert_eq!((account.code, ids(&account.json())), (1, vec!["sigpipe-foreign-threads"]), "{account:?}");
+    assert_eq!(
+        (account.code, ids(&account.json())),
+        (1, vec!["sigpipe-foreign-threads"]),
+        "{account:?}"
+    );
     let text = sigward(&["audit", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
     assert!(text.code == 3 && text.err.contains("no 64-bit ELF file"), "{text:?}");
 }

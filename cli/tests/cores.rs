@@ -101,8 +101,11 @@ fn a_core_that_systemd_keeps_is_found_by_its_process_and_unpacked() {
     let by_number = || sigward(&["explain", "--storage", &folder, "999999999"]);
     assert!(by_number().err.contains("no core that systemd keeps"), "{:?}", by_number());
     let mut tried = 0_u64;
-    for (tool, ending) in [("cat", ""), ("gzip", ".gz"), ("xz", ".xz"), ("zstd", ".zst"), ("lz4", ".lz4")] {
-        let name = format!("core.victim.0.0123.999999999.{}{ending}", 1_700_000_000_000_000 + tried);
+    for (tool, ending) in
+        [("cat", ""), ("gzip", ".gz"), ("xz", ".xz"), ("zstd", ".zst"), ("lz4", ".lz4")]
+    {
+        let name =
+            format!("core.victim.0.0123.999999999.{}{ending}", 1_700_000_000_000_000 + tried);
         // An older one, and another process's.
         storage.file(&format!("core.victim.0.0123.999999999.{tried}.zst"), b"old");
         storage.file("core.victim.0.0123.99999999.9900000000000000", b"other");
@@ -133,9 +136,13 @@ fn go_that_has_aborted_is_said_to_have_lost_the_cause() {
         return;
     }
     let scratch = Scratch::new("core-go");
-    let run = die_and_explain(&scratch, &victim("victim.go"), &["cut", &scratch.join("data")], true);
+    let run =
+        die_and_explain(&scratch, &victim("victim.go"), &["cut", &scratch.join("data")], true);
     let found = run.json();
-    assert_eq!((run.code, &found["runtime"], &found["signal"]), (1, &"Go".into(), &"SIGABRT".into()));
+    assert_eq!(
+        (run.code, &found["runtime"], &found["signal"]),
+        (1, &"Go".into(), &"SIGABRT".into())
+    );
     assert!(found["notes"][0].as_str().unwrap().contains("GOTRACEBACK=crash"), "{run:?}");
     assert!(found["threads"].as_u64().unwrap() > 1);
 }
@@ -167,7 +174,10 @@ fn python_is_explained_unless_faulthandler_has_raised_the_signal_again() {
     let run = die_and_explain(&scratch, python, &[script, "cut", &data], true);
     let found = run.json();
     assert_eq!((run.code, &found["runtime"]), (0, &"CPython".into()), "{run:?}");
-    assert_eq!((&found["place"]["path"], &found["place"]["offset"]), (&data.into(), &81_925.into()));
+    assert_eq!(
+        (&found["place"]["path"], &found["place"]["offset"]),
+        (&data.into(), &81_925.into())
+    );
 
     let scratch = Scratch::new("core-faulthandler");
     let arguments = [script, "cut", &scratch.join("data"), "faulthandler"];

@@ -111,7 +111,10 @@ fn exactly_is_before_and_with_flags_and_a_command_line_that_is_whole() {
     let opened = cutting.wait_for("opened");
     assert_eq!((&opened["now"], &opened["flags"]), (&1000.into(), &"O_WRONLY|O_TRUNC".into()));
     let by = &opened["by"][0];
-    assert_eq!((by["pid"].to_string(), &by["command"]), (pid, &format!("cp /dev/null {path}").into()));
+    assert_eq!(
+        (by["pid"].to_string(), &by["command"]),
+        (pid, &format!("cp /dev/null {path}").into())
+    );
     assert_eq!(cutting.wait_for("cut")["before"], 1000);
     assert_eq!(cutting.end(), Some(1));
 }
@@ -125,9 +128,14 @@ fn what_cannot_be_watched_is_said() {
     assert!(folder.code == 3 && folder.err.contains("name a file"), "{folder:?}");
     // Nothing of these is ever told: it does not wait for that.
     for made_up in ["/proc/self/status", "/proc/sys/kernel/hostname", "/sys/kernel/mm/ksm/run"] {
-        let run =
-            finish(Command::new("timeout").arg("30").arg(command().get_program()).args(["cut", made_up]));
-        let why = if std::path::Path::new(made_up).exists() { "tells nobody" } else { "look at the name" };
+        let run = finish(
+            Command::new("timeout").arg("30").arg(command().get_program()).args(["cut", made_up]),
+        );
+        let why = if std::path::Path::new(made_up).exists() {
+            "tells nobody"
+        } else {
+            "look at the name"
+        };
         assert!(run.code == 3 && run.err.contains(why), "{run:?}");
     }
 }

@@ -24,7 +24,9 @@ fn asked(how: &str) -> (Child, BufReader<ChildStdout>, Vec<[u64; 3]>) {
         }
         let number = |word: &str| {
             let hexadecimal = word.strip_prefix("0x");
-            hexadecimal.map_or_else(|| word.parse(), |digits| u64::from_str_radix(digits, 16)).unwrap()
+            hexadecimal
+                .map_or_else(|| word.parse(), |digits| u64::from_str_radix(digits, 16))
+                .unwrap()
         };
         let words: Vec<u64> = line.split_whitespace().map(number).collect();
         rows.push([words[0], words[1], words[2]]);
@@ -107,7 +109,8 @@ fn handlers_without_an_alternate_stack_beside_go_are_found() {
             arguments.dedup();
             let account = sigward(&arguments).json();
             let findings = account["findings"].as_array().unwrap();
-            let ids: Vec<&str> = findings.iter().map(|found| found["id"].as_str().unwrap()).collect();
+            let ids: Vec<&str> =
+                findings.iter().map(|found| found["id"].as_str().unwrap()).collect();
             assert_eq!(ids, found, "{how} {argument}: {account}");
         }
         end(child);

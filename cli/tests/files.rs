@@ -16,7 +16,10 @@ fn check_tells_sound_from_damaged_and_salvage_copies_the_rest() {
     log.close().unwrap();
 
     let sound = sigward(&["log", "check", &path]);
-    assert_eq!((sound.code, sound.out.lines().next()), (0, Some(format!("{path}: sound").as_str())));
+    assert_eq!(
+        (sound.code, sound.out.lines().next()),
+        (0, Some(format!("{path}: sound").as_str()))
+    );
     assert!(sound.out.contains("whole records   100"), "{sound:?}");
 
     // One record in the middle.
@@ -69,13 +72,18 @@ fn replace_leaves_the_old_file_whole_where_it_is_open() {
     // `cp` would have cut it to 3 bytes.
     assert_eq!(old.metadata().unwrap().len(), 16);
 
-    let (missing, folder) =
-        (sigward(&["replace", &scratch.join("none"), &live]), sigward(&["replace", &new, &scratch.join("")]));
+    let (missing, folder) = (
+        sigward(&["replace", &scratch.join("none"), &live]),
+        sigward(&["replace", &new, &scratch.join("")]),
+    );
     let from = sigward(&["replace", &scratch.join(""), &live]);
     let said = format!("sigward: {}: Is a directory", scratch.join(""));
     assert!(from.code == 3 && from.err.starts_with(&said), "{from:?}");
     assert_eq!((missing.code, folder.code), (3, 3));
-    assert!(missing.err.contains("none: ") && missing.err.contains("look at the name"), "{missing:?}");
+    assert!(
+        missing.err.contains("none: ") && missing.err.contains("look at the name"),
+        "{missing:?}"
+    );
     assert!(folder.err.contains("name a file"), "{folder:?}");
     assert_eq!(std::fs::read(&live).unwrap(), b"new");
 }
@@ -93,7 +101,11 @@ fn reserve_gives_blocks_or_leaves_the_file_as_it_was() {
 
     // More than any disk has.
     let refused = sigward(&["reserve", &path, "1024P"]);
-    assert_eq!((refused.code, std::fs::metadata(&path).unwrap().len()), (3, 1 << 20), "{refused:?}");
+    assert_eq!(
+        (refused.code, std::fs::metadata(&path).unwrap().len()),
+        (3, 1 << 20),
+        "{refused:?}"
+    );
     assert!(!refused.err.contains("the new file stays"), "{refused:?}");
     // A new file is not removed: somebody may have begun to write to it.
     let new = scratch.join("new");

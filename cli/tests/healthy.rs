@@ -97,7 +97,10 @@ fn java_is_as_ever() {
     let arguments = ["-Xcomp", "-XX:CompileOnly=Healthy.look", "-cp", folder, "Healthy"];
     alike("java", &arguments);
     let told = watch(&["--signals", "SEGV"], "java", &arguments);
-    assert!(told.err.contains("SIGSEGV in java") && told.err.contains("handler gets it"), "{told:?}");
+    assert!(
+        told.err.contains("SIGSEGV in java") && told.err.contains("handler gets it"),
+        "{told:?}"
+    );
 }
 
 /// Master and workers, watched from the start and asked: an account of each is without findings,

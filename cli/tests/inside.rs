@@ -28,7 +28,8 @@ impl Asked {
         let asker = scratch.join("asker.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/victims/asker.c");
         let mut cc = Command::new("cc");
-        let cc = finish(cc.args(["-shared", "-fPIC", "-pthread", "-w", "-o", &asker, source, "-ldl"]));
+        let cc =
+            finish(cc.args(["-shared", "-fPIC", "-pthread", "-w", "-o", &asker, source, "-ldl"]));
         assert_eq!(cc.code, 0, "{cc:?}");
         let fifo = scratch.join("ask");
         assert_eq!(finish(Command::new("mkfifo").arg(&fifo)).code, 0);
@@ -89,7 +90,12 @@ fn common(mut account: Value) -> Value {
 }
 
 fn ids(account: &Value) -> Vec<&str> {
-    account["findings"].as_array().unwrap().iter().map(|found| found["id"].as_str().unwrap()).collect()
+    account["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["id"].as_str().unwrap())
+        .collect()
 }
 
 /// Asks both until they agree: threads of a runtime come and go.
@@ -107,7 +113,10 @@ fn agree_on(mut inside: impl FnMut() -> Value, pid: u32, is_so: impl Fn(&Value) 
         if common(own.clone()) == before && before == after && is_so(&own) {
             return own;
         }
-        assert!(start.elapsed() < Duration::from_secs(30), "inside {own}\noutside {before}\n{after}");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "inside {own}\noutside {before}\n{after}"
+        );
     }
 }
 
@@ -115,7 +124,8 @@ fn agree_on(mut inside: impl FnMut() -> Value, pid: u32, is_so: impl Fn(&Value) 
 fn c_says_of_itself_what_the_command_finds() {
     let scratch = Scratch::new("inside-c");
     let victim = victim("victim.c");
-    let mut asked = Asked::start("c", &victim, &["audited", &scratch.join("da\nta\u{1b}")], "filter");
+    let mut asked =
+        Asked::start("c", &victim, &["audited", &scratch.join("da\nta\u{1b}")], "filter");
     let pid = asked.pid();
     let account = agree(|| asked.ask("a"), pid);
     let found = ids(&account);
@@ -147,9 +157,10 @@ fn both_look_at_other_processes_as_well() {
     let (scratch, victim) = (Scratch::new("inside-others"), victim("victim.c"));
     let _writer = File::options().write(true).open(scratch.file("read", &[1; 5000])).unwrap();
     let reads = ["reads", &scratch.join("read")];
-    for (name, arguments, id) in
-        [("reads", reads, "map-being-written"), ("parent", ["parent", "other,ignore"], "ignored-inherited")]
-    {
+    for (name, arguments, id) in [
+        ("reads", reads, "map-being-written"),
+        ("parent", ["parent", "other,ignore"], "ignored-inherited"),
+    ] {
         let mut asked = Asked::start(name, &victim, &arguments, "");
         let pid = asked.pid();
         agree_on(|| asked.ask("a"), pid, |account| ids(account) == ["not-armed", id]);
@@ -160,8 +171,10 @@ fn both_look_at_other_processes_as_well() {
 fn cpython_says_of_itself_what_the_command_finds() {
     let script = "print('ready', flush=True); import time; time.sleep(600)";
     if have("python3") {
-        let python = finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
-        let mut asked = Asked::start("python", python.out.trim().as_ref(), &["-c", script], "filter");
+        let python =
+            finish(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]));
+        let mut asked =
+            Asked::start("python", python.out.trim().as_ref(), &["-c", script], "filter");
         let pid = asked.pid();
         let account = agree(|| asked.ask("a"), pid);
         assert_eq!(account["runtimes"][0], "CPython", "{account}");
@@ -186,7 +199,8 @@ fn a_jvm_says_of_itself_what_the_command_finds() {
         return;
     }
     let scratch = Scratch::new("inside-java");
-    let text = "public class Sleeps { public static void main(String[] arguments) throws Exception {
+    let text =
+        "public class Sleeps { public static void main(String[] arguments) throws Exception {
         System.out.println(\"ready\"); Thread.sleep(600000); } }";
     let source = scratch.file("Sleeps.java", text.as_bytes());
     let javac = finish(Command::new("javac").arg(&source));
@@ -208,19 +222,22 @@ impl Go {
     fn build(scratch: &Scratch) -> Option<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let package = root.join("../go").canonicalize().unwrap();
-        let archives = ["amd64", "arm64"].map(|name| package.join(format!("lib/linux_{name}/libsigward.a")));
+        let archives =
+            ["amd64", "arm64"].map(|name| package.join(format!("lib/linux_{name}/libsigward.a")));
         let built = archives.iter().any(|archive| archive.exists());
         if !have("go") || !missing_unless(built, "archive for Go: make archive") {
             return None;
         }
         let name = "github.com/sigward/sigward/go";
         let package = package.display();
-        let module =
-            format!("module inside\n\ngo 1.21\n\nrequire {name} v0.0.0\n\nreplace {name} => {package}\n");
+        let module = format!(
+            "module inside\n\ngo 1.21\n\nrequire {name} v0.0.0\n\nreplace {name} => {package}\n"
+        );
         scratch.file("go.mod", module.as_bytes());
         std::fs::copy(root.join("tests/victims/inside.go"), scratch.join("main.go")).unwrap();
         let program = scratch.join("inside");
-        let build = finish(Command::new("go").args(["build", "-o", &program]).current_dir(scratch.path()));
+        let build =
+            finish(Command::new("go").args(["build", "-o", &program]).current_dir(scratch.path()));
         assert_eq!(build.code, 0, "{build:?}");
         Some(program.into())
     }
@@ -264,7 +281,8 @@ fn go_says_of_itself_what_the_command_finds() {
     assert_eq!(row["handler"]["is_ours"], true, "{row}");
     assert_eq!(row["line"].as_array().map(Vec::len), Some(3), "{row}");
     agree_on(|| healthy.ask("h"), pid, |account| ids(account) == ["no-onstack"]);
-    let account = agree_on(|| healthy.ask("p"), pid, |account| ids(account) == ["covered", "no-onstack"]);
+    let account =
+        agree_on(|| healthy.ask("p"), pid, |account| ids(account) == ["covered", "no-onstack"]);
     let row = sigpipe(&account);
     assert_eq!(
         (&row["handler"]["is_ours"], &row["line"][0]["is_ours"]),

@@ -20,7 +20,8 @@ fn no_name_begins_a_line_or_commands_a_terminal() {
     alive.wait().unwrap();
     said.extend([sigward(&["audit", &data]), sigward(&["reserve", &data, "1"])]);
     let mut cut = command();
-    let watch = ["watch", "--", victim("victim.c").to_str().unwrap(), "cut", &data].map(str::to_owned);
+    let watch =
+        ["watch", "--", victim("victim.c").to_str().unwrap(), "cut", &data].map(str::to_owned);
     said.push(finish(cut.args(watch)));
     for run in said {
         let all = run.out.clone() + &run.err;
@@ -37,9 +38,15 @@ fn a_terminal_gets_lines_of_its_width_and_warnings_in_red() {
     let scratch = Scratch::new("printed-terminal");
     let mut alive = ready(&victim("victim.c"), &["audited", &scratch.join("data")]);
     let on_terminal = |arguments: &str, no_colour: &str| {
-        let line = format!("stty cols 70; exec {} audit {arguments}", env!("CARGO_BIN_EXE_sigward"));
+        let line =
+            format!("stty cols 70; exec {} audit {arguments}", env!("CARGO_BIN_EXE_sigward"));
         let mut script = Command::new("script");
-        finish(script.args(["-qec", &line, "/dev/null"]).env("NO_COLOR", no_colour).stdin(Stdio::null()))
+        finish(
+            script
+                .args(["-qec", &line, "/dev/null"])
+                .env("NO_COLOR", no_colour)
+                .stdin(Stdio::null()),
+        )
     };
     let pid = alive.id().to_string();
     let [red, plain] = ["", "1"].map(|no_colour| on_terminal(&pid, no_colour).out);
@@ -57,19 +64,27 @@ fn a_terminal_gets_lines_of_its_width_and_warnings_in_red() {
 #[test]
 fn what_cannot_be_written_is_an_error_and_a_reader_that_is_gone_is_none() {
     let own = std::process::id().to_string();
-    for arguments in [&["audit", &own][..], &["schema"], &["--help"], &["help", "watch"], &["--version"]] {
+    for arguments in
+        [&["audit", &own][..], &["schema"], &["--help"], &["help", "watch"], &["--version"]]
+    {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let run = finish(Command::new(env!("CARGO_BIN_EXE_sigward")).args(arguments).stdout(full));
         assert!(run.code == 3 && run.err.contains("No space left"), "{arguments:?}: {run:?}");
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let gone = Command::new(env!("CARGO_BIN_EXE_sigward")).args(arguments).stdout(writer).output();
+        let gone =
+            Command::new(env!("CARGO_BIN_EXE_sigward")).args(arguments).stdout(writer).output();
         let gone = gone.unwrap();
-        assert_eq!((gone.status.code(), gone.stderr.len()), (Some(141), 0), "{arguments:?}: {gone:?}");
+        assert_eq!(
+            (gone.status.code(), gone.stderr.len()),
+            (Some(141), 0),
+            "{arguments:?}: {gone:?}"
+        );
     }
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut audit = command();
-    let run = audit.args(["audit", "--json", &own]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let run =
+        audit.args(["audit", "--json", &own]).stdout(full).stderr(Stdio::piped()).output().unwrap();
     let error: serde_json::Value = serde_json::from_slice(&run.stderr).unwrap();
     assert_eq!(error["error"]["errno"], libc::ENOSPC, "{run:?}");
 }

@@ -20,10 +20,12 @@ impl Drop for Alive {
 
 fn threats(found: &Value) -> Vec<(&str, &str, &str)> {
     let all = found["threats"].as_array().expect("a list").iter();
-    let text =
-        |threat: &'_ Value, name: &str| -> String { threat[name].as_str().expect("a text").to_owned() };
+    let text = |threat: &'_ Value, name: &str| -> String {
+        threat[name].as_str().expect("a text").to_owned()
+    };
     all.map(|threat| {
-        let [signal, what, disposition] = ["signal", "what", "disposition"].map(|name| text(threat, name));
+        let [signal, what, disposition] =
+            ["signal", "what", "disposition"].map(|name| text(threat, name));
         (signal.leak() as &str, what.leak() as &str, disposition.leak() as &str)
     })
     .collect()
@@ -52,7 +54,10 @@ fn what_would_end_a_process_is_told_and_what_would_not_is_not() {
         assert_eq!((run.code, first.0, first.2), (1, "SIGPIPE", disposition), "{found:#?}");
         assert!(first.1.starts_with(&format!("a write to fd {pipe} (pipe:[")), "{found:#?}");
         assert!(second.1.starts_with(&format!("a write to fd {socket} (socket:[")), "{found:#?}");
-        assert_eq!((second.0, second.2, third.0, third.2), ("SIGPIPE", disposition, "SIGBUS", "default"));
+        assert_eq!(
+            (second.0, second.2, third.0, third.2),
+            ("SIGPIPE", disposition, "SIGBUS", "default")
+        );
         assert!(third.1.contains(&format!("4 096 of {}", scratch.join("data"))), "{found:#?}");
         assert_eq!((fourth.0, fourth.2), ("SIGTERM", "default"));
         assert!(fourth.1.ends_with("in 1 of 1 threads"), "{found:#?}");
@@ -68,7 +73,10 @@ fn a_sound_process_has_nothing_to_fear() {
     let sleeper = Alive(ready(&victim("victim.c"), &["sleep"]));
     let run = sigward(&["explain", &sleeper.0.id().to_string()]);
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.out.ends_with(" runs, and nothing is seen that would end it by a signal\n"), "{run:?}");
+    assert!(
+        run.out.ends_with(" runs, and nothing is seen that would end it by a signal\n"),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -102,7 +110,8 @@ fn a_number_of_nobody_is_an_error_and_a_file_of_that_name_is_a_file() {
     assert_eq!(run.code, 3, "{run:?}");
     assert!(run.err.contains("process 99999999: there is none with this number"), "{run:?}");
     scratch.file("1", b"no core");
-    let run = support::finish(support::command().args(["explain", "1"]).current_dir(scratch.path()));
+    let run =
+        support::finish(support::command().args(["explain", "1"]).current_dir(scratch.path()));
     assert_eq!(run.code, 3, "{run:?}");
     assert!(run.err.starts_with("sigward: 1: "), "{run:?}");
 }

@@ -62,15 +62,23 @@ fn what_a_guarded_file_has_lost_is_zeros_and_told() {
         let data = ones(&scratch, "data");
         let arguments = [&["lost", &data][..], private].concat();
         let bare = run(&["--guard", &other], victim, &arguments);
-        assert_eq!((bare.code, bare.err.matches("caught").count()), (128 + libc::SIGBUS, 0), "{bare:?}");
+        assert_eq!(
+            (bare.code, bare.err.matches("caught").count()),
+            (128 + libc::SIGBUS, 0),
+            "{bare:?}"
+        );
         for options in [&["--guard", &other, &data][..], &["--guard", &data, "--guard", &other]] {
             ones(&scratch, "data");
             let lived = run(options, victim, &arguments);
             assert_eq!((lived.code, lived.out.as_str()), (0, "1 0 0\n"), "{lived:?}");
-            let told: Vec<&str> = lived.err.lines().filter(|line| line.contains("SIGBUS caught")).collect();
+            let told: Vec<&str> =
+                lived.err.lines().filter(|line| line.contains("SIGBUS caught")).collect();
             let [line] = told[..] else { panic!("once: {lived:?}") };
             assert!(line.contains(&format!("of the map of {data} (inode ")), "{line}");
-            assert!(line.ends_with("): lost from byte 0 on: the file was cut to 0 bytes"), "{line}");
+            assert!(
+                line.ends_with("): lost from byte 0 on: the file was cut to 0 bytes"),
+                "{line}"
+            );
         }
     }
     // One that has closed its stderr: what watches it tells of it all the same.
@@ -78,7 +86,11 @@ fn what_a_guarded_file_has_lost_is_zeros_and_told() {
     let mut mute = command();
     mute.env("MUTE", "1").args(["run", "--guard", &data, "--library"]).arg(library());
     let mute = finish(mute.args(["--", victim, "lost", &data]));
-    assert_eq!((mute.out.as_str(), mute.err.matches("SIGBUS caught").count()), ("1 0 0\n", 0), "{mute:?}");
+    assert_eq!(
+        (mute.out.as_str(), mute.err.matches("SIGBUS caught").count()),
+        ("1 0 0\n", 0),
+        "{mute:?}"
+    );
     assert!(mute.err.contains("SIGBUS in victim-c") && mute.err.contains(&data), "{mute:?}");
     // Stores would go nowhere.
     let data = ones(&scratch, "data");
@@ -87,8 +99,11 @@ fn what_a_guarded_file_has_lost_is_zeros_and_told() {
     assert!(stores.err.contains("sigward: last words: read on thread"), "{stores:?}");
     // What it starts is not guarded, nor told of the file.
     let data = ones(&scratch, "data");
-    let child =
-        run(&["--guard", &data], "sh", &["-c", "\"$0\" lost \"$1\"; echo $?; echo $SIGWARD", victim, &data]);
+    let child = run(
+        &["--guard", &data],
+        "sh",
+        &["-c", "\"$0\" lost \"$1\"; echo $?; echo $SIGWARD", victim, &data],
+    );
     assert_eq!(child.out, "135\n\n", "{child:?}");
 }
 
@@ -116,9 +131,13 @@ with open(sys.argv[1], 'r+b') as file:
         ones(&scratch, "data");
         let mut start = command();
         start.current_dir(scratch.path()).arg("run").arg("--library").arg(library());
-        let lived = finish(start.args(["--guard", name, "--", found.out.trim(), "-c", MAPS, &data]));
+        let lived =
+            finish(start.args(["--guard", name, "--", found.out.trim(), "-c", MAPS, &data]));
         assert_eq!((lived.code, lived.out.as_str()), (0, "1 0 4096\n"), "{lived:?}");
-        assert!(lived.err.contains("lost from byte 4096 on: the file was cut to 4096 bytes"), "{lived:?}");
+        assert!(
+            lived.err.contains("lost from byte 4096 on: the file was cut to 4096 bytes"),
+            "{lived:?}"
+        );
     }
 }
 
@@ -136,7 +155,8 @@ fn what_cannot_be_guarded_is_said() {
     }
     if have("go") {
         let victim = victim("victim.go");
-        let done = run(&["--guard", &scratch.file("data", b"x")], victim.to_str().unwrap(), &["other"]);
+        let done =
+            run(&["--guard", &scratch.file("data", b"x")], victim.to_str().unwrap(), &["other"]);
         assert!(done.err.contains("it is only watched, and no file is guarded"), "{done:?}");
     }
     // By the library itself, whoever sets SIGWARD.
@@ -154,6 +174,9 @@ fn what_cannot_be_guarded_is_said() {
     assert_eq!((child.out.as_str(), child.err.as_str()), ("0\n", ""));
     if have("java") {
         let java = preloaded("java", &["-version"], &format!("guard={comma}"));
-        assert!(java.err.contains("not guarded (its runtime takes SIGBUS for itself): "), "{java:?}");
+        assert!(
+            java.err.contains("not guarded (its runtime takes SIGBUS for itself): "),
+            "{java:?}"
+        );
     }
 }

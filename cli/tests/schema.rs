@@ -22,12 +22,14 @@ fn every_command_prints_what_the_schema_says() {
     let [data, weird] = [data.as_os_str(), weird.as_os_str()];
     let victim = victim("victim.c");
     let victim = victim.as_os_str();
-    let words = |list: &[&'static str]| list.iter().map(|word| OsStr::new(*word)).collect::<Vec<_>>();
+    let words =
+        |list: &[&'static str]| list.iter().map(|word| OsStr::new(*word)).collect::<Vec<_>>();
 
     let run = json(&[&words(&["watch", "--"])[..], &[victim, OsStr::new("ship")]].concat());
     check(&root, &run.err, &["signal", "end"]);
     for path in [data, weird] {
-        let run = json(&[&words(&["watch", "--"])[..], &[victim, OsStr::new("cut"), path]].concat());
+        let run =
+            json(&[&words(&["watch", "--"])[..], &[victim, OsStr::new("cut"), path]].concat());
         check(&root, &run.err, &["signal", "end"]);
         let mut name = path.to_owned();
         name.push(".fifo");
@@ -38,7 +40,8 @@ fn every_command_prints_what_the_schema_says() {
     let pid = audited.id().to_string();
     let mut zombie = Command::new(victim).arg("killed").spawn().unwrap();
     let ended = zombie.id().to_string();
-    let has_ended = || std::fs::read_to_string(format!("/proc/{ended}/stat")).unwrap().contains(") Z ");
+    let has_ended =
+        || std::fs::read_to_string(format!("/proc/{ended}/stat")).unwrap().contains(") Z ");
     let start = std::time::Instant::now();
     while !has_ended() {
         assert!(start.elapsed().as_secs() < 30, "it is still there");

@@ -105,7 +105,10 @@ fn among_a_hundred_thousand_mappings_the_one_that_was_cut_is_found() {
     // As many as the kernel has by default, at least.
     assert!(maps > 65_000, "{maps}");
     let account = sigward(&["audit", "--json", &pid.to_string()]);
-    assert_eq!((account.code, &account.json()["findings"][0]["id"]), (1, &"map-beyond-file".into()));
+    assert_eq!(
+        (account.code, &account.json()["findings"][0]["id"]),
+        (1, &"map-beyond-file".into())
+    );
     let prospect = of("explain", pid);
     assert!(prospect.code == 1 && prospect.out.contains(&data), "{prospect:?}");
     let mut start = command();
@@ -115,7 +118,8 @@ fn among_a_hundred_thousand_mappings_the_one_that_was_cut_is_found() {
     alive.0.stdin.take().unwrap().write_all(b"x").unwrap();
     alive.0.wait().unwrap();
     let told = String::from_utf8(watcher.wait_with_output().unwrap().stdout).unwrap();
-    let place = serde_json::from_str::<Value>(told.lines().next().unwrap()).unwrap()["place"].clone();
+    let place =
+        serde_json::from_str::<Value>(told.lines().next().unwrap()).unwrap()["place"].clone();
     assert_eq!((&place["path"], &place["offset"]), (&data.into(), &81_925.into()), "{told}");
 }
 
@@ -140,14 +144,20 @@ fn of_another_users_process_it_is_said_whose_it_is_and_what_is_missing() {
         return;
     }
     let whose = "it belongs to user 0: needs CAP_SYS_PTRACE, try sudo";
-    assert!(account.out.contains("SIGPIPE    default") && account.out.contains(whose), "{account:?}");
+    assert!(
+        account.out.contains("SIGPIPE    default") && account.out.contains(whose),
+        "{account:?}"
+    );
     let all = as_nobody(&scratch, &["audit", "--all"]);
     let row = all.out.lines().find(|line| line.starts_with(&format!("{pid} "))).unwrap();
     assert!(row.ends_with("(needs privilege)"), "{row}");
     let prospect = as_nobody(&scratch, &["explain", &pid]);
     assert!(prospect.code == 0 && prospect.out.contains(whose), "{prospect:?}");
     let watch = as_nobody(&scratch, &["watch", &pid]);
-    assert!(watch.code == 3 && watch.err.contains(&format!("may not be traced: {whose}")), "{watch:?}");
+    assert!(
+        watch.code == 3 && watch.err.contains(&format!("may not be traced: {whose}")),
+        "{watch:?}"
+    );
 }
 
 /// A shell's script, as the first process of a new namespace of process numbers, or of mounts.
@@ -182,7 +192,10 @@ fn a_namespace_of_process_numbers_is_watched_from_outside_and_inside() {
     let account = of("audit", first);
     assert!(account.code == 0 && account.out.contains("SIGPIPE    init"), "{account:?}");
     let mut start = command();
-    start.args(["watch", "--json", &inner.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    start
+        .args(["watch", "--json", &inner.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let watcher = start.spawn().unwrap();
     wait_for(|| is_traced_by(inner, watcher.id()).then_some(()));
     outer.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
@@ -209,7 +222,8 @@ fn without_a_proc_of_its_own_namespace_nothing_is_claimed_and_nothing_started() 
     }
     let without = format!("umount -l /proc && {ALL}");
     let empty = format!("mount -t tmpfs none /proc && {ALL}");
-    let bare = finish(&mut in_namespace(&["-pfm", "--mount-proc"], "\"$0\" watch -- echo started", ""));
+    let bare =
+        finish(&mut in_namespace(&["-pfm", "--mount-proc"], "\"$0\" watch -- echo started", ""));
     assert_eq!((bare.code, bare.out.as_str()), (0, "started\n"), "{bare:?}");
     // The last is that of the namespace outside.
     for (options, script) in [("-m", without.as_str()), ("-m", &empty), ("-pf", ALL)] {
@@ -233,7 +247,8 @@ fn what_proc_hides_is_not_said_to_be_missing() {
         for what in audit explain watch; do
             setpriv --reuid=65534 --regid=65534 --clear-groups \"$OWN\" $what $!; echo $?
         done";
-    let mut start = in_namespace(&["-pfm", "--mount-proc"], script, victim("victim.c").to_str().unwrap());
+    let mut start =
+        in_namespace(&["-pfm", "--mount-proc"], script, victim("victim.c").to_str().unwrap());
     let run = finish(start.env("OWN", scratch.join("sigward")));
     if !left_out_unless(run.code != 9, "leave to hide processes") {
         return;
@@ -283,7 +298,10 @@ fn processes_that_end_meanwhile_are_no_error_of_all_and_clear_alone() {
     wait_for(|| status(zombie.id(), "State").starts_with('Z').then_some(()));
     for command in ["watch", "audit"] {
         let run = of(command, zombie.id());
-        assert!(run.code == 3 && run.err.contains("its parent has not asked for that yet"), "{run:?}");
+        assert!(
+            run.code == 3 && run.err.contains("its parent has not asked for that yet"),
+            "{run:?}"
+        );
     }
     zombie.wait().unwrap();
 }
@@ -296,7 +314,8 @@ fn where_the_first_thread_has_ended_the_others_tell() {
     let pid = alive.pid();
     wait_for(|| status(pid, "State").starts_with('Z').then_some(()));
     let other = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let other: Vec<u32> = other.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect();
+    let other: Vec<u32> =
+        other.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect();
     let other = *other.iter().find(|tid| **tid != pid).unwrap();
     // By the number of the thread that is left as well.
     for number in [pid, other] {

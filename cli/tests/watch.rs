@@ -7,12 +7,17 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::{
-    Run, Scratch, SmallDisk, attach, command, finish, have, is_traced_by, ready, send, sigward, status,
-    victim, wait_for,
+    Run, Scratch, SmallDisk, attach, command, finish, have, is_traced_by, ready, send, sigward,
+    status, victim, wait_for,
 };
 
 /// Watches a program from its start; each line that is told, as JSON.
-fn watch(options: &[&str], program: &Path, arguments: &[&str], set: &[(&str, &str)]) -> (Run, Vec<Value>) {
+fn watch(
+    options: &[&str],
+    program: &Path,
+    arguments: &[&str],
+    set: &[(&str, &str)],
+) -> (Run, Vec<Value>) {
     let mut command = command();
     command.args(["watch", "--json"]).args(options).arg("--").arg(program).args(arguments);
     let run = finish(command.envs(set.iter().copied()));
@@ -79,13 +84,18 @@ fn the_readme_shows_what_is_told() {
 fn what_was_inherited_is_handed_on() {
     let mut shell = Command::new("sh");
     let script = "trap '' PIPE; exec \"$0\" watch -- \"$1\" pipe";
-    let run = finish(shell.args(["-c", script, env!("CARGO_BIN_EXE_sigward")]).arg(victim("victim.c")));
+    let run =
+        finish(shell.args(["-c", script, env!("CARGO_BIN_EXE_sigward")]).arg(victim("victim.c")));
     assert_eq!((run.code, run.out.as_str()), (0, "EPIPE\n"), "{run:?}");
     assert!(run.err.contains("ignored, the program goes on"), "{run:?}");
     let signals = |words: &[&str]| {
         let mut env = Command::new("env");
         // Not what this test was started with itself (nohup, a shell's "&").
-        env.args(["--default-signal", "--ignore-signal=PIPE,CHLD,USR1", "--block-signal=USR2,TERM"]);
+        env.args([
+            "--default-signal",
+            "--ignore-signal=PIPE,CHLD,USR1",
+            "--block-signal=USR2,TERM",
+        ]);
         env.args(words);
         finish(env.args(["grep", "Sig[BI]", "/proc/self/status"]))
     };
@@ -111,7 +121,10 @@ fn a_signal_that_ends_nobody_is_told_so() {
     for (name, disposition) in [("IGNORE", "ignored"), ("CATCH", "caught")] {
         let (run, lines) = watch(&[], &victim, &["pipe"], &[(name, "1")]);
         assert_eq!((run.code, run.out.as_str()), (0, "EPIPE\n"), "{run:?}");
-        assert_eq!((&lines[0]["disposition"], &lines[0]["write"]["fd"]), (&disposition.into(), &17.into()));
+        assert_eq!(
+            (&lines[0]["disposition"], &lines[0]["write"]["fd"]),
+            (&disposition.into(), &17.into())
+        );
         assert_eq!((&lines[1]["status"], &lines[1]["of"]), (&0.into(), &Value::Null));
     }
 }
@@ -124,7 +137,11 @@ fn a_cut_file_is_named() {
     assert_eq!(run.code, 128 + libc::SIGBUS, "{run:?}");
     let place = &lines[0]["place"];
     assert_eq!((&place["path"], &place["offset"]), (&data.into(), &81_925.into()), "{run:?}");
-    assert_eq!((&place["cause"], &place["now"]["length"]), (&"truncated".into(), &0.into()), "{run:?}");
+    assert_eq!(
+        (&place["cause"], &place["now"]["length"]),
+        (&"truncated".into(), &0.into()),
+        "{run:?}"
+    );
     assert!(lines[0]["function"].as_str().unwrap().starts_with("cut+"), "{run:?}");
     assert_eq!(lines[1]["of"]["place"], *place);
     assert_eq!(lines[0]["writers"], Value::Array(Vec::new()), "{run:?}");
@@ -151,7 +168,8 @@ fn who_has_a_cut_file_open_for_writing_is_named() {
     });
     wait_for(|| {
         again();
-        let text = finish(command().arg("watch").arg("--").arg(victim("victim.c")).args(["cut", &data]));
+        let text =
+            finish(command().arg("watch").arg("--").arg(victim("victim.c")).args(["cut", &data]));
         text.err.contains(&format!("; open for writing in pid {own} (")).then_some(())
     });
 }
@@ -161,7 +179,11 @@ fn a_full_disk_is_told() {
     let Some(disk) = SmallDisk::mount("watch-full") else { return };
     let (run, lines) = watch(&[], &victim("victim.c"), &["full", &disk.join("data")], &[]);
     let place = &lines[0]["place"];
-    assert_eq!((&place["cause"], &place["now"]["free"]), (&"no_space".into(), &0.into()), "{run:?}");
+    assert_eq!(
+        (&place["cause"], &place["now"]["free"]),
+        (&"no_space".into(), &0.into()),
+        "{run:?}"
+    );
     assert_eq!(place["now"]["sparse"], true, "{run:?}");
 }
 
@@ -170,7 +192,11 @@ fn a_file_too_long_is_told() {
     let scratch = Scratch::new("watch-limit");
     let data = scratch.join("data");
     let (run, lines) = watch(&[], &victim("victim.c"), &["xfsz", &data], &[]);
-    assert_eq!((run.code, &lines[0]["signal"]), (128 + libc::SIGXFSZ, &"SIGXFSZ".into()), "{run:?}");
+    assert_eq!(
+        (run.code, &lines[0]["signal"]),
+        (128 + libc::SIGXFSZ, &"SIGXFSZ".into()),
+        "{run:?}"
+    );
     assert_eq!(lines[0]["write"]["target"], data);
 }
 
@@ -178,7 +204,11 @@ fn a_file_too_long_is_told() {
 fn children_are_followed_by_choice_only() {
     let victim = victim("victim.c");
     let (run, lines) = watch(&[], &victim, &["child"], &[]);
-    assert_eq!((run.code, run.out.as_str(), signals(&lines).len()), (0, "child 13\n", 0), "{run:?}");
+    assert_eq!(
+        (run.code, run.out.as_str(), signals(&lines).len()),
+        (0, "child 13\n", 0),
+        "{run:?}"
+    );
     let (run, lines) = watch(&["--children"], &victim, &["child"], &[]);
     assert_eq!((run.out.as_str(), signals(&lines).len()), ("child 13\n", 1), "{run:?}");
 }
@@ -187,7 +217,11 @@ fn children_are_followed_by_choice_only() {
 fn a_program_that_another_thread_executes_is_followed() {
     let (run, lines) = watch(&[], &victim("victim.c"), &["thread-exec"], &[]);
     assert_eq!((run.code, signals(&lines).len(), lines.len()), (141, 1, 2), "{run:?}");
-    assert_eq!((&lines[0]["pid"], &lines[0]["write"]["fd"]), (&lines[1]["pid"], &17.into()), "{run:?}");
+    assert_eq!(
+        (&lines[0]["pid"], &lines[0]["write"]["fd"]),
+        (&lines[1]["pid"], &17.into()),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -230,7 +264,10 @@ fn go_dies_of_its_stdout_and_of_nothing_else() {
     let end = lines.last().unwrap();
     // Go makes an exit of it; the fault is told all the same, which Go's own text does not.
     assert_eq!((run.code, &end["status"]), (2, &2.into()), "{run:?}");
-    assert_eq!((&end["of"]["signal"], &end["of"]["place"]["path"]), (&"SIGBUS".into(), &data.into()));
+    assert_eq!(
+        (&end["of"]["signal"], &end["of"]["place"]["path"]),
+        (&"SIGBUS".into(), &data.into())
+    );
 
     let mut shell = Command::new("sh");
     let script = "\"$0\" watch --json -o \"$1\" -- \"$2\" stdout | true";
@@ -244,7 +281,11 @@ fn go_dies_of_its_stdout_and_of_nothing_else() {
     });
     // Go raises it anew to end the program. That does not hide the write.
     let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!((&end["signal"], &end["of"]["write"]["fd"]), (&"SIGPIPE".into(), &1.into()), "{text}");
+    assert_eq!(
+        (&end["signal"], &end["of"]["write"]["fd"]),
+        (&"SIGPIPE".into(), &1.into()),
+        "{text}"
+    );
 }
 
 #[test]
@@ -266,7 +307,10 @@ fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
         send(watcher.id(), libc::SIGINT);
         assert_eq!(watcher.wait().unwrap().code(), Some(0));
         let said = std::io::read_to_string(watcher.stderr.take().unwrap()).unwrap();
-        assert_eq!(said, format!("sigward: watching victim-c (pid {pid}, 1 thread); Ctrl-C detaches\n"));
+        assert_eq!(
+            said,
+            format!("sigward: watching victim-c (pid {pid}, 1 thread); Ctrl-C detaches\n")
+        );
         assert_eq!(status(pid, "TracerPid"), "0");
         let state = if stopped { 'T' } else { 'S' };
         wait_for(|| status(pid, "State").starts_with(state).then_some(()));
@@ -277,7 +321,10 @@ fn it_detaches_at_ctrl_c_also_from_a_stopped_program_which_then_goes_on() {
     wait_for(|| is_traced_by(pid, first.id()).then_some(()));
     let second = sigward(&["watch", &pid.to_string()]);
     assert_eq!(second.code, 3);
-    assert!(second.err.contains(&format!("is traced by pid {} (sigward)", first.id())), "{second:?}");
+    assert!(
+        second.err.contains(&format!("is traced by pid {} (sigward)", first.id())),
+        "{second:?}"
+    );
     send(pid, libc::SIGTERM);
     victim.wait().unwrap();
     let end = first.wait().unwrap();
@@ -294,12 +341,16 @@ fn of_a_signal_that_may_have_a_handler_the_end_tells_sender_and_thread() {
     let mut storm = ready(&victim("storm.c"), &[]);
     let pid = storm.id() as i32;
     let mut watcher = command();
-    watcher.args(["watch", "--json", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    watcher
+        .args(["watch", "--json", &pid.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let watcher = watcher.spawn().unwrap();
     wait_for(|| is_traced_by(pid as u32, watcher.id()).then_some(()));
     // One that lives on: of SIGUSR1, which has a handler, it has thousands.
     let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let tids: Vec<i32> = threads().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let tids: Vec<i32> =
+        threads().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let other = tids.into_iter().find(|tid| *tid != pid).unwrap();
     // SAFETY: a thread of a process that the test has started and not yet waited for.
     assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, pid, other, libc::SIGTERM) }, 0);
@@ -309,7 +360,10 @@ fn of_a_signal_that_may_have_a_handler_the_end_tells_sender_and_thread() {
     let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let of = &end["of"];
     assert_eq!((&end["event"], &end["signal"]), (&"end".into(), &"SIGTERM".into()), "{end}");
-    assert_eq!((&of["tid"], &of["thread"], &of["pid"]), (&other.into(), &"storm-c".into(), &pid.into()));
+    assert_eq!(
+        (&of["tid"], &of["thread"], &of["pid"]),
+        (&other.into(), &"storm-c".into(), &pid.into())
+    );
     assert_eq!((&of["disposition"], &of["code"]), (&"default".into(), &(-6).into()), "{end}");
     let name = std::fs::read_to_string("/proc/self/comm").unwrap();
     assert_eq!(of["sender"], serde_json::json!([std::process::id(), name.trim()]), "{end}");

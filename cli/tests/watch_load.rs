@@ -57,7 +57,11 @@ fn no_request_to_a_go_service_fails_when_watchers_come_and_go() {
     let mut server = ready(&service, &["serve", &socket]);
     let load = || {
         let mut start = Command::new(&service);
-        start.args(["load", &socket]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        start
+            .args(["load", &socket])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         start.spawn().unwrap()
     };
     let said = |child: std::process::Child| {

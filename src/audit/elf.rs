@@ -66,7 +66,9 @@ impl Elf {
     /// Whether it defines or wants a symbol of this name.
     #[must_use]
     pub fn has_symbol(&self, name: &str) -> bool {
-        SYMBOLS.into_iter().any(|kind| self.any_symbol(kind, |symbol| symbol.name == name.as_bytes()))
+        SYMBOLS
+            .into_iter()
+            .any(|kind| self.any_symbol(kind, |symbol| symbol.name == name.as_bytes()))
     }
 
     /// Whether it has a symbol of this name for other objects to use.
@@ -147,7 +149,9 @@ mod tests {
         assert!(own.has_section(".text") && !own.has_section(".tex") && !own.has_section("text"));
         assert!(own.has_symbol("write") || own.has_symbol("main"));
         assert!(!own.has_symbol("no_such_symbol") && !own.exports("no_such_symbol"));
-        assert!(Elf::open("/proc/self/maps".as_ref()).is_none() && Elf::open("/".as_ref()).is_none());
+        assert!(
+            Elf::open("/proc/self/maps".as_ref()).is_none() && Elf::open("/".as_ref()).is_none()
+        );
 
         let path = std::env::temp_dir().join(format!("sigward-elf-{}", std::process::id()));
         let whole = std::fs::read("/proc/self/exe").expect("its bytes");

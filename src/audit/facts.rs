@@ -69,7 +69,9 @@ impl MappedFile {
     /// Whether more is mapped than the file has: the last page of a file is there as a whole.
     #[must_use]
     pub fn is_beyond(&self, page: u64) -> bool {
-        self.now.length.is_some_and(|length| self.mapped_to > length.div_ceil(page).saturating_mul(page))
+        self.now
+            .length
+            .is_some_and(|length| self.mapped_to > length.div_ceil(page).saturating_mul(page))
     }
 
     /// Whether its disk has no room for all of its holes, into which somebody may write.
@@ -116,12 +118,15 @@ impl Executables {
 impl Executables {
     /// The C library's own is what they stand before.
     fn interposers(&mut self, pid: i32, lines: &[Line]) -> Vec<PathBuf> {
-        let is_c_library = |line: &Line| OF_C_LIBRARY.iter().any(|own| name_of(line).starts_with(own));
-        let code = lines.iter().filter(|line| line.executable && line.inode != 0 && !is_c_library(line));
+        let is_c_library =
+            |line: &Line| OF_C_LIBRARY.iter().any(|own| name_of(line).starts_with(own));
+        let code =
+            lines.iter().filter(|line| line.executable && line.inode != 0 && !is_c_library(line));
         let mut found: Vec<PathBuf> = code
             .filter(|line| {
-                let has_own =
-                    || Elf::open(&proc::reachable(pid, line)?).map(|file| file.exports("sigaction"));
+                let has_own = || {
+                    Elf::open(&proc::reachable(pid, line)?).map(|file| file.exports("sigaction"))
+                };
                 let key = (line.inode, line.mapping.path.clone());
                 *self.interposers.entry(key).or_insert_with(|| has_own().unwrap_or(false))
             })
@@ -139,7 +144,12 @@ impl Facts {
     }
 
     /// The same, with maps and descriptors from another thread: the first may have ended.
-    pub fn by(living: i32, pid: i32, writers: &Writers, executables: &mut Executables) -> Option<Self> {
+    pub fn by(
+        living: i32,
+        pid: i32,
+        writers: &Writers,
+        executables: &mut Executables,
+    ) -> Option<Self> {
         let status = Status::of(pid)?;
         let tids = proc::threads(pid);
         let masks = tids.iter().filter_map(|tid| Some((*tid, proc::blocked(*tid)?))).collect();
@@ -176,9 +186,9 @@ impl Facts {
     pub fn add_children(&mut self, all: &[i32]) {
         let own = proc::executable(self.pid);
         let ignores = |pid: &i32| {
-            Status::of(*pid)
-                .is_some_and(|status| status.parent == self.pid && proc::has(status.ignored, libc::SIGPIPE))
-                && proc::executable(*pid).is_some_and(|theirs| own.is_some_and(|own| own != theirs))
+            Status::of(*pid).is_some_and(|status| {
+                status.parent == self.pid && proc::has(status.ignored, libc::SIGPIPE)
+            }) && proc::executable(*pid).is_some_and(|theirs| own.is_some_and(|own| own != theirs))
                 && runtimes(&proc::maps(*pid).unwrap_or_default()).0.is_empty()
         };
         self.ignoring_children = all.iter().copied().filter(ignores).collect();
@@ -215,7 +225,8 @@ impl Facts {
     /// Whether Go's scheduler does not get the signal by which it interrupts threads.
     #[must_use]
     pub fn lacks_sigurg(&self) -> bool {
-        self.runtimes.contains(&"Go") && self.status.disposition(libc::SIGURG) != Disposition::Caught
+        self.runtimes.contains(&"Go")
+            && self.status.disposition(libc::SIGURG) != Disposition::Caught
     }
 
     /// Keeps what is blocked now as well.
@@ -230,8 +241,10 @@ impl Facts {
 /// Starting a thread or a program blocks all of them for a moment, and in the child of a Go program
 /// nothing is caught before it executes another one.
 pub fn look_again(all: &mut [Facts]) {
-    let mut telling: Vec<&mut Facts> =
-        all.iter_mut().filter(|facts| !facts.blocked().is_empty() || facts.lacks_sigurg()).collect();
+    let mut telling: Vec<&mut Facts> = all
+        .iter_mut()
+        .filter(|facts| !facts.blocked().is_empty() || facts.lacks_sigurg())
+        .collect();
     if !telling.is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -296,7 +309,8 @@ fn sockets(pid: i32) -> Option<usize> {
 fn files(pid: i32, lines: &[Line], writers: &Writers) -> Vec<MappedFile> {
     let mut found: BTreeMap<(u64, PathBuf), (MappedFile, Line)> = BTreeMap::new();
     // Libraries and executables have a mapping that is code.
-    let code: HashSet<u64> = lines.iter().filter(|line| line.executable).map(|line| line.inode).collect();
+    let code: HashSet<u64> =
+        lines.iter().filter(|line| line.executable).map(|line| line.inode).collect();
     for line in lines.iter().filter(|line| line.inode != 0 && !code.contains(&line.inode)) {
         let mapping = &line.mapping;
         let end = mapping.offset.saturating_add(mapping.end.saturating_sub(mapping.start));
@@ -352,7 +366,8 @@ mod tests {
     fn a_thread_of_node_has_everything_blocked_and_a_second_one_is_told() {
         const ALL: u64 = 0xffff_fffe_7ffb_feff;
         let tids = |masks: &[(i32, u64)], runtimes: &[&'static str]| {
-            let facts = Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
+            let facts =
+                Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
             facts.blocked().remove(&libc::SIGBUS).unwrap_or_default()
         };
         assert_eq!(tids(&[(2, 0), (3, ALL)], &["Node"]), [0; 0]);
@@ -366,7 +381,8 @@ mod tests {
     fn a_thread_of_go_that_keeps_the_mask_is_not_told() {
         const KEPT: u64 = 0xffff_fffc_3bba_3a00;
         let tids = |masks: &[(i32, u64)], runtimes: &[&'static str]| {
-            let facts = Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
+            let facts =
+                Facts { masks: masks.to_vec(), runtimes: runtimes.to_vec(), ..Facts::default() };
             facts.blocked().remove(&libc::SIGPIPE).unwrap_or_default()
         };
         assert_eq!(tids(&[(2, 0), (3, KEPT)], &["Go"]), [0; 0]);

@@ -44,7 +44,12 @@ impl Finding {
     /// For the command, which looks at files as well.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(id: &'static str, severity: Severity, evidence: String, remedy: &'static str) -> Self {
+    pub fn new(
+        id: &'static str,
+        severity: Severity,
+        evidence: String,
+        remedy: &'static str,
+    ) -> Self {
         Self { id, severity, evidence, remedy }
     }
 }
@@ -61,11 +66,16 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         add(
             "sigpipe-foreign-threads",
             Severity::Info,
-            format!("a Go program with {} libraries in it, and nothing beneath Go", facts.libraries),
+            format!(
+                "a Go program with {} libraries in it, and nothing beneath Go",
+                facts.libraries
+            ),
             "a broken peer of theirs on a thread that Go did not make ends the program: import sigward",
         );
     }
-    if let Some(sockets) = facts.sockets.filter(|count| *count > 0 && sigpipe == Disposition::Default) {
+    if let Some(sockets) =
+        facts.sockets.filter(|count| *count > 0 && sigpipe == Disposition::Default)
+    {
         add(
             "sigpipe-fatal",
             Severity::Info,
@@ -84,7 +94,8 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         );
     }
     if facts.lacks_sigurg() {
-        let state = if has(facts.status.ignored, libc::SIGURG) { "ignored" } else { "at its default" };
+        let state =
+            if has(facts.status.ignored, libc::SIGURG) { "ignored" } else { "at its default" };
         add(
             "sigurg-taken",
             Severity::Info,
@@ -104,8 +115,12 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         );
     }
     for (signal, threads) in facts.blocked() {
-        let evidence =
-            format!("{} is blocked in {} threads, the first is {}", name(signal), threads.len(), threads[0]);
+        let evidence = format!(
+            "{} is blocked in {} threads, the first is {}",
+            name(signal),
+            threads.len(),
+            threads[0]
+        );
         let remedy = if signal == libc::SIGPIPE {
             "a broken peer raises it when somebody unblocks it: unblock it, and use sigward_init"
         } else {
@@ -113,7 +128,12 @@ pub fn of(facts: &Facts) -> Vec<Finding> {
         };
         // A guard waits for them in vain.
         let is_awaited = signal != libc::SIGPIPE && has(facts.status.caught, signal);
-        add("signal-blocked", if is_awaited { Severity::Warning } else { Severity::Info }, evidence, remedy);
+        add(
+            "signal-blocked",
+            if is_awaited { Severity::Warning } else { Severity::Info },
+            evidence,
+            remedy,
+        );
     }
     if let [first, ..] = facts.ignoring_children.as_slice() {
         let count = facts.ignoring_children.len();
@@ -167,7 +187,10 @@ fn of_handlers(rows: &[Row], is_go: bool, add: &mut Adding<'_>) {
         add(
             "no-onstack",
             Severity::Warning,
-            format!("handlers of {} have no SA_ONSTACK, and Go is in the process", without.join(", ")),
+            format!(
+                "handlers of {} have no SA_ONSTACK, and Go is in the process",
+                without.join(", ")
+            ),
             "Go ends the process when such a one is called on a thread of its own: install it with \
              SA_ONSTACK",
         );
@@ -253,7 +276,8 @@ mod tests {
         let bare = Facts { has_library: true, ..quiet.clone() };
         assert_eq!(ids(&bare), ["not-armed"]);
         for armed in [set(libc::SIGPIPE), 0] {
-            let status = Status { caught: armed, ignored: set(libc::SIGPIPE) & !armed, ..Status::default() };
+            let status =
+                Status { caught: armed, ignored: set(libc::SIGPIPE) & !armed, ..Status::default() };
             assert_eq!(ids(&Facts { status, ..bare.clone() }), [""; 0]);
         }
         assert_eq!(
@@ -272,14 +296,21 @@ mod tests {
         assert_eq!(ids(&Facts { has_library: true, ..go.clone() }), [""; 0]);
         assert_eq!(ids(&Facts { libraries: 0, ..go.clone() }), [""; 0]);
 
-        let blocked = Facts { masks: vec![(8, set(libc::SIGBUS)), (9, set(libc::SIGBUS))], ..quiet.clone() };
-        assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
+        let blocked =
+            Facts { masks: vec![(8, set(libc::SIGBUS)), (9, set(libc::SIGBUS))], ..quiet.clone() };
+        assert_eq!(
+            (ids(&blocked), of(&blocked)[0].severity),
+            (vec!["signal-blocked"], Severity::Info)
+        );
         let awaited = Facts { masks: blocked.masks.clone(), libraries: 0, ..go };
         assert_eq!(of(&awaited)[0].severity, Severity::Warning);
 
         // Nobody waits for a SIGPIPE.
         let blocked = Facts { masks: vec![(8, set(libc::SIGPIPE))], ..awaited };
-        assert_eq!((ids(&blocked), of(&blocked)[0].severity), (vec!["signal-blocked"], Severity::Info));
+        assert_eq!(
+            (ids(&blocked), of(&blocked)[0].severity),
+            (vec!["signal-blocked"], Severity::Info)
+        );
 
         let good = MappedFile {
             path: "/data/x".into(),
@@ -294,8 +325,11 @@ mod tests {
         assert_eq!(with(good.clone()), [""; 0]);
         let cut = Now { length: Some(4096), ..good.now };
         assert_eq!(with(MappedFile { now: cut, ..good.clone() }), ["map-beyond-file"]);
-        let large =
-            Facts { page: 65536, files: vec![MappedFile { now: cut, ..good.clone() }], ..quiet.clone() };
+        let large = Facts {
+            page: 65536,
+            files: vec![MappedFile { now: cut, ..good.clone() }],
+            ..quiet.clone()
+        };
         assert_eq!(ids(&large), [""; 0]);
         let full = Now { free: Some(4095), ..good.now };
         assert_eq!(with(MappedFile { now: full, ..good.clone() }), ["sparse-on-full-disk"]);
@@ -318,7 +352,12 @@ mod tests {
             has_go: true,
             rows: vec![Row {
                 signal: libc::SIGUSR1,
-                handler: Handler { address: 0x1000, library: None, flags: libc::SA_ONSTACK, is_ours: false },
+                handler: Handler {
+                    address: 0x1000,
+                    library: None,
+                    flags: libc::SA_ONSTACK,
+                    is_ours: false,
+                },
                 line: Vec::new(),
             }],
         };
@@ -326,7 +365,10 @@ mod tests {
         assert_eq!(found(armed.clone()), [""; 0]);
         for reason in [Reason::Covered, Reason::Altered] {
             assert_eq!(found(Own { sigpipe: stands(reason), ..armed.clone() }), ["covered"]);
-            assert_eq!(found(Own { sigbus: stands(reason), ..armed.clone() }), ["covered", "empty-seat"]);
+            assert_eq!(
+                found(Own { sigbus: stands(reason), ..armed.clone() }),
+                ["covered", "empty-seat"]
+            );
         }
         let unasked = Own { sigbus: stands(Reason::NotAsked), ..armed.clone() };
         assert_eq!(found(unasked.clone()), ["empty-seat"]);

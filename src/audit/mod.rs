@@ -85,7 +85,8 @@ pub fn audit() -> io::Result<Account> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, "there is no /proc: mount it (proc(5))");
     let pid = proc::own().ok_or_else(gone)?;
     let all = proc::processes();
-    let mut facts = Facts::of(pid, &facts::writers(&all), &mut Executables::default()).ok_or_else(gone)?;
+    let mut facts =
+        Facts::of(pid, &facts::writers(&all), &mut Executables::default()).ok_or_else(gone)?;
     facts.has_library = true;
     facts.add_children(&all);
     facts::look_again(std::slice::from_mut(&mut facts));
@@ -124,7 +125,8 @@ impl Account {
     /// One JSON object in one line: `process_audit` of `sigward schema`.
     #[must_use]
     pub fn json(&self) -> String {
-        let names = |signals: &[i32]| signals.iter().map(|signal| text::name(*signal)).collect::<Vec<_>>();
+        let names =
+            |signals: &[i32]| signals.iter().map(|signal| text::name(*signal)).collect::<Vec<_>>();
         let mut to = String::new();
         let mut object = Object::begin(&mut to);
         object
@@ -202,7 +204,13 @@ impl Handler {
 impl fmt::Display for Account {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let threads = text::threads(self.threads);
-        writeln!(out, "{} (pid {}), user {}, {threads}", text::shown(&self.program), self.pid, self.user)?;
+        writeln!(
+            out,
+            "{} (pid {}), user {}, {threads}",
+            text::shown(&self.program),
+            self.pid,
+            self.user
+        )?;
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<10} {text}");
         if !self.runtimes.is_empty() {
             line("runtimes", &self.runtimes.join(", "))?;
@@ -242,7 +250,11 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Own {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "  seats      SIGPIPE {}; SIGBUS {}", self.sigpipe.reason, self.sigbus.reason)?;
+        writeln!(
+            out,
+            "  seats      SIGPIPE {}; SIGBUS {}",
+            self.sigpipe.reason, self.sigbus.reason
+        )?;
         writeln!(out, "  guarded    {} maps", self.guarded)?;
         for row in &self.rows {
             write!(out, "  {:<10} {}", text::name(row.signal), row.handler)?;

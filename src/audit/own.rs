@@ -50,8 +50,8 @@ pub struct Handler {
 impl Own {
     pub(super) fn read() -> Result<Self, Error> {
         let status = status()?;
-        let rows =
-            (1..=SIGNALS as i32).filter_map(|signal| Row::of(signal, &Disposition::read(signal).ok()?));
+        let rows = (1..=SIGNALS as i32)
+            .filter_map(|signal| Row::of(signal, &Disposition::read(signal).ok()?));
         Ok(Self {
             sigpipe: status.sigpipe,
             sigbus: status.sigbus,
@@ -67,7 +67,11 @@ impl Row {
         let mut line = Vec::new();
         chain::line(signal, top, &mut |row| line.push(Handler::of(row)));
         let handler = line.remove(0);
-        (handler.address != libc::SIG_DFL || !line.is_empty()).then_some(Self { signal, handler, line })
+        (handler.address != libc::SIG_DFL || !line.is_empty()).then_some(Self {
+            signal,
+            handler,
+            line,
+        })
     }
 }
 
@@ -76,7 +80,11 @@ impl Row {
     #[doc(hidden)]
     #[must_use]
     pub fn of_kernel(signal: i32, address: usize, flags: i32, library: Option<String>) -> Self {
-        Self { signal, handler: Handler { address, library, flags, is_ours: false }, line: Vec::new() }
+        Self {
+            signal,
+            handler: Handler { address, library, flags, is_ours: false },
+            line: Vec::new(),
+        }
     }
 }
 

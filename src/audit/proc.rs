@@ -254,7 +254,8 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     let (start, end) = range.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();
     let path = rest.trim_ascii_start();
-    let (path, deleted) = path.strip_suffix(b" (deleted)").map_or((path, false), |path| (path, true));
+    let (path, deleted) =
+        path.strip_suffix(b" (deleted)").map_or((path, false), |path| (path, true));
     let mapping = Mapping {
         start: number(start)?,
         end: number(end)?,
@@ -367,7 +368,8 @@ pub fn descriptors(process: i32) -> Option<Vec<i32>> {
 #[must_use]
 pub fn writes(process: i32, fd: i32) -> bool {
     let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{fd}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
+    let flags =
+        info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:\t")?, 8).ok());
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
@@ -425,7 +427,8 @@ mod tests {
     #[test]
     fn a_disk_without_blocks_has_no_limit() {
         use std::os::fd::AsRawFd;
-        let memory = nix::sys::memfd::memfd_create(c"place", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
+        let memory =
+            nix::sys::memfd::memfd_create(c"place", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
         let memory = memory.expect("a file in memory");
         assert_eq!(free(Path::new(&format!("/proc/self/fd/{}", memory.as_raw_fd()))), None);
         assert!(free(Path::new("/")).is_some());

@@ -149,7 +149,13 @@ pub(super) fn in_kernel(signal: c_int) -> Option<[usize; 4]> {
     let mut raw = [0_usize; 4];
     // SAFETY: a null `act` changes nothing; `raw` is as large as the kernel's struct.
     let status = unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null::<usize>(), raw.as_mut_ptr(), 8_usize)
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::null::<usize>(),
+            raw.as_mut_ptr(),
+            8_usize,
+        )
     };
     (status == 0).then_some(raw)
 }

@@ -10,7 +10,11 @@ use std::ffi::c_int;
 const KEPT: c_int = libc::SA_RESTART | libc::SA_NODEFER | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
 
 /// What goes into the kernel's table for entry `index` above `predecessor`.
-pub(super) fn disposition_of(signal: c_int, index: usize, predecessor: &Disposition) -> Disposition {
+pub(super) fn disposition_of(
+    signal: c_int,
+    index: usize,
+    predecessor: &Disposition,
+) -> Disposition {
     let flags = match predecessor.kind() {
         // With the default action nothing would have been interrupted and then gone on.
         Kind::Default | Kind::Ignore => libc::SA_RESTART,

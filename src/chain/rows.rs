@@ -107,8 +107,9 @@ impl Disposition {
             // SAFETY: an initialised set; a number that is no signal gives -1.
             unsafe { libc::sigismember(&raw const self.mask, signal) == 1 }
         };
-        let mask =
-            (1..=64).filter(|signal| holds(*signal)).fold(0_u64, |set, signal| set | 1 << (signal - 1));
+        let mask = (1..=64)
+            .filter(|signal| holds(*signal))
+            .fold(0_u64, |set, signal| set | 1 << (signal - 1));
         [self.handler as u64, u64::from(self.flags as u32), mask]
     }
 

@@ -68,7 +68,9 @@ pub(crate) fn flipped(owner: &'static Owner, top: &Disposition) -> Option<Dispos
     }
     seats_of(owner).find(|predecessor| {
         let ours = disposition_of(owner.signal, 0, predecessor);
-        top.flags == ours.flags && same_set(&top.mask, &ours.mask) && ours.flags & libc::SA_NODEFER == 0
+        top.flags == ours.flags
+            && same_set(&top.mask, &ours.mask)
+            && ours.flags & libc::SA_NODEFER == 0
     })
 }
 
@@ -135,8 +137,14 @@ pub(crate) fn take(held: &Lock, owner: &'static Owner) -> Result<Disposition, Er
 
 /// As [`take`], above `top`, which stood there when it was decided to.
 #[cold]
-pub(crate) fn take_above(held: &Lock, owner: &'static Owner, top: Disposition) -> Result<Disposition, Error> {
-    if let Some((index, ours)) = index_of(top.handler).and_then(|index| Some((index, entry(index)?))) {
+pub(crate) fn take_above(
+    held: &Lock,
+    owner: &'static Owner,
+    top: Disposition,
+) -> Result<Disposition, Error> {
+    if let Some((index, ours)) =
+        index_of(top.handler).and_then(|index| Some((index, entry(index)?)))
+    {
         ours.set_active(true);
         let predecessor = ours.predecessor().copied().unwrap_or(top);
         mend(owner.signal, index, &predecessor, &top)?;
@@ -205,7 +213,9 @@ pub(crate) fn take_in_place_of(
         return Ok(predecessor);
     }
     counters::RACES_REPAIRED.add();
-    if let Some((index, put_back)) = index_of(before.handler).and_then(|index| Some((index, entry(index)?))) {
+    if let Some((index, put_back)) =
+        index_of(before.handler).and_then(|index| Some((index, entry(index)?)))
+    {
         // A flip of the signal is over, and has put back what stood there before it: an entry of
         // ours, which stays what it was. It is never what comes after another one of ours.
         let predecessor = put_back.predecessor().copied().unwrap_or(predecessor);
@@ -230,7 +240,10 @@ pub(crate) fn take_in_place_of(
 
 /// An entry point of this owner with this predecessor: one that has it already, or a new one.
 #[cold]
-fn entry_above(owner: &'static Owner, predecessor: &Disposition) -> Result<(usize, &'static Entry), Error> {
+fn entry_above(
+    owner: &'static Owner,
+    predecessor: &Disposition,
+) -> Result<(usize, &'static Entry), Error> {
     let index = reusable(owner, predecessor).or_else(|| {
         let fresh = claim(owner)?;
         entry(fresh)?.publish(predecessor);
@@ -274,7 +287,11 @@ pub(crate) fn vacate(_held: &Lock, owner: &'static Owner) -> Result<(), Error> {
 fn remaining(entry: &Entry) -> Option<Disposition> {
     let predecessor = *entry.predecessor()?;
     let reset = predecessor.flags & libc::SA_RESETHAND != 0 && entry.is_spent();
-    Some(if reset || entry.has_given_up_predecessor() { Disposition::default_action() } else { predecessor })
+    Some(if reset || entry.has_given_up_predecessor() {
+        Disposition::default_action()
+    } else {
+        predecessor
+    })
 }
 
 /// Writes `new` where `expected` stands. If somebody else came first, what they wrote is put back

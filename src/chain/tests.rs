@@ -45,8 +45,9 @@ fn only_what_the_kernel_made_for_the_instruction_is_a_fault() {
         let mut info = siginfo(signal, code, 0x1234_5678, 12);
         delivery(signal, &last, &raw mut info, std::ptr::null_mut()).fault()
     };
-    let plain =
-        |code| Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, stack: 0, link: 0, shift: 0 });
+    let plain = |code| {
+        Some(Fault { address: 0x1234_5678, code, pc: 0, write: None, stack: 0, link: 0, shift: 0 })
+    };
     assert_eq!(look(libc::SIGBUS, libc::BUS_ADRERR), plain(libc::BUS_ADRERR));
     // SEGV_MAPERR, SI_KERNEL.
     assert_eq!(look(libc::SIGSEGV, 1), plain(1));

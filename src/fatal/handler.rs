@@ -38,7 +38,9 @@ fn tell(line: &mut Text<'_>, delivery: &Delivery<'_>) -> Told {
         (libc::SIGABRT, libc::SI_TKILL) if own => {
             line.push(b"aborted");
             caller(line, delivery);
-            line.push(b": the process has ended itself (a failed assertion, a panic, an exception that ");
+            line.push(
+                b": the process has ended itself (a failed assertion, a panic, an exception that ",
+            );
             line.push(b"nobody has caught); what it wrote before says more");
             Told::Cause
         }
@@ -89,7 +91,8 @@ fn instruction(code: c_int) -> (&'static [u8], &'static [u8]) {
 
 /// `write to fd N (PATH) by LIBRARY: the file may have N bytes at most (RLIMIT_FSIZE)`
 fn too_long(line: &mut Text<'_>, delivery: &Delivery<'_>) -> Told {
-    let Some(registers) = delivery.registers().filter(|it| it.result == -i64::from(libc::EFBIG)) else {
+    let Some(registers) = delivery.registers().filter(|it| it.result == -i64::from(libc::EFBIG))
+    else {
         return Told::Nothing;
     };
     let call = registers.number.and_then(|number| libc::c_long::try_from(number).ok());
@@ -106,7 +109,9 @@ fn too_long(line: &mut Text<'_>, delivery: &Delivery<'_>) -> Told {
         _ => None,
     };
     line.push(name.unwrap_or(b"a write"));
-    let first = || registers.arguments.map(|[first, ..]| first as u32).or_else(|| delivery.first_argument());
+    let first = || {
+        registers.arguments.map(|[first, ..]| first as u32).or_else(|| delivery.first_argument())
+    };
     match name.and_then(|_| first()).and_then(|fd| c_int::try_from(fd).ok()) {
         Some(fd) => {
             let mut path = [0_u8; 512];

@@ -39,7 +39,10 @@ pub struct sigward_adopted(Adopted);
 /// as sigward_init. On failure nothing is left behind but the seat for SIGBUS
 /// (sigward_sigbus_guard), which may have been taken.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_adopt_file(path: *const c_char, out: *mut *mut sigward_adopted) -> c_int {
+pub unsafe extern "C" fn sigward_adopt_file(
+    path: *const c_char,
+    out: *mut *mut sigward_adopted,
+) -> c_int {
     let _whole = Uncancelled::enter();
     let adopted = if path.is_null() {
         Err(Error::Invalid("no path"))
@@ -103,7 +106,10 @@ pub unsafe extern "C" fn sigward_adopted_count(adopted: *const sigward_adopted) 
 ///
 /// Signal-safe, thread-safe. Returns 0 or 1 as sigward_map_status; -EINVAL if adopted is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_adopted_status(adopted: *const sigward_adopted, out: *mut Fault) -> c_int {
+pub unsafe extern "C" fn sigward_adopted_status(
+    adopted: *const sigward_adopted,
+    out: *mut Fault,
+) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
     unsafe { sigward_adopted_status_sized(adopted, out, Fault::FIRST) }
 }
@@ -128,7 +134,9 @@ pub unsafe extern "C" fn sigward_adopted_status_sized(
 ///
 /// Signal-safe, thread-safe. NULL if adopted is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_adopted_poison_word(adopted: *const sigward_adopted) -> *const u64 {
+pub unsafe extern "C" fn sigward_adopted_poison_word(
+    adopted: *const sigward_adopted,
+) -> *const u64 {
     // SAFETY: null, or an open handle.
     unsafe { opened(adopted) }.map_or(std::ptr::null(), |adopted| adopted.0.poison_word())
 }
@@ -136,7 +144,10 @@ pub unsafe extern "C" fn sigward_adopted_poison_word(adopted: *const sigward_ado
 /// As sigward_adopted_status, and forgets the loss: later ones are told anew. Zeros that took the
 /// place of lost pages stay. Thread-safe; not for signal handlers.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_adopted_take(adopted: *mut sigward_adopted, out: *mut Fault) -> c_int {
+pub unsafe extern "C" fn sigward_adopted_take(
+    adopted: *mut sigward_adopted,
+    out: *mut Fault,
+) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
     unsafe { sigward_adopted_take_sized(adopted, out, Fault::FIRST) }
 }

@@ -25,7 +25,11 @@ use std::ffi::{c_int, c_void};
 /// copy (other systems than Linux, other processors than x86-64 and aarch64); without the seat, the
 /// errno that process_vm_readv is refused with (seccomp): take the seat then.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_try_copy(dst: *mut c_void, src: *const c_void, len: usize) -> libc::ssize_t {
+pub unsafe extern "C" fn sigward_try_copy(
+    dst: *mut c_void,
+    src: *const c_void,
+    len: usize,
+) -> libc::ssize_t {
     // SAFETY: the caller vouches for both sides, as far as they are there.
     match unsafe { copy::usual(dst.cast(), src.cast(), len) } {
         Some(count) => count as isize,

@@ -110,7 +110,10 @@ const _: () = assert!(SIGWARD_EUNSYNCED == file::UNSYNCED);
 /// One error is another: -SIGWARD_EUNSYNCED. The new file is there, whole, but after a power
 /// failure the old one may be back.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_replace_file(source: *const c_char, destination: *const c_char) -> c_int {
+pub unsafe extern "C" fn sigward_replace_file(
+    source: *const c_char,
+    destination: *const c_char,
+) -> c_int {
     let _whole = Uncancelled::enter();
     code(Ok(()));
     // SAFETY: NULL or NUL-terminated by the header's contract.
@@ -206,7 +209,9 @@ pub unsafe extern "C" fn sigward_replacement_write(
         match replacement.write(rest) {
             Ok(0) => break,
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            Err(error) if rest.len() == len => return -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+            Err(error) if rest.len() == len => {
+                return -(error.raw_os_error().unwrap_or(libc::EIO) as isize);
+            }
             Err(_) => break,
         }
     }
@@ -228,7 +233,9 @@ pub unsafe extern "C" fn sigward_replacement_fd(replacement: *const sigward_repl
 ///
 /// Returns 0 or an error as sigward_replace_file; -EINVAL if replacement is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_replacement_commit(replacement: *mut sigward_replacement) -> c_int {
+pub unsafe extern "C" fn sigward_replacement_commit(
+    replacement: *mut sigward_replacement,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle that nobody uses any more.
     match unsafe { close(replacement) } {
@@ -265,7 +272,11 @@ unsafe fn read_options(
 ) -> Result<ReplaceOptions, mapping::Error> {
     // SAFETY: by this function's contract.
     let given = unsafe { sized::options(options) }?;
-    if given.replace_link > 1 || given.any_owner > 1 || given.mode > 0o7777 || given.keep_privileges > 1 {
+    if given.replace_link > 1
+        || given.any_owner > 1
+        || given.mode > 0o7777
+        || given.keep_privileges > 1
+    {
         return Err(mapping::Error::Invalid("options of an unknown value"));
     }
     let options = ReplaceOptions::new()

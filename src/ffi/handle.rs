@@ -95,7 +95,8 @@ fn check<T>(handle: *const T, closing: bool) {
     }
     // SAFETY: a box of `open_handle`, which a debug build never frees.
     let state = unsafe { &(*boxed(handle)).state };
-    let found = if closing { state.swap(CLOSED, Ordering::AcqRel) } else { state.load(Ordering::Acquire) };
+    let found =
+        if closing { state.swap(CLOSED, Ordering::AcqRel) } else { state.load(Ordering::Acquire) };
     if found != OPEN {
         let text = if closing { "closed twice" } else { "used after it was closed" };
         eprintln!("sigward: the handle {handle:p} is {text}");

@@ -42,7 +42,12 @@ pub unsafe extern "C" fn sigward_writev(fd: c_int, iov: *const iovec, iovcnt: c_
 
 /// send(2) that cannot raise SIGPIPE. Returns the bytes sent or a negative errno.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+pub unsafe extern "C" fn sigward_send(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
     // SAFETY: the caller vouches for `len` bytes.
     unsafe { raw::send(fd, buf, len, flags) }
 }

@@ -41,7 +41,10 @@ pub struct sigward_lease(Lease);
 /// on this file system, or on this system. -EISDIR, -ENODEV: a directory, a pipe, socket or
 /// device. -EINVAL: a NULL pointer. -ENOENT, -EMFILE, … as open(2).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_lease_take(path: *const c_char, out: *mut *mut sigward_lease) -> c_int {
+pub unsafe extern "C" fn sigward_lease_take(
+    path: *const c_char,
+    out: *mut *mut sigward_lease,
+) -> c_int {
     let _whole = Uncancelled::enter();
     let made = if path.is_null() {
         Err(Error::Invalid("no path"))
@@ -107,7 +110,10 @@ pub unsafe extern "C" fn sigward_lease_is_wanted(lease: *const sigward_lease) ->
 /// -ESTALE if the kernel has broken the lease by force, so that the file may have changed; -EINVAL
 /// if lease is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_lease_wait(lease: *const sigward_lease, timeout_ms: c_int) -> c_int {
+pub unsafe extern "C" fn sigward_lease_wait(
+    lease: *const sigward_lease,
+    timeout_ms: c_int,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open handle by the header's contract.
     let Some(sigward_lease(lease)) = (unsafe { opened(lease) }) else {

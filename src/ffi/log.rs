@@ -279,7 +279,10 @@ impl From<Check> for sigward_log_report {
 /// -EPROTONOSUPPORT, -EBADMSG: no copy of the header can be read. -ENODATA: the file is empty.
 /// -EINVAL: a NULL path. Else what open(2) and read(2) say.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_log_check(path: *const c_char, report: *mut sigward_log_report) -> c_int {
+pub unsafe extern "C" fn sigward_log_check(
+    path: *const c_char,
+    report: *mut sigward_log_report,
+) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
     unsafe { sigward_log_check_sized(path, report, sigward_log_report::FIRST) }
 }

@@ -86,7 +86,10 @@ const AGAIN: Error = Error::System { call: "read", errno: libc::EAGAIN };
 ///
 /// Returns 0; -EINVAL: reader is NULL, or no record can begin there.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_log_reader_seek(reader: *mut sigward_log_reader, position: u64) -> c_int {
+pub unsafe extern "C" fn sigward_log_reader_seek(
+    reader: *mut sigward_log_reader,
+    position: u64,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open reader that nobody else uses meanwhile.
     match unsafe { opened_mut(reader) } {

@@ -95,8 +95,10 @@ pub unsafe extern "C" fn sigward_map_open(
     let map = match unsafe { read_options(options) } {
         Err(error) => Err(error),
         Ok(_) if path.is_null() => Err(Error::Invalid("no path")),
-        // SAFETY: NUL-terminated by the header's contract.
-        Ok((options, write)) => options.open_path(unsafe { CStr::from_ptr(path) }.to_owned(), write),
+        Ok((options, write)) => {
+            // SAFETY: NUL-terminated by the header's contract.
+            options.open_path(unsafe { CStr::from_ptr(path) }.to_owned(), write)
+        }
     };
     // SAFETY: null, or room for a pointer.
     unsafe { open_handle(out, map, sigward_map) }
@@ -204,7 +206,8 @@ pub unsafe extern "C" fn sigward_map_write_at(
         return 0;
     }
     // SAFETY: the caller vouches for `len` bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len.min(isize::MAX as usize)) };
+    let bytes =
+        unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), len.min(isize::MAX as usize)) };
     // SAFETY: writable; the header's contract has the rest.
     match unsafe { map.0.write_shared(offset, bytes) } {
         Ok(count) => count as isize,
@@ -307,7 +310,9 @@ pub unsafe extern "C" fn sigward_map_verify(map: *const sigward_map) -> c_int {
 pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map that nobody else uses meanwhile, by the header's contract.
-    map_code(unsafe { opened_mut(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.refresh()))
+    map_code(
+        unsafe { opened_mut(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.refresh()),
+    )
 }
 
 /// Reads in every page of the range now (of a writable shared map: allocates it); a len of 0 is up
@@ -316,7 +321,11 @@ pub unsafe extern "C" fn sigward_map_refresh(map: *mut sigward_map) -> c_int {
 /// Thread-safe. Returns 0; the errno of the cause if a page cannot be had (-EFAULT, -ENOSPC, -EIO);
 /// -EINVAL if the range is not within the map; else what madvise(2) says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u64, len: u64) -> c_int {
+pub unsafe extern "C" fn sigward_map_populate(
+    map: *const sigward_map,
+    offset: u64,
+    len: u64,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
     let Some(map) = (unsafe { opened(map) }) else {
@@ -358,7 +367,9 @@ pub unsafe extern "C" fn sigward_map_populate(map: *const sigward_map, offset: u
 pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
-    map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.grow(new_len)))
+    map_code(
+        unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.grow(new_len)),
+    )
 }
 
 /// Takes over the length that the file has now, up to the map's capacity: for readers of a file
@@ -371,7 +382,11 @@ pub unsafe extern "C" fn sigward_map_grow(map: *mut sigward_map, new_len: u64) -
 pub unsafe extern "C" fn sigward_map_follow(map: *mut sigward_map) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: null, or an open map by the header's contract.
-    map_code(unsafe { opened(map) }.ok_or(Error::Invalid("no map")).and_then(|map| map.0.follow().map(drop)))
+    map_code(
+        unsafe { opened(map) }
+            .ok_or(Error::Invalid("no map"))
+            .and_then(|map| map.0.follow().map(drop)),
+    )
 }
 
 /// How many bytes the map can have without moving: its capacity, or its length if it has none.
@@ -399,7 +414,10 @@ pub struct sigward_bytes {
 ///
 /// Signal-safe, thread-safe. Returns 0; -EINVAL if a pointer is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_map_look(map: *const sigward_map, out: *mut sigward_bytes) -> c_int {
+pub unsafe extern "C" fn sigward_map_look(
+    map: *const sigward_map,
+    out: *mut sigward_bytes,
+) -> c_int {
     // SAFETY: null, or an open map by the header's contract.
     let map = unsafe { opened(map) };
     // SAFETY: null, or room for one struct.

@@ -276,7 +276,11 @@ pub unsafe extern "C" fn sigward_event_library(
 ) -> libc::ssize_t {
     let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for both.
-    unsafe { print(event, buf, cap, |event, line| write!(line, "{}", event.library().unwrap_or_default())) }
+    unsafe {
+        print(event, buf, cap, |event, line| {
+            write!(line, "{}", event.library().unwrap_or_default())
+        })
+    }
 }
 
 /// A buffer that keeps one byte for the NUL and cuts what does not fit, between characters.

@@ -117,8 +117,11 @@ unsafe impl Filled for sigward_sigpipe_report {
     }
 }
 
-const FLAGS: u32 =
-    SIGWARD_LOG_STDERR | SIGWARD_REPLACE_IGNORE | SIGWARD_SWALLOW_STDIO | SIGWARD_NO_EVENTS | SIGWARD_EXPLAIN;
+const FLAGS: u32 = SIGWARD_LOG_STDERR
+    | SIGWARD_REPLACE_IGNORE
+    | SIGWARD_SWALLOW_STDIO
+    | SIGWARD_NO_EVENTS
+    | SIGWARD_EXPLAIN;
 
 /// Sets the process's policy: SIGPIPE as the options say (NULL: filter it), and the seat on top for
 /// SIGBUS, so that guarded maps are looked after.
@@ -256,9 +259,15 @@ pub(super) fn outcome_of(outcome: Outcome) -> (sigward_outcome, usize) {
         Outcome::Untouched => (sigward_outcome::UNTOUCHED, 0),
         Outcome::AlreadyIgnored => (sigward_outcome::ALREADY_IGNORED, 0),
         Outcome::Ignored => (sigward_outcome::IGNORED, 0),
-        Outcome::Filtered { previous: Previous::Default } => (sigward_outcome::FILTERED, libc::SIG_DFL),
-        Outcome::Filtered { previous: Previous::Ignored } => (sigward_outcome::FILTERED, libc::SIG_IGN),
-        Outcome::Filtered { previous: Previous::Handler(address) } => (sigward_outcome::FILTERED, address),
+        Outcome::Filtered { previous: Previous::Default } => {
+            (sigward_outcome::FILTERED, libc::SIG_DFL)
+        }
+        Outcome::Filtered { previous: Previous::Ignored } => {
+            (sigward_outcome::FILTERED, libc::SIG_IGN)
+        }
+        Outcome::Filtered { previous: Previous::Handler(address) } => {
+            (sigward_outcome::FILTERED, address)
+        }
         Outcome::Chained { handler } => (sigward_outcome::CHAINED, handler),
     }
 }

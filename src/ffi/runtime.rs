@@ -61,7 +61,9 @@ pub unsafe extern "C" fn sigward_runtime_map_succeed(
         unsafe { std::slice::from_raw_parts(older, count) }
     };
     let older: Option<Vec<_>> = older.iter().map(|&map| open(map)).collect();
-    let (Some(map), Some(older)) = (open(map), older) else { return map_code(Err(Error::Invalid("no map"))) };
+    let (Some(map), Some(older)) = (open(map), older) else {
+        return map_code(Err(Error::Invalid("no map")));
+    };
     map_code(map.succeed(&older))
 }
 
@@ -101,7 +103,12 @@ pub unsafe extern "C" fn sigward_runtime_handlers(
         let owner = Standing::owner_of(row.handler).unwrap_or_default();
         let is_ours = c_int::from(chain::is_ours(row.handler));
         let library = fixed(&owner);
-        *place = sigward_runtime_handler { address: row.handler as u64, flags: row.flags, is_ours, library };
+        *place = sigward_runtime_handler {
+            address: row.handler as u64,
+            flags: row.flags,
+            is_ours,
+            library,
+        };
         count += 1;
     });
     count as c_int

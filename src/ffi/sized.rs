@@ -72,7 +72,8 @@ pub(crate) fn hold<T: Options>(given: &[u8], earlier: &[usize]) {
     bytes.iter_mut().take(size).skip(8).zip(rest).for_each(|(to, from)| *to = *from);
     let known = size_of::<T>();
     let is_ours = size == known || earlier.contains(&size);
-    let zeros_follow = size > known && size <= MOST && bytes.iter().skip(known).all(|byte| *byte == 0);
+    let zeros_follow =
+        size > known && size <= MOST && bytes.iter().skip(known).all(|byte| *byte == 0);
     // SAFETY: it begins with the number of its bytes, and has as many.
     let read = unsafe { options(bytes.as_ptr().cast::<T>()) };
     assert_eq!(read.is_ok(), is_ours || zeros_follow, "{size} of {known}");

@@ -105,7 +105,10 @@ unsafe impl Filled for sigward_snapshot_report {
 /// NULL pointer. -EOPNOTSUPP: not Linux. Else what open(2), read(2) and mmap(2) say, or as
 /// sigward_init.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_snapshot(path: *const c_char, out: *mut *mut sigward_map) -> c_int {
+pub unsafe extern "C" fn sigward_snapshot(
+    path: *const c_char,
+    out: *mut *mut sigward_map,
+) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: as the caller vouches for the pointers.
     unsafe { sigward_snapshot_with(path, std::ptr::null(), out, std::ptr::null_mut()) }
@@ -124,7 +127,9 @@ pub unsafe extern "C" fn sigward_snapshot_with(
     report: *mut sigward_snapshot_report,
 ) -> c_int {
     // SAFETY: as the caller vouches for the pointers.
-    unsafe { sigward_snapshot_with_sized(path, options, out, report, sigward_snapshot_report::FIRST) }
+    unsafe {
+        sigward_snapshot_with_sized(path, options, out, report, sigward_snapshot_report::FIRST)
+    }
 }
 
 /// As sigward_snapshot_with, for a report of report_size bytes.
@@ -202,13 +207,16 @@ unsafe fn take(path: &Path, options: *const sigward_snapshot_options) -> Result<
     if given.memory_only > 1 || given.populate > 1 {
         return Err(Error::Invalid("options of an unknown value"));
     }
-    let mut wanted = SnapshotOptions::new().memory_only(given.memory_only == 1).populate(given.populate == 1);
+    let mut wanted =
+        SnapshotOptions::new().memory_only(given.memory_only == 1).populate(given.populate == 1);
     if given.limit != 0 {
         wanted = wanted.limit(given.limit);
     }
     let mut tell = |done, total| match given.progress {
         // SAFETY: the caller's function, with the argument that it wants.
-        Some(progress) if unsafe { progress(given.context, done, total) } != 0 => ControlFlow::Break(()),
+        Some(progress) if unsafe { progress(given.context, done, total) } != 0 => {
+            ControlFlow::Break(())
+        }
         _ => ControlFlow::Continue(()),
     };
     if given.progress.is_some() {

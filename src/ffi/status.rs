@@ -93,7 +93,10 @@ pub unsafe extern "C" fn sigward_status(out: *mut sigward_status_report) -> c_in
 ///
 /// Returns as sigward_status; -EINVAL also for a size that no version has.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigward_status_sized(out: *mut sigward_status_report, size: usize) -> c_int {
+pub unsafe extern "C" fn sigward_status_sized(
+    out: *mut sigward_status_report,
+    size: usize,
+) -> c_int {
     let _whole = Uncancelled::enter();
     let report = crate::status().map(|status| {
         let (outcome, _) = outcome_of(status.outcome);

@@ -49,7 +49,12 @@ impl Context {
 pub unsafe extern "C" fn sigward_watch_start(
     interval_ms: u32,
     report: Option<
-        unsafe extern "C" fn(event: *const Event, missed: u64, suppressed: u64, context: *mut c_void),
+        unsafe extern "C" fn(
+            event: *const Event,
+            missed: u64,
+            suppressed: u64,
+            context: *mut c_void,
+        ),
     >,
     context: *mut c_void,
     out: *mut *mut sigward_watch,

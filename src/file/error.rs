@@ -109,7 +109,10 @@ impl fmt::Display for Error {
                 "this file system cannot promise blocks: write zeros (reserve_slowly), or guard the map"
             }
             Self::SizeLimit { limit } => {
-                return write!(out, "the file would pass the limit of {limit} bytes: raise RLIMIT_FSIZE");
+                return write!(
+                    out,
+                    "the file would pass the limit of {limit} bytes: raise RLIMIT_FSIZE"
+                );
             }
             Self::NotAFile { errno: libc::EISDIR } => "a directory: name a file",
             Self::NotAFile { .. } => "a pipe, socket or device: name a regular file",
@@ -135,7 +138,9 @@ impl fmt::Display for Error {
             Self::HasWriter => {
                 "somebody has the file open for writing: take the lease when it is closed, or read through a guarded map"
             }
-            Self::NotOwner => "the file is somebody else's: take the lease as its owner, or with CAP_LEASE",
+            Self::NotOwner => {
+                "the file is somebody else's: take the lease as its owner, or with CAP_LEASE"
+            }
             Self::NoLeases => {
                 "no leases here (the file system, or /proc/sys/fs/leases-enable): read through a guarded map"
             }

@@ -128,7 +128,11 @@ impl ReplaceOptions {
     ///
     /// # Errors
     /// As [`replace_file`].
-    pub fn replace_file(self, source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn replace_file(
+        self,
+        source: impl AsRef<Path>,
+        destination: impl AsRef<Path>,
+    ) -> Result<(), Error> {
         let source = contents::open(source.as_ref())?;
         let mode = status(source.as_fd())?.st_mode & 0o777;
         let mut new = self.create_with(destination.as_ref(), mode)?;
@@ -162,7 +166,9 @@ impl ReplaceOptions {
     fn existing(self, target: &Target) -> Result<Option<(Attributes, Fidelity)>, Error> {
         let fidelity = if self.any_owner { Fidelity::BestEffort } else { Fidelity::Strict };
         match target.existing()? {
-            Existing::File => Ok(Attributes::of_named(target)?.map(|attributes| (attributes, fidelity))),
+            Existing::File => {
+                Ok(Attributes::of_named(target)?.map(|attributes| (attributes, fidelity)))
+            }
             Existing::Nothing | Existing::Link => Ok(None),
         }
     }

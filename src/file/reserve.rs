@@ -109,6 +109,14 @@ pub(crate) fn reserve_with_pauses(
 
 /// There is no such call on other systems, and no list of holes.
 #[cfg(not(target_os = "linux"))]
-fn unsupported(_file: &std::os::fd::BorrowedFd<'_>, _offset: u64, len: u64) -> Result<Promise, Error> {
-    if len == 0 { Err(Error::Invalid("a length of 0: nothing to reserve")) } else { Err(Error::NoPromise) }
+fn unsupported(
+    _file: &std::os::fd::BorrowedFd<'_>,
+    _offset: u64,
+    len: u64,
+) -> Result<Promise, Error> {
+    if len == 0 {
+        Err(Error::Invalid("a length of 0: nothing to reserve"))
+    } else {
+        Err(Error::NoPromise)
+    }
 }

@@ -122,7 +122,9 @@ pub(crate) fn freeze(path: &Path, request: &mut Request<'_>) -> Result<Frozen, E
         };
         // A file of /proc has other contents each time, and no length.
         let once = moment == Moment::Proven || before.st_size == 0;
-        if (once || moment::is_same_again(&source, &frozen)?) && steady::held_still(&source, &before)? {
+        if (once || moment::is_same_again(&source, &frozen)?)
+            && steady::held_still(&source, &before)?
+        {
             return Ok(Frozen { moment, ..frozen });
         }
         tries.again()?;
@@ -154,7 +156,11 @@ fn clone(source: &File, request: &mut Request<'_>, length: u64) -> Result<Option
 
 #[cfg(not(target_os = "linux"))]
 #[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
-fn clone(_source: &File, _request: &mut Request<'_>, _length: u64) -> Result<Option<Frozen>, Error> {
+fn clone(
+    _source: &File,
+    _request: &mut Request<'_>,
+    _length: u64,
+) -> Result<Option<Frozen>, Error> {
     Ok(None)
 }
 
@@ -181,14 +187,21 @@ fn copy(source: &File, request: &mut Request<'_>, length: u64) -> Result<Frozen,
         let got = loop {
             match source.read_at(room, done as u64) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| crate::sys::call::Failed::of("read", &error))?,
+                other => {
+                    break other.map_err(|error| crate::sys::call::Failed::of("read", &error))?;
+                }
             }
         };
         bytes.truncate(done + got);
         if got == 0 {
             bytes.shrink_to_fit();
             let memory = bytes.capacity() as u64;
-            return Ok(Frozen { bytes, kind: SnapshotKind::Memory, memory, moment: Moment::Unproven });
+            return Ok(Frozen {
+                bytes,
+                kind: SnapshotKind::Memory,
+                memory,
+                moment: Moment::Unproven,
+            });
         }
         request.allow(bytes.len() as u64)?;
         request.tell(bytes.len() as u64, length.max(bytes.len() as u64))?;

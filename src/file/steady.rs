@@ -129,5 +129,6 @@ fn tick() -> (i64, i64) {
     #[cfg(not(target_os = "linux"))]
     const CLOCK: ClockId = ClockId::CLOCK_REALTIME;
     // Where the call fails it is long ago, and that is waited for a little.
-    clock_gettime(CLOCK).map_or((0, 0), |time| (i64::from(time.tv_sec()), i64::from(time.tv_nsec())))
+    clock_gettime(CLOCK)
+        .map_or((0, 0), |time| (i64::from(time.tv_sec()), i64::from(time.tv_nsec())))
 }

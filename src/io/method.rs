@@ -116,5 +116,7 @@ pub(super) unsafe fn pwritev2(fd: c_int, parts: *const iovec, count: c_int) -> i
     let flags = RWF_NOSIGNAL;
     let count = count as libc::c_ulong;
     // SAFETY: by this function's contract.
-    status(unsafe { libc::syscall(libc::SYS_pwritev2, fd, parts, count, here, here, flags) } as isize)
+    status(
+        unsafe { libc::syscall(libc::SYS_pwritev2, fd, parts, count, here, here, flags) } as isize
+    )
 }

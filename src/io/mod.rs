@@ -92,7 +92,12 @@ pub fn send(fd: impl AsFd, buffer: &[u8], flags: c_int) -> io::Result<usize> {
 /// As sendto(2).
 #[doc(alias = "sendto")]
 #[doc(alias = "sigward_sendto")]
-pub fn send_to(fd: impl AsFd, buffer: &[u8], flags: c_int, address: &socket2::SockAddr) -> io::Result<usize> {
+pub fn send_to(
+    fd: impl AsFd,
+    buffer: &[u8],
+    flags: c_int,
+    address: &socket2::SockAddr,
+) -> io::Result<usize> {
     let (data, to) = (buffer.as_ptr().cast(), address.as_ptr().cast());
     // SAFETY: the slice holds that many bytes, and the address its length.
     raw::result(unsafe {

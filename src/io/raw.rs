@@ -37,7 +37,12 @@ fn in_thread_guard(call: impl FnOnce() -> isize) -> isize {
 const fn is_refused(status: isize) -> bool {
     matches!(
         -status as c_int,
-        libc::EOPNOTSUPP | libc::ENOTSOCK | libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EINVAL
+        libc::EOPNOTSUPP
+            | libc::ENOTSOCK
+            | libc::EPERM
+            | libc::EACCES
+            | libc::ENOSYS
+            | libc::EINVAL
     )
 }
 
@@ -68,14 +73,18 @@ pub(crate) unsafe fn write(fd: c_int, data: *const c_void, length: size_t) -> is
             // SAFETY: one whole iovec with its bytes.
             unsafe { pwritev2(fd, &raw const part, 1) }
         }
-        // SAFETY: by this function's contract.
-        Method::Flag | Method::Message => status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) }),
+        Method::Flag | Method::Message => {
+            // SAFETY: by this function's contract.
+            status(unsafe { libc::send(fd, data, length, MSG_NOSIGNAL) })
+        }
         Method::Guard => NOT_A_SOCKET,
     };
     match tried {
         written @ 0.. => written,
-        // SAFETY: by this function's contract.
-        refused if is_refused(refused) => in_thread_guard(move || unsafe { libc::write(fd, data, length) }),
+        refused if is_refused(refused) => {
+            // SAFETY: by this function's contract.
+            in_thread_guard(move || unsafe { libc::write(fd, data, length) })
+        }
         failed => failed,
     }
 }
@@ -110,8 +119,10 @@ pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isi
     };
     match tried {
         written @ 0.. => written,
-        // SAFETY: by this function's contract.
-        refused if is_refused(refused) => in_thread_guard(move || unsafe { libc::writev(fd, parts, count) }),
+        refused if is_refused(refused) => {
+            // SAFETY: by this function's contract.
+            in_thread_guard(move || unsafe { libc::writev(fd, parts, count) })
+        }
         failed => failed,
     }
 }
@@ -125,7 +136,8 @@ fn socket_type(fd: c_int) -> isize {
     let (mut kind, mut size) = (0_i32, size_of::<i32>() as socklen_t);
     let room = (&raw mut kind).cast();
     // SAFETY: room for one number, which `size` says.
-    let asked = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, room, &raw mut size) };
+    let asked =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, room, &raw mut size) };
     if asked < 0 { status(asked as isize) } else { kind as isize }
 }
 
@@ -167,7 +179,9 @@ pub(crate) unsafe fn sendto(
     address_length: socklen_t,
 ) -> isize {
     // SAFETY: by this function's contract.
-    without_signal(flags, |flags| unsafe { libc::sendto(fd, data, length, flags, address, address_length) })
+    without_signal(flags, |flags| unsafe {
+        libc::sendto(fd, data, length, flags, address, address_length)
+    })
 }
 
 /// # Safety
@@ -183,15 +197,26 @@ pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
 /// `count` whole messages at `messages`.
 #[cfg(all(target_os = "linux", feature = "capi"))]
 #[inline]
-pub(crate) unsafe fn sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: u32, flags: c_int) -> isize {
+pub(crate) unsafe fn sendmmsg(
+    fd: c_int,
+    messages: *mut libc::mmsghdr,
+    count: u32,
+    flags: c_int,
+) -> isize {
     // SAFETY: by this function's contract. musl takes the flags unsigned.
-    without_signal(flags, |flags| unsafe { libc::sendmmsg(fd, messages, count, flags as _) } as isize)
+    without_signal(flags, |flags| unsafe { libc::sendmmsg(fd, messages, count, flags as _) }
+        as isize)
 }
 
 /// # Safety
 /// A number at `offset`, or null.
 #[cfg(target_os = "linux")]
-pub(crate) unsafe fn sendfile(out: c_int, file: c_int, offset: *mut libc::off_t, count: size_t) -> isize {
+pub(crate) unsafe fn sendfile(
+    out: c_int,
+    file: c_int,
+    offset: *mut libc::off_t,
+    count: size_t,
+) -> isize {
     // SAFETY: by this function's contract.
     in_thread_guard(|| unsafe { libc::sendfile(out, file, offset, count) })
 }

@@ -74,7 +74,11 @@ impl<T: Readiness> NoSigpipe<T> {
 }
 
 impl<T: Readiness + AsyncWrite + Unpin> AsyncWrite for NoSigpipe<T> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_call(context, |fd| write_slices(fd, &[IoSlice::new(buffer)]))
     }
 

@@ -44,9 +44,15 @@ pub(super) struct Plain {
 impl Bytes {
     /// With `write` the file must be open for both. The addresses of a map are between `least` and
     /// `wanted`; how many bytes the file may have is returned as well.
-    pub(super) fn of(file: &File, write: bool, wanted: u64, least: u64) -> Result<(Self, u64), Error> {
-        let map_of =
-            |capacity| MapOptions::new().capacity(capacity).if_guarded().of_descriptor(file.as_fd(), write);
+    pub(super) fn of(
+        file: &File,
+        write: bool,
+        wanted: u64,
+        least: u64,
+    ) -> Result<(Self, u64), Error> {
+        let map_of = |capacity| {
+            MapOptions::new().capacity(capacity).if_guarded().of_descriptor(file.as_fd(), write)
+        };
         let mut capacity = wanted;
         loop {
             match map_of(capacity) {
@@ -61,9 +67,10 @@ impl Bytes {
                     return Ok((Self::Mapped(map_of(capacity)?), capacity));
                 }
                 Err(mapping::Error::Signal(_)) => break,
-                Err(mapping::Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN })
-                    if capacity > least =>
-                {
+                Err(mapping::Error::System {
+                    call: "mmap",
+                    errno: libc::ENOMEM | libc::EAGAIN,
+                }) if capacity > least => {
                     capacity = (capacity / 4).max(least);
                 }
                 Err(error) => return Err(error.into()),
@@ -133,7 +140,12 @@ impl Bytes {
     /// The file was opened for writing, nobody else writes there, and nobody reads beyond the log's
     /// end.
     #[inline]
-    pub(super) unsafe fn put(&self, salt: u32, position: u64, record: &[u8]) -> Result<Witness, Error> {
+    pub(super) unsafe fn put(
+        &self,
+        salt: u32,
+        position: u64,
+        record: &[u8],
+    ) -> Result<Witness, Error> {
         match self {
             // SAFETY: by this function's contract.
             Self::Mapped(map) => unsafe { put_in(map, salt, position, record) },
@@ -347,7 +359,8 @@ impl Plain {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut at = offset;
-        within_limit(|| self.write_all(&mut at, bytes)).map_err(|errno| refused("pwrite", at, errno))
+        within_limit(|| self.write_all(&mut at, bytes))
+            .map_err(|errno| refused("pwrite", at, errno))
     }
 
     /// Goes on to behind what was written. Not for itself: see [`within_limit`].

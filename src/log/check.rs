@@ -94,13 +94,24 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Check, Er
 }
 
 /// Goes through all of it; `whole` is told of each record: where it is, and how long.
-fn walk(image: &Image, mut whole: impl FnMut(u64, usize) -> Result<(), Error>) -> Result<Check, Error> {
+fn walk(
+    image: &Image,
+    mut whole: impl FnMut(u64, usize) -> Result<(), Error>,
+) -> Result<Check, Error> {
     let header = image.header()?;
     let salt = header.salt;
     let durable = header.watermark.unwrap_or(FIRST);
     let headers = header.good.iter().map(|good| u32::from(*good)).sum();
-    let mut found =
-        Check { headers, records: 0, end: FIRST, durable, damaged: 0, first_damage: 0, lost: 0, torn: 0 };
+    let mut found = Check {
+        headers,
+        records: 0,
+        end: FIRST,
+        durable,
+        damaged: 0,
+        first_damage: 0,
+        lost: 0,
+        torn: 0,
+    };
     let mut patience = Patience::of(super::disk::there(&image.file));
     let mut room = vec![0; 1 << 16];
     let mut position = FIRST;

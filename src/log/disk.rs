@@ -212,7 +212,8 @@ impl Named {
         let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
         let folder = whole.parent().unwrap_or(Path::new("/"));
         let name = whole.file_name().unwrap_or(OsStr::new("."));
-        let name = CString::new(name.as_bytes()).map_err(|error| Error::of("realpath", &error.into()))?;
+        let name =
+            CString::new(name.as_bytes()).map_err(|error| Error::of("realpath", &error.into()))?;
         let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
         let folder = File::options().read(true).custom_flags(FOLDER).open(folder);
         let folder = folder.map_err(|error| Error::of("open", &error))?;
@@ -241,7 +242,9 @@ const FOLDER: c_int = libc::O_DIRECTORY;
 pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
     let folder = whole.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::of("fsync", &error))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::of("fsync", &error))
 }
 
 /// Copy on write breaks the promise that a reserved block can be written again (btrfs). An empty

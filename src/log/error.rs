@@ -108,9 +108,9 @@ impl fmt::Display for Error {
                     "the log has used its {capacity} bytes of addresses: open it with a larger capacity"
                 )
             }
-            Self::Forked => {
-                out.write_str("the log belongs to the process that opened it: open it anew in the child")
-            }
+            Self::Forked => out.write_str(
+                "the log belongs to the process that opened it: open it anew in the child",
+            ),
             Self::Moved => out.write_str(
                 "the log's file has lost its name (unlinked, renamed, replaced): open the log anew",
             ),
@@ -119,9 +119,8 @@ impl fmt::Display for Error {
                 "writing to the disk failed ({}), what is there from byte {durable} on nobody knows: open the log anew",
                 std::io::Error::from_raw_os_error(*errno)
             ),
-            Self::Space(file::Error::NoPromise) => {
-                out.write_str("this file system cannot promise blocks: open the log with slow_zeros")
-            }
+            Self::Space(file::Error::NoPromise) => out
+                .write_str("this file system cannot promise blocks: open the log with slow_zeros"),
             Self::Space(error) => write!(out, "{error}"),
             Self::Map(mapping::Error::Lost(fault)) => write!(out, "{fault}: open the log anew"),
             Self::Map(error) => write!(out, "{error}"),

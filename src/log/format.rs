@@ -218,7 +218,10 @@ mod tests {
             for byte in [0, 0xff] {
                 let mut left = pages.clone();
                 left[lost..lost + 4096].fill(byte);
-                assert_eq!(read_header(&left), Ok(found(Some(watermark), slot, [lost > 0, lost == 0])));
+                assert_eq!(
+                    read_header(&left),
+                    Ok(found(Some(watermark), slot, [lost > 0, lost == 0]))
+                );
             }
         }
         assert_eq!(read_header(&pages[..4096]), Ok(found(Some(9192), 0, [true, false])));

@@ -182,7 +182,8 @@ impl LogOptions {
         mend(file, &header, end.durable)?;
         // Not before: the header may be there since a moment ago only.
         let witness = end.witness(&bytes)?;
-        let recovery = Recovery { records: end.records, end: end.position, durable: end.durable, torn };
+        let recovery =
+            Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
         Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
     }
@@ -295,7 +296,12 @@ fn mend(file: &File, header: &Header, watermark: u64) -> Result<(), Error> {
 }
 
 /// Whether no record in the range counts.
-fn nothing_whole(bytes: &Bytes, file: &File, salt: u32, range: std::ops::Range<u64>) -> Result<(), ()> {
+fn nothing_whole(
+    bytes: &Bytes,
+    file: &File,
+    salt: u32,
+    range: std::ops::Range<u64>,
+) -> Result<(), ()> {
     let mut patience = Patience::of(disk::there(file));
     let mut at = range.start;
     while let Some(data) = data_in(file.as_fd(), at..range.end) {

@@ -100,7 +100,8 @@ impl Reader {
             // Memory for a long one only if it is one.
             let mut room = vec![0; if length > LONG { LONG / 16 } else { 0 }];
             let (salt, position) = (reader.salt, reader.position);
-            if length > LONG && scan::record_at(&reader.bytes, salt, position, &mut room)?.is_none() {
+            if length > LONG && scan::record_at(&reader.bytes, salt, position, &mut room)?.is_none()
+            {
                 return Ok(None);
             }
             record.resize(length, 0);
@@ -130,10 +131,13 @@ impl Reader {
     fn copy(&mut self, record: &mut [u8]) -> Result<Option<u64>, Error> {
         let position = self.position;
         let number = self.bytes.number(position)?;
-        if !matches!(format::read_prefix(number), Prefix::Record(length) if length as usize == record.len()) {
-            return Ok(None);
+        match format::read_prefix(number) {
+            Prefix::Record(length) if length as usize == record.len() => {}
+            _ => return Ok(None),
         }
-        if self.bytes.number(position + UNIT)? != format::place(self.salt, position, record.len() as u32) {
+        if self.bytes.number(position + UNIT)?
+            != format::place(self.salt, position, record.len() as u32)
+        {
             return Ok(None);
         }
         self.bytes.read(position + PREFIX, record)?;
@@ -158,7 +162,8 @@ impl Reader {
     /// # Errors
     /// [`Error::Map`] (`EINVAL`) if no record can begin there.
     pub fn seek(&mut self, position: u64) -> Result<(), Error> {
-        if position < FIRST || !position.is_multiple_of(UNIT) || isize::try_from(position).is_err() {
+        if position < FIRST || !position.is_multiple_of(UNIT) || isize::try_from(position).is_err()
+        {
             return Err(Error::Map(mapping::Error::Invalid("no record begins at such a position")));
         }
         self.position = position;
@@ -174,7 +179,9 @@ impl Reader {
             return Ok(None);
         };
         // Whoever has made up a length gets no memory for it.
-        if self.bytes.number(self.position + UNIT)? != format::place(self.salt, self.position, length) {
+        if self.bytes.number(self.position + UNIT)?
+            != format::place(self.salt, self.position, length)
+        {
             return Ok(None);
         }
         let is_there = self.reaches(self.position + PREFIX + u64::from(length))?;

@@ -75,7 +75,11 @@ pub(super) fn find_end(source: &impl Source, salt: u32, watermark: u64) -> Resul
 }
 
 /// Whether the range, where records begin and end, has nothing but whole records.
-pub(super) fn check(source: &impl Source, salt: u32, range: std::ops::Range<u64>) -> Result<(), Error> {
+pub(super) fn check(
+    source: &impl Source,
+    salt: u32,
+    range: std::ops::Range<u64>,
+) -> Result<(), Error> {
     let mut room = vec![0; 1 << 16];
     let mut offset = range.start;
     while offset < range.end {
@@ -202,7 +206,8 @@ pub(super) fn not_zero(
         source.read(at, part)?;
         if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
             let first = part.iter().position(|byte| *byte != 0).unwrap_or(0);
-            found = Some(found.map_or(at + first as u64, |found| found.start)..at + last as u64 + 1);
+            found =
+                Some(found.map_or(at + first as u64, |found| found.start)..at + last as u64 + 1);
         }
         at += part.len() as u64;
     }
@@ -317,7 +322,9 @@ pub(super) mod tests {
                 let to = ((page + 1) * unit).min(bytes.len());
                 match random.below(4) {
                     0 => bytes[from..to].fill(0),
-                    1 => bytes[from..to].iter_mut().for_each(|byte| *byte = random.below(256) as u8),
+                    1 => {
+                        bytes[from..to].iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+                    }
                     _ => {}
                 }
             }
@@ -362,7 +369,8 @@ pub(super) mod tests {
             let length = (end - PREFIX - position) as u32;
             let at = position as usize;
             bytes[at..at + 8].copy_from_slice(&u64::from(1 << 31 | length).to_le_bytes());
-            bytes[at + 8..at + 16].copy_from_slice(&format::place(SALT, position, length).to_le_bytes());
+            bytes[at + 8..at + 16]
+                .copy_from_slice(&format::place(SALT, position, length).to_le_bytes());
         }
         let source = bytes.as_slice();
         let found = find_record(&source, SALT, FIRST..end, &mut Patience::of(end)).unwrap();

@@ -32,7 +32,11 @@ impl Growth {
     /// is beyond the capacity.
     pub(super) fn ends(&self, needed: u64) -> impl Iterator<Item = u64> + use<> {
         let Self { page, capacity, .. } = *self;
-        let step = if self.step > 0 { self.step } else { (needed / 8).clamp(*STEPS.start(), *STEPS.end()) };
+        let step = if self.step > 0 {
+            self.step
+        } else {
+            (needed / 8).clamp(*STEPS.start(), *STEPS.end())
+        };
         let up = move |end: u64| end.checked_next_multiple_of(page).unwrap_or(end).min(capacity);
         let mut step = step.min(self.hint);
         let mut last = None;

@@ -191,10 +191,12 @@ impl Log {
         // SAFETY: opened for writing; nobody else writes here (the tail is held, and so is the
         // file's lock), and nobody reads what is behind the log's end.
         let witness =
-            unsafe { self.bytes.put(self.salt, position, record) }.map_err(|error| match error {
-                Error::Space(_) => error,
-                error => self.fail(error),
-            })?;
+            unsafe { self.bytes.put(self.salt, position, record) }.map_err(
+                |error| match error {
+                    Error::Space(_) => error,
+                    error => self.fail(error),
+                },
+            )?;
         (tail.before, tail.witness) = (tail.witness, witness);
         tail.end = position + size;
         Ok(position)
@@ -203,7 +205,8 @@ impl Log {
     /// Whether the last word before the log's end is still there.
     #[inline]
     fn check_witness(&self, tail: &Tail) -> Result<(), Error> {
-        let holds = self.bytes.holds(tail.witness, tail.before).map_err(|error| self.fail(error))?;
+        let holds =
+            self.bytes.holds(tail.witness, tail.before).map_err(|error| self.fail(error))?;
         if holds { Ok(()) } else { self.is_cut(tail) }
     }
 
@@ -242,7 +245,9 @@ impl Log {
                     tail.reserved = end;
                     return Ok(());
                 }
-                Err(error) if matches!(error.errno(), libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => {
+                Err(error)
+                    if matches!(error.errno(), libc::ENOSPC | libc::EDQUOT | libc::EFBIG) =>
+                {
                     refusal = Some(Error::Space(error));
                 }
                 Err(error) => return Err(Error::Space(error)),
@@ -287,7 +292,8 @@ impl Log {
         disk::sync(&self.file).map_err(unsynced)?;
         self.check_length(end)?;
         self.bytes.check(end).map_err(|error| self.fail(error))?;
-        scan::check(&self.bytes, self.salt, durable.position..end).map_err(|error| self.fail(error))?;
+        scan::check(&self.bytes, self.salt, durable.position..end)
+            .map_err(|error| self.fail(error))?;
         durable.position = end;
         // That the data is durable is true without it, too; what is missing then is the difference
         // between torn and damaged.

@@ -23,7 +23,11 @@ const AT_ONCE: usize = 4096;
 /// Whether no page below a map that nobody has touched yet is in memory any more. What others have
 /// stored and is not on the disk is written first. The `older` maps of the file let theirs go; who
 /// reads through one meanwhile has them brought back.
-pub(super) fn drop_pages(slot: &'static Slot, path: Option<&CStr>, older: &[&Map]) -> Result<bool, Error> {
+pub(super) fn drop_pages(
+    slot: &'static Slot,
+    path: Option<&CStr>,
+    older: &[&Map],
+) -> Result<bool, Error> {
     let facts = slot.facts();
     let file = match path {
         Some(path) if facts.descriptor < 0 => open::open(path, true)?.0,
@@ -32,7 +36,8 @@ pub(super) fn drop_pages(slot: &'static Slot, path: Option<&CStr>, older: &[&Map
     for _ in 0..TRIES {
         for map in older {
             // Also what it was before it moved: slices that were handed out show that.
-            std::iter::successors(Some(*map), |map| map.older()).for_each(|map| let_go(map.facts()));
+            std::iter::successors(Some(*map), |map| map.older())
+                .for_each(|map| let_go(map.facts()));
         }
         write_out(&file, slot)?;
         give_up(&file);
@@ -48,7 +53,9 @@ fn let_go(facts: &Facts) {
     if facts.is_written_through() {
         // What has been stored is the file's. Refused (mlock(2)): the pages are in memory then, and
         // that is seen. SAFETY: the map's own pages; whoever reads them sees the file.
-        unsafe { libc::madvise(facts.pages.start as *mut _, facts.pages.len(), libc::MADV_DONTNEED) };
+        unsafe {
+            libc::madvise(facts.pages.start as *mut _, facts.pages.len(), libc::MADV_DONTNEED)
+        };
     }
 }
 
@@ -89,7 +96,8 @@ fn is_in_memory(facts: &Facts) -> bool {
     facts.pages.clone().step_by(AT_ONCE * page).any(|start| {
         let length = (facts.pages.end - start).min(AT_ONCE * page);
         // SAFETY: pages of the map, and room for a byte of each.
-        let failed = unsafe { libc::mincore(start as *mut _, length, there.as_mut_ptr().cast()) } != 0;
+        let failed =
+            unsafe { libc::mincore(start as *mut _, length, there.as_mut_ptr().cast()) } != 0;
         failed || there.iter().take(length.div_ceil(page)).any(|byte| byte & 1 != 0)
     })
 }

@@ -122,10 +122,14 @@ impl fmt::Display for Error {
             Self::Changed { replaced: true } => {
                 "another file, or none, has the map's path now: refresh the map"
             }
-            Self::Changed { replaced: false } => "the file was changed since it was mapped: refresh the map",
+            Self::Changed { replaced: false } => {
+                "the file was changed since it was mapped: refresh the map"
+            }
             Self::Empty => "the file is empty: map it when something is in it",
             Self::NotAFile { errno: libc::EISDIR } => "a directory cannot be mapped: name a file",
-            Self::NotAFile { .. } => "a pipe, socket or device cannot be guarded: name a regular file",
+            Self::NotAFile { .. } => {
+                "a pipe, socket or device cannot be guarded: name a regular file"
+            }
             Self::PastEnd { length } => {
                 return write!(
                     out,
@@ -134,11 +138,18 @@ impl fmt::Display for Error {
             }
             Self::Overflow => "offset and length together are too large",
             Self::Capacity { capacity } => {
-                return write!(out, "the map has room for {capacity} bytes: open it with more capacity");
+                return write!(
+                    out,
+                    "the map has room for {capacity} bytes: open it with more capacity"
+                );
             }
             Self::Reserve(error) => return write!(out, "the file cannot grow: {error}"),
-            Self::Overlap => "part of these addresses is guarded already: close the other map first",
-            Self::Executable => "the mapping is executable: zeros in the place of code would be run",
+            Self::Overlap => {
+                "part of these addresses is guarded already: close the other map first"
+            }
+            Self::Executable => {
+                "the mapping is executable: zeros in the place of code would be run"
+            }
             Self::ReadOnly => "the map is read-only: open it for writing",
             Self::Busy => "maps are still open, or files adopted: close them first",
             Self::Invalid(what) => what,

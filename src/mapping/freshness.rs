@@ -46,7 +46,9 @@ impl Map {
         }
         let Some(path) = self.path() else { return Ok(()) };
         match identity::of_path(path) {
-            Ok(named) if !named.is_same_file(&facts.identity) => Err(Error::Changed { replaced: true }),
+            Ok(named) if !named.is_same_file(&facts.identity) => {
+                Err(Error::Changed { replaced: true })
+            }
             Ok(named) => self.compare(&named, end),
             Err(libc::ENOENT | libc::ENOTDIR) => Err(Error::Changed { replaced: true }),
             Err(errno) => Err(Error::System { call: "stat", errno }),
@@ -107,7 +109,8 @@ impl Map {
     /// As `check_length`, of the file as it is now.
     pub(super) fn check_length_now(&self) -> Result<(), Error> {
         let end = self.end_wanted();
-        crate::sigbus::kept::current(self.facts()).map_or(Ok(()), |now| self.check_length(&now, end))
+        crate::sigbus::kept::current(self.facts())
+            .map_or(Ok(()), |now| self.check_length(&now, end))
     }
 
     /// Makes a loss that nobody has met yet known to all who read.

@@ -228,7 +228,12 @@ impl Map {
         }
     }
 
-    fn lengthen(&self, slot: &'static Slot, new_len: u64, held: &mut GrowLock<'_>) -> Result<(), Error> {
+    fn lengthen(
+        &self,
+        slot: &'static Slot,
+        new_len: u64,
+        held: &mut GrowLock<'_>,
+    ) -> Result<(), Error> {
         let facts = slot.facts();
         let options = self.options();
         if !self.is_writable() {
@@ -280,7 +285,12 @@ impl Map {
 
     /// A map of the same file with more room, `new_len` bytes long. Nobody else knows it: the lock
     /// of the old one is enough.
-    fn grow_moved(&self, slot: &'static Slot, new_len: u64, held: &mut GrowLock<'_>) -> Result<Self, Error> {
+    fn grow_moved(
+        &self,
+        slot: &'static Slot,
+        new_len: u64,
+        held: &mut GrowLock<'_>,
+    ) -> Result<Self, Error> {
         let larger = self.with_room(new_len)?;
         // What the file has beyond our length is not ours yet.
         larger.slot().begin_with(slot.length());
@@ -299,8 +309,8 @@ impl Map {
             options.capacity = room.max(new_len);
             let (file, identity) = kept::duplicate(self.facts())?;
             match Self::make(options, file, identity, true, self.path().map(CStr::to_owned)) {
-                Err(Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN }) if room > new_len => {
-                }
+                Err(Error::System { call: "mmap", errno: libc::ENOMEM | libc::EAGAIN })
+                    if room > new_len => {}
                 made => return made,
             }
         }

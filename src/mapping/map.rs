@@ -113,8 +113,9 @@ impl Map {
         let sharing = if options.copy_on_write { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
         let offset = libc::off_t::try_from(first).map_err(|_| Error::Overflow)?;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let pages =
-            unsafe { libc::mmap(std::ptr::null_mut(), whole, protection, sharing, file.as_raw_fd(), offset) };
+        let pages = unsafe {
+            libc::mmap(std::ptr::null_mut(), whole, protection, sharing, file.as_raw_fd(), offset)
+        };
         if pages == libc::MAP_FAILED {
             return Err(Error::system("mmap"));
         }
@@ -273,7 +274,11 @@ impl Map {
     /// [`Error::Lost`]; what `look` returned is dropped then, because it may rest on zeros.
     /// [`Error::Invalid`] if the range is not within the map.
     #[inline]
-    pub fn with<T>(&self, range: Range<usize>, look: impl FnOnce(View<'_>) -> T) -> Result<T, Error> {
+    pub fn with<T>(
+        &self,
+        range: Range<usize>,
+        look: impl FnOnce(View<'_>) -> T,
+    ) -> Result<T, Error> {
         let view = View::of(self, &range).ok_or(BEYOND)?;
         let found = look(view);
         self.check(range)?;
@@ -386,7 +391,8 @@ impl Map {
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
         // SAFETY: pages of this map, whose last user is gone; a handler at work there would put
         // zeros as well.
-        let zeros = unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
+        let zeros =
+            unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_READ, kind, -1, 0) };
         // If the kernel refuses, all stays as it is, guarded.
         if zeros != libc::MAP_FAILED && registry::retire(kept.slot()) {
             give_back(kept.facts());
@@ -446,7 +452,8 @@ impl Drop for Map {
         if !unpinned {
             // A handler is at work on the map and may put zeros there yet: nobody else may ever
             // have the addresses. The file goes.
-            let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
+            let kind =
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | pages::NO_RESERVE;
             // SAFETY: pages of this map, which no borrow is left of.
             unsafe { libc::mmap(start, length, libc::PROT_NONE, kind, -1, 0) };
             return;
@@ -470,8 +477,13 @@ fn touch(slot: &Slot, pages: Range<usize>, write: bool) {
         if write {
             // A compiler may leave out an operation that changes nothing and whose answer nobody
             // takes.
-            std::hint::black_box(byte.compare_exchange(seen, seen, Ordering::Relaxed, Ordering::Relaxed))
-                .ok();
+            std::hint::black_box(byte.compare_exchange(
+                seen,
+                seen,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ))
+            .ok();
         }
         std::hint::black_box(seen);
         if slot.poison().lowest() < before {

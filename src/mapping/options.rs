@@ -203,12 +203,19 @@ pub(super) fn length_of(options: &MapOptions, identity: &Identity) -> Result<usi
 }
 
 /// How many bytes the map may ever have.
-pub(super) fn capacity_of(options: &MapOptions, length: usize, granule: usize) -> Result<usize, Error> {
+pub(super) fn capacity_of(
+    options: &MapOptions,
+    length: usize,
+    granule: usize,
+) -> Result<usize, Error> {
     if options.capacity == 0 {
         return Ok(length);
     }
-    if options.offset != 0 || options.length != 0 || options.copy_on_write || options.no_descriptor {
-        return Err(Error::Invalid("a map of a part, a private one, or one without descriptor cannot grow"));
+    if options.offset != 0 || options.length != 0 || options.copy_on_write || options.no_descriptor
+    {
+        return Err(Error::Invalid(
+            "a map of a part, a private one, or one without descriptor cannot grow",
+        ));
     }
     // There a mapping makes the file itself longer (`hugetlbfs_file_mmap` in the kernel's
     // fs/hugetlbfs/inode.c).

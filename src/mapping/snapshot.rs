@@ -176,7 +176,8 @@ impl Snapshot {
         let identity = crate::sigbus::identity::of_mappable(file.as_raw_fd())?;
         // Before Linux 6.7 a file that is sealed against writing cannot be mapped shared through a
         // descriptor that may write.
-        let options = MapOptions { frozen: true, ..MapOptions::new() }.copy_on_write(true).populate(populate);
+        let options =
+            MapOptions { frozen: true, ..MapOptions::new() }.copy_on_write(true).populate(populate);
         let map = options.finish(file, identity, false, None)?;
         Ok(Self { map, kind, memory, moment })
     }

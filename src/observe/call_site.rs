@@ -29,7 +29,11 @@ pub(super) fn leads<T>(back: usize, resolve: impl Fn(usize) -> Option<T>) -> Opt
 
 /// What `resolve` makes of the first address, among those that a function jumps to at its end, of
 /// which it makes something. `length` bytes of it are looked at.
-pub(super) fn jumps<T>(start: usize, length: usize, resolve: impl Fn(usize) -> Option<T>) -> Option<T> {
+pub(super) fn jumps<T>(
+    start: usize,
+    length: usize,
+    resolve: impl Fn(usize) -> Option<T>,
+) -> Option<T> {
     let mut code = [0; 1024];
     let length = memory::read(start, code.get_mut(..length.min(1024))?);
     let inside = |target: usize| target.wrapping_sub(start) < length;
@@ -74,13 +78,19 @@ mod x86_64 {
         Some(i32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as isize)
     }
 
-    pub(super) fn leads<T>(code: &[u8], back: usize, resolve: &impl Fn(usize) -> Option<T>) -> Option<T> {
-        let last = |length: usize| code.len().checked_sub(length).and_then(|start| code.get(start..));
+    pub(super) fn leads<T>(
+        code: &[u8],
+        back: usize,
+        resolve: &impl Fn(usize) -> Option<T>,
+    ) -> Option<T> {
+        let last =
+            |length: usize| code.len().checked_sub(length).and_then(|start| code.get(start..));
         // call f
         let direct = last(5).filter(|call| call[0] == 0xe8).and_then(|call| distance(&call[1..]));
         // call *word(%rip)
-        let through =
-            last(6).filter(|call| call.starts_with(&[0xff, 0x15])).and_then(|call| distance(&call[2..]));
+        let through = last(6)
+            .filter(|call| call.starts_with(&[0xff, 0x15]))
+            .and_then(|call| distance(&call[2..]));
         let behind = |distance| back.wrapping_add_signed(distance);
         let seen = direct.map(behind).and_then(resolve);
         seen.or_else(|| word(behind(through?)).and_then(resolve)).or_else(|| {
@@ -91,7 +101,11 @@ mod x86_64 {
     }
 
     /// jmp f, jmp *word(%rip)
-    pub(super) fn jumps<T>(code: &[u8], start: usize, resolve: &impl Fn(usize) -> Option<T>) -> Option<T> {
+    pub(super) fn jumps<T>(
+        code: &[u8],
+        start: usize,
+        resolve: &impl Fn(usize) -> Option<T>,
+    ) -> Option<T> {
         (0..code.len()).find_map(|at| {
             let behind = |length: usize| {
                 let distance = distance(code.get(at + length - 4..)?)?;
@@ -115,7 +129,11 @@ mod x86_64 {
             0x10 if low != 4 && low != 5 => true,
             _ => return None,
         };
-        Some(if before.last() == Some(&0x41) { (low + 8, 3, in_memory) } else { (low, 2, in_memory) })
+        Some(if before.last() == Some(&0x41) {
+            (low + 8, 3, in_memory)
+        } else {
+            (low, 2, in_memory)
+        })
     }
 
     /// The words that `mov word(%rip), register` before `end` would load now.
@@ -123,8 +141,11 @@ mod x86_64 {
         let start = back.wrapping_sub(code.len());
         let prefix = if register < 8 { 0x48 } else { 0x4c };
         let wanted = [prefix, 0x8b, 0x05 | (register & 7) << 3];
-        let places = (0..end.saturating_sub(6)).rev().filter(move |at| code[*at..].starts_with(&wanted));
-        places.filter_map(move |at| word((start + at + 7).wrapping_add_signed(distance(&code[at + 3..])?)))
+        let places =
+            (0..end.saturating_sub(6)).rev().filter(move |at| code[*at..].starts_with(&wanted));
+        places.filter_map(move |at| {
+            word((start + at + 7).wrapping_add_signed(distance(&code[at + 3..])?))
+        })
     }
 
     /// `endbr64` or not, `bnd` or not, jmp *word(%rip).
@@ -190,7 +211,9 @@ mod aarch64 {
     use crate::sys::memory::word;
 
     fn instructions(code: &[u8]) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + '_ {
-        code.rchunks_exact(4).rev().map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        code.rchunks_exact(4)
+            .rev()
+            .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
     /// `bits` from `from` on, with the sign of the last one.
@@ -208,10 +231,18 @@ mod aarch64 {
     /// Of `ldr register, [base, #offset]`.
     fn load(instruction: u32) -> Option<(u32, u32, usize)> {
         let known = instruction & 0xffc0_0000 == 0xf940_0000;
-        known.then_some((instruction & 31, instruction >> 5 & 31, (instruction >> 10 & 0xfff) as usize * 8))
+        known.then_some((
+            instruction & 31,
+            instruction >> 5 & 31,
+            (instruction >> 10 & 0xfff) as usize * 8,
+        ))
     }
 
-    pub(super) fn leads<T>(code: &[u8], back: usize, resolve: &impl Fn(usize) -> Option<T>) -> Option<T> {
+    pub(super) fn leads<T>(
+        code: &[u8],
+        back: usize,
+        resolve: &impl Fn(usize) -> Option<T>,
+    ) -> Option<T> {
         let mut before = instructions(code);
         let call = before.next_back()?;
         if call & 0xfc00_0000 == 0x9400_0000 {
@@ -226,20 +257,28 @@ mod aarch64 {
         let lines = || instructions(code).take(count).enumerate();
         let target = call >> 5 & 31;
         let loads = lines().filter_map(|(at, line)| Some((at, load(line)?)));
-        loads.filter(|(_, (register, ..))| *register == target).find_map(|(at, (_, base, offset))| {
-            let mut pages = lines().take(at).rev().filter_map(|(at, line)| page(line, start + at * 4));
-            let (_, page) = pages.find(|(register, _)| *register == base)?;
-            word(page + offset).and_then(resolve)
-        })
+        loads.filter(|(_, (register, ..))| *register == target).find_map(
+            |(at, (_, base, offset))| {
+                let mut pages =
+                    lines().take(at).rev().filter_map(|(at, line)| page(line, start + at * 4));
+                let (_, page) = pages.find(|(register, _)| *register == base)?;
+                word(page + offset).and_then(resolve)
+            },
+        )
     }
 
     /// b
-    pub(super) fn jumps<T>(code: &[u8], start: usize, resolve: &impl Fn(usize) -> Option<T>) -> Option<T> {
-        let lines =
-            code.chunks_exact(4).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+    pub(super) fn jumps<T>(
+        code: &[u8],
+        start: usize,
+        resolve: &impl Fn(usize) -> Option<T>,
+    ) -> Option<T> {
+        let lines = code
+            .chunks_exact(4)
+            .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
         let branches = lines.enumerate().filter(|(_, line)| line & 0xfc00_0000 == 0x1400_0000);
-        let mut targets =
-            branches.map(|(at, line)| (start + at * 4).wrapping_add_signed(signed(line, 0, 26) << 2));
+        let mut targets = branches
+            .map(|(at, line)| (start + at * 4).wrapping_add_signed(signed(line, 0, 26) << 2));
         targets.find_map(resolve)
     }
 
@@ -268,7 +307,8 @@ mod aarch64 {
         fn calls_lead_where_their_bits_say() {
             let found = |lines: &[u32], target: usize| {
                 let code = bytes(lines);
-                leads(&code, 0x10_0000 + code.len(), &|address| (address == target).then_some(())).is_some()
+                leads(&code, 0x10_0000 + code.len(), &|address| (address == target).then_some(()))
+                    .is_some()
             };
             assert!(found(&[0x9400_0004], 0x10_0010));
             assert!(found(&[0x97ff_ffff], 0xf_fffc));

@@ -205,7 +205,8 @@ impl Event {
     /// The peer's address, if it is an internet socket.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        let bytes = self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
+        let bytes =
+            self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
         let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
         match i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?)) {
             libc::AF_INET => {
@@ -224,7 +225,8 @@ impl Event {
     #[must_use]
     pub fn peer_path(&self) -> Option<&std::path::Path> {
         use std::os::unix::ffi::OsStrExt;
-        let bytes = self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
+        let bytes =
+            self.peer.get(..self.peer_len as usize).filter(|_| self.fd_kind != Self::MAP)?;
         if i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?)) != libc::AF_UNIX {
             return None;
         }

@@ -28,7 +28,8 @@ pub(crate) fn status(fd: c_int) -> Option<libc::stat> {
 pub(crate) fn link_of(fd: c_int, room: &mut [u8]) -> usize {
     let path = path_of(fd);
     // SAFETY: a NUL-terminated path and room for as many bytes; readlink(2) is signal-safe.
-    let length = unsafe { libc::readlink(path.as_ptr().cast(), room.as_mut_ptr().cast(), room.len()) };
+    let length =
+        unsafe { libc::readlink(path.as_ptr().cast(), room.as_mut_ptr().cast(), room.len()) };
     usize::try_from(length).unwrap_or(0)
 }
 
@@ -56,7 +57,8 @@ pub(crate) fn poll(them: &mut [libc::pollfd], milliseconds: u16) -> c_int {
     time.tv_nsec = libc::c_long::from(milliseconds) * 1_000_000;
     let (first, mask) = (them.as_mut_ptr(), std::ptr::null::<u64>());
     // SAFETY: as many as there are, a time, and no mask.
-    let ready = unsafe { libc::syscall(libc::SYS_ppoll, first, them.len(), &raw mut time, mask, 8_usize) };
+    let ready =
+        unsafe { libc::syscall(libc::SYS_ppoll, first, them.len(), &raw mut time, mask, 8_usize) };
     ready as c_int
 }
 
@@ -103,7 +105,8 @@ pub(crate) fn stack_words(stack: usize) -> [u64; 16] {
     // What lies in the page of the stack pointer is mapped, beyond it need not be. A stack pointer
     // at the start of a page may be the end of a stack. A sanitizer, which fuzzing has, would take
     // other functions' variables for out of bounds.
-    let in_page = !stack.is_multiple_of(LEAST_PAGE) && stack % LEAST_PAGE <= LEAST_PAGE - size_of_val(&words);
+    let in_page =
+        !stack.is_multiple_of(LEAST_PAGE) && stack % LEAST_PAGE <= LEAST_PAGE - size_of_val(&words);
     if in_page && !cfg!(fuzzing) {
         // SAFETY: aligned, and in the page that the interrupted code has its stack in.
         return unsafe { (stack as *const [u64; 16]).read_volatile() };

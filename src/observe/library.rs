@@ -53,8 +53,15 @@ impl Name {
     /// The C library, the loader, the kernel's own page and this library: never the one that meant
     /// to write or read.
     fn is_plumbing(&self) -> bool {
-        const PLUMBING: [&[u8]; 7] =
-            [b"libc.so", b"libc-", b"libc.musl", b"libpthread", b"ld-", b"linux-vdso", b"libsigward.so"];
+        const PLUMBING: [&[u8]; 7] = [
+            b"libc.so",
+            b"libc-",
+            b"libc.musl",
+            b"libpthread",
+            b"ld-",
+            b"linux-vdso",
+            b"libsigward.so",
+        ];
         PLUMBING.iter().any(|name| self.bytes().starts_with(name))
     }
 }
@@ -78,7 +85,9 @@ pub(super) fn caller_at(pc: usize, words: &[u64]) -> Option<Name> {
         if !name.is_plumbing() {
             return Some(name);
         }
-        let Some(frame) = unwind::frame_at(&object, at.pc) else { return without_tables(words, &at) };
+        let Some(frame) = unwind::frame_at(&object, at.pc) else {
+            return without_tables(words, &at);
+        };
         at = at.caller(&frame, words)?;
         object = objects::holding(at.pc, &mut room)?;
         if !name_of(&object).is_plumbing() {
@@ -151,13 +160,15 @@ const EVENT: usize = 16;
 /// addresses.
 #[cfg(target_os = "linux")]
 fn without_tables(words: &[u64], at: &Place) -> Option<Name> {
-    let into_the_same =
-        |target: usize| objects::holding(target, &mut Room::new())?.has_code_at(at.pc).then_some(());
+    let into_the_same = |target: usize| {
+        objects::holding(target, &mut Room::new())?.has_code_at(at.pc).then_some(())
+    };
     let mut room = Room::new();
     let mut only: Option<(usize, Name)> = None;
     for word in words.iter().take(EVENT).copied().map(without_signature).filter(|_| at.used == 0) {
         let back = word as usize;
-        let Some(object) = back.checked_sub(1).and_then(|pc| objects::holding(pc, &mut room)) else {
+        let Some(object) = back.checked_sub(1).and_then(|pc| objects::holding(pc, &mut room))
+        else {
             continue;
         };
         if object.has_code_at(at.pc) || call_site::leads(back, into_the_same).is_none() {
@@ -233,8 +244,9 @@ fn name_of(object: &Object<'_>) -> Name {
         0
     } else if object.name == 0 {
         // SAFETY: `path` has that room.
-        let length =
-            unsafe { libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len()) };
+        let length = unsafe {
+            libc::readlink(c"/proc/self/exe".as_ptr(), path.as_mut_ptr().cast(), path.len())
+        };
         usize::try_from(length).unwrap_or(0)
     } else {
         memory::read(object.name, &mut path)

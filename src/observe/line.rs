@@ -23,7 +23,13 @@ impl Event {
             Some(path) => write!(out, "{}", path.display())?,
             None => out.write_str("a file")?,
         }
-        write!(out, " (inode {}): lost from byte {} on: {}", self.inode, self.offset, self.cause_text())?;
+        write!(
+            out,
+            " (inode {}): lost from byte {} on: {}",
+            self.inode,
+            self.offset,
+            self.cause_text()
+        )?;
         if self.cause == 1 {
             write!(out, " to {} bytes", self.len_now)?;
         }

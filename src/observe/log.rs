@@ -37,7 +37,8 @@ pub fn to_stderr(wanted: bool) {
 #[allow(clippy::unnecessary_cast, reason = "other systems have narrower numbers")]
 fn stderr() -> u64 {
     let mixed = |status: libc::stat| status.st_ino as u64 ^ (status.st_dev as u64) << 40;
-    status(libc::STDERR_FILENO).map_or(0, |status| mixed(status).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    status(libc::STDERR_FILENO)
+        .map_or(0, |status| mixed(status).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
 }
 
 /// Looks into the environment. Not for handlers.
@@ -139,7 +140,8 @@ fn loss(line: &mut Text<'_>, event: &Event) {
     line.push(if event.write == 1 { b"write" } else { b"read" });
     line.thread(event);
     line.push(b" of the map of ");
-    let path = event.map_path().map_or(b"a file".as_slice(), |path| path.as_os_str().as_encoded_bytes());
+    let path =
+        event.map_path().map_or(b"a file".as_slice(), |path| path.as_os_str().as_encoded_bytes());
     let room = line.left().saturating_sub(REST);
     line.push_name(path.get(path.len().saturating_sub(room)..).unwrap_or_default());
     line.push(b" (inode ");
@@ -180,7 +182,11 @@ mod tests {
         event.peer[..28].fill(0);
         event.peer[..10].copy_from_slice(&[10, 0, 1, 0xbb, 0, 0, 0, 0, 0x20, 1]);
         (event.peer[23], event.peer_len) = (0xab, 28);
-        assert!(text(&event).contains("], peer [2001:0:0:0:0:0:0:ab]:443): EPIPE\n"), "{}", text(&event));
+        assert!(
+            text(&event).contains("], peer [2001:0:0:0:0:0:0:ab]:443): EPIPE\n"),
+            "{}",
+            text(&event)
+        );
         (event.fd, event.fd_kind, event.result) = (-1, 0, 4096);
         assert!(text(&event).ends_with("to an unknown fd: 4096 bytes, then it broke\n"));
     }
@@ -189,7 +195,8 @@ mod tests {
     #[test]
     fn the_readme_shows_such_lines() {
         let mut event = Event::blank(libc::SIGPIPE);
-        (event.tid, event.fd, event.fd_kind, event.inode, event.result) = (975, 15, 2, 801_220, -32);
+        (event.tid, event.fd, event.fd_kind, event.inode, event.result) =
+            (975, 15, 2, 801_220, -32);
         event.operation = libc::SYS_writev as u32;
         event.peer[..8].copy_from_slice(&[2, 0, 0x73, 0x20, 127, 0, 0, 1]);
         event.peer_len = 16;

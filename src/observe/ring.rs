@@ -38,7 +38,12 @@ pub(crate) fn push(event: &Event) {
     let writing = 2 * number - 1;
     let free = seen % 2 == 0 && seen < writing;
     // Acquire: our words come after the previous writer's, which its Release closed.
-    if !free || slot.sequence.compare_exchange(seen, writing, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    if !free
+        || slot
+            .sequence
+            .compare_exchange(seen, writing, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+    {
         counters::EVENTS_DROPPED.add();
         if let Some(drop) = DROPPED.get((number % DROPS) as usize) {
             drop.store(number, Ordering::Release);
@@ -71,8 +76,9 @@ fn take(number: u64, out: &mut Event) -> Taken {
     };
     let before = slot.sequence.load(Ordering::Acquire);
     if before < 2 * number {
-        let dropped =
-            DROPPED.get((number % DROPS) as usize).is_some_and(|drop| drop.load(Ordering::Acquire) == number);
+        let dropped = DROPPED
+            .get((number % DROPS) as usize)
+            .is_some_and(|drop| drop.load(Ordering::Acquire) == number);
         return if dropped { Taken::Gone } else { Taken::Soon };
     }
     if before > 2 * number {
@@ -159,7 +165,11 @@ mod tests {
         let (mut cursor, before) = (number - 1, dropped());
         push(&Event::blank(13));
         push(&Event::blank(13));
-        assert_eq!((held.load(Ordering::SeqCst), dropped()), (half, before + 1), "its slot is left to it");
+        assert_eq!(
+            (held.load(Ordering::SeqCst), dropped()),
+            (half, before + 1),
+            "its slot is left to it"
+        );
         assert_eq!((read(&mut cursor, &mut events), cursor), (1, number + 1));
         assert_eq!(events[0].number, number + 1);
         held.store(half + 1, Ordering::SeqCst);
@@ -169,7 +179,11 @@ mod tests {
         held.store(2 * number - 1, Ordering::SeqCst);
         push(&Event::blank(13));
         let mut cursor = number - 1;
-        assert_eq!((read(&mut cursor, &mut events), cursor), (0, number - 1), "it will be there soon");
+        assert_eq!(
+            (read(&mut cursor, &mut events), cursor),
+            (0, number - 1),
+            "it will be there soon"
+        );
         (0..SLOTS / 2).for_each(|_| push(&Event::blank(13)));
         assert_eq!(
             (read(&mut cursor, &mut events), cursor),
@@ -193,7 +207,8 @@ mod tests {
                     for value in 0..EACH {
                         let mark = writer << 32 | value;
                         let mut event = Event::blank(13);
-                        (event.time_ns, event.inode, event.pc, event.len_now) = (mark, mark, mark, mark);
+                        (event.time_ns, event.inode, event.pc, event.len_now) =
+                            (mark, mark, mark, mark);
                         push(&event);
                     }
                 });

@@ -114,7 +114,9 @@ impl<'a> Text<'a> {
             return;
         };
         match address.ip() {
-            std::net::IpAddr::V4(ip) => self.joined(b", peer ", &ip.octets().map(u16::from), b".", 10),
+            std::net::IpAddr::V4(ip) => {
+                self.joined(b", peer ", &ip.octets().map(u16::from), b".", 10);
+            }
             std::net::IpAddr::V6(ip) => {
                 self.joined(b", peer [", &ip.segments(), b":", 16);
                 self.push(b"]");

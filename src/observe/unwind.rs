@@ -69,8 +69,9 @@ fn find(object: &Object<'_>, pc: usize) -> Option<usize> {
     const KNOWN: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
     let head = object.the(TABLES)?;
     let bytes: [u8; 12] = bytes(object, head)?;
-    let count =
-        bytes.starts_with(&KNOWN).then(|| u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]))?;
+    let count = bytes
+        .starts_with(&KNOWN)
+        .then(|| u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]))?;
     let place = |distance: &[u8]| {
         Some(head.wrapping_add_signed(i32::from_le_bytes(distance.try_into().ok()?) as isize))
     };
@@ -407,8 +408,11 @@ mod tests {
     #[test]
     fn functions_of_the_c_library_begin_with_nothing_but_the_return_address() {
         let mut room = objects::Room::new();
-        let begun = if cfg!(target_arch = "x86_64") { (8, Saved::At(-8)) } else { (0, Saved::Register) };
-        for function in [libc::write as *const (), libc::sendmsg as *const (), libc::splice as *const ()] {
+        let begun =
+            if cfg!(target_arch = "x86_64") { (8, Saved::At(-8)) } else { (0, Saved::Register) };
+        for function in
+            [libc::write as *const (), libc::sendmsg as *const (), libc::splice as *const ()]
+        {
             let object = objects::holding(function as usize, &mut room).unwrap();
             let frame = frame_at(&object, function as usize).unwrap();
             assert_eq!((frame.size, frame.saved), begun);

@@ -49,7 +49,8 @@ pub(super) fn of(path: &Path) -> Chain {
         }
         note(&mut chain, &here).names.insert(name);
         if !status.is_symlink() {
-            let place = Place { identity: (status.dev(), status.ino()), is_file: true, ..Place::default() };
+            let place =
+                Place { identity: (status.dev(), status.ino()), is_file: true, ..Place::default() };
             chain.insert(at, place);
             return chain;
         }
@@ -72,6 +73,8 @@ fn note<'chain>(chain: &'chain mut Chain, folder: &Path) -> &'chain mut Place {
 
 /// The names of a path, the first one last.
 fn parts(path: &Path) -> Vec<OsString> {
-    let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    let names = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     names.map(|part| part.as_os_str().to_os_string()).rev().collect()
 }

@@ -158,7 +158,11 @@ impl<T> Reloading<T> {
     pub fn status(&self) -> Status {
         if !self.ticket.is_own() {
             let version = self.get();
-            return Status { version: version.number, settled: version.settled, ..Status::default() };
+            return Status {
+                version: version.number,
+                settled: version.settled,
+                ..Status::default()
+            };
         }
         self.shared.book().status.clone()
     }

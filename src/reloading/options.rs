@@ -152,15 +152,18 @@ impl<T: Send + Sync + 'static> Options<T> {
     {
         let path = path.as_ref();
         let failed = |reason| Problem::new(path, reason, None, 0);
-        let path =
-            std::path::absolute(path).map_err(|error| failed(Reason::Open { errno: errno_of(&error) }))?;
+        let path = std::path::absolute(path)
+            .map_err(|error| failed(Reason::Open { errno: errno_of(&error) }))?;
         let ticket = Ticket::take().map_err(|errno| failed(Reason::NoWatcher { errno }))?;
         let parse = Box::new(move |contents| parse(contents).map_err(Into::into));
         let mut taker = Taker::new(path.clone(), parse, self.limits, self.tick);
         let (first, watched) = first(&mut taker, ticket.ears(), self.first)?;
         let shared = Arc::new(Shared::new(path, first, self.callback));
         shared.watched(watched);
-        ticket.start(Arc::new(Watcher { shared: shared.clone(), taker: Mutex::new(taker) }), self.tick);
+        ticket.start(
+            Arc::new(Watcher { shared: shared.clone(), taker: Mutex::new(taker) }),
+            self.tick,
+        );
         Ok(Reloading { shared, ticket })
     }
 }
@@ -179,7 +182,10 @@ fn first<T>(
         let again = match taker.look(force, &mut || ears.take()) {
             Outcome::Taken { value, seen, length, settled } => {
                 let loaded = SystemTime::now();
-                return Ok((Version { value, number: 1, length, identity: seen, loaded, settled }, watched));
+                return Ok((
+                    Version { value, number: 1, length, identity: seen, loaded, settled },
+                    watched,
+                ));
             }
             Outcome::NotYet(reason, length, again) => {
                 last = (reason, length);

@@ -121,7 +121,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Open { errno } => {
-                return write!(out, "it cannot be opened: {}", std::io::Error::from_raw_os_error(*errno));
+                return write!(
+                    out,
+                    "it cannot be opened: {}",
+                    std::io::Error::from_raw_os_error(*errno)
+                );
             }
             Self::NotAFile { errno: libc::EISDIR } => "a directory has its name",
             Self::NotAFile { .. } => "a pipe, socket or device has its name",
@@ -134,7 +138,11 @@ impl fmt::Display for Reason {
             Self::Copy(error) => return write!(out, "it cannot be copied: {error}"),
             Self::Refused(error) => return write!(out, "the parser refuses it: {error}"),
             Self::NoWatcher { errno } => {
-                return write!(out, "nobody can watch it: {}", std::io::Error::from_raw_os_error(*errno));
+                return write!(
+                    out,
+                    "nobody can watch it: {}",
+                    std::io::Error::from_raw_os_error(*errno)
+                );
             }
             Self::Forked => "a forked child does not watch: open it there anew",
             Self::Within => "the parser and the callback cannot wait for themselves",

@@ -67,7 +67,11 @@ pub(super) struct Book {
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(path: PathBuf, first: Version<T>, callback: Option<Box<Callback<T>>>) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        first: Version<T>,
+        callback: Option<Box<Callback<T>>>,
+    ) -> Self {
         let status = Status { version: first.number, settled: first.settled, ..Status::default() };
         Self {
             path,

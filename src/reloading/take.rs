@@ -207,7 +207,8 @@ impl<T> Taker<T> {
     fn open(&self) -> Result<(File, Seen), (Reason, Result<Seen, c_int>)> {
         let mut how = File::options();
         how.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
-        let opened = how.open(&self.path).and_then(|file| file.metadata().map(|status| (file, status)));
+        let opened =
+            how.open(&self.path).and_then(|file| file.metadata().map(|status| (file, status)));
         let (file, status) = opened.map_err(|error| {
             let errno = errno_of(&error);
             match errno {
@@ -229,7 +230,9 @@ impl<T> Taker<T> {
     fn is_finished(&mut self, file: &File, seen: Seen) -> Result<bool, (Reason, Duration)> {
         let known = has_writer(file.as_fd());
         if known.unwrap_or(self.writing) {
-            return self.is_overdue(known.is_some()).map_or(Ok(false), |again| Err((Reason::Writing, again)));
+            return self
+                .is_overdue(known.is_some())
+                .map_or(Ok(false), |again| Err((Reason::Writing, again)));
         }
         self.waiting = None;
         if known.is_some() && self.told {
@@ -254,12 +257,19 @@ impl<T> Taker<T> {
         let again = self.pace;
         self.pace = (self.pace * 2).min(self.tick);
         let began = *self.waiting.get_or_insert_with(Instant::now);
-        let most = if known { self.limits.writer } else { Some(self.limits.writer.unwrap_or(UNCLOSED)) };
+        let most =
+            if known { self.limits.writer } else { Some(self.limits.writer.unwrap_or(UNCLOSED)) };
         let left = most.map_or(Duration::MAX, |most| most.saturating_sub(began.elapsed()));
         Some(again.min(left)).filter(|again| !again.is_zero())
     }
 
-    fn copy(&mut self, file: &File, seen: Seen, settled: bool, news: &mut dyn FnMut() -> News) -> Outcome<T> {
+    fn copy(
+        &mut self,
+        file: &File,
+        seen: Seen,
+        settled: bool,
+        news: &mut dyn FnMut() -> News,
+    ) -> Outcome<T> {
         let length = Some(seen.length);
         if seen.length == 0 && !self.limits.accept_empty {
             self.concluded = Some(Ok(seen));
@@ -296,7 +306,9 @@ impl<T> Taker<T> {
         self.note(news);
         let after = file.metadata().map(|status| Seen::of(&status)).ok();
         // Of a file that is being written the copy is of one moment, and more was not promised.
-        if settled && (after != Some(seen) || has_writer(file.as_fd()) == Some(true) || news.written) {
+        if settled
+            && (after != Some(seen) || has_writer(file.as_fd()) == Some(true) || news.written)
+        {
             return Outcome::NotYet(Reason::Changed, length, SOON);
         }
         self.concluded = Some(Ok(seen)).filter(|_| after == Some(seen));
@@ -322,7 +334,8 @@ impl<T> Taker<T> {
             Ok(Err(error)) => Outcome::Kept(Reason::Refused(Arc::from(error)), Some(length)),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of no text");
+                let text =
+                    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of no text");
                 let error: Box<dyn Error + Send + Sync> = format!("it panicked: {text}").into();
                 Outcome::Kept(Reason::Refused(Arc::from(error)), Some(length))
             }
@@ -350,6 +363,7 @@ fn freeze(file: &File, path: &Path, most: u64) -> Result<Contents, crate::mappin
 
 /// std finds a NUL byte in a path by itself.
 pub(super) fn errno_of(error: &std::io::Error) -> c_int {
-    let own = if error.kind() == std::io::ErrorKind::InvalidInput { libc::EINVAL } else { libc::EIO };
+    let own =
+        if error.kind() == std::io::ErrorKind::InvalidInput { libc::EINVAL } else { libc::EIO };
     error.raw_os_error().unwrap_or(own)
 }

@@ -207,8 +207,9 @@ impl Watch {
     /// The events of one read: number, mask, cookie, length of the name, name.
     fn judge(&mut self, mut events: &[u8], told: &mut impl FnMut(Id)) {
         while let Some((header, rest)) = events.split_first_chunk::<16>() {
-            let word =
-                |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            let word = |at: usize| {
+                u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+            };
             let (name, next) = rest.split_at((word(12) as usize).min(rest.len()));
             events = next;
             let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());

@@ -43,7 +43,14 @@ impl<T> Watcher<T> {
             Outcome::Taken { value, seen, length, settled } => {
                 let number = self.shared.current.load().number + 1;
                 let loaded = SystemTime::now();
-                self.shared.publish(Version { value, number, length, identity: seen, loaded, settled });
+                self.shared.publish(Version {
+                    value,
+                    number,
+                    length,
+                    identity: seen,
+                    loaded,
+                    settled,
+                });
             }
             Outcome::Kept(reason, length) => self.shared.keep(reason, length),
             Outcome::NotYet(reason, length, again) => {

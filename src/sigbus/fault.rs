@@ -118,7 +118,11 @@ impl Fault {
     /// The name of the thread that met it first.
     #[must_use]
     pub fn thread_name(&self) -> String {
-        self.thread.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte as u8)).collect()
+        self.thread
+            .iter()
+            .take_while(|byte| **byte != 0)
+            .map(|byte| char::from(*byte as u8))
+            .collect()
     }
 
     fn words(&self) -> [u64; WORDS] {
@@ -137,8 +141,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "lost from byte {} on: ", self.offset)?;
         match self.cause() {
-            Cause::Truncated { len_now } => write!(out, "the file was cut, it has {len_now} bytes now")?,
-            Cause::NoSpace if self.error == libc::EDQUOT => out.write_str("the quota is used up")?,
+            Cause::Truncated { len_now } => {
+                write!(out, "the file was cut, it has {len_now} bytes now")?;
+            }
+            Cause::NoSpace if self.error == libc::EDQUOT => {
+                out.write_str("the quota is used up")?;
+            }
             Cause::NoSpace => out.write_str("no space left for the file's pages")?,
             Cause::Io(errno) => write!(out, "{}", std::io::Error::from_raw_os_error(errno))?,
             Cause::Hardware => out.write_str("the memory is damaged")?,

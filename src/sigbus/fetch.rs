@@ -99,7 +99,12 @@ pub(crate) unsafe fn fetch_many<T>(
 /// # Safety
 /// As [`fetch_many`].
 #[inline(never)]
-unsafe fn fetch_by_call<T>(from: *const u8, to: *mut u8, count: usize, then: impl FnOnce() -> T) -> T {
+unsafe fn fetch_by_call<T>(
+    from: *const u8,
+    to: *mut u8,
+    count: usize,
+    then: impl FnOnce() -> T,
+) -> T {
     // SAFETY: by this function's contract.
     unsafe { std::ptr::copy_nonoverlapping(from, to, count) };
     then()

@@ -38,7 +38,9 @@ pub fn cause(code: i32, offset: u64, page: u64, now: &Now) -> Cause {
         (ADDRESS, Some(length), _) if offset / page >= length.div_ceil(page) => {
             Cause::Truncated { len_now: length }
         }
-        (ADDRESS, _, Some(free)) if free < page || now.sparse && free <= NEXT_TO_NOTHING => Cause::NoSpace,
+        (ADDRESS, _, Some(free)) if free < page || now.sparse && free <= NEXT_TO_NOTHING => {
+            Cause::NoSpace
+        }
         _ => Cause::Unknown,
     }
 }

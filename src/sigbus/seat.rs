@@ -62,8 +62,11 @@ pub(crate) fn vacate() -> Result<bool, crate::Error> {
     // Pairs with `guard_registered`: either a map that is being made is seen here, or it sees that
     // nobody guards.
     fence(Ordering::SeqCst);
-    let left =
-        if registry::registered() == 0 { chain::vacate(&held, &OWNER).map(|()| true) } else { Ok(false) };
+    let left = if registry::registered() == 0 {
+        chain::vacate(&held, &OWNER).map(|()| true)
+    } else {
+        Ok(false)
+    };
     if left != Ok(true) {
         GUARDING.store(guarding, Ordering::SeqCst);
         super::copy::rely_on_seat(guarding);
@@ -104,7 +107,8 @@ pub(crate) fn guard_for(if_guarded: bool) -> Result<(), crate::Error> {
     if !if_guarded {
         return guard();
     }
-    let on_top = matches!(chain::standing(&OWNER), Ok(Standing::OnTop { .. })) && !chain::interposed(SIGBUS);
+    let on_top =
+        matches!(chain::standing(&OWNER), Ok(Standing::OnTop { .. })) && !chain::interposed(SIGBUS);
     if is_guarding() && on_top { Ok(()) } else { Err(crate::Error::Unsupported) }
 }
 
@@ -148,8 +152,12 @@ pub struct Unprotected {
 impl std::fmt::Display for Unprotected {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
-            Self { blocked: true, .. } => "SIGBUS is blocked in this thread: unblock it (pthread_sigmask)",
-            Self { covered: true, .. } => "another handler stands above ours for SIGBUS: call ensure_on_top",
+            Self { blocked: true, .. } => {
+                "SIGBUS is blocked in this thread: unblock it (pthread_sigmask)"
+            }
+            Self { covered: true, .. } => {
+                "another handler stands above ours for SIGBUS: call ensure_on_top"
+            }
             _ => "the seat for SIGBUS is not taken: call mapping::guard",
         })
     }

@@ -27,7 +27,8 @@ pub(crate) fn fill() {
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | crate::sys::pages::NO_RESERVE;
     // One mapping for all, which the rights divide: each area is its own system call less.
     // SAFETY: a new mapping of our own.
-    let all = unsafe { libc::mmap(std::ptr::null_mut(), lacking * size, libc::PROT_NONE, kind, -1, 0) };
+    let all =
+        unsafe { libc::mmap(std::ptr::null_mut(), lacking * size, libc::PROT_NONE, kind, -1, 0) };
     if all == libc::MAP_FAILED {
         return;
     }

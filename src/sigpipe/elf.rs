@@ -36,7 +36,8 @@ pub(crate) fn names_go(mut notes: &[u8]) -> bool {
         if notes.get(12..12 + name) == Some(b"Go\0\0") {
             return true;
         }
-        let next = name.next_multiple_of(4).saturating_add(value.next_multiple_of(4)).saturating_add(12);
+        let next =
+            name.next_multiple_of(4).saturating_add(value.next_multiple_of(4)).saturating_add(12);
         notes = notes.get(next..).unwrap_or_default();
     }
     false

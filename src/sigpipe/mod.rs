@@ -45,7 +45,9 @@ pub(crate) use policy::is_asked;
 pub(crate) use policy::leave_alone;
 #[cfg(all(feature = "early", target_os = "linux"))]
 pub(crate) use policy::step_aside;
-pub use policy::{Outcome, Previous, Status, filter, filter_instead_of_ignore, ignore, restore, status};
+pub use policy::{
+    Outcome, Previous, Status, filter, filter_instead_of_ignore, ignore, restore, status,
+};
 #[cfg(feature = "capi")]
 pub(crate) use policy::{give_default_to_runtime, has_default_beneath};
 pub use quiet::QuietThread;

@@ -127,7 +127,11 @@ pub fn filter_instead_of_ignore() -> Result<Outcome, Error> {
 /// SIG_IGN in it (libcurl), a library put it over the seat that the program has asked for, or the
 /// program says so. None: it stays.
 #[cold]
-fn take_from_ignore(held: &Lock, top: &Disposition, replace: bool) -> Result<Option<Disposition>, Error> {
+fn take_from_ignore(
+    held: &Lock,
+    top: &Disposition,
+    replace: bool,
+) -> Result<Option<Disposition>, Error> {
     if top.kind() != Kind::Ignore {
         return Ok(None);
     }
@@ -164,7 +168,8 @@ fn filter_under(held: &Lock, replace: bool) -> Result<Outcome, Error> {
     look_for_go(held, &top);
     let ours_to_lift = top.kind() == Kind::Ignore && OUR_IGNORE.load(Ordering::Relaxed);
     let taken = if ours_to_lift {
-        let predecessor = chain::take_in_place_of(held, &OWNER, top, Disposition::default_action())?;
+        let predecessor =
+            chain::take_in_place_of(held, &OWNER, top, Disposition::default_action())?;
         OUR_IGNORE.store(false, Ordering::Relaxed);
         Some(predecessor)
     } else if let Some(predecessor) = take_from_ignore(held, &top, replace)? {
@@ -317,7 +322,11 @@ fn outcome_of(standing: &Standing) -> Outcome {
     let previous = match *standing {
         Standing::OnTop { predecessor } => Some(predecessor),
         // Ignored above the constructor's seat (Rust's `main` does that): nothing comes to us.
-        Standing::Covered { top } if top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed) => None,
+        Standing::Covered { top }
+            if top.kind() == Kind::Ignore && EARLY.load(Ordering::Relaxed) =>
+        {
+            None
+        }
         Standing::Covered { .. } => chain::seats_of(&OWNER).next(),
         Standing::Absent => None,
     };
@@ -405,7 +414,8 @@ pub(crate) fn step_aside(address: usize) {
 #[cfg(feature = "capi")]
 pub(crate) fn has_default_beneath() -> Result<bool, Error> {
     let beneath = status()?.seat == Seat::Beneath;
-    let default = chain::seats_of(&OWNER).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
+    let default =
+        chain::seats_of(&OWNER).next().is_some_and(|oldest| oldest.kind() == Kind::Default);
     Ok(beneath && default)
 }
 

@@ -91,7 +91,8 @@ pub(super) fn is_in_go(address: usize) -> bool {
 /// Whether a handler at `address` is Go's own. Of an object whose Go code is known it must lie
 /// there: C code of the same program is none of Go's. Signal-safe.
 pub(super) fn is_go_handler(address: usize) -> bool {
-    TEXT.hold(address) || OBJECTS.around(address).is_some_and(|(low, high)| !TEXT.begin_in(low, high))
+    TEXT.hold(address)
+        || OBJECTS.around(address).is_some_and(|(low, high)| !TEXT.begin_in(low, high))
 }
 
 /// Notes that Go's code lies in `low..high`.

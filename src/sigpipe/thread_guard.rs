@@ -88,7 +88,8 @@ impl GuardState {
         let set = pending::only(SIGPIPE);
         let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: both point to sets.
-        let status = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, before.as_mut_ptr()) };
+        let status =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, before.as_mut_ptr()) };
         if status != 0 {
             return Err(Error::System(status));
         }
@@ -108,7 +109,9 @@ impl GuardState {
         if !self.was_blocked {
             let set = pending::only(SIGPIPE);
             // SAFETY: `set` is a set; no old mask is asked for.
-            unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut())
+            };
         }
     }
 }

@@ -9,8 +9,10 @@ pub(crate) const RWF_NOSIGNAL: c_int = 0x100;
 
 /// What chattr(1) sets, read and written: an int, whatever the request's number says of its size
 /// (ioctl_iflags(2), include/uapi/linux/fs.h).
-pub(crate) const FS_IOC_GETFLAGS: u64 = if size_of::<c_long>() == 8 { 0x8008_6601 } else { 0x8004_6601 };
-pub(crate) const FS_IOC_SETFLAGS: u64 = if size_of::<c_long>() == 8 { 0x4008_6602 } else { 0x4004_6602 };
+pub(crate) const FS_IOC_GETFLAGS: u64 =
+    if size_of::<c_long>() == 8 { 0x8008_6601 } else { 0x8004_6601 };
+pub(crate) const FS_IOC_SETFLAGS: u64 =
+    if size_of::<c_long>() == 8 { 0x4008_6602 } else { 0x4004_6602 };
 /// Of these, `chattr +C`.
 pub(crate) const FS_NOCOW_FL: c_int = 0x0080_0000;
 

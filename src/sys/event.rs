@@ -31,7 +31,10 @@ mod linux {
     }
 
     /// Waits until it is readable. A signal may end it as well.
-    pub(crate) fn wait_for(event: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Failed> {
+    pub(crate) fn wait_for(
+        event: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<bool, Failed> {
         let limit = timeout.map_or(PollTimeout::NONE, milliseconds);
         match poll(&mut [PollFd::new(event, PollFlags::POLLIN)], limit) {
             Ok(count) => Ok(count > 0),

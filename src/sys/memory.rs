@@ -23,7 +23,8 @@ pub(crate) fn read(address: usize, room: &mut [u8]) -> usize {
     let from = from.get(..count).unwrap_or_default();
     // SAFETY: room for as many bytes as `from` names at most.
     let copied = unsafe { read_own_memory(&to, from) };
-    usize::try_from(copied).unwrap_or_else(|_| if is_refused() { read_by_hand(from, room) } else { 0 })
+    usize::try_from(copied)
+        .unwrap_or_else(|_| if is_refused() { read_by_hand(from, room) } else { 0 })
 }
 
 /// Fills both rooms, in one call of the kernel's where both can be read; whether that is so of
@@ -31,7 +32,10 @@ pub(crate) fn read(address: usize, room: &mut [u8]) -> usize {
 pub(crate) fn read_two(addresses: [usize; 2], first: &mut [u8], second: &mut [u8]) -> (bool, bool) {
     let piece = |at: usize, length: usize| libc::iovec { iov_base: at as *mut _, iov_len: length };
     let lengths = (first.len(), second.len());
-    let to = [piece(first.as_mut_ptr() as usize, lengths.0), piece(second.as_mut_ptr() as usize, lengths.1)];
+    let to = [
+        piece(first.as_mut_ptr() as usize, lengths.0),
+        piece(second.as_mut_ptr() as usize, lengths.1),
+    ];
     let from = [piece(addresses[0], lengths.0), piece(addresses[1], lengths.1)];
     // SAFETY: room for both.
     if unsafe { copy(&to, &from) } == (lengths.0 + lengths.1) as c_long {
@@ -84,7 +88,13 @@ fn read_by_hand(from: &[libc::iovec], room: &mut [u8]) -> usize {
             return copied;
         }
         // SAFETY: within one page, of which a word can be read.
-        unsafe { std::ptr::copy_nonoverlapping(piece.iov_base.cast::<u8>(), room.as_mut_ptr(), room.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                piece.iov_base.cast::<u8>(),
+                room.as_mut_ptr(),
+                room.len(),
+            );
+        }
         copied += piece.iov_len;
     }
     copied
@@ -105,9 +115,11 @@ mod tests {
     use super::*;
 
     fn pages() -> usize {
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping.
-        let area = unsafe { libc::mmap(std::ptr::null_mut(), 3 * PAGE, access, kind, -1, 0) } as usize;
+        let area =
+            unsafe { libc::mmap(std::ptr::null_mut(), 3 * PAGE, access, kind, -1, 0) } as usize;
         // SAFETY: the last page of it.
         unsafe { libc::munmap((area + 2 * PAGE) as *mut _, PAGE) };
         // SAFETY: the first two pages of it.
@@ -139,7 +151,8 @@ mod tests {
     #[test]
     fn without_the_kernel_s_copy_each_page_is_asked_for() {
         let area = pages();
-        let piece = |at: usize, length: usize| libc::iovec { iov_base: at as *mut _, iov_len: length };
+        let piece =
+            |at: usize, length: usize| libc::iovec { iov_base: at as *mut _, iov_len: length };
         let mut room = [0; 2 * PAGE];
         let from = [piece(area + 2 * PAGE - 16, 16), piece(area + 2 * PAGE, 16)];
         assert_eq!(read_by_hand(&from, &mut room[..32]), 16);

@@ -107,10 +107,12 @@ impl<'a> Object<'a> {
 
     /// Whether its code is at `address`.
     pub(crate) fn has_code_at(&self, address: usize) -> bool {
-        self.of_kind(libc::PT_LOAD).filter(|header| header.p_flags & libc::PF_X != 0).any(|header| {
-            let (start, length) = self.segment(header);
-            address.wrapping_sub(start) < length
-        })
+        self.of_kind(libc::PT_LOAD).filter(|header| header.p_flags & libc::PF_X != 0).any(
+            |header| {
+                let (start, length) = self.segment(header);
+                address.wrapping_sub(start) < length
+            },
+        )
     }
 
     /// As [`memory::read`]; of an object that stays, without asking the kernel.
@@ -124,7 +126,9 @@ impl<'a> Object<'a> {
             return memory::read(address, room);
         }
         // SAFETY: inside a segment that is mapped for ever and can be read.
-        unsafe { std::ptr::copy_nonoverlapping(address as *const u8, room.as_mut_ptr(), room.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(address as *const u8, room.as_mut_ptr(), room.len());
+        }
         room.len()
     }
 
@@ -173,7 +177,8 @@ impl<'a> Object<'a> {
     /// What the loader describes there: its headers are where linkers put them, and say of the
     /// dynamic section what the loader does.
     fn described(link: &Link, head: &'a [u8]) -> Option<Self> {
-        let file = head.get(..size_of::<FileHeader>()).filter(|file| file.starts_with(b"\x7fELF"))?;
+        let file =
+            head.get(..size_of::<FileHeader>()).filter(|file| file.starts_with(b"\x7fELF"))?;
         // SAFETY: the bytes of a file header, which are numbers.
         let file = unsafe { file.as_ptr().cast::<FileHeader>().read_unaligned() };
         let start = file.e_phoff as usize;
@@ -208,8 +213,12 @@ impl Link {
     /// # Safety
     /// If it `stays`, it is a link of the program itself.
     unsafe fn first(at: usize, stays: bool) -> Option<Self> {
-        // SAFETY: the loader's own, for ever, by this function's contract.
-        let words = if stays { Some(unsafe { (at as *const [usize; 5]).read() }) } else { words(at) };
+        let words = if stays {
+            // SAFETY: the loader's own, for ever, by this function's contract.
+            Some(unsafe { (at as *const [usize; 5]).read() })
+        } else {
+            words(at)
+        };
         words.map(|words| Self::of(words, stays))
     }
 
@@ -272,7 +281,8 @@ pub(crate) fn entry_of(object: &Object<'_>, wanted: usize) -> Option<usize> {
     if object.dynamic == 0 {
         return None;
     }
-    let places = (0..ENTRIES).map(|entry| (object.dynamic as *const [usize; 2]).wrapping_add(entry));
+    let places =
+        (0..ENTRIES).map(|entry| (object.dynamic as *const [usize; 2]).wrapping_add(entry));
     let read = |place: *const [usize; 2]| {
         // SAFETY: before the end of its dynamic section, which is never unmapped.
         if object.stays { Some(unsafe { place.read() }) } else { words(place.addr()) }
@@ -287,7 +297,9 @@ pub(crate) fn are_changing() -> bool {
     const STATE: usize = 3;
     // SAFETY: the loader's own variables, which are never unmapped.
     let words = |at: usize| unsafe { (at as *const [usize; 4]).read_volatile() };
-    Object::main().and_then(|main| debug(&main)).is_some_and(|debug| words(debug)[STATE] as i32 != 0)
+    Object::main()
+        .and_then(|main| debug(&main))
+        .is_some_and(|debug| words(debug)[STATE] as i32 != 0)
 }
 
 /// Calls `look` with each link of the loader's lists, which returns the next one. False if one of
@@ -307,7 +319,9 @@ fn each_link(main: &Object<'_>, look: &mut dyn FnMut(&Link) -> Option<Link>) -> 
         stays = false;
         let (mut at, mut before) = (first, 0);
         while at != 0 {
-            let Some(here) = link.filter(|link| link.previous == before && rest > 0) else { return false };
+            let Some(here) = link.filter(|link| link.previous == before && rest > 0) else {
+                return false;
+            };
             rest -= 1;
             link = look(&here);
             (before, at) = (at, here.next);
@@ -400,7 +414,10 @@ mod tests {
         let libc = holding(libc::getpid as *const () as usize, &mut room).unwrap();
         assert!(libc.stays);
         let (mut seen, mut asked) = ([0; 64], [0; 64]);
-        assert_eq!((libc.read(libc.base, &mut seen), memory::read(libc.base, &mut asked)), (64, 64));
+        assert_eq!(
+            (libc.read(libc.base, &mut seen), memory::read(libc.base, &mut asked)),
+            (64, 64)
+        );
         assert_eq!(seen, asked);
         assert_eq!(libc.read(8, &mut seen), 0);
     }
@@ -409,7 +426,8 @@ mod tests {
     fn an_address_is_in_one_of_them_or_in_none() {
         let (mut room, mut other) = (Room::new(), Room::new());
         let here =
-            holding(an_address_is_in_one_of_them_or_in_none as *const () as usize, &mut other).unwrap();
+            holding(an_address_is_in_one_of_them_or_in_none as *const () as usize, &mut other)
+                .unwrap();
         assert_eq!((here.base, here.name), (Object::main().unwrap().base, 0));
         let libc = holding(libc::getpid as *const () as usize, &mut room).unwrap();
         assert!(libc.name != 0 && libc.base != here.base);

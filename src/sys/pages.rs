@@ -52,7 +52,11 @@ pub(crate) fn granule_of(descriptor: c_int, block: u64) -> Result<usize, Failed>
     }
     // SAFETY: the call returned 0, so it filled the struct.
     let room = unsafe { room.assume_init_ref() };
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between C libraries")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the types differ between C libraries"
+    )]
     let huge = room.f_type as i64 == libc::HUGETLBFS_MAGIC as i64;
     Ok(if huge { room.f_bsize as usize } else { page_size() })
 }

@@ -62,7 +62,8 @@ fn is_among_the_threads(signal: c_int) -> bool {
     let length = unsafe { libc::read(fd, text.as_mut_ptr().cast(), text.len()) };
     // SAFETY: ours, or -1.
     unsafe { libc::close(fd) };
-    let text = usize::try_from(length).ok().and_then(|length| text.get(..length)).unwrap_or_default();
+    let text =
+        usize::try_from(length).ok().and_then(|length| text.get(..length)).unwrap_or_default();
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigPnd:\t"));
     let number = line.and_then(|digits| std::str::from_utf8(digits).ok());
     number
@@ -114,14 +115,22 @@ fn is_the_kernels(code: c_int, _sender: libc::pid_t) -> bool {
 /// The system call itself: glibc's function says `SI_USER` where the kernel says `SI_TKILL`, and a
 /// raise(3) of this very process would pass for a write's.
 #[cfg(target_os = "linux")]
-fn wait_for(set: &libc::sigset_t, info: &mut MaybeUninit<libc::siginfo_t>, time: &libc::timespec) -> c_int {
+fn wait_for(
+    set: &libc::sigset_t,
+    info: &mut MaybeUninit<libc::siginfo_t>,
+    time: &libc::timespec,
+) -> c_int {
     let (set, info, time) = (std::ptr::from_ref(set), info.as_mut_ptr(), std::ptr::from_ref(time));
     // SAFETY: a set that begins with the kernel's 64 bits, room for a siginfo, and a time.
     unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, set, info, time, size_of::<u64>()) as c_int }
 }
 
 #[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
-fn wait_for(set: &libc::sigset_t, info: &mut MaybeUninit<libc::siginfo_t>, time: &libc::timespec) -> c_int {
+fn wait_for(
+    set: &libc::sigset_t,
+    info: &mut MaybeUninit<libc::siginfo_t>,
+    time: &libc::timespec,
+) -> c_int {
     // SAFETY: a set, room for a siginfo, and a time.
     unsafe { libc::sigtimedwait(set, info.as_mut_ptr(), time) }
 }
@@ -133,7 +142,13 @@ fn give_back(signal: c_int, info: &libc::siginfo_t) {
     let process = std::process::id();
     // SAFETY: a whole siginfo; a thread may send itself any code.
     unsafe {
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, std::ptr::from_ref(info));
+        libc::syscall(
+            libc::SYS_rt_tgsigqueueinfo,
+            process,
+            thread,
+            signal,
+            std::ptr::from_ref(info),
+        );
     }
 }
 

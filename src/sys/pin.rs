@@ -12,7 +12,11 @@
 
 /// Pins the object. Idempotent; not for handlers of ours, and not under the lock of the seats: a
 /// constructor that another thread's dlopen(3) runs may be waiting for that.
-#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub(crate) fn object() {
     use std::sync::atomic::{AtomicBool, Ordering};
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -30,7 +34,11 @@ pub(crate) fn object() {
 )))]
 pub(crate) fn object() {}
 
-#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod loader {
     use crate::sys::objects::{self, Object, Room};
     use std::ffi::{CStr, c_char, c_int, c_void};

@@ -39,7 +39,9 @@ pub(crate) fn is_dead(thread: u32) -> bool {
     let (thread, one, flags) = (thread as usize, 1_usize, 0_usize);
     let (local, remote) = (&raw const local, &raw const remote);
     // SAFETY: one byte from wherever it is to a byte of ours.
-    let read = unsafe { libc::syscall(libc::SYS_process_vm_readv, thread, local, one, remote, one, flags) };
+    let read = unsafe {
+        libc::syscall(libc::SYS_process_vm_readv, thread, local, one, remote, one, flags)
+    };
     read < 0 && super::call::errno() == libc::ESRCH
 }
 

@@ -42,7 +42,11 @@ unsafe extern "C" fn work_on(work: *mut c_void) {
 /// # Safety
 /// `top` is the end of a stack that is free, aligned to 16 bytes; `function` takes `argument`.
 #[cfg(target_arch = "x86_64")]
-unsafe fn call_on(top: *mut c_void, function: unsafe extern "C" fn(*mut c_void), argument: *mut c_void) {
+unsafe fn call_on(
+    top: *mut c_void,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
     // SAFETY: by this function's contract; R12 is kept by the function that is called.
     unsafe {
         std::arch::asm!(
@@ -60,7 +64,11 @@ unsafe fn call_on(top: *mut c_void, function: unsafe extern "C" fn(*mut c_void),
 /// # Safety
 /// As on x86-64.
 #[cfg(target_arch = "aarch64")]
-unsafe fn call_on(top: *mut c_void, function: unsafe extern "C" fn(*mut c_void), argument: *mut c_void) {
+unsafe fn call_on(
+    top: *mut c_void,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
     // SAFETY: by this function's contract; X20 is kept by the function that is called.
     unsafe {
         std::arch::asm!(
@@ -80,7 +88,11 @@ unsafe fn call_on(top: *mut c_void, function: unsafe extern "C" fn(*mut c_void),
 /// # Safety
 /// `function` takes `argument`.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-unsafe fn call_on(_top: *mut c_void, function: unsafe extern "C" fn(*mut c_void), argument: *mut c_void) {
+unsafe fn call_on(
+    _top: *mut c_void,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
     // SAFETY: by this function's contract.
     unsafe { function(argument) }
 }

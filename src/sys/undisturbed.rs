@@ -35,7 +35,8 @@ fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, 
     let held = if hold == Hold::All { all_sent() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
-    let status = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, before.as_mut_ptr()) };
+    let status =
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, before.as_mut_ptr()) };
     if status != 0 {
         return Err(status);
     }
@@ -64,7 +65,8 @@ mod tests {
         // SAFETY: no arguments.
         let thread = unsafe { libc::gettid() };
         // SAFETY: a whole siginfo.
-        let status = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, SIGXFSZ, room) };
+        let status =
+            unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, SIGXFSZ, room) };
         assert_eq!(status, 0);
     }
 

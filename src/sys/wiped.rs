@@ -14,7 +14,9 @@
 //! forked in the middle of a change of another thread may wait for it.
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// One thread's unfinished visits to one handler of ours: `chain/handler/nesting.rs`.
 pub(crate) struct Visits {
@@ -90,7 +92,9 @@ pub(crate) fn words() -> Option<&'static Words> {
     }
     let made = array::<Words>(1);
     let lost = !made.is_null()
-        && WORDS.compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_err();
+        && WORDS
+            .compare_exchange(std::ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire)
+            .is_err();
     if lost {
         // SAFETY: ours alone: nobody has seen it.
         unsafe { libc::munmap(made.cast(), size_of::<Words>()) };
@@ -148,7 +152,8 @@ pub(crate) fn is_wiped() -> bool {
 #[cold]
 pub(crate) fn array<T>(count: usize) -> *mut T {
     const { assert!(align_of::<T>() <= super::pages::LEAST_PAGE) };
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let length = count * size_of::<T>();
     // SAFETY: a new mapping of our own.
     let area = unsafe { libc::mmap(std::ptr::null_mut(), length, access, kind, -1, 0) };

@@ -151,7 +151,10 @@ fn a_preloaded_program_ends_in_a_pipeline_as_bare() {
     }
     assert!(piped(&["yes"], None).contains("signal: 13"), "bare it must die");
     // And armed it is: the option shows it.
-    assert!(piped(&["yes"], Some("filter,stdio")).contains("exit status: 1"), "yes says EPIPE and ends");
+    assert!(
+        piped(&["yes"], Some("filter,stdio")).contains("exit status: 1"),
+        "yes says EPIPE and ends"
+    );
 }
 
 /// What a shell's child has in its environment, and whether it is armed.
@@ -183,7 +186,10 @@ fn children_inherit_nothing_unless_asked_for() {
         assert!(kept.starts_with(&all) && caught(&kept), "{shell}: {kept}");
         // Words that mean nothing, or none at all: nothing is done, and nothing is hidden.
         let nothing = child_of_preloaded(shell, "no", path);
-        assert!(nothing.starts_with(&format!("no-{path}\n")) && !caught(&nothing), "{shell}: {nothing}");
+        assert!(
+            nothing.starts_with(&format!("no-{path}\n")) && !caught(&nothing),
+            "{shell}: {nothing}"
+        );
     }
 }
 
@@ -192,7 +198,8 @@ fn children_inherit_nothing_unless_asked_for() {
 /// `tests/chain/plug.c` with the archive of this profile in it.
 fn plug(profile: &str) -> PathBuf {
     let archive = library(profile).join("libsigward.a");
-    let plug = support::target().join("hosts").join(format!("plug-{profile}-{}.so", std::process::id()));
+    let plug =
+        support::target().join("hosts").join(format!("plug-{profile}-{}.so", std::process::id()));
     std::fs::create_dir_all(plug.parent().expect("a folder")).expect("target is writable");
     let mut cc = support::compiler();
     cc.args(["-shared", "-fPIC"]).arg(support::source("plug.c")).arg(archive);
@@ -232,7 +239,8 @@ fn a_rust_plug_in_that_is_unloaded_leaves_its_handlers() {
     cargo.arg(support::root().join("tests/runtimes/plugin/Cargo.toml"));
     assert!(cargo.status().expect("cargo runs").success());
     let plug = folder.join("debug/libruntimes_rust_plugin.so");
-    let unloaded = |init: &str, what: &str| run(&unload, &[plug.to_str().expect("a plain path"), init, what]);
+    let unloaded =
+        |init: &str, what: &str| run(&unload, &[plug.to_str().expect("a plain path"), init, what]);
     unloaded("plug_init", "pipe").lived();
     unloaded("plug_init", "bus").died_of(libc::SIGBUS);
     unloaded("plug_adopt", "adopted").lived();

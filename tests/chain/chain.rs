@@ -44,23 +44,31 @@ fn a_circle_that_goes_through_raise_ends_in_the_default_action() {
 #[test]
 fn a_handler_that_jumps_out_is_no_circle() {
     let (bare, warded) = both("chain", "jumps");
-    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
+    assert_eq!(
+        (bare.lived().out.as_str(), warded.lived().out.as_str()),
+        ("calls 100\n", "calls 100\n")
+    );
     let (bare, warded) = both("chain", "jumps_from_above");
-    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 100\n", "calls 100\n"));
+    assert_eq!(
+        (bare.lived().out.as_str(), warded.lived().out.as_str()),
+        ("calls 100\n", "calls 100\n")
+    );
 }
 
 #[test]
 fn each_delivery_at_the_same_place_is_a_new_one() {
     let (bare, warded) = both("chain", "again");
-    let lines =
-        "beneath: calls 10\npassed on: calls 20\nthree times: calls 30\nwith little stack: calls 10\n";
+    let lines = "beneath: calls 10\npassed on: calls 20\nthree times: calls 30\nwith little stack: calls 10\n";
     assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), (lines, lines));
 }
 
 #[test]
 fn a_handler_that_jumps_out_from_ever_deeper_calls_is_no_circle() {
     let (bare, warded) = both("chain", "deeper_jumps");
-    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("calls 1000\n", "calls 1000\n"));
+    assert_eq!(
+        (bare.lived().out.as_str(), warded.lived().out.as_str()),
+        ("calls 1000\n", "calls 1000\n")
+    );
 }
 
 #[test]
@@ -157,7 +165,10 @@ fn a_predecessor_has_its_mask_where_the_context_is_lost() {
 #[test]
 fn what_the_predecessor_masks_waits_until_it_has_run() {
     let (bare, warded) = both("chain", "order");
-    assert_eq!((bare.lived().out.as_str(), warded.lived().out.as_str()), ("PIPE\nALRM\n", "PIPE\nALRM\n"));
+    assert_eq!(
+        (bare.lived().out.as_str(), warded.lived().out.as_str()),
+        ("PIPE\nALRM\n", "PIPE\nALRM\n")
+    );
 }
 
 #[test]

@@ -17,7 +17,9 @@ fn our_own_stack_is_within_two_kibibytes() {
             .lived()
             .out
             .lines()
-            .map(|line| line.rsplit_once(' ').map(|(what, bytes)| (what, bytes.parse().unwrap())).unwrap())
+            .map(|line| {
+                line.rsplit_once(' ').map(|(what, bytes)| (what, bytes.parse().unwrap())).unwrap()
+            })
             .collect();
         assert_eq!(uses.len(), count, "{run:?}");
         for (what, bytes) in uses {
@@ -70,13 +72,17 @@ fn the_init_process_of_a_namespace_lives_as_without_us() {
 #[test]
 fn handlers_make_no_system_call_that_is_not_listed() {
     let scratch = Scratch::new("discipline-allowed");
-    let allowed = |scenario: &str| run(&host("allowed", Link::Archive), &[scenario, scratch.as_str()]);
+    let allowed =
+        |scenario: &str| run(&host("allowed", Link::Archive), &[scenario, scratch.as_str()]);
     assert_eq!(allowed("listed").every_row("exit 0"), 9);
     let words = allowed("last_words");
     assert_eq!(words.lived().out, "last words: signal 13\nlast words: signal 7\n");
     let lines = words.err.lines().filter(|line| line.starts_with("sigward: last words: "));
     assert_eq!(lines.count(), 2, "{words:?}");
-    assert!(words.err.contains(" by allowed-") && words.err.contains(" bytes long now"), "{words:?}");
+    assert!(
+        words.err.contains(" by allowed-") && words.err.contains(" bytes long now"),
+        "{words:?}"
+    );
     assert_eq!(allowed("unlisted").every_row("signal 31"), 1);
 }
 
@@ -93,8 +99,8 @@ fn what_a_sandbox_traps_is_answered_by_its_handler() {
 
 /// What allocates, locks, unwinds, waits for others or asks the C library for more than it may.
 const FORBIDDEN: &str = "Box Vec String CString OsString PathBuf Rc Arc HashMap BTreeMap Mutex \
-    RwLock Condvar OnceLock LazyLock OnceCell Once JoinHandle thread_local format vec print println \
-    eprint eprintln dbg panic todo unimplemented unreachable";
+    RwLock Condvar OnceLock LazyLock OnceCell Once JoinHandle thread_local format vec print \
+    println eprint eprintln dbg panic todo unimplemented unreachable";
 
 /// Methods that allocate or panic.
 const METHODS: [&str; 5] = [".unwrap(", ".expect(", ".to_string(", ".to_owned(", ".collect("];
@@ -135,19 +141,24 @@ fn code_of(text: &str) -> String {
 /// What a handler may not do, in the order of the code.
 fn offences(code: &str) -> Vec<String> {
     let is_word = |sign: char| sign.is_alphanumeric() || sign == '_';
-    let words = code.split(|sign| !is_word(sign)).filter(|word| FORBIDDEN.split(' ').any(|bad| bad == *word));
+    let words = code
+        .split(|sign| !is_word(sign))
+        .filter(|word| FORBIDDEN.split(' ').any(|bad| bad == *word));
     let mut found: Vec<String> = words.map(str::to_owned).collect();
     found.extend(METHODS.iter().filter(|name| code.contains(**name)).map(ToString::to_string));
     for rest in code.split("std::").skip(1) {
-        let module = FORBIDDEN_MODULES
-            .iter()
-            .find(|module| rest.strip_prefix(**module).is_some_and(|after| !after.starts_with(is_word)));
+        let module = FORBIDDEN_MODULES.iter().find(|module| {
+            rest.strip_prefix(**module).is_some_and(|after| !after.starts_with(is_word))
+        });
         found.extend(module.map(|module| format!("std::{module}")));
     }
     for rest in code.split("libc::").skip(1) {
         let name: String = rest.chars().take_while(|sign| is_word(*sign)).collect();
         let called = rest.get(name.len()..).is_some_and(|after| after.starts_with('('));
-        if called && name.starts_with(char::is_lowercase) && !CALLS.split(' ').any(|call| call == name) {
+        if called
+            && name.starts_with(char::is_lowercase)
+            && !CALLS.split(' ').any(|call| call == name)
+        {
             found.push(format!("libc::{name}"));
         }
     }
@@ -156,7 +167,9 @@ fn offences(code: &str) -> Vec<String> {
 
 #[test]
 fn what_runs_in_a_handler_calls_nothing_that_it_may_not() {
-    for bad in ["let a = Box::new(1);", "a.unwrap()", "std::fs::read(a)", "libc::read(0)", "format!()"] {
+    for bad in
+        ["let a = Box::new(1);", "a.unwrap()", "std::fs::read(a)", "libc::read(0)", "format!()"]
+    {
         assert_eq!(offences(bad).len(), 1, "{bad}");
     }
     let good = "/// Box\nlibc::fstat(fd, to); // unwrap\nlet a = \"Vec\";";

@@ -45,7 +45,8 @@ fn a_program_that_its_loader_has_started_does_not_pass_for_the_loader() {
     assert_eq!(run(&host, &["says_owner"]).lived().out, format!("{name}\n"));
     let machine = if cfg!(target_arch = "x86_64") { "x86-64.so.2" } else { "aarch64.so.1" };
     let loaders = ["/lib64", "/lib"].map(|folder| format!("{folder}/ld-linux-{machine}"));
-    let Some(loader) = loaders.iter().map(std::path::Path::new).find(|loader| loader.exists()) else {
+    let Some(loader) = loaders.iter().map(std::path::Path::new).find(|loader| loader.exists())
+    else {
         return support::skip("no loader of glibc");
     };
     let host = host.to_str().expect("a plain path");

@@ -34,7 +34,9 @@ fn now() -> libc::sigaction {
 
 fn members(action: &libc::sigaction) -> Vec<libc::c_int> {
     // SAFETY: an initialised set.
-    (1..=64).filter(|signal| unsafe { libc::sigismember(&raw const action.sa_mask, *signal) } == 1).collect()
+    (1..=64)
+        .filter(|signal| unsafe { libc::sigismember(&raw const action.sa_mask, *signal) } == 1)
+        .collect()
 }
 
 const FLAGS: [libc::c_int; 5] =
@@ -44,8 +46,12 @@ const FLAGS: [libc::c_int; 5] =
 fn a_repaired_handler_has_its_own_mask_and_flags() {
     assert_eq!(repair(), Ok(Repair::NoHandler));
     for bits in 0..1 << FLAGS.len() {
-        let flags =
-            FLAGS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, flag)| flag).sum();
+        let flags = FLAGS
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| bits >> bit & 1 == 1)
+            .map(|(_, flag)| flag)
+            .sum();
         install(flags, libc::SIGALRM);
         let before = now();
         assert_eq!(repair(), Ok(Repair::Repaired));

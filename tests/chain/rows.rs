@@ -7,9 +7,11 @@ use support::{Link, both, host, run};
 
 #[test]
 fn what_a_library_leaves_behind_is_put_back() {
-    for (scenario, signal) in
-        [("put_back", libc::SIGPROF), ("same_handler", libc::SIGPROF), ("seat_put_back", libc::SIGPIPE)]
-    {
+    for (scenario, signal) in [
+        ("put_back", libc::SIGPROF),
+        ("same_handler", libc::SIGPROF),
+        ("seat_put_back", libc::SIGPIPE),
+    ] {
         let (bare, warded) = both("rows", scenario);
         bare.died_of(signal);
         warded.lived();

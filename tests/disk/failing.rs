@@ -9,7 +9,12 @@ use support::file_systems::{FileSystem, ON_DEVICE};
 use support::{Link, may_lock, prepared};
 
 /// What the host believes, and what the disk has.
-fn believed_and_is(file_system: &FileSystem, link: Link, scenario: &str, look: &str) -> (String, String) {
+fn believed_and_is(
+    file_system: &FileSystem,
+    link: Link,
+    scenario: &str,
+    look: &str,
+) -> (String, String) {
     let script = format!(
         r#"'{}' "$S/img" "$S/record" "$S/control" "$S/disk" sh -euc \
                'mount -o loop "$S/disk" "$M"; exec "$1" {scenario} "$M" "$S/control"' sh "$1"
@@ -51,7 +56,11 @@ fn no_replacement_succeeds_that_is_not_on_the_disk() {
         assert_ne!(believed, is, "{} bare", file_system.name);
         let (may_be, is) = believed_and_is(file_system, Link::Archive, "replace", "live_is");
         println!("{} bare: {believed} is {is}; {may_be}", file_system.name);
-        assert!(may_be.split(' ').any(|one| one == is), "{}: {may_be}, and is {is}", file_system.name);
+        assert!(
+            may_be.split(' ').any(|one| one == is),
+            "{}: {may_be}, and is {is}",
+            file_system.name
+        );
     });
 }
 

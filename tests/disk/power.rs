@@ -24,7 +24,14 @@ const SHARES: u32 = 39;
 /// One of so many points has to do otherwise.
 const FEW: u32 = 13;
 
-fn played(file_system: &FileSystem, link: Link, forget: &str, first: u32, step: u32, orders: u32) -> String {
+fn played(
+    file_system: &FileSystem,
+    link: Link,
+    forget: &str,
+    first: u32,
+    step: u32,
+    orders: u32,
+) -> String {
     let script = format!(
         "export FORGET={forget}; DEVICE='{}' TYPE={} FIRST={first} STEP={step} ORDERS={orders}\n{SCRIPT}",
         prepared("device", Link::Bare).display(),
@@ -73,9 +80,12 @@ fn no_flush_is_superfluous() {
     if DEVICE_EXT4.is_here() {
         for forgotten in ["file", "folder", "data", "map"] {
             // What is lost may be there again some writes later: other points, if these show none.
-            let mut mutants =
-                (2..2 + FEW).map(|first| played(&DEVICE_EXT4, Link::Archive, forgotten, first, FEW, 0));
-            assert!(mutants.any(|mutant| mutant.ends_with("\nlost\n")), "{forgotten} is superfluous");
+            let mut mutants = (2..2 + FEW)
+                .map(|first| played(&DEVICE_EXT4, Link::Archive, forgotten, first, FEW, 0));
+            assert!(
+                mutants.any(|mutant| mutant.ends_with("\nlost\n")),
+                "{forgotten} is superfluous"
+            );
         }
     }
 }

@@ -9,9 +9,13 @@ use support::{Scratch, root, run, target};
 
 /// Every page: its name and text.
 fn pages() -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(root().join("docs/book")).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(root().join("docs/book")).unwrap().map(|entry| entry.unwrap().path());
     let page = |path: PathBuf| {
-        (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+        (
+            path.file_name().unwrap().to_str().unwrap().to_owned(),
+            std::fs::read_to_string(path).unwrap(),
+        )
     };
     entries.map(page).collect()
 }
@@ -24,17 +28,20 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 
 /// The files of a folder that end so, sorted.
 fn files(folder: &str, end: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with(end)).collect();
+    let entries =
+        std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| path.to_string_lossy().ends_with(end)).collect();
     found.sort();
     assert!(!found.is_empty(), "{folder} has none");
     found
 }
 
 fn examples() -> Vec<PathBuf> {
-    let go =
-        ["first", "geoip", "journal", "exporter"].map(|name| files(&format!("examples/go/{name}"), ".go"));
-    let others = [files("examples", ".rs"), files("examples/c", ".c"), files("examples/cpp", ".cpp")];
+    let go = ["first", "geoip", "journal", "exporter"]
+        .map(|name| files(&format!("examples/go/{name}"), ".go"));
+    let others =
+        [files("examples", ".rs"), files("examples/c", ".c"), files("examples/cpp", ".cpp")];
     go.into_iter().chain(others).flatten().collect()
 }
 
@@ -65,7 +72,12 @@ fn every_make_target_exists() {
         for (_, block) in blocks(&text).into_iter().filter(|block| block.0 == "sh") {
             for command in block.lines().filter_map(|line| line.strip_prefix("make ")) {
                 let words = command.split_whitespace();
-                let make = Command::new("make").arg("-n").args(words).current_dir(root()).output().unwrap();
+                let make = Command::new("make")
+                    .arg("-n")
+                    .args(words)
+                    .current_dir(root())
+                    .output()
+                    .unwrap();
                 assert!(make.status.success(), "{name}: make {command}");
                 known += 1;
             }
@@ -80,7 +92,10 @@ fn builds(compiler: &str, source: &Path, standard: &str, said: &str) {
     let product = folder.path().join("program");
     let mut command = Command::new(compiler);
     command.args([standard, "-Wall", "-Wextra", "-Werror", "-I"]).arg(root().join("include"));
-    command.arg("-o").args([&product, source]).arg(support::library("release").join("libsigward.a"));
+    command
+        .arg("-o")
+        .args([&product, source])
+        .arg(support::library("release").join("libsigward.a"));
     assert!(command.status().unwrap().success(), "{}", source.display());
     assert_eq!(run(&product, &[]).lived().out, said, "{}", source.display());
 }
@@ -120,7 +135,9 @@ fn the_rust_examples_run() {
         let run = run.lived();
         assert_eq!(run.out, said, "{name}");
         assert!(run.err.contains(logged), "{name}: {}", run.err);
-        assert!(logged.is_empty() || run.err.contains("error.type=") && run.err.lines().count() == 1);
+        assert!(
+            logged.is_empty() || run.err.contains("error.type=") && run.err.lines().count() == 1
+        );
     }
 }
 

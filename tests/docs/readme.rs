@@ -22,8 +22,17 @@ fn there_are_no_other_blocks() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let fences: Vec<&str> = readme.lines().filter(|line| line.starts_with("```")).collect();
     let begins: Vec<&str> = fences.iter().step_by(2).copied().collect();
-    let known =
-        ["```sh", "```go", "```c", "```rust", "```text", "```go", "```c", "```rust,no_run", "```text"];
+    let known = [
+        "```sh",
+        "```go",
+        "```c",
+        "```rust",
+        "```text",
+        "```go",
+        "```c",
+        "```rust,no_run",
+        "```text",
+    ];
     assert_eq!(begins, known);
 }
 
@@ -54,7 +63,8 @@ fn the_c_programs_build_and_run() {
     for (number, block) in blocks.iter().enumerate() {
         let source = folder.path().join(format!("program{number}.c"));
         let product = folder.path().join(format!("program{number}.out"));
-        std::fs::write(&source, if number == 0 { block.clone() } else { block.clone() + MAIN }).unwrap();
+        std::fs::write(&source, if number == 0 { block.clone() } else { block.clone() + MAIN })
+            .unwrap();
         let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
         cc.args(["-Wall", "-Wextra", "-Werror", "-I"]).arg(root().join("include"));
         cc.arg("-o").args([&product, &source]);
@@ -140,7 +150,10 @@ fn the_readme_of_the_tests_is_true() {
     let mut seen = std::collections::HashSet::new();
     for module in entries(&root().join("tests")) {
         let module_name = name(&module);
-        assert!(words.contains(&module_name.as_str()), "tests/README.md: {module_name} is not there");
+        assert!(
+            words.contains(&module_name.as_str()),
+            "tests/README.md: {module_name} is not there"
+        );
         if !module.is_dir() {
             continue;
         }
@@ -205,9 +218,10 @@ fn what_the_manuals_name_exists() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     let mut missing = Vec::new();
-    let book = walk(&root().join("docs/book")).map(|page| page.strip_prefix(root()).unwrap().to_owned());
-    let others =
-        ["README.md", "docs/design.md", "go-example/README.md", "tests/README.md"].map(PathBuf::from);
+    let book =
+        walk(&root().join("docs/book")).map(|page| page.strip_prefix(root()).unwrap().to_owned());
+    let others = ["README.md", "docs/design.md", "go-example/README.md", "tests/README.md"]
+        .map(PathBuf::from);
     for manual in others.into_iter().chain(book) {
         let text = std::fs::read_to_string(root().join(&manual)).unwrap();
         let manual = manual.display();
@@ -232,11 +246,13 @@ fn what_the_manuals_name_exists() {
 /// Every file below a folder.
 fn walk(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    Box::new(entries.flat_map(
-        |path| {
-            if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }
-        },
-    ))
+    Box::new(
+        entries.flat_map(
+            |path| {
+                if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }
+            },
+        ),
+    )
 }
 
 fn go_platform() -> &'static str {

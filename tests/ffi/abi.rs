@@ -31,14 +31,24 @@ fn the_header_passes_the_size_along() {
 #[test]
 fn the_symbols_of_the_shared_library_have_a_version() {
     let shared = library("release").join("libsigward.so");
+    let names = Command::new("nm")
+        .args(["-D", "--defined-only", "--with-symbol-versions"])
+        .arg(shared)
+        .output();
     let names =
-        Command::new("nm").args(["-D", "--defined-only", "--with-symbol-versions"]).arg(shared).output();
-    let names = String::from_utf8(names.expect("binutils are installed").stdout).expect("names are ASCII");
-    let (versioned, others): (Vec<_>, Vec<_>) =
-        names.lines().filter(|line| !line.contains(" A ")).partition(|line| line.ends_with("@@SIGWARD_0.1"));
-    assert!(versioned.iter().any(|line| line.contains("sigward_init@@")) && others.is_empty(), "{names}");
-    let asked =
-        Command::new("nm").args(["-D", "--with-symbol-versions"]).arg(host("abi", Link::Shared)).output();
+        String::from_utf8(names.expect("binutils are installed").stdout).expect("names are ASCII");
+    let (versioned, others): (Vec<_>, Vec<_>) = names
+        .lines()
+        .filter(|line| !line.contains(" A "))
+        .partition(|line| line.ends_with("@@SIGWARD_0.1"));
+    assert!(
+        versioned.iter().any(|line| line.contains("sigward_init@@")) && others.is_empty(),
+        "{names}"
+    );
+    let asked = Command::new("nm")
+        .args(["-D", "--with-symbol-versions"])
+        .arg(host("abi", Link::Shared))
+        .output();
     let asked = String::from_utf8(asked.expect("as above").stdout).expect("as above");
     assert!(asked.contains("sigward_init@SIGWARD_0.1"), "{asked}");
 }

@@ -40,7 +40,9 @@ fn program(folder: &Path, archive: &Path, options: &[&str]) -> PathBuf {
     made(isolate.args(options).args([archive, &isolated]).arg("half_*"));
     let program = isolated.with_extension("program");
     let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));
-    made(cc.arg(folder.join("program.c")).arg(isolated).args(["-lgcc_s", "-lm", "-o"]).arg(&program));
+    made(
+        cc.arg(folder.join("program.c")).arg(isolated).args(["-lgcc_s", "-lm", "-o"]).arg(&program),
+    );
     program
 }
 
@@ -52,7 +54,10 @@ fn without_its_backtrace_a_panic_still_says_what_and_where_and_can_be_caught() {
     std::fs::write(folder.join("program.c"), PROGRAM).unwrap();
     let archive = folder.join("libhalf.a");
     let mut rustc = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()));
-    rustc.args(["--edition=2024", "--crate-type=staticlib", "-O", "-o"]).arg(&archive).arg("half.rs");
+    rustc
+        .args(["--edition=2024", "--crate-type=staticlib", "-O", "-o"])
+        .arg(&archive)
+        .arg("half.rs");
     made(rustc.current_dir(folder));
 
     let sizes = [&[][..], &["--no-backtrace"]].map(|options| {

@@ -17,8 +17,21 @@ fn build(bare: bool) -> PathBuf {
     let program = target().join(if bare { "hosts/cpp-bare" } else { "hosts/cpp-warded" });
     std::fs::create_dir_all(target().join("hosts")).unwrap();
     let mut compiler = Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()));
-    compiler.args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
-    compiler.arg(root().join("include")).arg(root().join("tests/ffi/host.cpp")).arg("-o").arg(&program);
+    compiler.args([
+        "-std=c++17",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-pthread",
+        "-I",
+    ]);
+    compiler
+        .arg(root().join("include"))
+        .arg(root().join("tests/ffi/host.cpp"))
+        .arg("-o")
+        .arg(&program);
     if bare {
         compiler.arg("-DBARE");
     } else {

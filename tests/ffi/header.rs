@@ -9,7 +9,8 @@ fn the_header_has_not_drifted() {
     for name in ["sigward.h", "sigward_go.h"] {
         let fresh = std::fs::read_to_string(fresh.join(name)).expect("build.rs wrote it");
         for folder in ["include", "go"] {
-            let committed = std::fs::read_to_string(root.join(folder).join(name)).expect("committed");
+            let committed =
+                std::fs::read_to_string(root.join(folder).join(name)).expect("committed");
             assert!(committed == fresh, "{folder}/{name} has drifted: run `make header`");
         }
     }
@@ -19,12 +20,13 @@ fn the_header_has_not_drifted() {
 fn the_header_is_c99_and_cpp17() {
     let headers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
     for language in [["c", "c99"], ["c++", "c++17"]] {
-        let status = std::process::Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()))
-            .args(["-x", language[0], &format!("-std={}", language[1])])
-            .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
-            .args([headers.join("sigward.h"), headers.join("sigward_go.h")])
-            .status()
-            .expect("a C compiler is installed");
+        let status =
+            std::process::Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()))
+                .args(["-x", language[0], &format!("-std={}", language[1])])
+                .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
+                .args([headers.join("sigward.h"), headers.join("sigward_go.h")])
+                .status()
+                .expect("a C compiler is installed");
         assert!(status.success(), "{language:?}");
     }
 }

@@ -55,7 +55,8 @@ fn each_code_of_the_header_has_a_text() {
     let (source, program) = (scratch.path().join("codes.c"), scratch.path().join("codes"));
     let lines = names.iter().map(|name| format!("    puts(sigward_strerror(-E{name}));\n"));
     let lines: String = lines.collect();
-    let begin = "#include <errno.h>\n#include <stdio.h>\n#include \"sigward.h\"\nint main(void) {\n";
+    let begin =
+        "#include <errno.h>\n#include <stdio.h>\n#include \"sigward.h\"\nint main(void) {\n";
     let end = "    puts(sigward_strerror(-12345));\n    return 0;\n}\n";
     std::fs::write(&source, format!("{begin}{lines}{end}")).unwrap();
     let mut cc = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".into()));

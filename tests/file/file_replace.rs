@@ -20,7 +20,9 @@ fn warded(file_system: &FileSystem, scenario: &str) -> String {
 }
 
 fn each(test: impl Fn(&FileSystem)) {
-    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+    ALL.iter()
+        .filter(|file_system| file_system.is_here())
+        .for_each(|file_system| test(file_system));
 }
 
 #[test]
@@ -51,7 +53,12 @@ fn what_is_replaced_and_not_yet_on_the_disk_is_an_error_of_its_own() {
 fn a_full_disk_leaves_the_old_file() {
     each(|file_system| {
         let bare = file_system.host("file_replace", "no_space", Link::Bare);
-        assert_eq!(bare.status.code(), Some(99), "cp leaves half of it on {}: {bare:#?}", file_system.name);
+        assert_eq!(
+            bare.status.code(),
+            Some(99),
+            "cp leaves half of it on {}: {bare:#?}",
+            file_system.name
+        );
         let said = warded(file_system, "no_space");
         let shares = [XFS.name, BTRFS.name].contains(&file_system.name);
         assert!(shares || said == "no space\n", "{}: {said}", file_system.name);
@@ -219,7 +226,9 @@ fn a_source_that_changes_meanwhile_is_told() {
 
 #[test]
 fn never_half_of_a_write_that_is_at_work() {
-    each(|file_system| println!("{}: {}", file_system.name, warded(file_system, "generations").trim()));
+    each(|file_system| {
+        println!("{}: {}", file_system.name, warded(file_system, "generations").trim());
+    });
 }
 
 #[test]
@@ -251,7 +260,9 @@ fn mounted_files_and_read_only_folders_are_told() {
 fn from_rust() {
     let folder = Scratch::new("replace");
     let at = |name: &str| folder.path().join(name);
-    let holds = |name, content: &str| assert_eq!(std::fs::read_to_string(at(name)).expect("there"), content);
+    let holds = |name, content: &str| {
+        assert_eq!(std::fs::read_to_string(at(name)).expect("there"), content);
+    };
     std::fs::write(at("live"), "old").expect("writable");
     std::os::unix::fs::symlink("live", at("link")).expect("writable");
     let mut new = Replacement::create(at("link")).expect("a file");
@@ -263,11 +274,18 @@ fn from_rust() {
     holds("live", "old");
     new.commit().expect("replaced");
     holds("live", "new");
-    ReplaceOptions::new().replace_link(true).replace_file(at("live"), at("link")).expect("replaced");
+    ReplaceOptions::new()
+        .replace_link(true)
+        .replace_file(at("live"), at("link"))
+        .expect("replaced");
     std::fs::write(at("live"), "other").expect("writable");
     holds("link", "new");
     let error = replace_file(at("live"), folder.path()).expect_err("a folder");
     assert_eq!((error, error.errno()), (Error::NotAFile { errno: libc::EISDIR }, libc::EISDIR));
     assert!(error.to_string().contains("name a file"), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 2, "nothing is left behind");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("there").count(),
+        2,
+        "nothing is left behind"
+    );
 }

@@ -22,7 +22,9 @@ fn dies_bare(file_system: &FileSystem, scenario: &str, signal: i32) -> String {
 }
 
 fn each(test: impl Fn(&FileSystem)) {
-    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+    ALL.iter()
+        .filter(|file_system| file_system.is_here())
+        .for_each(|file_system| test(file_system));
 }
 
 fn each_that_keeps_blocks(test: impl Fn(&FileSystem)) {
@@ -77,7 +79,8 @@ fn copy_on_write_is_seen_through_overlay_and_not_in_files_without_it() {
                      mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none merged
                      exec "$1" overwrite "$M/merged""#;
     assert_eq!(BTRFS.shell(overlay, &host).lived().out, "promise 1 died\n");
-    let never_copied = r#"mkdir "$M/in-place"; chattr +C "$M/in-place"; exec "$1" overwrite "$M/in-place""#;
+    let never_copied =
+        r#"mkdir "$M/in-place"; chattr +C "$M/in-place"; exec "$1" overwrite "$M/in-place""#;
     assert_eq!(BTRFS.shell(never_copied, &host).lived().out, "promise 0 lived\n");
 }
 
@@ -122,7 +125,10 @@ fn a_timer_does_not_keep_tmpfs_from_reserving() {
     let bare = run(&prepared("file_reserve", Link::Bare), &["signals"]);
     // Which of both depends on the kernel: 6.18 goes on. What is blocked meanwhile is tested in
     // src/sys/undisturbed.rs.
-    assert!(["Interrupted system call\n", "reserved\n"].contains(&bare.lived().out.as_str()), "{bare:?}");
+    assert!(
+        ["Interrupted system call\n", "reserved\n"].contains(&bare.lived().out.as_str()),
+        "{bare:?}"
+    );
     let warded = run(&prepared("file_reserve", Link::Archive), &["signals"]);
     assert_eq!(warded.lived().out, "reserved\n");
 }

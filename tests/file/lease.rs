@@ -130,7 +130,9 @@ fn what_is_no_file_is_refused() {
 }
 
 fn with_patience(seconds: &str, scenario: &str) {
-    let Some(_patience) = Setting::change("fs/lease-break-time", |_| seconds.into()) else { return };
+    let Some(_patience) = Setting::change("fs/lease-break-time", |_| seconds.into()) else {
+        return;
+    };
     let scratch = Scratch::new(&format!("lease-{scenario}"));
     run(&prepared("lease", Link::Archive), &[scenario, scratch.as_str()]).lived();
 }
@@ -226,7 +228,8 @@ fn a_dropped_lease_is_released() {
 fn tokio_waits_for_it() {
     in_rust("tokio_waits_for_it", |folder| {
         let path = file_in(folder, b"short");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let lease = Lease::take(&path).expect("nobody writes");
             // SAFETY: a lease answers with the same open descriptor until it is dropped.

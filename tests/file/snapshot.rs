@@ -25,7 +25,9 @@ fn dies_bare(file_system: &FileSystem, scenario: &str, signal: i32) {
 }
 
 fn each(test: impl Fn(&FileSystem)) {
-    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+    ALL.iter()
+        .filter(|file_system| file_system.is_here())
+        .for_each(|file_system| test(file_system));
 }
 
 fn kind_on(file_system: &FileSystem) -> &'static str {
@@ -85,14 +87,15 @@ const IN_A_GROUP: &str = r#"
 
 #[test]
 fn what_a_control_group_has_not_left_is_refused_and_nobody_is_killed() {
-    let [bare, warded] =
-        [Link::Bare, Link::Archive].map(|link| TMPFS.shell(IN_A_GROUP, &prepared("snapshot", link)));
+    let [bare, warded] = [Link::Bare, Link::Archive]
+        .map(|link| TMPFS.shell(IN_A_GROUP, &prepared("snapshot", link)));
     if warded.status.code() == Some(77) {
         // Within a container nobody may make one, whatever is installed.
         return println!("SKIPPED: a control group with a limit of memory");
     }
     assert_eq!(warded.lived().out, "lives\n");
-    let has_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1);
+    let has_swap =
+        std::fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1);
     assert!(has_swap || bare.status.code() == Some(128 + libc::SIGKILL), "{bare:#?}");
 }
 
@@ -155,6 +158,9 @@ fn in_rust() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(missing.map(|error| error.kind()), Some(std::io::ErrorKind::NotFound));
     // Of /proc the length says nothing, so the limit counts what is read.
     let version = SnapshotOptions::new().limit(5).take("/proc/version").err();
-    assert!(matches!(version, Some(Error::File(file::Error::TooLarge { limit: 5, .. }))), "{version:?}");
+    assert!(
+        matches!(version, Some(Error::File(file::Error::TooLarge { limit: 5, .. }))),
+        "{version:?}"
+    );
     Ok(())
 }

@@ -60,7 +60,10 @@ fn leavers(quiet: bool) -> u32 {
         }
         // One that stays gets the whole of it.
         let mut client = TcpStream::connect(address).await.expect("served");
-        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .expect("sent");
         let mut response = Vec::new();
         client.read_to_end(&mut response).await.expect("served");
         assert!(response.len() > 8 << 20 && response.ends_with(b"xxxx"));
@@ -100,7 +103,10 @@ fn the_adaptor_is_a_stream_like_any() {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
         let (mut ours, mut theirs) = (NoSigpipe::new(ours), NoSigpipe::new(theirs));
         assert!(tokio::io::AsyncWrite::is_write_vectored(&ours));
-        assert_eq!(ours.write_vectored(&[IoSlice::new(b"one"), IoSlice::new(b"two")]).await.unwrap(), 6);
+        assert_eq!(
+            ours.write_vectored(&[IoSlice::new(b"one"), IoSlice::new(b"two")]).await.unwrap(),
+            6
+        );
         let mut six = [0; 6];
         theirs.read_exact(&mut six).await.unwrap();
         assert_eq!(&six, b"onetwo");
@@ -123,6 +129,9 @@ fn the_adaptor_is_a_stream_like_any() {
         let mut seven = [0; 7];
         receiver.read_exact(&mut seven).await.unwrap();
         drop(receiver);
-        assert_eq!(sender.write_all(b"x").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            sender.write_all(b"x").await.unwrap_err().kind(),
+            std::io::ErrorKind::BrokenPipe
+        );
     });
 }

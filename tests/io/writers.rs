@@ -18,9 +18,9 @@
 
 use libc::{c_int, c_void, iovec};
 use sigward::ffi::{
-    sigward_send, sigward_sendfile, sigward_sendmmsg, sigward_sendmsg, sigward_sendto, sigward_splice,
-    sigward_thread_guard, sigward_thread_guard_enter, sigward_thread_guard_leave, sigward_write,
-    sigward_writev,
+    sigward_send, sigward_sendfile, sigward_sendmmsg, sigward_sendmsg, sigward_sendto,
+    sigward_splice, sigward_thread_guard, sigward_thread_guard_enter, sigward_thread_guard_leave,
+    sigward_write, sigward_writev,
 };
 use sigward::io::{Method, NoSigpipe, force};
 use std::io::{IoSlice, Read, Write};
@@ -84,7 +84,15 @@ fn sigward_knows_the_flag() -> bool {
     let (reader, writer) = std::io::pipe().unwrap();
     let part = iovec { iov_base: b"x".as_ptr().cast_mut().cast(), iov_len: 1 };
     let done = unsafe {
-        libc::syscall(libc::SYS_pwritev2, writer.as_raw_fd(), &raw const part, 1, -1_i64, -1_i64, 0x100)
+        libc::syscall(
+            libc::SYS_pwritev2,
+            writer.as_raw_fd(),
+            &raw const part,
+            1,
+            -1_i64,
+            -1_i64,
+            0x100,
+        )
     };
     drop(reader);
     done == 1
@@ -173,7 +181,10 @@ fn broken_tcp() -> OwnedFd {
     // A kernel that has much to do may bring the reset a moment after the close.
     let mut reset = libc::pollfd { fd: ours.as_raw_fd(), events: 0, revents: 0 };
     assert_eq!(unsafe { libc::poll(&raw mut reset, 1, 60_000) }, 1, "no reset");
-    assert_eq!(ours.write(b"x").map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(
+        ours.write(b"x").map_err(|error| error.kind()),
+        Err(std::io::ErrorKind::ConnectionReset)
+    );
     ours.into()
 }
 
@@ -263,7 +274,8 @@ fn same(
                 libc::fcntl(reader, libc::F_SETFL, libc::O_NONBLOCK);
                 libc::read(reader, buffer.as_mut_ptr().cast(), buffer.len())
             };
-            arrived = if count < 0 { b"nothing".to_vec() } else { buffer[..count as usize].to_vec() };
+            arrived =
+                if count < 0 { b"nothing".to_vec() } else { buffer[..count as usize].to_vec() };
             unsafe { libc::close(reader) };
         }
         unsafe { libc::close(fd) };
@@ -428,7 +440,9 @@ fn ancillary() {
         taking.msg_control = control.as_mut_ptr().cast();
         taking.msg_controllen = size_of_val(&control);
         assert_eq!(libc::recvmsg(theirs.as_raw_fd(), &raw mut taking, 0), 2);
-        let passed = libc::CMSG_DATA(libc::CMSG_FIRSTHDR(&raw const taking)).cast::<c_int>().read_unaligned();
+        let passed = libc::CMSG_DATA(libc::CMSG_FIRSTHDR(&raw const taking))
+            .cast::<c_int>()
+            .read_unaligned();
         assert_eq!(sigward_write(passed, data(b"through"), 7), 7);
         libc::close(passed);
     }
@@ -491,7 +505,8 @@ fn nonblocking() {
             unsafe { libc::close(reader.unwrap()) };
             (first, second)
         };
-        let wanted = counts(&|fd, data| plain(unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) }));
+        let wanted =
+            counts(&|fd, data| plain(unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) }));
         assert!(wanted.0 > 0 && wanted.1 == -(libc::EAGAIN as isize));
         assert_eq!(
             counts(&|fd, data| unsafe { sigward_write(fd, data.as_ptr().cast(), data.len()) }),
@@ -635,7 +650,10 @@ fn take_one() {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGPIPE);
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        assert_eq!(libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now), libc::SIGPIPE);
+        assert_eq!(
+            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now),
+            libc::SIGPIPE
+        );
     }
 }
 

@@ -14,7 +14,10 @@ fn a_way_that_is_refused_later_gives_place_to_the_next() {
 
 #[test]
 fn a_writer_is_cancelled_where_write_is() {
-    assert_eq!(run(&prepared("writers_harsh", Link::Archive), &["cancelled"]).every_row("exit 0"), 14);
+    assert_eq!(
+        run(&prepared("writers_harsh", Link::Archive), &["cancelled"]).every_row("exit 0"),
+        14
+    );
 }
 
 #[test]

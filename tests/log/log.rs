@@ -16,7 +16,9 @@ use support::file_systems::{ALL, BTRFS, EXT2, EXT4, FileSystem, TMPFS, XFS};
 use support::{Link, Scratch, may_lock, prepared, run, run_command};
 
 fn each(test: impl Fn(&FileSystem)) {
-    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+    ALL.iter()
+        .filter(|file_system| file_system.is_here())
+        .for_each(|file_system| test(file_system));
 }
 
 #[track_caller]
@@ -101,7 +103,8 @@ fn a_cut_while_something_is_appended_is_told() {
 #[test]
 fn no_call_changes_a_disposition() {
     let folder = scratch("log-untouched");
-    let said = run(&prepared("log", Link::Archive), &["untouched", folder.as_str()]).lived().out.clone();
+    let said =
+        run(&prepared("log", Link::Archive), &["untouched", folder.as_str()]).lived().out.clone();
     assert_eq!(said, if is_guarded() { "mapped\n" } else { "plain\n" });
 }
 
@@ -114,7 +117,8 @@ fn rows() -> Vec<Option<(usize, i32, Vec<bool>)>> {
         // SAFETY: zeroed, and filled if the call succeeded.
         let row = unsafe { row.assume_init() };
         // SAFETY: an initialised set and valid numbers.
-        let mask = (1..=64).map(|other| unsafe { libc::sigismember(&raw const row.sa_mask, other) == 1 });
+        let mask =
+            (1..=64).map(|other| unsafe { libc::sigismember(&raw const row.sa_mask, other) == 1 });
         (status == 0).then(|| (row.sa_sigaction, row.sa_flags, mask.collect()))
     };
     (1..=64).map(row).collect()
@@ -166,8 +170,9 @@ fn killed_again_and_again_no_acknowledged_record_is_lost() {
     let file = std::fs::File::options().read(true).write(true).open(&shared).expect("there");
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping of a page, which stays to the end of this process.
-    let page =
-        unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    let page = unsafe {
+        libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
+    };
     assert_ne!(page, libc::MAP_FAILED);
     // SAFETY: aligned numbers within the page, which all sides have as atomics.
     let word = |at: usize| unsafe { &*page.cast::<AtomicU64>().wrapping_add(at / 8) };
@@ -180,7 +185,8 @@ fn killed_again_and_again_no_acknowledged_record_is_lost() {
         }
         word(8).store(0, Ordering::SeqCst);
         let before = word(0).load(Ordering::SeqCst);
-        let mut victim = host("victim", &folder, "").stdin(Stdio::null()).spawn().expect("the host starts");
+        let mut victim =
+            host("victim", &folder, "").stdin(Stdio::null()).spawn().expect("the host starts");
         // It has got somewhere, a different way each time.
         while word(8).load(Ordering::SeqCst) == 0
             || word(0).load(Ordering::SeqCst) < before + round * 97 % 5000
@@ -309,7 +315,9 @@ fn go_reads_and_writes_the_same_log() {
     drop(log);
     let mut go = Command::new("go");
     go.args(["test", "-count=1", "-run", "^TestLogForOthers$", "."]);
-    go.current_dir(support::root().join("go")).env("SIGWARD_LOG_SHARED", &path).env("CGO_ENABLED", "1");
+    go.current_dir(support::root().join("go"))
+        .env("SIGWARD_LOG_SHARED", &path)
+        .env("CGO_ENABLED", "1");
     run_command(go).lived();
     assert_eq!(count(&path), 900);
     let log = Log::open(&path).expect("opens");

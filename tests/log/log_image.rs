@@ -35,7 +35,8 @@ impl Random {
 /// Both in memory, where fdatasync costs nothing.
 fn places(name: &str) -> (Scratch, PathBuf, PathBuf) {
     let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { Scratch::in_folder(memory, name) } else { Scratch::new(name) };
+    let folder =
+        if memory.is_dir() { Scratch::in_folder(memory, name) } else { Scratch::new(name) };
     let (path, saved) = (folder.path().join("log"), folder.path().join("saved"));
     (folder, path, saved)
 }
@@ -77,7 +78,8 @@ fn nothing_that_is_found_there_does_harm() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut logs = Vec::new();
     for (flushed, close) in [(0, false), (3, false), (12, false), (20, true)] {
-        let lengths: Vec<usize> = (0..20).map(|number| [0, 1, 40, 900, 9000][number % 5] + number).collect();
+        let lengths: Vec<usize> =
+            (0..20).map(|number| [0, 1, 40, 900, 9000][number % 5] + number).collect();
         logs.push(Good::make(&path, &lengths, flushed, close));
     }
     // Without a map, and then with one.
@@ -146,8 +148,10 @@ fn crafted(good: &[u8], random: &mut Random, round: u32) -> Vec<u8> {
     for _ in 0..=random.below(40) {
         let position = 8192 + 8 * random.below((image.len() - 8192) / 8);
         let rest = image.len().saturating_sub(position + 16);
-        let length = [0, 1, rest, rest + 1, (1 << 30) - 1, random.below(rest + 1)][random.below(6)] as u32;
-        let payload = image.get(position + 16..position + 16 + length as usize).unwrap_or_default().to_vec();
+        let length =
+            [0, 1, rest, rest + 1, (1 << 30) - 1, random.below(rest + 1)][random.below(6)] as u32;
+        let payload =
+            image.get(position + 16..position + 16 + length as usize).unwrap_or_default().to_vec();
         let number = match random.below(3) {
             // A whole one, wherever it lies.
             0 => number(salt, position as u64, &payload, length),
@@ -158,7 +162,8 @@ fn crafted(good: &[u8], random: &mut Random, round: u32) -> Vec<u8> {
     }
     if round.is_multiple_of(3) {
         let mut slot = [0; 16];
-        let watermark = [0, 8191, 8192, 8200, u64::MAX, 1 << 62, good.len() as u64][random.below(7)];
+        let watermark =
+            [0, 8191, 8192, 8200, u64::MAX, 1 << 62, good.len() as u64][random.below(7)];
         slot[..8].copy_from_slice(&watermark.to_le_bytes());
         let mut sum = crc32fast::Hasher::new_with_initial(salt);
         sum.update(&slot[..8]);

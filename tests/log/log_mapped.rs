@@ -1,6 +1,9 @@
 //! The log's tests where SIGBUS is guarded, in this process and in the hosts: through a map.
 
-#![allow(clippy::duplicate_mod, reason = "each of the two brings what it needs, as a test of its own")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each of the two brings what it needs, as a test of its own"
+)]
 
 #[path = "log.rs"]
 mod log_tests;

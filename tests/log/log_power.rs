@@ -67,7 +67,10 @@ fn recovers(path: &Path, bytes: &[u8], before: &Before) -> usize {
     }
     assert_eq!(count(path), found.records);
     let now = std::fs::read(path).expect("readable");
-    assert!(now.iter().skip(found.end as usize).all(|byte| *byte == 0), "something is left of the tail");
+    assert!(
+        now.iter().skip(found.end as usize).all(|byte| *byte == 0),
+        "something is left of the tail"
+    );
     // A shorter record than the one that was there; nothing comes to life behind it.
     log.append(&record(found.records)).expect("there is room");
     assert_eq!(count(path), found.records + 1);
@@ -82,9 +85,13 @@ fn cut_at_every_byte_behind_the_watermark() {
     let (from, to) = (before.ends[2] as usize, before.ends[8] as usize);
     for cut in from..=to + 8 {
         let records = recovers(&path, &before.bytes[..cut], &before);
-        let wanted = before.ends.iter().rposition(|end| *end as usize <= cut).expect("all before is there");
+        let wanted =
+            before.ends.iter().rposition(|end| *end as usize <= cut).expect("all before is there");
         // Padding that is cut off is no loss.
-        assert!(records == wanted || before.ends[records] as usize == cut.next_multiple_of(8), "{cut}");
+        assert!(
+            records == wanted || before.ends[records] as usize == cut.next_multiple_of(8),
+            "{cut}"
+        );
     }
 }
 
@@ -228,7 +235,12 @@ fn nothing_valid_is_overwritten_and_it_can_be_salvaged() {
     let before = before(&path, 2, 98);
     std::fs::write(&path, &before.bytes).expect("writable");
     let sound = log::check(&path).expect("a log");
-    assert!(sound.is_sound() && sound.records == 100 && sound.end == before.ends[100] && sound.torn == 0);
+    assert!(
+        sound.is_sound()
+            && sound.records == 100
+            && sound.end == before.ends[100]
+            && sound.torn == 0
+    );
     assert_eq!((sound.headers, sound.durable), (2, before.ends[2]));
     for hit in [2, 50, 98] {
         let mut bytes = before.bytes.clone();
@@ -349,7 +361,8 @@ fn flushes_that_wait_for_each_other_share_one() {
             let (log, done) = (&log, &done);
             threads.spawn(move || {
                 for number in 0..5 {
-                    let position = log.append(&record(thread << 32 | number)).expect("there is room");
+                    let position =
+                        log.append(&record(thread << 32 | number)).expect("there is room");
                     assert!(log.flush().expect("durable") > position);
                     done.fetch_add(1, Ordering::Relaxed);
                 }

@@ -6,7 +6,9 @@
 mod support;
 
 use libc::SIGBUS;
-use support::file_systems::{BINDFS, BTRFS, EXT2, EXT4, FUSE2FS, FileSystem, ON_DEVICE, OVERLAY, TMPFS, XFS};
+use support::file_systems::{
+    BINDFS, BTRFS, EXT2, EXT4, FUSE2FS, FileSystem, ON_DEVICE, OVERLAY, TMPFS, XFS,
+};
 use support::{Link, prepared, run};
 
 impl FileSystem {
@@ -23,7 +25,12 @@ impl FileSystem {
     fn cut_files_are_told_to_the_byte(&self) {
         for table in ["lengths", "ways"] {
             let rows = self.host("maps", table, Link::Bare).every_row("signal 7");
-            assert_eq!(self.host("maps", table, Link::Archive).every_row("exit 0"), rows, "{}", self.name);
+            assert_eq!(
+                self.host("maps", table, Link::Archive).every_row("exit 0"),
+                rows,
+                "{}",
+                self.name
+            );
         }
         self.host("map_silent", "silent", Link::Archive).every_row("exit 0");
     }
@@ -32,13 +39,25 @@ impl FileSystem {
         for scenario in ["store", "write_at", "populate", "size_limit"] {
             self.dies_bare_lives_warded(scenario);
         }
-        for (scenario, faults) in [("read_hole", self.reads_allocate), ("overwrite", self.copy_on_write)] {
+        for (scenario, faults) in
+            [("read_hole", self.reads_allocate), ("overwrite", self.copy_on_write)]
+        {
             if faults {
-                assert_eq!(self.dies_bare_lives_warded(scenario), "no space\n", "{} {scenario}", self.name);
+                assert_eq!(
+                    self.dies_bare_lives_warded(scenario),
+                    "no space\n",
+                    "{} {scenario}",
+                    self.name
+                );
             } else {
                 for link in [Link::Bare, Link::Archive] {
                     let run = self.host("map_disk", scenario, link);
-                    assert_eq!(run.lived().out, "nothing lost\n", "{} {scenario} {link:?}", self.name);
+                    assert_eq!(
+                        run.lived().out,
+                        "nothing lost\n",
+                        "{} {scenario} {link:?}",
+                        self.name
+                    );
                 }
             }
         }
@@ -46,9 +65,12 @@ impl FileSystem {
 
     /// What happens between the kernel's signal and our handler's first look.
     fn what_has_changed_by_then_counts(&self) {
-        let loads: &[&str] = if self.reads_allocate { &["healed_load", "healed_written"] } else { &[] };
+        let loads: &[&str] =
+            if self.reads_allocate { &["healed_load", "healed_written"] } else { &[] };
         for scenario in [&["healed", "regrown"], loads].concat() {
-            for (link, end) in [(Link::Bare, "stops 1 signal 7\n"), (Link::Archive, "stops 1 exit 0\n")] {
+            for (link, end) in
+                [(Link::Bare, "stops 1 signal 7\n"), (Link::Archive, "stops 1 exit 0\n")]
+            {
                 let run = self.host("map_disk", scenario, link);
                 assert_eq!(run.lived().out, end, "{} {scenario} {link:?}: {}", self.name, run.err);
             }
@@ -120,7 +142,11 @@ fn a_quota_is_no_space_with_its_own_errno() {
     BTRFS.shell(&script, &prepared("map_disk", Link::Bare)).died_of(SIGBUS);
     let run = BTRFS.shell(&script, &prepared("map_disk", Link::Archive));
     run.died_of(SIGBUS);
-    assert!(run.err.contains("last words: ") && run.err.ends_with("the quota is used up\n"), "{}", run.err);
+    assert!(
+        run.err.contains("last words: ") && run.err.ends_with("the quota is used up\n"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -166,7 +192,10 @@ fn broken_memory_is_hardware() {
     // everywhere.
     let bare = run(&prepared("map_disk", Link::Bare), &["hardware"]);
     if bare.signal() == Some(SIGBUS) {
-        assert_eq!(run(&prepared("map_disk", Link::Archive), &["hardware"]).lived().out, "poisoned\n");
+        assert_eq!(
+            run(&prepared("map_disk", Link::Archive), &["hardware"]).lived().out,
+            "poisoned\n"
+        );
     } else {
         println!("MADV_HWPOISON: {}", bare.lived().out);
     }

@@ -41,8 +41,18 @@ fn dies_bare_lives_warded(file_system: &FileSystem, scenario: &str, argument: &s
 #[test]
 fn a_full_disk_is_told_by_flush_and_told_again() {
     each(|file_system| {
-        assert_eq!(says(file_system, "fuse", "store", Link::Bare), "forgotten\n", "{}", file_system.name);
-        assert_eq!(says(file_system, "fuse", "store", Link::Archive), "told\n", "{}", file_system.name);
+        assert_eq!(
+            says(file_system, "fuse", "store", Link::Bare),
+            "forgotten\n",
+            "{}",
+            file_system.name
+        );
+        assert_eq!(
+            says(file_system, "fuse", "store", Link::Archive),
+            "told\n",
+            "{}",
+            file_system.name
+        );
     });
 }
 
@@ -55,7 +65,12 @@ fn what_a_daemon_promises_is_unproven() {
             "promise 2 of zeros, kept\n"
         };
         assert_eq!(says(file_system, "fuse", "reserved", Link::Bare), "promise 0, not kept\n");
-        assert_eq!(says(file_system, "fuse", "reserved", Link::Archive), ours, "{}", file_system.name);
+        assert_eq!(
+            says(file_system, "fuse", "reserved", Link::Archive),
+            ours,
+            "{}",
+            file_system.name
+        );
         says(file_system, "fuse", "refused", Link::Bare);
         says(file_system, "fuse", "refused", Link::Archive);
     });
@@ -82,7 +97,9 @@ fn a_file_that_is_cut_behind_the_kernels_back() {
 fn a_file_that_is_written_behind_the_kernels_back() {
     if BINDFS.is_here() {
         for link in [Link::Bare, Link::Archive] {
-            BINDFS.shell(r#"exec "$1" written_below "$M" "$S/below""#, &prepared("fuse", link)).lived();
+            BINDFS
+                .shell(r#"exec "$1" written_below "$M" "$S/below""#, &prepared("fuse", link))
+                .lived();
         }
     }
 }
@@ -91,7 +108,10 @@ fn a_file_that_is_written_behind_the_kernels_back() {
 fn maps_of_others_are_known_by_their_names() {
     each(|file_system| {
         let rows = file_system.host("map_adopt", "adopted", Link::Bare).every_row("signal 7");
-        assert_eq!(file_system.host("map_adopt", "adopted", Link::Archive).every_row("exit 0"), rows);
+        assert_eq!(
+            file_system.host("map_adopt", "adopted", Link::Archive).every_row("exit 0"),
+            rows
+        );
     });
 }
 
@@ -114,7 +134,10 @@ fn reservations() {
 fn replacements() {
     each(|file_system| {
         file_system.host("file_replace", "mapped", Link::Bare).died_of(SIGBUS);
-        assert_eq!(file_system.host("file_replace", "no_space", Link::Bare).status.code(), Some(99));
+        assert_eq!(
+            file_system.host("file_replace", "no_space", Link::Bare).status.code(),
+            Some(99)
+        );
         for scenario in ["mapped", "no_space", "attributes", "links", "writer"] {
             says(file_system, "file_replace", scenario, Link::Archive);
         }
@@ -145,7 +168,11 @@ fn growing() {
 fn logs() {
     each(|file_system| {
         file_system.host("log", "cut", Link::Bare).died_of(SIGBUS);
-        assert_eq!(says(file_system, "log", "full", Link::Bare), "Success\n", "the naive log says nothing");
+        assert_eq!(
+            says(file_system, "log", "full", Link::Bare),
+            "Success\n",
+            "the naive log says nothing"
+        );
     });
     // Without a map, and with one.
     for way in ["", "SIGWARD_TEST_LOG_MAPPED=1"] {
@@ -160,7 +187,10 @@ fn logs() {
         }
         if FUSE2FS.is_here() {
             let run = run(&FUSE2FS, "full");
-            assert!(run.err.contains("sigward_log_flush(log, NULL) == 0 (errno No space left"), "{run:#?}");
+            assert!(
+                run.err.contains("sigward_log_flush(log, NULL) == 0 (errno No space left"),
+                "{run:#?}"
+            );
         }
     }
 }
@@ -213,7 +243,10 @@ const HELD: &str = "SIGWARD_TEST_HELD";
 #[test]
 fn held() {
     if std::env::var_os(HELD).is_some() {
-        FUSE2FS.shell(&format!(r#"echo "$DAEMON $$ $S" >"${HELD}"; exec sleep 50"#), Path::new("true"));
+        FUSE2FS.shell(
+            &format!(r#"echo "$DAEMON $$ $S" >"${HELD}"; exec sleep 50"#),
+            Path::new("true"),
+        );
     }
 }
 
@@ -232,12 +265,16 @@ fn a_killed_test_leaves_no_daemon_behind() {
     test.kill().expect("a child of ours");
     test.wait().expect("a child of ours");
     let said = said();
-    let [daemon, host, scratch] = said.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let [daemon, host, scratch] = said.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{said}")
+    };
     for process in [host, daemon] {
         // Whoever inherits it takes its time to notice: until then it is a name without memory or
         // mounts.
         let stat = format!("/proc/{process}/stat");
-        until("it is gone", || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+        until("it is gone", || {
+            std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+        });
     }
     std::fs::remove_dir_all(scratch).expect("a folder of ours");
 }

@@ -22,7 +22,9 @@ fn dies_bare(file_system: &FileSystem, scenario: &str, signal: i32) {
 }
 
 fn each(test: impl Fn(&FileSystem)) {
-    ALL.iter().filter(|file_system| file_system.is_here()).for_each(|file_system| test(file_system));
+    ALL.iter()
+        .filter(|file_system| file_system.is_here())
+        .for_each(|file_system| test(file_system));
 }
 
 fn each_that_keeps_blocks(scenario: &str) {

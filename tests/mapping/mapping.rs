@@ -105,7 +105,8 @@ fn a_loss_leaves_a_record_and_a_line() {
     let told = run_command(host);
     let line = told.lived().out.trim_end();
     let lost = format!("from byte {} on: the file was cut to {} bytes", 2 * PAGE + 7, 3 * PAGE + 7);
-    for part in ["SIGBUS caught: read by map_seat-", "on thread \"reader\"", "-told (inode ", &lost] {
+    for part in ["SIGBUS caught: read by map_seat-", "on thread \"reader\"", "-told (inode ", &lost]
+    {
         assert!(line.contains(part), "{part}: {line}");
     }
     // Once, though two loads met it; a handler does not look for the library that called.

@@ -52,7 +52,11 @@ fn huge_pages_are_replaced_as_such() {
         unshare.args([r#"mount -t hugetlbfs none "$2"; exec "$1" huge_file "$2""#, "sh"]);
         unshare.arg(prepared("map_limits", link)).arg(scratch.path());
         let run = run_command(unshare);
-        assert_eq!((run.signal(), run.status.success()), (signal, signal.is_none()), "{link:?}: {run:#?}");
+        assert_eq!(
+            (run.signal(), run.status.success()),
+            (signal, signal.is_none()),
+            "{link:?}: {run:#?}"
+        );
     }
 }
 

@@ -51,8 +51,9 @@ fn plain(path: &Path, length: usize, rights: i32) -> *mut u8 {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
     // SAFETY: a new mapping.
-    let data =
-        unsafe { libc::mmap(std::ptr::null_mut(), length, rights, libc::MAP_SHARED, descriptor, 0 as off_t) };
+    let data = unsafe {
+        libc::mmap(std::ptr::null_mut(), length, rights, libc::MAP_SHARED, descriptor, 0 as off_t)
+    };
     assert_ne!(data, libc::MAP_FAILED);
     data.cast()
 }
@@ -81,7 +82,10 @@ fn a_cut_file_is_an_error_to_the_byte() {
         let path = file(folder, "cut", LENGTH);
         let mut map = Map::open(&path).unwrap();
         let mut buffer = [0; 100];
-        assert_eq!((map.len(), map.is_empty(), map.status(), map.verify()), (LENGTH, false, None, Ok(())));
+        assert_eq!(
+            (map.len(), map.is_empty(), map.status(), map.verify()),
+            (LENGTH, false, None, Ok(()))
+        );
         cut(&path, 8 * PAGE + 50);
         let fault = lost(map.read_at(9 * PAGE as u64, &mut buffer));
         let len_now = (8 * PAGE + 50) as u64;
@@ -110,7 +114,10 @@ fn a_cut_file_is_an_error_to_the_byte() {
         // Healed.
         fs::write(&path, bytes(0..LENGTH)).unwrap();
         assert_eq!(map.refresh(), Ok(()));
-        assert_eq!((map.status(), map.verify(), map.read_at(len_now, &mut buffer)), (None, Ok(()), Ok(100)));
+        assert_eq!(
+            (map.status(), map.verify(), map.read_at(len_now, &mut buffer)),
+            (None, Ok(()), Ok(100))
+        );
         assert_eq!(buffer[..], bytes(len_now as usize..len_now as usize + 100));
     });
 }
@@ -121,17 +128,26 @@ fn what_a_view_saw_counts_only_if_nothing_was_lost() {
         let path = file(folder, "view", LENGTH);
         let map = Map::open(&path).unwrap();
         let sum = |map: &Map, range: std::ops::Range<usize>| {
-            map.with(range, |view| (0..view.len()).filter_map(|at| view.get(at)).map(u64::from).sum::<u64>())
+            map.with(range, |view| {
+                (0..view.len()).filter_map(|at| view.get(at)).map(u64::from).sum::<u64>()
+            })
         };
         let whole: u64 = (0..LENGTH).map(|at| u64::from(content(at))).sum();
         assert_eq!(sum(&map, 0..LENGTH), Ok(whole));
         map.with(3..20, |view| {
-            assert_eq!((view.len(), view.is_empty(), view.get(17), view.u32_le(14)), (17, false, None, None));
+            assert_eq!(
+                (view.len(), view.is_empty(), view.get(17), view.u32_le(14)),
+                (17, false, None, None)
+            );
             assert_eq!(view.u32_le(1), Some(u32::from_le_bytes(bytes(4..8).try_into().unwrap())));
             assert_eq!(view.u64_be(2), Some(u64::from_be_bytes(bytes(5..13).try_into().unwrap())));
             let mut buffer = [0; 30];
             assert_eq!(
-                (view.copy_to(10, &mut buffer), view.copy_to(17, &mut buffer), view.copy_to(99, &mut buffer)),
+                (
+                    view.copy_to(10, &mut buffer),
+                    view.copy_to(17, &mut buffer),
+                    view.copy_to(99, &mut buffer)
+                ),
                 (7, 0, 0)
             );
             assert_eq!(buffer[..7], bytes(13..20));
@@ -144,7 +160,10 @@ fn what_a_view_saw_counts_only_if_nothing_was_lost() {
             view.get(0)
         }));
         assert_eq!(fault.offset, 4 * PAGE as u64);
-        assert_eq!(sum(&map, 0..4 * PAGE), Ok((0..4 * PAGE).map(|at| u64::from(content(at))).sum()));
+        assert_eq!(
+            sum(&map, 0..4 * PAGE),
+            Ok((0..4 * PAGE).map(|at| u64::from(content(at))).sum())
+        );
         lost(sum(&map, 4 * PAGE..4 * PAGE + 1));
         assert!(matches!(map.with(0..LENGTH + 1, |_| ()), Err(Error::Invalid(_))));
         #[allow(clippy::reversed_empty_ranges, reason = "that is what is tested")]
@@ -214,7 +233,10 @@ fn what_could_not_be_written_is_told() {
         let fault = lost(map.write_at(3 * PAGE as u64, b"x"));
         assert_eq!((fault.offset, fault.write), (2 * PAGE as u64, 1));
         let counter = map.atomic_u32(5 * PAGE).unwrap();
-        assert_eq!((counter.fetch_add(2, Ordering::Relaxed), counter.load(Ordering::Relaxed)), (0, 2));
+        assert_eq!(
+            (counter.fetch_add(2, Ordering::Relaxed), counter.load(Ordering::Relaxed)),
+            (0, 2)
+        );
         assert_eq!(lost(map.check(5 * PAGE..5 * PAGE + 4)), fault);
         lost(map.with_cells(3 * PAGE..3 * PAGE + 1, |cells| cells[0].store(1, Ordering::Relaxed)));
         assert_eq!(lost(map.flush()), fault);
@@ -282,7 +304,10 @@ fn bad_input_is_a_plain_error() {
         let past = Error::PastEnd { length: LENGTH as u64 };
         assert_eq!(MapOptions::new().offset(LENGTH as u64).open(&path).unwrap_err(), past);
         assert_eq!(MapOptions::new().offset(1).len(LENGTH as u64).open(&path).unwrap_err(), past);
-        assert_eq!(MapOptions::new().offset(1).len(u64::MAX).open(&path).unwrap_err(), Error::Overflow);
+        assert_eq!(
+            MapOptions::new().offset(1).len(u64::MAX).open(&path).unwrap_err(),
+            Error::Overflow
+        );
         assert_eq!(
             errno(MapOptions::new().map_mut(File::open(&path).unwrap()).map(|_| panic!())),
             libc::EACCES
@@ -327,7 +352,10 @@ fn the_seat_is_taken_by_the_first_map_and_left_after_the_last() {
         drop(map);
         assert_eq!((mapping::is_guarded(data), mapping::restore()), (false, Ok(())));
         assert!(mapping::thread_check().unwrap_err().unguarded);
-        assert_eq!((mapping::guard(), mapping::guard(), mapping::thread_check()), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(
+            (mapping::guard(), mapping::guard(), mapping::thread_check()),
+            (Ok(()), Ok(()), Ok(()))
+        );
     });
 }
 

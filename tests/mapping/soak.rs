@@ -55,11 +55,16 @@ impl Drop for Folders {
 fn soak(program: &Path, name: &str, seconds: f64) -> Run {
     let _alone = ALONE.lock();
     let folders = Folders::new(name);
-    let seed = std::env::var("SIGWARD_SOAK_SEED").unwrap_or_else(|_| std::process::id().to_string());
+    let seed =
+        std::env::var("SIGWARD_SOAK_SEED").unwrap_or_else(|_| std::process::id().to_string());
     let mut command = Command::new(program);
     slowed(&mut command);
-    let output =
-        command.arg(seconds.to_string()).arg(&seed).args(&folders.0).output().expect("the soak starts");
+    let output = command
+        .arg(seconds.to_string())
+        .arg(&seed)
+        .args(&folders.0)
+        .output()
+        .expect("the soak starts");
     let run = Run {
         status: output.status,
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -95,8 +100,10 @@ fn found(run: &Run, wrongs: &[&str]) -> bool {
 
 #[test]
 fn guarded_maps_survive_the_soak() {
-    let seconds =
-        std::env::var("SIGWARD_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5.0);
+    let seconds = std::env::var("SIGWARD_SOAK_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5.0);
     let archive = library("release").join("libsigward.a");
     let mut parts = PARTS.to_vec();
     parts.push("soak_adopter");
@@ -126,7 +133,8 @@ fn closing_without_grace_is_found() {
     let run = naive(2, PATIENCE);
     let destroyed = run.signal().is_some();
     assert!(
-        destroyed || found(&run, &["clobbers", "unflagged", "wrong", "lost", "overreach", "unexpected"]),
+        destroyed
+            || found(&run, &["clobbers", "unflagged", "wrong", "lost", "overreach", "unexpected"]),
         "{run:?}"
     );
 }

@@ -17,8 +17,11 @@ fn caller() -> PathBuf {
 fn made_caller() -> PathBuf {
     let library = target().join("hosts/libcaller.so");
     std::fs::create_dir_all(target().join("hosts")).unwrap();
-    let built =
-        compiler().args(["-DBARE", "-shared", "-fPIC", "-o"]).arg(&library).arg(source("caller.c")).status();
+    let built = compiler()
+        .args(["-DBARE", "-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source("caller.c"))
+        .status();
     assert!(built.unwrap().success());
     library
 }
@@ -62,8 +65,9 @@ fn named_by(program: &std::path::Path, arguments: &[&str]) -> (Vec<String>, Vec<
     let all = run.lived().out.lines();
     let (named, others): (Vec<&str>, Vec<&str>) = all.partition(|line| line.ends_with(": named"));
     assert!(others.iter().all(|line| line.ends_with(": unknown")), "{run:#?}");
-    let ways =
-        |lines: Vec<&str>| lines.iter().map(|line| line[..line.find(',').unwrap()].to_string()).collect();
+    let ways = |lines: Vec<&str>| {
+        lines.iter().map(|line| line[..line.find(',').unwrap()].to_string()).collect()
+    };
     (ways(named), ways(others))
 }
 
@@ -73,7 +77,8 @@ fn a_library_is_named_rightly_or_not_at_all() {
     let archive = library("release").join("libsigward.a");
     let archive = archive.to_str().unwrap();
     let host = compiled("callers", &["-O1", "callers.c", archive]);
-    let in_one_segment = compiled("callers-one", &["-O1", "-Wl,-z,noseparate-code", "callers.c", archive]);
+    let in_one_segment =
+        compiled("callers-one", &["-O1", "-Wl,-z,noseparate-code", "callers.c", archive]);
     let other = compiled("callers-other.so", &["-shared", "-fPIC", "callers_other.c"]);
     let flags: &[&[&str]] = &[
         &["-O0"],
@@ -97,8 +102,14 @@ fn a_library_is_named_rightly_or_not_at_all() {
             let arguments = [name, library.to_str().unwrap(), other.to_str().unwrap()];
             let (named, unknown) = named_by(program, &arguments);
             println!("{flags:?}: unknown: {unknown:?}");
-            for way in ["direct", "vector", "message", "pointer", "of_table", "of_dlsym", "by_helper"] {
-                assert_eq!(named.iter().filter(|named| *named == way).count(), 2, "{flags:?}: {way}");
+            for way in
+                ["direct", "vector", "message", "pointer", "of_table", "of_dlsym", "by_helper"]
+            {
+                assert_eq!(
+                    named.iter().filter(|named| *named == way).count(),
+                    2,
+                    "{flags:?}: {way}"
+                );
             }
         }
     }
@@ -117,8 +128,11 @@ fn a_static_program_is_named_itself() {
         assert!(named.len() == 24 && unknown.is_empty(), "{name}: {unknown:?}");
     }
     let sources = ["-O2", "-DONE", "callers.c", "callers_lib.c", archive];
-    for (name, flag) in [("no-pie", "-no-pie"), ("pie", "-pie"), ("joined", "-Wl,-z,noseparate-code")] {
-        let program = compiled(&format!("callers-{name}"), &[&[flag, "-fPIE"], &sources[..]].concat());
+    for (name, flag) in
+        [("no-pie", "-no-pie"), ("pie", "-pie"), ("joined", "-Wl,-z,noseparate-code")]
+    {
+        let program =
+            compiled(&format!("callers-{name}"), &[&[flag, "-fPIE"], &sources[..]].concat());
         let own = program.file_name().unwrap().to_str().unwrap();
         let (named, unknown) = named_by(&program, &[own, "-", "-"]);
         println!("{name}: unknown: {unknown:?}");

@@ -67,7 +67,10 @@ struct Reports {
 }
 
 /// A watch that keeps what it reports, and does something more for each event.
-fn keep(interval: Duration, mut more: impl FnMut() + Send + 'static) -> (Watch, Arc<Mutex<Reports>>) {
+fn keep(
+    interval: Duration,
+    mut more: impl FnMut() + Send + 'static,
+) -> (Watch, Arc<Mutex<Reports>>) {
     let kept = Arc::<Mutex<Reports>>::default();
     let into = kept.clone();
     let watch = watch(interval, move |event, left: Unreported| {
@@ -102,7 +105,8 @@ fn all_of_before_the_end_is_reported_and_nothing_of_before_the_start() {
         drop(two);
         write_on_a_thread(fd.as_raw_fd());
         assert_eq!((count(&first), count(&second)), (40, 41));
-        let numbers: Vec<u64> = first.lock().unwrap().events.iter().map(|event| event.number).collect();
+        let numbers: Vec<u64> =
+            first.lock().unwrap().events.iter().map(|event| event.number).collect();
         assert_eq!(numbers, (4..44).collect::<Vec<_>>());
     }
     lives("all_of_before_the_end_is_reported_and_nothing_of_before_the_start", case);
@@ -133,7 +137,11 @@ fn a_logger_does_not_report_itself() {
         write_on_a_thread(fd);
         let (mut cursor, mut events) = (0, [Event::default(); 16]);
         for _ in 0..100 {
-            assert_eq!(sigward::read_events(&mut cursor, &mut events), 1, "the loop ends by itself");
+            assert_eq!(
+                sigward::read_events(&mut cursor, &mut events),
+                1,
+                "the loop ends by itself"
+            );
             write_here(fd);
         }
 
@@ -258,7 +266,11 @@ fn a_report_may_end_its_own_watch_or_panic() {
         hand.send(watching.unwrap()).unwrap();
         assert_eq!(ended.recv_timeout(PATIENCE), Ok(()));
         // The thread has ended, and what it reported by.
-        assert_eq!(ended.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected), "one more");
+        assert_eq!(
+            ended.recv_timeout(PATIENCE),
+            Err(mpsc::RecvTimeoutError::Disconnected),
+            "one more"
+        );
 
         let panicking = watch(SOON, |_, _| panic!("as it is told to")).unwrap();
         write_on_a_thread(broken.as_raw_fd());
@@ -425,8 +437,10 @@ fn is_told(folder: &Path, start: fn(Duration) -> std::io::Result<Watch>) {
     (0..700).for_each(|_| drop(write_here(broken.as_raw_fd())));
     drop(watch);
     let records = records();
-    let number = |record: &Record, key| record.get(key).map_or(0, |text: &String| text.parse().unwrap());
-    let lost = |record| -> u64 { number(record, "sigward.missed") + number(record, "sigward.suppressed") };
+    let number =
+        |record: &Record, key| record.get(key).map_or(0, |text: &String| text.parse().unwrap());
+    let lost =
+        |record| -> u64 { number(record, "sigward.missed") + number(record, "sigward.suppressed") };
     let told = records.iter().filter(|record| record.contains_key("sigward.event")).count();
     assert_eq!(told as u64 + records.iter().map(lost).sum::<u64>(), 700);
     assert!(number(&records[0], "sigward.missed") >= 700 - 512);

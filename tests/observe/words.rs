@@ -26,8 +26,12 @@ enum Way {
     Asked(Link),
 }
 
-const WAYS: [Way; 4] =
-    [Way::Preloaded, Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)];
+const WAYS: [Way; 4] = [
+    Way::Preloaded,
+    Way::Asked(Link::Archive),
+    Way::Asked(Link::DebugArchive),
+    Way::Asked(Link::Shared),
+];
 
 fn preloaded(mut command: Command, words: &str) -> Command {
     command.env("LD_PRELOAD", library("release").join("libsigward.so")).env("SIGWARD", words);
@@ -105,7 +109,9 @@ fn a_write_to_a_pipe_that_nobody_reads() {
 
 #[test]
 fn a_thread_that_is_to_be_cancelled_dies_of_its_write() {
-    dies("cancelled", SIGPIPE, |head, _, _| assert!(head.starts_with("SIGPIPE (code 0) on "), "{head}"));
+    dies("cancelled", SIGPIPE, |head, _, _| {
+        assert!(head.starts_with("SIGPIPE (code 0) on "), "{head}");
+    });
 }
 
 #[test]
@@ -142,7 +148,10 @@ fn nothing_is_said_of_what_ends_nothing() {
 #[test]
 fn a_read_of_a_file_that_was_cut() {
     dies("truncated", SIGBUS, |head, cause, _| {
-        assert!(head.starts_with("SIGBUS (code 2, address 0x") && head.contains("005) on thread "), "{head}");
+        assert!(
+            head.starts_with("SIGBUS (code 2, address 0x") && head.contains("005) on thread "),
+            "{head}"
+        );
         assert!(cause.starts_with("read at offset 20,485 of /"), "{cause}");
         assert!(cause.contains("/geo.mmdb (65,536 bytes mapped) by words-"), "{cause}");
         assert!(cause.ends_with(": the file is 0 bytes long now"), "{cause}");
@@ -155,8 +164,9 @@ fn a_read_of_a_file_that_was_cut() {
         let known = cause.ends_with(": the file is 0 bytes long now");
         assert!(
             known
-                || cause
-                    .ends_with(": the file is not there any more: deleted, or replaced under another name")
+                || cause.ends_with(
+                    ": the file is not there any more: deleted, or replaced under another name"
+                )
         );
         assert!(cause.contains("/geo.mmdb (deleted) (65,536 "), "{cause}");
     });
@@ -179,7 +189,11 @@ fn a_write_into_a_hole_of_a_full_disk() {
         let (_, cause) = words(run.died_of(SIGBUS));
         println!("{}: {cause}", file_system.name);
         assert!(cause.starts_with("write at offset 28,672 of "), "{}: {cause}", file_system.name);
-        assert!(cause.contains("/app.db (65,536 bytes mapped) by words-"), "{}: {cause}", file_system.name);
+        assert!(
+            cause.contains("/app.db (65,536 bytes mapped) by words-"),
+            "{}: {cause}",
+            file_system.name
+        );
         assert!(
             cause.contains(": the disk is full (") && cause.ends_with(" has no block there"),
             "{}: {cause}",
@@ -195,12 +209,18 @@ fn an_access_to_what_is_not_there() {
     let place = |cause: &str| cause.split_once(": ").expect("a reason").0.to_owned();
     dies("null", libc::SIGSEGV, |head, cause, _| {
         assert!(head.starts_with("SIGSEGV (code 1, address 0x10) on thread \"words-"), "{head}");
-        assert!(cause.starts_with("read at words-") && cause.ends_with(": a null pointer"), "{cause}");
+        assert!(
+            cause.starts_with("read at words-") && cause.ends_with(": a null pointer"),
+            "{cause}"
+        );
         assert!(place(cause).contains("+0x") && place(cause).contains(" by words-"), "{cause}");
     });
     dies("jump_nowhere", libc::SIGSEGV, |_, cause, _| assert_eq!(cause, "jump: a null pointer"));
     dies("in_libc_null", libc::SIGSEGV, |_, cause, _| {
-        assert!(cause.starts_with("read at libc") && place(cause).contains(" by words-"), "{cause}");
+        assert!(
+            cause.starts_with("read at libc") && place(cause).contains(" by words-"),
+            "{cause}"
+        );
     });
 }
 
@@ -231,7 +251,9 @@ fn a_process_that_ends_itself() {
         assert!(head.starts_with("SIGABRT (code -6) on thread "), "{head}");
         assert!(cause.starts_with("aborted by words-"), "{cause}");
     });
-    dies("abort_sent", libc::SIGABRT, |_, cause, _| assert_eq!(cause, "sent by the process itself"));
+    dies("abort_sent", libc::SIGABRT, |_, cause, _| {
+        assert_eq!(cause, "sent by the process itself");
+    });
 }
 
 #[test]
@@ -245,13 +267,19 @@ fn what_the_processor_or_the_kernel_does_not_do() {
             );
         });
         dies("illegal", libc::SIGILL, |_, cause, _| {
-            assert!(cause.starts_with("an instruction by words-") && cause.contains("a trap"), "{cause}");
+            assert!(
+                cause.starts_with("an instruction by words-") && cause.contains("a trap"),
+                "{cause}"
+            );
         });
     }
     dies("forbidden", libc::SIGSYS, |head, cause, _| {
         let call = format!("system call {} by words-", libc::SYS_sethostname);
         assert!(head.starts_with("SIGSYS (code 1, address 0x"), "{head}");
-        assert!(cause.starts_with(&call) && cause.ends_with(": a seccomp filter forbids it"), "{cause}");
+        assert!(
+            cause.starts_with(&call) && cause.ends_with(": a seccomp filter forbids it"),
+            "{cause}"
+        );
     });
 }
 
@@ -273,14 +301,16 @@ fn a_write_to_a_file_that_may_not_be_longer() {
 #[test]
 fn what_a_handler_answers_is_not_told() {
     assert_eq!(bare("answered").lived().err, "");
-    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)] {
+    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)]
+    {
         assert_eq!(warded(way, "answered").lived().err, "", "{way:?}");
     }
 }
 
 #[test]
 fn what_was_not_chosen_stays_as_it_is() {
-    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)] {
+    for way in [Way::Asked(Link::Archive), Way::Asked(Link::DebugArchive), Way::Asked(Link::Shared)]
+    {
         assert_eq!(warded(way, "not_chosen").died_of(libc::SIGSEGV).err, "", "{way:?}");
         assert_eq!(warded(way, "ignored_further").lived().err, "");
     }
@@ -309,7 +339,10 @@ fn faults_in_code_that_a_runtime_has_made_are_its_own_affair() {
     let run = warded(Way::Asked(Link::Archive), "made_code");
     assert_eq!(run.lived().out, "100\n");
     // And nothing else's.
-    assert!(run.err.starts_with("sigward: passing on: SIGABRT ") && run.err.lines().count() == 1, "{run:#?}");
+    assert!(
+        run.err.starts_with("sigward: passing on: SIGABRT ") && run.err.lines().count() == 1,
+        "{run:#?}"
+    );
 }
 
 /// By python, which others wrote to read it.
@@ -361,7 +394,11 @@ fn a_stderr_that_cannot_take_a_line_or_is_none_any_more_gets_none() {
         let bare = bare(scenario);
         for way in WAYS {
             let run = warded(way, scenario);
-            assert_eq!((&run.out, run.err.as_str()), (&bare.lived().out, ""), "{scenario}, {way:?}");
+            assert_eq!(
+                (&run.out, run.err.as_str()),
+                (&bare.lived().out, ""),
+                "{scenario}, {way:?}"
+            );
             assert!(run.lived().out.starts_with("signal 7\n"), "{scenario}, {way:?}");
         }
     }
@@ -383,7 +420,8 @@ fn little_stack_is_enough() {
     for way in WAYS {
         let run = warded(way, "small_stack");
         assert!(run.lived().out.lines().all(|line| line == "signal 7"), "{way:?}: {run:#?}");
-        let lines = run.err.lines().filter(|line| line.starts_with(LAST) && line.contains("/geo.mmdb"));
+        let lines =
+            run.err.lines().filter(|line| line.starts_with(LAST) && line.contains("/geo.mmdb"));
         assert_eq!(lines.count(), run.out.lines().count(), "{way:?}: {run:#?}");
         words(warded(way, "small_thread").died_of(SIGBUS));
     }
@@ -395,9 +433,15 @@ fn threads_that_die_at_once_leave_whole_lines() {
         let run = warded(way, "at_once");
         let mut told: Vec<&str> = Vec::new();
         for line in run.lived().err.lines() {
-            assert!(line.starts_with(LAST) && line.ends_with(": the file is 0 bytes long now"), "{line}");
+            assert!(
+                line.starts_with(LAST) && line.ends_with(": the file is 0 bytes long now"),
+                "{line}"
+            );
             told.push(
-                line.split_once(" of pid ").and_then(|(_, rest)| rest.split_once(':')).expect("a pid").0,
+                line.split_once(" of pid ")
+                    .and_then(|(_, rest)| rest.split_once(':'))
+                    .expect("a pid")
+                    .0,
             );
         }
         told.sort_unstable();
@@ -410,7 +454,9 @@ fn threads_that_die_at_once_leave_whole_lines() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_stack_that_is_not_there_is_left_alone() {
-    dies("lost_stack", SIGBUS, |head, _, _| assert!(head.starts_with("SIGBUS (code 128, "), "{head}"));
+    dies("lost_stack", SIGBUS, |head, _, _| {
+        assert!(head.starts_with("SIGBUS (code 128, "), "{head}");
+    });
     assert_eq!(bare("lost_stack_reported").lived().out, "reported\n");
     let run = warded(Way::Asked(Link::Archive), "lost_stack_reported");
     assert_eq!(run.lived().out, "reported\n");
@@ -453,24 +499,34 @@ data[5000]
 fn python_and_its_faulthandler_say_theirs_as_well() {
     // Itself, and not a script that finds it.
     let mut which = Command::new("python3");
-    let found = which.args(["-c", "import sys; print(sys.executable)"]).stderr(Stdio::null()).output();
-    let Ok(found) = found.map(|found| String::from_utf8_lossy(&found.stdout).trim().to_owned()) else {
+    let found =
+        which.args(["-c", "import sys; print(sys.executable)"]).stderr(Stdio::null()).output();
+    let Ok(found) = found.map(|found| String::from_utf8_lossy(&found.stdout).trim().to_owned())
+    else {
         return support::skip("no python3");
     };
     for switches in [&[][..], &["-X", "faulthandler"]] {
         let scratch = Scratch::new("words-python");
         let python = |scratch: &Scratch| {
             let mut python = Command::new(&found);
-            python.args(switches).args(["-c", FAULT]).arg(scratch.path()).current_dir(scratch.path());
+            python
+                .args(switches)
+                .args(["-c", FAULT])
+                .arg(scratch.path())
+                .current_dir(scratch.path());
             python
         };
         let bare = run_command(python(&scratch));
         let run = run_command(preloaded(python(&scratch), "explain"));
         assert_eq!(bare.signal(), Some(SIGBUS), "{bare:#?}");
         assert_eq!(run.status, bare.status, "{run:#?}");
-        let (ours, theirs): (Vec<_>, Vec<_>) = run.err.lines().partition(|line| line.starts_with(LAST));
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            run.err.lines().partition(|line| line.starts_with(LAST));
         let [line] = ours[..] else { panic!("{run:#?}") };
-        assert!(line.contains("read at offset 5,000 of ") && line.contains("/geo (65,536 "), "{line}");
+        assert!(
+            line.contains("read at offset 5,000 of ") && line.contains("/geo (65,536 "),
+            "{line}"
+        );
         let masked = |line: &str| line.split("0x").next().unwrap_or_default().to_owned();
         let [theirs, bare] = [theirs, bare.err.lines().collect()]
             .map(|lines| lines.into_iter().map(masked).collect::<Vec<_>>());
@@ -495,7 +551,8 @@ class Fault {
     public static void main(String[] arguments) throws Exception {
         Path path = Path.of(arguments[0], "geo");
         Files.write(path, new byte[65536]);
-        MappedByteBuffer data = FileChannel.open(path, StandardOpenOption.READ).map(FileChannel.MapMode.READ_ONLY, 0, 65536);
+        MappedByteBuffer data = FileChannel.open(path, StandardOpenOption.READ)
+            .map(FileChannel.MapMode.READ_ONLY, 0, 65536);
         FileChannel.open(path, StandardOpenOption.WRITE).truncate(0);
         new java.util.zip.Adler32().update(data); // C code
     }
@@ -506,7 +563,9 @@ class Fault {
     let java = || {
         let mut java = Command::new("java");
         java.args(["-Xshare:auto", "-Xint", "-XX:-CreateCoredumpOnCrash"]);
-        java.arg(format!("-XX:ErrorFile={}/report", scratch.as_str())).arg(&source).arg(scratch.path());
+        java.arg(format!("-XX:ErrorFile={}/report", scratch.as_str()))
+            .arg(&source)
+            .arg(scratch.path());
         java
     };
     for way in [java(), preloaded(java(), "explain")] {
@@ -521,14 +580,18 @@ class Fault {
 #[test]
 fn who_has_sent_it_is_named() {
     let mut program = command(Way::Preloaded, "sent_by_named", Path::new("/"));
-    let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut byte = [0_u8];
-    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut byte).expect("it says its pid");
+    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut byte)
+        .expect("it says its pid");
     let sender = std::process::id().to_string();
     // SAFETY: a child of ours, and a signal.
     assert_eq!(unsafe { libc::kill(child.id().cast_signed(), SIGPIPE) }, 0);
     let start = Instant::now();
-    while child.try_wait().expect("a child of ours").is_none() && start.elapsed() < Duration::from_secs(30) {
+    while child.try_wait().expect("a child of ours").is_none()
+        && start.elapsed() < Duration::from_secs(30)
+    {
         std::thread::sleep(Duration::from_millis(2));
     }
     let _ = child.kill();

@@ -89,7 +89,10 @@ fn load(folder: &Path) {
     assert!(looks.load(Ordering::Relaxed) > UPDATES);
     until("watched", || file.status().watching);
     let status = file.status();
-    assert!(status.version > UPDATES && status.problem.is_none() && status.refused == 0, "{status:?}");
+    assert!(
+        status.version > UPDATES && status.problem.is_none() && status.refused == 0,
+        "{status:?}"
+    );
 }
 
 #[test]
@@ -103,7 +106,8 @@ fn on_every_file_system_readers_get_whole_versions_only() {
     if_apart(NAME, load);
     let mut tested = 0;
     for system in support::file_systems::ALL.iter().filter(|system| system.is_here()) {
-        let script = format!(r#"{APART}={NAME} {FOLDER}="$M" exec "$1" {NAME} --exact --nocapture"#);
+        let script =
+            format!(r#"{APART}={NAME} {FOLDER}="$M" exec "$1" {NAME} --exact --nocapture"#);
         let run = system.shell(&script, &std::env::current_exe().unwrap());
         assert_eq!(run.status.code(), Some(0), "{}: {run:#?}", system.name);
         tested += 1;
@@ -122,7 +126,14 @@ fn without_us_the_process_dies() {
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
         // SAFETY: a new mapping.
         let data = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, descriptor, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                descriptor,
+                0,
+            )
         };
         assert_ne!(data, libc::MAP_FAILED);
         let data = data.cast::<u8>().addr();
@@ -212,7 +223,9 @@ fn whatever_leads_to_the_file_may_change() {
         // A circle.
         symlink("circle", at("circle")).unwrap();
         fs::rename(at("circle"), at("absolute")).unwrap();
-        problem(&file, |reason| matches!(reason, Reason::Open { errno: libc::ENOENT | libc::ELOOP }));
+        problem(&file, |reason| {
+            matches!(reason, Reason::Open { errno: libc::ENOENT | libc::ELOOP })
+        });
         fs::remove_file(at("absolute")).unwrap();
         fs::write(at("absolute"), "6").unwrap();
         becomes(&file, "6");
@@ -279,7 +292,10 @@ fn the_old_version_stays_and_the_reason_is_told() {
         kept(1);
         fs::write(&path, "broken").unwrap();
         let broken = problem(&file, |reason| matches!(reason, Reason::Refused(_)));
-        assert!(broken.to_string().ends_with("bytes of no generation; version 1 stays"), "{broken}");
+        assert!(
+            broken.to_string().ends_with("bytes of no generation; version 1 stays"),
+            "{broken}"
+        );
         assert_eq!((broken.length, broken.reason.errno()), (Some(6), libc::EBADMSG));
         kept(1);
         assert!(file.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Refused(_))));
@@ -295,14 +311,18 @@ fn the_old_version_stays_and_the_reason_is_told() {
         fs::write(&path, generation(2)).unwrap();
         let second = file.wait_newer(1, PATIENCE).unwrap();
         assert_eq!((second.number, number_of(&second.value)), (2, Some(2)));
-        assert!(file.last_error().is_none() && file.wait_newer(2, Duration::from_millis(1)).is_none());
+        assert!(
+            file.last_error().is_none() && file.wait_newer(2, Duration::from_millis(1)).is_none()
+        );
 
         // A writer who never gets to the end, and one who dies there.
         let mut writer = Command::new("sh");
         writer.args(["-c", r#"head -c 9999 /dev/zero > "$0"; exec sleep 60 >> "$0""#]).arg(&path);
         let mut writer = writer.spawn().unwrap();
         until("a writer", || fs::metadata(&path).unwrap().len() == 9999);
-        until("sleep", || fs::read_to_string(format!("/proc/{}/comm", writer.id())).unwrap() == "sleep\n");
+        until("sleep", || {
+            fs::read_to_string(format!("/proc/{}/comm", writer.id())).unwrap() == "sleep\n"
+        });
         let error = file.refresh_now().unwrap_err();
         assert!(matches!(error.reason, Reason::Writing) && error.length == Some(9999), "{error}");
         kept(2);
@@ -327,7 +347,9 @@ fn the_old_version_stays_and_the_reason_is_told() {
         assert_eq!(file.refresh_now().unwrap().number, 3);
 
         let told = told.lock().unwrap();
-        for words in ["No such file", "empty", "no generation", "directory", "version 2", "version 3"] {
+        for words in
+            ["No such file", "empty", "no generation", "directory", "version 2", "version 3"]
+        {
             assert!(told.iter().any(|line| line.contains(words)), "{words}: {told:#?}");
         }
     });
@@ -350,7 +372,10 @@ fn a_parser_may_panic() {
         fs::write(&path, "3").unwrap();
         assert_eq!(file.wait_newer(1, PATIENCE).unwrap().value, b'3');
         fs::write(&path, "2").unwrap();
-        assert!(Reloading::open(&path, parse).is_err_and(|error| matches!(error.reason, Reason::Refused(_))));
+        assert!(
+            Reloading::open(&path, parse)
+                .is_err_and(|error| matches!(error.reason, Reason::Refused(_)))
+        );
     });
 }
 
@@ -445,7 +470,9 @@ fn the_tick_does_without_events() {
     shell.args(["--user", "--map-root-user", "sh", "-c"]);
     shell.args([r#"echo 0 > /proc/sys/user/max_inotify_instances || exit 77; exec "$@""#, "sh"]);
     shell.arg(own.get_program()).args(own.get_args());
-    shell.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdout(Stdio::null());
+    shell
+        .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdout(Stdio::null());
     let status = shell.status().unwrap();
     if matches!(status.code(), Some(1 | 77)) {
         return support::skip("no inotify: needs user namespaces");

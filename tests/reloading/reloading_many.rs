@@ -8,7 +8,9 @@ mod common;
 #[path = "../support/mod.rs"]
 mod support;
 
-use common::{HOUR, PATIENCE, Served, anything, generation, in_halves_when, number_of, shell, text, until};
+use common::{
+    HOUR, PATIENCE, Served, anything, generation, in_halves_when, number_of, shell, text, until,
+};
 use sigward::mapping::Error;
 use sigward::reloading::{Contents, Event, Options, Problem, Reason, Reloading};
 use std::fs::{self, File};
@@ -65,12 +67,23 @@ fn a_writer_who_never_closes_is_passed_over_when_the_user_says_so() {
         fs::write(folder.join("next"), "two").unwrap();
         fs::rename(folder.join("next"), &path).unwrap();
         let two = hurried.wait_newer(3, PATIENCE).unwrap();
-        assert_eq!((two.value.as_str(), two.settled, hurried.status().settled), ("two", true, true));
-        let want = ["loaded half false", "loaded half of it false", "settled half of it", "loaded two true"];
-        until("told", || told.lock().unwrap().iter().filter(|line| !line.is_empty()).eq(want.iter()));
+        assert_eq!(
+            (two.value.as_str(), two.settled, hurried.status().settled),
+            ("two", true, true)
+        );
+        let want = [
+            "loaded half false",
+            "loaded half of it false",
+            "settled half of it",
+            "loaded two true",
+        ];
+        until("told", || {
+            told.lock().unwrap().iter().filter(|line| !line.is_empty()).eq(want.iter())
+        });
         // A first version as well.
         let writer = File::options().append(true).open(&path).unwrap();
-        let opened = Options::new().tick(HOUR).wait_for_writer(Duration::from_millis(50)).open(&path, text);
+        let opened =
+            Options::new().tick(HOUR).wait_for_writer(Duration::from_millis(50)).open(&path, text);
         let opened = opened.unwrap();
         assert!(!opened.get().settled && !opened.status().settled);
         drop(writer);
@@ -129,7 +142,8 @@ fn a_slow_writer_of_another_users_file_is_waited_for() {
         unsafe { libc::seteuid(65534) };
         let options = || Options::new().tick(HOUR).settle(Duration::from_millis(20));
         let served = Served::open(options(), &path);
-        let hurried = options().wait_for_writer(Duration::from_millis(20)).open(&path, anything).unwrap();
+        let hurried =
+            options().wait_for_writer(Duration::from_millis(20)).open(&path, anything).unwrap();
         let as_root = |work: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::spawn(move || {
                 // SAFETY: fsuid of this thread alone.
@@ -196,7 +210,9 @@ fn what_is_too_large_is_not_taken() {
         };
         let before = resident();
         let is_too_large = |problem: &Problem| match &problem.reason {
-            Reason::Copy(error) => matches!(**error, Error::File(sigward::file::Error::TooLarge { .. })),
+            Reason::Copy(error) => {
+                matches!(**error, Error::File(sigward::file::Error::TooLarge { .. }))
+            }
             _ => false,
         };
         grow(1 << 42);
@@ -264,7 +280,9 @@ fn a_thousand_files_have_one_thread_and_leave_nothing() {
         let open = || -> Vec<Reloading<Vec<u8>>> {
             // Keeps no descriptor.
             let parse = |contents: Contents| Ok::<_, String>(contents.to_vec());
-            (0..FILES).map(|number| Options::new().tick(HOUR).open(path(number), parse).unwrap()).collect()
+            (0..FILES)
+                .map(|number| Options::new().tick(HOUR).open(path(number), parse).unwrap())
+                .collect()
         };
         let files = open();
         come_to(before.0 + 1, before.1 + 2);
@@ -361,11 +379,13 @@ fn a_callback_may_do_with_other_files_what_it_likes() {
             fs::write(at(name), "1").unwrap();
         }
         let two = Arc::new(Options::new().tick(HOUR).open(at("two"), text).unwrap());
-        let (asked, dropped) = (two.clone(), Mutex::new(Some(Reloading::open(at("two"), text).unwrap())));
+        let (asked, dropped) =
+            (two.clone(), Mutex::new(Some(Reloading::open(at("two"), text).unwrap())));
         let three = at("three");
         let (send, answer) = std::sync::mpsc::channel();
         let one = Options::new().tick(HOUR).on_event(move |_: Event<'_, String>| {
-            let refused = asked.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Within));
+            let refused =
+                asked.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Within));
             let none = asked.wait_newer(9, HOUR).is_none();
             drop(dropped.lock().unwrap().take());
             // It is being written just now, so events have to be heard here.
@@ -484,7 +504,9 @@ fn a_child_has_a_thread_of_its_own() {
                 fs::write(path, step).unwrap();
                 until(step, || file.get().value == step);
             }
-            assert!(inherited.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Forked)));
+            assert!(
+                inherited.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Forked))
+            );
             assert_eq!(threads(), 1);
             drop(file);
             until("no thread", || threads() == 0);
@@ -560,6 +582,7 @@ fn refuse(call: u32, errno: i32) {
     // SAFETY: numbers.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     // SAFETY: a filter of as many steps as it says.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    let done =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
     assert_eq!(done, 0);
 }

@@ -7,7 +7,9 @@ mod common;
 #[path = "../support/mod.rs"]
 mod support;
 
-use common::{HOUR, PATIENCE, becomes, generation, hourly, number_of, problem, text, until, update, whole};
+use common::{
+    HOUR, PATIENCE, becomes, generation, hourly, number_of, problem, text, until, update, whole,
+};
 use sigward::reloading::{Options, Reason, Reloading, Version};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -36,7 +38,8 @@ fn the_thread_sleeps_has_no_signals_and_ends() {
         until("the thread", || task("State").is_some_and(|state| state.starts_with('S')));
         let blocked = u64::from_str_radix(&task("SigBlk").unwrap(), 16).unwrap();
         let bit = |signal: i32| blocked >> (signal - 1) & 1;
-        for signal in [libc::SIGIO, libc::SIGURG, libc::SIGTERM, libc::SIGPIPE, libc::SIGPROF, libc::SIGUSR1]
+        for signal in
+            [libc::SIGIO, libc::SIGURG, libc::SIGTERM, libc::SIGPIPE, libc::SIGPROF, libc::SIGUSR1]
         {
             assert_eq!(bit(signal), 1, "{signal}");
         }
@@ -95,15 +98,18 @@ fn nothing_is_left_behind() {
             drop(file);
             assert_eq!(number_of(&held.value), Some(number));
             assert!(
-                Reloading::open(folder, text).is_err() && Reloading::open(folder.join("none"), text).is_err()
+                Reloading::open(folder, text).is_err()
+                    && Reloading::open(folder.join("none"), text).is_err()
             );
             fs::write(&path, "broken").unwrap();
             assert!(Reloading::open(&path, whole).is_err());
         };
         let measure = || {
             let maps = fs::read_to_string("/proc/self/maps").unwrap();
-            let ours =
-                maps.lines().filter(|line| line.contains("memfd") || line.contains("(deleted)")).count();
+            let ours = maps
+                .lines()
+                .filter(|line| line.contains("memfd") || line.contains("(deleted)"))
+                .count();
             (count("/proc/self/fd"), count("/proc/self/task"), ours)
         };
         round(1);
@@ -129,7 +135,9 @@ fn a_forked_child_keeps_its_version() {
                 let good = !file.get().value.is_empty()
                     && file.with(|version: &Version<String>| version.number) > 0
                     && file.wait_newer(1 << 20, HOUR).is_none()
-                    && file.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Forked))
+                    && file
+                        .refresh_now()
+                        .is_err_and(|error| matches!(error.reason, Reason::Forked))
                     && file.status().version > 0;
                 drop(file);
                 // SAFETY: a number.
@@ -158,7 +166,8 @@ fn the_callback_may_do_the_wrong_thing() {
         let send = Mutex::new(send);
         let file = hourly().on_event(move |_| {
             let own = within.lock().unwrap().take().unwrap();
-            let refused = own.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Within));
+            let refused =
+                own.refresh_now().is_err_and(|error| matches!(error.reason, Reason::Within));
             drop(own); // ends the thread that this runs on
             send.lock().unwrap().send(refused).unwrap();
         });
@@ -188,7 +197,8 @@ fn bad_input_is_a_plain_error() {
         let socket = folder.join("socket");
         let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(errno(socket), libc::ENODEV);
-        let error = std::io::Error::from(Reloading::open(folder.join("missing"), text).unwrap_err());
+        let error =
+            std::io::Error::from(Reloading::open(folder.join("missing"), text).unwrap_err());
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         // No descriptor left: for the bell, the events, the file or its copy.
         fs::write(&file, "text").unwrap();

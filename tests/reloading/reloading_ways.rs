@@ -37,13 +37,13 @@ const WAYS: &[Way] = &[
     ("cat >", |live, new, _| shell(r#"cat "$2" > "$1""#, &[live, new])),
     ("tee", |live, new, _| shell(r#"tee "$1" < "$2" > /dev/null"#, &[live, new])),
     ("dd conv=notrunc, truncate", |live, new, bytes| {
-        let script =
-            r#"exec 3<>"$1"; dd if="$2" bs=7777 conv=notrunc >&3 2>/dev/null; truncate -s "$3" "$1""#;
+        let script = r#"exec 3<>"$1"; dd if="$2" bs=7777 conv=notrunc >&3 2>/dev/null; truncate -s "$3" "$1""#;
         shell(script, &[live, new, Path::new(&bytes.len().to_string())]);
     }),
     ("as rsync does it", |live, new, bytes| {
         // A hidden name beside it, written in pieces, times and rights put back, renamed.
-        let hidden = live.with_file_name(format!(".{}.Xq3ZfT", live.file_name().unwrap().to_str().unwrap()));
+        let hidden =
+            live.with_file_name(format!(".{}.Xq3ZfT", live.file_name().unwrap().to_str().unwrap()));
         let mut file = File::create(&hidden).unwrap();
         for piece in bytes.chunks(32 << 10) {
             file.write_all(piece).unwrap();
@@ -101,7 +101,9 @@ const WAYS: &[Way] = &[
         let both = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_SHARED;
         // SAFETY: a new mapping of a file of this length.
-        let map = unsafe { libc::mmap(std::ptr::null_mut(), bytes.len(), both, kind, file.as_raw_fd(), 0) };
+        let map = unsafe {
+            libc::mmap(std::ptr::null_mut(), bytes.len(), both, kind, file.as_raw_fd(), 0)
+        };
         assert_ne!(map, libc::MAP_FAILED);
         drop(file);
         for (at, piece) in bytes.chunks(bytes.len() / 4 + 1).enumerate() {
@@ -117,7 +119,8 @@ const WAYS: &[Way] = &[
         let elsewhere = live.parent().unwrap().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         fs::hard_link(live, elsewhere.join("other")).unwrap();
-        let mut file = File::options().write(true).truncate(true).open(elsewhere.join("other")).unwrap();
+        let mut file =
+            File::options().write(true).truncate(true).open(elsewhere.join("other")).unwrap();
         for piece in bytes.chunks(32 << 10) {
             file.write_all(piece).unwrap();
             std::thread::sleep(Duration::from_millis(5));
@@ -143,7 +146,9 @@ const WAYS: &[Way] = &[
         let (live, new) = (path(live), path(new));
         let here = libc::AT_FDCWD;
         // SAFETY: two paths.
-        let done = unsafe { libc::renameat2(here, live.as_ptr(), here, new.as_ptr(), libc::RENAME_EXCHANGE) };
+        let done = unsafe {
+            libc::renameat2(here, live.as_ptr(), here, new.as_ptr(), libc::RENAME_EXCHANGE)
+        };
         assert_eq!(done, 0);
     }),
     ("sed -i", |live, new, _| {
@@ -266,7 +271,8 @@ fn overlay(folder: &Path, before: impl Fn(&Path)) -> std::path::PathBuf {
         fs::create_dir(folder.join(name)).unwrap();
     }
     before(&folder.join("lower"));
-    let script = r#"cd "$1"; mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none merged"#;
+    let script =
+        r#"cd "$1"; mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none merged"#;
     shell(script, &[folder]);
     folder.join("merged")
 }

@@ -101,7 +101,11 @@ impl Served {
             assert!(began.elapsed() < PATIENCE, "{how}: never {number}: {:#?}", self.file.status());
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(self.torn.lock().unwrap().is_empty(), "{how}: half a file was served: {:?}", self.torn);
+        assert!(
+            self.torn.lock().unwrap().is_empty(),
+            "{how}: half a file was served: {:?}",
+            self.torn
+        );
     }
 }
 

@@ -10,7 +10,10 @@ fn curl() -> bool {
     let header = "#include <curl/curl.h>\n";
     let cc = std::env::var("CC").unwrap_or_else(|_| "cc".into());
     let check = format!("printf '{header}' | {cc} -fsyntax-only -x c -");
-    let found = Command::new("sh").args(["-c", &check]).output().is_ok_and(|output| output.status.success());
+    let found = Command::new("sh")
+        .args(["-c", &check])
+        .output()
+        .is_ok_and(|output| output.status.success());
     need("libcurl with its headers", found.then_some(())).is_some()
 }
 

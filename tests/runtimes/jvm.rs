@@ -20,7 +20,8 @@ pub fn java() -> Option<&'static Java> {
 }
 
 fn find() -> Option<Java> {
-    let settings = Command::new("java").args(["-XshowSettings:properties", "-version"]).output().ok()?;
+    let settings =
+        Command::new("java").args(["-XshowSettings:properties", "-version"]).output().ok()?;
     let settings = String::from_utf8_lossy(&settings.stderr).into_owned();
     let home = settings.lines().find_map(|line| line.trim().strip_prefix("java.home = "))?;
     let home = PathBuf::from(home);
@@ -73,7 +74,8 @@ fn foreign_writes_return_epipe_and_hotspot_keeps_its_echoes() {
     let bare = java.run("writes", Ward::Bare, &[], &[]);
     assert_eq!(bare.lived().out, "libc 2 kernel 2\nlived\nbare\n");
     let warded = java.run("writes", Ward::Archive, &[], &[]);
-    let expected = "libc 2 kernel 2\nlived\noutcome 4 seat 1 previous 2 swallowed 0 overwritten 0\n";
+    let expected =
+        "libc 2 kernel 2\nlived\noutcome 4 seat 1 previous 2 swallowed 0 overwritten 0\n";
     assert_eq!(warded.lived().out, expected);
 }
 
@@ -85,7 +87,8 @@ fn beneath_libjsig_the_echoes_end_with_us_and_hotspot_stays_on_top() {
     let bare = java.run("writes", Ward::Bare, &[&libjsig], &[]);
     assert_eq!(bare.lived().out, "libc 0 kernel 2\nlived\nbare\n");
     let warded = java.run("writes", Ward::Archive, &[&libjsig], &[]);
-    let expected = "libc 2 kernel 2\nlived\noutcome 3 seat 1 previous 1 swallowed 302 overwritten 0\n";
+    let expected =
+        "libc 2 kernel 2\nlived\noutcome 3 seat 1 previous 1 swallowed 302 overwritten 0\n";
     assert_eq!(warded.lived().out, expected);
 }
 

@@ -24,14 +24,18 @@ fn run(java: &Java, scenario: &str, ward: Ward, preload: &[&Path], mode: &str) -
 }
 
 fn both(java: &Java, scenario: &str, preload: &[&Path], mode: &str) -> (Run, Run) {
-    (run(java, scenario, Ward::Bare, preload, mode), run(java, scenario, Ward::Archive, preload, mode))
+    (
+        run(java, scenario, Ward::Bare, preload, mode),
+        run(java, scenario, Ward::Archive, preload, mode),
+    )
 }
 
 /// HotSpot's report of a SIGBUS that it had no use for, after which it ends the process (with 1: no
 /// core is wanted).
 #[track_caller]
 fn crashed(run: &Run) {
-    let reported = run.out.contains("A fatal error has been detected") && run.out.contains("SIGBUS (0x7)");
+    let reported =
+        run.out.contains("A fatal error has been detected") && run.out.contains("SIGBUS (0x7)");
     assert!(run.status.code() == Some(1) && reported, "{run:#?}");
 }
 
@@ -43,7 +47,8 @@ fn a_buffer_truncated_under_javas_reads_is_an_internal_error_bare_and_a_status_w
     for mode in MODES {
         let (bare, warded) = both(java, "reads", &[], mode);
         assert!(bare.lived().out.starts_with("bare\nInternalError\nbare\n"), "{mode} {bare:#?}");
-        let expected = format!("intact\n10000 right 55536 zeros\n{LOST}65536 right 0 zeros, intact\n");
+        let expected =
+            format!("intact\n10000 right 55536 zeros\n{LOST}65536 right 0 zeros, intact\n");
         assert_eq!(warded.lived().out, expected, "{mode}");
     }
 }
@@ -89,7 +94,8 @@ fn with_libjsig_hotspot_comes_first_and_thread_check_says_so() {
         // What Java reads is HotSpot's business, as bare: never a silent zero, and a refresh heals.
         let (bare, warded) = both(java, "reads", &preload, mode);
         assert!(bare.lived().out.starts_with("bare\nInternalError\nbare\n"), "{mode} {bare:#?}");
-        let expected = "intact\nInternalError\ntruncated at 10000 of 10000\n65536 right 0 zeros, intact\n";
+        let expected =
+            "intact\nInternalError\ntruncated at 10000 of 10000\n65536 right 0 zeros, intact\n";
         assert_eq!(warded.lived().out, expected, "{mode}");
     }
     let jit = MODES[2];

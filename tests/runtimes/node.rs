@@ -18,7 +18,12 @@ pub fn node() -> Option<(String, String)> {
 
 fn run((node, headers): &(String, String), scenario: &str, ward: Ward) -> Run {
     let mut command = Command::new(node);
-    command.arg(source("host.js")).arg(scenario).arg(build("addon", Made::Library, ward, &[headers]));
+    command.arg(source("host.js")).arg(scenario).arg(build(
+        "addon",
+        Made::Library,
+        ward,
+        &[headers],
+    ));
     run_command(command)
 }
 

@@ -11,7 +11,8 @@ fn run((node, headers): &(String, String), scenario: &str, ward: Ward) -> Run {
     let scratch = Scratch::new("node-map");
     // require() knows an add-on by its suffix.
     let addon = scratch.path().join("addon.node");
-    std::fs::copy(build("addon_map", Made::Library, ward, &[headers]), &addon).expect("scratch is writable");
+    std::fs::copy(build("addon_map", Made::Library, ward, &[headers]), &addon)
+        .expect("scratch is writable");
     let mut command = Command::new(node);
     command.arg(source("host_map.js")).arg(scenario).arg(addon).arg(scratch.path());
     run_command(command)
@@ -27,7 +28,11 @@ fn an_array_buffer_truncated_under_nodes_reads_kills_bare_and_is_a_status_with_u
             run(&node, &scenario, Ward::Bare).died_of(libc::SIGBUS);
             // The lowest lost byte, also for the reader that looks at the end alone.
             let warded = run(&node, &scenario, Ward::Archive);
-            assert_eq!(warded.lived().out, "true truncated at 10000 of 10000\ntrue intact\n", "{scenario}");
+            assert_eq!(
+                warded.lived().out,
+                "true truncated at 10000 of 10000\ntrue intact\n",
+                "{scenario}"
+            );
         }
     }
 }

@@ -43,7 +43,14 @@ impl Server {
         }
         let server = Self { bin: bin.to_path_buf(), folder, user, port: 0, process: None };
         let mut initdb = server.command("initdb");
-        initdb.args(["--auth=trust", "--username=test", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]);
+        initdb.args([
+            "--auth=trust",
+            "--username=test",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-D",
+        ]);
         let output = initdb.arg(server.data()).output().expect("initdb starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         server
@@ -66,7 +73,8 @@ impl Server {
     fn start(&mut self) -> u32 {
         self.stop();
         for _ in 0..20 {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+            let free =
+                std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
             self.port = free.expect("a free port").port();
             let mut process = self.spawn();
             // It comes when the port is taken.
@@ -135,6 +143,10 @@ fn a_server_that_is_stopped_at_once_is_an_error_on_every_thread() {
     // Where libpq blocks SIGPIPE itself.
     for ward in [Ward::Bare, Ward::Archive] {
         let run = server.run("pager", ward, &header);
-        assert_eq!((run.lived().out.as_str(), run.err.as_str()), ("paged\n", "pager\n"), "{run:#?}");
+        assert_eq!(
+            (run.lived().out.as_str(), run.err.as_str()),
+            ("paged\n", "pager\n"),
+            "{run:#?}"
+        );
     }
 }

@@ -12,7 +12,12 @@ pub fn python() -> Option<String> {
 
 fn run(python: &str, scenario: &str, ward: Ward) -> Run {
     let mut command = Command::new(python);
-    command.arg(source("host.py")).arg(scenario).arg(build("writer", Made::Library, Ward::Bare, &[]));
+    command.arg(source("host.py")).arg(scenario).arg(build(
+        "writer",
+        Made::Library,
+        Ward::Bare,
+        &[],
+    ));
     if ward == Ward::Archive {
         command.arg(shared_library());
     }
@@ -111,8 +116,9 @@ fn in_place_of_pythons_sig_ign_the_filter_swallows_and_children_start_with_the_d
     let Some(python) = python() else { return };
     let (bare, warded) = both(&python, "replaced");
     let writes = "foreign EPIPE EPIPE\npython BrokenPipeError\n";
-    let of =
-        |run: &Run| run.lived().out.strip_prefix(writes).unwrap_or_else(|| panic!("{run:#?}")).to_string();
+    let of = |run: &Run| {
+        run.lived().out.strip_prefix(writes).unwrap_or_else(|| panic!("{run:#?}")).to_string()
+    };
     assert_eq!(of(&warded), run(&python, "normal", Ward::Bare).lived().out);
     assert_ne!(of(&warded), of(&bare), "Python's SIG_IGN reaches children");
 }

@@ -69,7 +69,10 @@ fn faulthandler_beneath_us_reports_what_is_not_ours() {
     let Some(python) = python() else { return };
     let (bare, warded) = both(&python, "faults_before");
     reported(&bare, SIGBUS, "Bus error");
-    assert_eq!(reported(&warded, libc::SIGSEGV, "Segmentation fault").out, format!("True {LOST}\n"));
+    assert_eq!(
+        reported(&warded, libc::SIGSEGV, "Segmentation fault").out,
+        format!("True {LOST}\n")
+    );
 }
 
 #[test]

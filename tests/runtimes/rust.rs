@@ -69,10 +69,17 @@ fn stds_handlers_of_faults_work_on() {
     for disposition in ["ignored", "default"] {
         let (bare, warded) = both(&format!("{disposition}_overflow"));
         for run in [bare, warded] {
-            assert!(run.died_of(libc::SIGABRT).err.contains("has overflowed its stack"), "{run:#?}");
+            assert!(
+                run.died_of(libc::SIGABRT).err.contains("has overflowed its stack"),
+                "{run:#?}"
+            );
         }
         let (bare, warded) = both(&format!("{disposition}_bus"));
-        assert_eq!((bare.signal(), &bare.out), (warded.signal(), &warded.out), "{bare:#?} {warded:#?}");
+        assert_eq!(
+            (bare.signal(), &bare.out),
+            (warded.signal(), &warded.out),
+            "{bare:#?} {warded:#?}"
+        );
     }
 }
 

@@ -14,7 +14,10 @@ const SIGBUS: i32 = libc::SIGBUS;
 fn with_lmdb() -> Option<String> {
     let own = folder().join("venv/bin/python3");
     let asked = ["-c", "import lmdb, sys; print(sys.executable)"];
-    need("PyPI's lmdb", [text(&own), "python3"].iter().find_map(|python| first_line(python, &asked)))
+    need(
+        "PyPI's lmdb",
+        [text(&own), "python3"].iter().find_map(|python| first_line(python, &asked)),
+    )
 }
 
 fn python(python: &str, scenario: &str, folder: &Path, ward: Ward) -> Command {
@@ -35,7 +38,10 @@ fn dies(run: &Run, said: &str, ward: Ward, file: &str, cause: &str) {
         words,
         "{run:#?}"
     );
-    assert!(words == 0 || run.err.contains(file) && run.err.trim_end().ends_with(cause), "{run:#?}");
+    assert!(
+        words == 0 || run.err.contains(file) && run.err.trim_end().ends_with(cause),
+        "{run:#?}"
+    );
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn so_is_what_came_by_the_other_gate_and_from_the_end_of_a_stack() {
 fn processors_that_leave_rcx_and_r11_alone_make_no_difference() {
     let fred = prepared("fred", Link::Bare);
     let under = |link, scenario| run(&fred, &[prepared("echo", link).to_str().unwrap(), scenario]);
-    for scenario in ["failed", "replaced", "aio_unknown", "int80", "registered_unknown", "end_of_page"] {
+    for scenario in
+        ["failed", "replaced", "aio_unknown", "int80", "registered_unknown", "end_of_page"]
+    {
         under(Link::Bare, scenario).died_of(SIGPIPE);
         under(Link::Archive, scenario).lived();
     }

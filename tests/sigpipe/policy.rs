@@ -22,7 +22,11 @@ fn every_system_call_that_raises_it_returns_epipe_and_names_its_descriptor() {
     }
     assert_eq!(bare.out.lines().count(), warded.out.lines().count());
     assert!(warded.err.contains("(socket:["), "{}", warded.err);
-    assert!(warded.err.contains(", peer 127.0.0.1:"), "the peer of a dead connection: {}", warded.err);
+    assert!(
+        warded.err.contains(", peer 127.0.0.1:"),
+        "the peer of a dead connection: {}",
+        warded.err
+    );
 }
 
 #[test]
@@ -67,12 +71,18 @@ fn an_existing_handler_keeps_its_signals() {
 #[test]
 fn ignore_is_idempotent_and_reversible() {
     let run = warded("ignore_default");
-    assert_eq!(run.died_of(SIGPIPE).out, "outcome 2 seat 0 previous 0\noutcome 0 seat 0 previous 0\n");
+    assert_eq!(
+        run.died_of(SIGPIPE).out,
+        "outcome 2 seat 0 previous 0\noutcome 0 seat 0 previous 0\n"
+    );
 }
 
 #[test]
 fn ignore_never_overwrites_a_handler() {
-    assert_eq!(warded("ignore_above_a_handler").lived().out, "outcome 4 seat 1 previous 2\nhandled 1\n");
+    assert_eq!(
+        warded("ignore_above_a_handler").lived().out,
+        "outcome 4 seat 1 previous 2\nhandled 1\n"
+    );
 }
 
 #[test]
@@ -89,14 +99,16 @@ fn an_ignored_signal_is_left_alone() {
 fn filter_is_idempotent_and_reversible() {
     let run = warded("restore_and_die");
     let filtered = "outcome 3 seat 1 previous 0\n";
-    assert_eq!(run.died_of(SIGPIPE).out, format!("{filtered}{filtered}outcome 0 seat 0 previous 0\n"));
+    assert_eq!(
+        run.died_of(SIGPIPE).out,
+        format!("{filtered}{filtered}outcome 0 seat 0 previous 0\n")
+    );
 }
 
 #[test]
 fn being_overwritten_is_noticed_and_mended() {
     let run = warded("overwritten");
-    let expected =
-        "outcome 3 seat 3 previous 0\noutcome 3 seat 1 previous 0\noutcome 3 seat 3 previous 0\nhandled 1\n";
+    let expected = "outcome 3 seat 3 previous 0\noutcome 3 seat 1 previous 0\noutcome 3 seat 3 previous 0\nhandled 1\n";
     assert_eq!(run.died_of(SIGPIPE).out, expected);
 }
 
@@ -114,7 +126,8 @@ fn an_inherited_ignore_stays_for_us_and_for_children() {
         let mut shell = Command::new("sh");
         shell.args(["-c", "trap '' PIPE; exec \"$0\" children"]).arg(program);
         let run = run_command(shell);
-        let ignored: Vec<_> = run.lived().out.lines().filter(|line| line.starts_with("SigIgn")).collect();
+        let ignored: Vec<_> =
+            run.lived().out.lines().filter(|line| line.starts_with("SigIgn")).collect();
         assert_eq!(ignored.len(), 2);
         for line in ignored {
             // Others may be ignored by whoever runs the tests (a shell's background job has SIGINT

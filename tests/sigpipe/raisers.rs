@@ -21,7 +21,9 @@ const QUIET: &[Row] = &[
     ("tokio TcpStream write", || tokio(async { tokio_tcp().write(b"x").await.map(drop) })),
     ("tokio UnixStream write", || tokio(async { tokio_unix().write(b"x").await.map(drop) })),
     ("io_uring SEND", || {
-        uring(&unix(), |fd| opcode::Send::new(fd, b"x".as_ptr(), 1).flags(libc::MSG_NOSIGNAL).build())
+        uring(&unix(), |fd| {
+            opcode::Send::new(fd, b"x".as_ptr(), 1).flags(libc::MSG_NOSIGNAL).build()
+        })
     }),
 ];
 
@@ -35,7 +37,9 @@ const RAISING: &[Row] = &[
         tokio(async { tokio_unix().write_vectored(&[IoSlice::new(b"x")]).await.map(drop) })
     }),
     ("std PipeWriter", || pipe().write(b"x").map(drop)),
-    ("std File on a pipe", || std::fs::File::from(std::os::fd::OwnedFd::from(pipe())).write(b"x").map(drop)),
+    ("std File on a pipe", || {
+        std::fs::File::from(std::os::fd::OwnedFd::from(pipe())).write(b"x").map(drop)
+    }),
     ("std ChildStdin", || {
         let mut child = Command::new("true").stdin(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().expect("piped");
@@ -93,7 +97,10 @@ fn tcp() -> TcpStream {
     let mut reset = libc::pollfd { fd: ours.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one struct, and our own descriptor.
     assert_eq!(unsafe { libc::poll(&raw mut reset, 1, 60_000) }, 1, "no reset");
-    assert_eq!(ours.write(b"x").map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(
+        ours.write(b"x").map_err(|error| error.kind()),
+        Err(std::io::ErrorKind::ConnectionReset)
+    );
     ours
 }
 
@@ -125,10 +132,14 @@ fn tokio_unix() -> tokio::net::UnixStream {
     tokio::net::UnixStream::from_std(stream).expect("a runtime is here")
 }
 
-fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entry) -> std::io::Result<()> {
+fn uring(
+    fd: &impl AsFd,
+    entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entry,
+) -> std::io::Result<()> {
     let mut ring = io_uring::IoUring::new(2)?;
     // SAFETY: what the entry points to lives until the completion is read below.
-    unsafe { ring.submission().push(&entry(types::Fd(fd.as_fd().as_raw_fd()))) }.expect("room for one");
+    unsafe { ring.submission().push(&entry(types::Fd(fd.as_fd().as_raw_fd()))) }
+        .expect("room for one");
     ring.submit_and_wait(1)?;
     let result = ring.completion().next().expect("waited for").result();
     if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok(()) }
@@ -136,7 +147,8 @@ fn uring(fd: &impl AsFd, entry: impl FnOnce(types::Fd) -> io_uring::squeue::Entr
 
 /// Those of these rows that this machine lets us have: many a container has no io_uring(7).
 fn allowed(rows: &[Row]) -> impl Iterator<Item = &'static str> {
-    let ring = io_uring::IoUring::new(2).map_err(|error| println!("SKIPPED: io_uring: {error}")).is_ok();
+    let ring =
+        io_uring::IoUring::new(2).map_err(|error| println!("SKIPPED: io_uring: {error}")).is_ok();
     rows.iter().map(|(row, _)| *row).filter(move |row| ring || !row.starts_with("io_uring"))
 }
 

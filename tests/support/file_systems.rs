@@ -133,7 +133,8 @@ impl FileSystem {
     /// Runs `script` where "$M" is this file system, mounted, and "$1" the host.
     pub fn shell(&self, script: &str, host: &Path) -> Run {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let scratch = Scratch::new(&format!("{}-{}", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
+        let scratch =
+            Scratch::new(&format!("{}-{}", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
         let at = scratch.path().join("mounted");
         std::fs::create_dir(&at).expect("our own folder is writable");
         let mut unshare = Command::new("unshare");
@@ -160,7 +161,8 @@ impl FileSystem {
     /// on btrfs since Linux 6.17 (docs/design.md, "Older kernels").
     pub fn keeps_blocks(&self) -> bool {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
-        let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse::<u32>().ok());
+        let mut numbers =
+            release.split(['.', '-', '+']).map_while(|number| number.parse::<u32>().ok());
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if self.name != BTRFS.name || version >= (6, 17) {
             return true;
@@ -171,8 +173,9 @@ impl FileSystem {
 
     /// Says why, and skips, where this machine cannot make it.
     pub fn is_here(&self) -> bool {
-        let found =
-            Command::new("sh").args(["-c", "command -v \"$1\" >/dev/null", "sh", self.needs]).status();
+        let found = Command::new("sh")
+            .args(["-c", "command -v \"$1\" >/dev/null", "sh", self.needs])
+            .status();
         let reason = if found.is_ok_and(|status| status.success()) {
             let run = self.shell("true", Path::new("true"));
             if run.status.success() {

@@ -67,7 +67,8 @@ impl Good {
         let log = LogOptions::new().step(4096).open(path).expect("opens");
         let mut records = Vec::new();
         for (number, length) in lengths.iter().enumerate() {
-            let payload: Vec<u8> = (0..*length).map(|at| (number * 31 + at * 7 + at / 251) as u8).collect();
+            let payload: Vec<u8> =
+                (0..*length).map(|at| (number * 31 + at * 7 + at / 251) as u8).collect();
             let position = log.append(&payload).expect("there is room");
             records.push(Record { position, payload });
             if number + 1 == flushed {
@@ -90,7 +91,8 @@ const SPARE: usize = 1 << 20;
 /// changing a log's bytes without regard to sums.
 pub fn hold(path: &Path, saved: &Path, image: &[u8], good: Option<&Good>) {
     std::fs::write(path, image).expect("writable");
-    let unchanged = || assert!(std::fs::read(path).expect("readable") == image, "it was written to");
+    let unchanged =
+        || assert!(std::fs::read(path).expect("readable") == image, "it was written to");
     // No record is longer than the file.
     let room = SPARE + 3 * image.len();
     let (found, most) = taken(|| check(path));
@@ -114,13 +116,15 @@ pub fn hold(path: &Path, saved: &Path, image: &[u8], good: Option<&Good>) {
             for copy in &all {
                 assert!(originals.any(|original| original.payload == *copy));
             }
-            let whole = good.records.iter().filter(|record| record.is_in(image, &good.image)).count();
+            let whole =
+                good.records.iter().filter(|record| record.is_in(image, &good.image)).count();
             assert_eq!(all.len(), whole, "whole records are left out");
         }
     }
     for discard in [false, true] {
         std::fs::write(path, image).expect("writable");
-        let (opened, most) = taken(|| LogOptions::new().step(4096).discard_after_torn(discard).open(path));
+        let (opened, most) =
+            taken(|| LogOptions::new().step(4096).discard_after_torn(discard).open(path));
         assert!(most < SPARE, "{most} bytes to open");
         let log = match opened {
             Ok(log) => log,
@@ -136,7 +140,9 @@ pub fn hold(path: &Path, saved: &Path, image: &[u8], good: Option<&Good>) {
                 assert!(found.is_sound(), "{found:?} was opened");
                 assert_eq!(log.recovery().records, found.records);
             }
-            let good = good.iter().flat_map(|good| good.records.iter().map(|record| (record, &good.image)));
+            let good = good
+                .iter()
+                .flat_map(|good| good.records.iter().map(|record| (record, &good.image)));
             for (record, bytes) in good.filter(|(record, bytes)| record.is_in(image, bytes)) {
                 assert!(record.is_in(&after, bytes), "{} was written over", record.position);
             }

@@ -64,7 +64,10 @@ pub fn library(profile: &str) -> PathBuf {
     }
     let _one_at_a_time = BUILDING.lock();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"]).arg(target()).current_dir(root());
+    cargo
+        .args(["build", "--quiet", "-p", "sigward-capi", "--target-dir"])
+        .arg(target())
+        .current_dir(root());
     if profile == "release" {
         cargo.arg("--release");
     }
@@ -89,7 +92,10 @@ fn early_library() -> PathBuf {
         "early",
         "--target-dir",
     ]);
-    assert!(cargo.arg(&target).current_dir(root()).status().expect("cargo runs").success(), "it builds");
+    assert!(
+        cargo.arg(&target).current_dir(root()).status().expect("cargo runs").success(),
+        "it builds"
+    );
     target.join("release")
 }
 
@@ -104,7 +110,9 @@ pub fn compiler() -> Command {
 /// `tests/MODULE/NAME`: no two modules have a file of one name.
 pub fn source(name: &str) -> PathBuf {
     let modules = std::fs::read_dir(root().join("tests")).expect("the tests are there");
-    let found = modules.map(|module| module.expect("a folder").path().join(name)).find(|path| path.exists());
+    let found = modules
+        .map(|module| module.expect("a folder").path().join(name))
+        .find(|path| path.exists());
     found.unwrap_or_else(|| panic!("no module has {name}"))
 }
 
@@ -127,7 +135,9 @@ pub fn host(name: &str, link: Link) -> PathBuf {
     cc.arg(source(&format!("{name}.c"))).arg("-o").arg(&new);
     match link {
         Link::Bare => drop(cc.arg("-DBARE")),
-        Link::Archive | Link::DebugArchive | Link::Early => drop(cc.arg(libraries.join("libsigward.a"))),
+        Link::Archive | Link::DebugArchive | Link::Early => {
+            cc.arg(libraries.join("libsigward.a"));
+        }
         Link::Static => drop(cc.arg("-static").arg(libraries.join("libsigward.a"))),
         Link::Shared => {
             // The program asks for the SONAME: give it that name beside the library.
@@ -137,7 +147,10 @@ pub fn host(name: &str, link: Link) -> PathBuf {
             let _ = std::fs::remove_file(&new);
             std::os::unix::fs::symlink("libsigward.so", &new).expect("target is writable");
             std::fs::rename(&new, &soname).expect("target is writable");
-            cc.arg("-L").arg(&libraries).arg("-lsigward").arg(format!("-Wl,-rpath,{}", libraries.display()));
+            cc.arg("-L")
+                .arg(&libraries)
+                .arg("-lsigward")
+                .arg(format!("-Wl,-rpath,{}", libraries.display()));
         }
     }
     cc.args(["-ldl", "-lm"]);
@@ -244,7 +257,10 @@ pub fn lives(test: &str, case: fn(&Path)) {
 /// What cannot be tested here is named in the output; with `SIGWARD_REQUIRE_ALL=1` the test fails.
 pub fn skip(what: &str) {
     println!("SKIPPED: {what}");
-    assert!(std::env::var_os("SIGWARD_REQUIRE_ALL").is_none_or(|value| value != "1"), "skipped: {what}");
+    assert!(
+        std::env::var_os("SIGWARD_REQUIRE_ALL").is_none_or(|value| value != "1"),
+        "skipped: {what}"
+    );
 }
 
 /// Capabilities (linux/capability.h) that root in a container may lack.
@@ -257,7 +273,8 @@ pub const CAP_SYS_NICE: u32 = 23;
 pub fn may(what: &str, capabilities: &[u32]) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).expect("a number");
+    let effective =
+        effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).expect("a number");
     let lacks = capabilities.iter().find(|capability| effective >> **capability & 1 == 0);
     if let Some(capability) = lacks {
         println!("SKIPPED: {what}: needs the capability {capability} (capabilities(7))");
@@ -377,7 +394,8 @@ impl Settings {
     }
 
     fn locked(how: FlockArg) -> Self {
-        let everybodys = File::open(std::env::temp_dir()).expect("the folder for temporary files is there");
+        let everybodys =
+            File::open(std::env::temp_dir()).expect("the folder for temporary files is there");
         Self { _held: Flock::lock(everybodys, how).expect("flock(2) of a folder") }
     }
 }

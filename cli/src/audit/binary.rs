@@ -33,10 +33,12 @@ struct Binary<'a> {
 pub fn audit(path: &Path, output: Output) -> Result<Option<Severity>, Failure> {
     let file = std::fs::metadata(path).map_err(|error| Failure::of(path, &error))?;
     let program = Program::open(path).filter(Program::is_elf);
-    let program = program
-        .ok_or_else(|| Failure::new(path.display(), "no 64-bit ELF file: name a program, or a process"))?;
+    let program = program.ok_or_else(|| {
+        Failure::new(path.display(), "no 64-bit ELF file: name a program, or a process")
+    })?;
     let sections = [".llvmbc", ".llvmcmd", ".gnu.lto_.opts"];
-    let bitcode: Vec<&str> = sections.into_iter().filter(|name| program.has_section(name)).collect();
+    let bitcode: Vec<&str> =
+        sections.into_iter().filter(|name| program.has_section(name)).collect();
     let go = program.has_section(".go.buildinfo");
     let rust = program.has_symbol("rust_eh_personality");
     let has_sigward = program.has_symbol("sigward_init");
@@ -91,8 +93,9 @@ fn told<S: Serializer>(findings: &[Finding], to: S) -> Result<S::Ok, S::Error> {
 impl fmt::Display for Binary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{}", shown(self.path))?;
-        let mut line =
-            |name: &str, yes: bool| writeln!(out, "  {name:<12} {}", if yes { "yes" } else { "no" });
+        let mut line = |name: &str, yes: bool| {
+            writeln!(out, "  {name:<12} {}", if yes { "yes" } else { "no" })
+        };
         line("Go", self.go)?;
         line("Rust", self.rust)?;
         line("sigward", self.has_sigward)?;

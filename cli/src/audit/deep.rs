@@ -32,9 +32,12 @@ const WORDS: usize = 4;
 pub fn rows(pid: i32) -> Result<Vec<Row>, Failure> {
     let failure = |why: &str| Failure::new(format!("process {pid}"), why);
     let maps = proc::maps(pid).map_err(|error| refused::failure(pid, &error))?;
-    let memory = File::open(format!("/proc/{pid}/mem")).map_err(|error| refused::failure(pid, &error))?;
-    let instruction = instruction(&maps, &memory).ok_or_else(|| failure("has no vdso to ask from"))?;
-    let tid = at_rest(pid).ok_or_else(|| failure("all its threads are stopped, or wait for a disk"))?;
+    let memory =
+        File::open(format!("/proc/{pid}/mem")).map_err(|error| refused::failure(pid, &error))?;
+    let instruction =
+        instruction(&maps, &memory).ok_or_else(|| failure("has no vdso to ask from"))?;
+    let tid =
+        at_rest(pid).ok_or_else(|| failure("all its threads are stopped, or wait for a disk"))?;
     if filtered(pid, tid) {
         return Err(failure("has a seccomp filter, which might end it for being asked"));
     }
@@ -83,7 +86,8 @@ fn at_rest(pid: i32) -> Option<i32> {
 
 /// Whether the thread's system calls are filtered, or nobody can say.
 fn filtered(pid: i32, tid: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+    let text =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
     let mode = text.lines().find_map(|line| line.strip_prefix("Seccomp:"));
     mode.is_none_or(|mode| mode.trim() != "0")
 }
@@ -91,12 +95,14 @@ fn filtered(pid: i32, tid: i32) -> bool {
 /// Each signal whose action is not the default, with its row.
 fn ask(thread: &Borrowed, memory: &File) -> io::Result<Vec<(i32, [u64; WORDS])>> {
     const PAGE: u64 = 4096;
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let none = u64::MAX;
     let room = thread.call(libc::SYS_mmap, [0, PAGE, access as u64, kind as u64, none, 0])?;
     let mut rows = Vec::new();
-    let asked =
-        (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)).try_for_each(|signal| {
+    let asked = (1..=64)
+        .filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal))
+        .try_for_each(|signal| {
             thread.call(libc::SYS_rt_sigaction, [signal as u64, 0, room, 8, 0, 0])?;
             let mut bytes = [0; WORDS * 8];
             memory.read_exact_at(&mut bytes, room)?;
@@ -124,7 +130,8 @@ struct Borrowed {
 impl Borrowed {
     /// Stops a thread that is traced.
     fn stop(tid: i32, instruction: u64) -> io::Result<Self> {
-        let stopped = |signal| io::Error::other(format!("is stopped by signal {signal}: continue it first"));
+        let stopped =
+            |signal| io::Error::other(format!("is stopped by signal {signal}: continue it first"));
         trace::interrupt(tid)?;
         loop {
             match next(tid, Some(PATIENCE))? {
@@ -177,7 +184,9 @@ impl Borrowed {
     }
 
     fn pc(&self) -> io::Result<u64> {
-        trace::all_registers(self.tid).map(|registers| pc(&registers)).ok_or_else(io::Error::last_os_error)
+        trace::all_registers(self.tid)
+            .map(|registers| pc(&registers))
+            .ok_or_else(io::Error::last_os_error)
     }
 }
 
@@ -212,10 +221,16 @@ fn is_native(registers: &libc::user_regs_struct) -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn set_call(registers: &mut libc::user_regs_struct, at: u64, number: libc::c_long, arguments: [u64; 6]) {
+fn set_call(
+    registers: &mut libc::user_regs_struct,
+    at: u64,
+    number: libc::c_long,
+    arguments: [u64; 6],
+) {
     // No call of its own that would begin again now: that is for later.
     (registers.rip, registers.rax, registers.orig_rax) = (at, number as u64, u64::MAX);
-    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = arguments;
+    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] =
+        arguments;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -234,7 +249,12 @@ fn is_native(_registers: &libc::user_regs_struct) -> bool {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn set_call(registers: &mut libc::user_regs_struct, at: u64, number: libc::c_long, arguments: [u64; 6]) {
+fn set_call(
+    registers: &mut libc::user_regs_struct,
+    at: u64,
+    number: libc::c_long,
+    arguments: [u64; 6],
+) {
     (registers.pc, registers.regs[8]) = (at, number as u64);
     registers.regs[..6].copy_from_slice(&arguments);
 }

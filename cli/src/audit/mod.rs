@@ -111,8 +111,10 @@ fn everything(request: &Audit, output: Output) -> Result<Exit, Failure> {
 fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let failed = |error: &dyn fmt::Display| Failure::new(path.display(), error);
-    let mut file =
-        sigward::file::ReplaceOptions::new().mode(0o644).create(path).map_err(|error| failed(&error))?;
+    let mut file = sigward::file::ReplaceOptions::new()
+        .mode(0o644)
+        .create(path)
+        .map_err(|error| failed(&error))?;
     file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
     file.commit().map_err(|error| failed(&error))
 }
@@ -128,7 +130,8 @@ fn prometheus(accounts: &[Account]) -> String {
         for finding in &account.findings {
             *counts.entry((finding.id, finding.severity.word())).or_insert(0) += 1;
         }
-        let program = account.program.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let program =
+            account.program.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         for ((id, severity), count) in counts {
             let _ = writeln!(
                 text,
@@ -167,10 +170,12 @@ fn broken(words: &str, room: usize) -> Vec<String> {
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["PID", "PROGRAM", "THREADS", "RUNTIME", "SIGPIPE", "SIGBUS", "SIGWARD", "FINDINGS"];
+        let head =
+            ["PID", "PROGRAM", "THREADS", "RUNTIME", "SIGPIPE", "SIGBUS", "SIGWARD", "FINDINGS"];
         let mut rows = vec![head.map(str::to_owned)];
         rows.extend(self.accounts.iter().map(|account| {
-            let mut findings: Vec<&str> = account.findings.iter().map(|finding| finding.id).collect();
+            let mut findings: Vec<&str> =
+                account.findings.iter().map(|finding| finding.id).collect();
             findings.dedup();
             if account.missing.is_some() {
                 findings.push("(needs privilege)");

@@ -50,7 +50,9 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
             elf::EM_AARCH64 => Machine::Aarch64,
             other => {
                 let number = other.0;
-                return Err(format!("a core of a processor that is not known here (ELF machine {number})"));
+                return Err(format!(
+                    "a core of a processor that is not known here (ELF machine {number})"
+                ));
             }
         };
         if !header.is_little_endian() {
@@ -92,7 +94,9 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
             // The kernel's own have the names CORE and LINUX.
             match (note.name(), kind) {
                 (b"CORE", elf::NT_PRSTATUS) => self.threads.extend(notes::thread(machine, bytes)),
-                (b"CORE", elf::NT_PRPSINFO) => self.process = notes::process(bytes).unwrap_or_default(),
+                (b"CORE", elf::NT_PRPSINFO) => {
+                    self.process = notes::process(bytes).unwrap_or_default();
+                }
                 (b"CORE", elf::NT_SIGINFO) => self.info = self.info.or(Info::read(bytes)),
                 (b"CORE", elf::NT_FILE) => self.files = notes::files(bytes),
                 (b"LINUX", elf::NT_ARM_SYSTEM_CALL) => self.set_call(bytes),
@@ -112,7 +116,8 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
 
     /// A core that met a limit or a full disk is shorter than its segments.
     fn measure(&mut self, endian: Endianness) {
-        let end = |segment: &Segment| segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
+        let end =
+            |segment: &Segment| segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
         let wanted = self.segments.iter().map(end).max().unwrap_or(0);
         let length = ReadRef::len(self.data).unwrap_or(0);
         if length < wanted {

@@ -36,8 +36,10 @@ fn whole() -> Vec<u8> {
     let mut process = vec![0_u8; 136];
     process[24] = 77;
     process[40..46].copy_from_slice(b"victim");
-    let mut files: Vec<u8> =
-        [1_u64, 4096, 0x20_0000, 0x21_0000, 16].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut files: Vec<u8> = [1_u64, 4096, 0x20_0000, 0x21_0000, 16]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
     files.extend(b"/nowhere/data\0");
     let notes: Vec<u8> = [
         note(1, &status),
@@ -83,7 +85,10 @@ fn a_whole_core_is_explained() {
         assert!(text.contains(part), "{part}: {text}");
     }
     if crate::registers::NATIVE == Some(crate::registers::Machine::X86_64) {
-        assert!(text.contains("thread 78 was inside openat(\"/nowhere/data\", O_RDONLY)"), "{text}");
+        assert!(
+            text.contains("thread 78 was inside openat(\"/nowhere/data\", O_RDONLY)"),
+            "{text}"
+        );
     }
 }
 

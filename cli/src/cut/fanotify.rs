@@ -155,7 +155,8 @@ fn name_in(mut records: &[u8]) -> Option<OsString> {
         let record = records.get(..length).filter(|_| length > HEAD)?;
         if record[0] == libc::FAN_EVENT_INFO_TYPE_DFID_NAME {
             let size = record.get(BEFORE_HANDLE..BEFORE_HANDLE + 4)?.try_into().ok()?;
-            let name = record.get((BEFORE_HANDLE + 8).checked_add(u32::from_le_bytes(size) as usize)?..)?;
+            let name = record
+                .get((BEFORE_HANDLE + 8).checked_add(u32::from_le_bytes(size) as usize)?..)?;
             let end = name.iter().position(|byte| *byte == 0)?;
             return Some(OsStr::from_bytes(&name[..end]).to_owned());
         }

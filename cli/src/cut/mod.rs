@@ -142,11 +142,15 @@ fn is_made_up(path: &Path) -> bool {
 fn refused(folder: &Path, error: &std::io::Error) -> Failure {
     let errno = error.raw_os_error().unwrap_or(0);
     let message = match errno {
-        libc::EPERM => "the kernel tells nobody without CAP_SYS_ADMIN here: try sudo; in a container, on \
+        libc::EPERM => {
+            "the kernel tells nobody without CAP_SYS_ADMIN here: try sudo; in a container, on \
                         its host"
-            .to_owned(),
+                .to_owned()
+        }
         libc::ENOSYS | libc::EINVAL => {
-            format!("fanotify(7): {error}: needs Linux 5.9, --exact CONFIG_FANOTIFY_ACCESS_PERMISSIONS")
+            format!(
+                "fanotify(7): {error}: needs Linux 5.9, --exact CONFIG_FANOTIFY_ACCESS_PERMISSIONS"
+            )
         }
         libc::ENODEV | libc::EOPNOTSUPP | libc::EXDEV => {
             format!("this file system has no names for fanotify(7) ({error})")
@@ -186,8 +190,11 @@ impl Watched {
                     events.entry(event.name).or_default().push((event.mask, event.pid));
                 }
             }
-            lengths =
-                self.targets.iter().map(|(name, target)| (name.clone(), length(&target.path))).collect();
+            lengths = self
+                .targets
+                .iter()
+                .map(|(name, target)| (name.clone(), length(&target.path)))
+                .collect();
         }
         for (name, events) in events {
             if let Some(target) = self.targets.get_mut(&name) {
@@ -204,7 +211,8 @@ impl Watched {
             let call = std::fs::read_to_string(format!("/proc/{}/syscall", question.tid));
             let who = Who::of(question.tid);
             // Its length before: whoever opens it to cut it does so right after the answer.
-            let file = question.file.try_clone().and_then(|file| std::fs::File::from(file).metadata());
+            let file =
+                question.file.try_clone().and_then(|file| std::fs::File::from(file).metadata());
             // The answer: it may go on.
             drop(question);
             let Some(flags) = call.ok().and_then(|call| flags_in(&call)) else { continue };
@@ -255,7 +263,8 @@ impl Target {
     /// What events say, of which the kernel may have merged several. The length is that after all
     /// of them: where more than one has written, any of them may have cut.
     fn judge(&mut self, events: &[(u64, i32)], now: Option<u64>) -> Vec<Found> {
-        const NAMES: u64 = libc::FAN_MOVED_TO | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM;
+        const NAMES: u64 =
+            libc::FAN_MOVED_TO | libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM;
         let before = self.length;
         let of = |flag: u64| {
             let pids = events.iter().filter(move |(mask, _)| mask & flag != 0).map(|(_, pid)| *pid);
@@ -285,8 +294,11 @@ impl Target {
         let path = &self.path;
         let told = whats.into_iter().filter(|(_, pids)| !pids.is_empty());
         told.map(|(what, pids)| {
-            let by =
-                if pids.contains(&0) { who_writes(path) } else { pids.into_iter().map(Who::of).collect() };
+            let by = if pids.contains(&0) {
+                who_writes(path)
+            } else {
+                pids.into_iter().map(Who::of).collect()
+            };
             Found { path: path.clone(), what, before, now, flags: None, by }
         })
         .collect()
@@ -297,7 +309,8 @@ impl Target {
 fn who_writes(path: &Path) -> Vec<Who> {
     let Ok(file) = std::fs::metadata(path) else { return Vec::new() };
     let writes = |pid: &i32| {
-        proc::open_for_writing(*pid).any(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
+        proc::open_for_writing(*pid)
+            .any(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
     };
     let own = std::process::id() as i32;
     let others = proc::processes().into_iter().filter(|pid| *pid != own);
@@ -328,7 +341,9 @@ impl fmt::Display for Found {
         let [before, now] = [self.before, self.now].map(|length| grouped(length.unwrap_or(0)));
         match self.what {
             "cut" => write!(out, "CUT ({before} bytes before, {now} now)")?,
-            "written" => write!(out, "written in place, or cut and written anew ({now} bytes now)")?,
+            "written" => {
+                write!(out, "written in place, or cut and written anew ({now} bytes now)")?;
+            }
             "opened" => {
                 write!(out, "is being opened with {}", self.flags.as_deref().unwrap_or_default())?;
             }

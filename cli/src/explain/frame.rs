@@ -30,7 +30,10 @@ const ADDRESS: usize = 40 + 22 * 8;
 const PAGE_FAULT: u64 = 14;
 
 /// Looks for a frame; `memory` reads the thread's memory.
-pub fn find<'a>(registers: Registers, memory: impl Fn(u64, u64) -> Option<&'a [u8]>) -> Option<Frame> {
+pub fn find<'a>(
+    registers: Registers,
+    memory: impl Fn(u64, u64) -> Option<&'a [u8]>,
+) -> Option<Frame> {
     if registers.machine != Machine::X86_64 {
         return None;
     }
@@ -38,10 +41,12 @@ pub fn find<'a>(registers: Registers, memory: impl Fn(u64, u64) -> Option<&'a [u
     let word = |at: usize| Some(u64::from_le_bytes(stack.get(at..at + 8)?.try_into().ok()?));
     (CONTEXT..stack.len()).step_by(8).find_map(|at| {
         let info = Info::read(stack.get(at..)?)?;
-        let fault = matches!(info.signal, libc::SIGBUS | libc::SIGSEGV) && (1..=5).contains(&info.code);
+        let fault =
+            matches!(info.signal, libc::SIGBUS | libc::SIGSEGV) && (1..=5).contains(&info.code);
         let context = at - CONTEXT;
-        let belongs =
-            fault && word(context + TRAP)? == PAGE_FAULT && word(context + ADDRESS)? == info.address;
+        let belongs = fault
+            && word(context + TRAP)? == PAGE_FAULT
+            && word(context + ADDRESS)? == info.address;
         belongs.then_some(Frame { info, pc: word(context + PC)? })
     })
 }
@@ -62,7 +67,8 @@ mod tests {
             stack: 0x1000,
         };
         let mut stack = vec![0_u8; 4096];
-        let mut put = |at: usize, value: u64| stack[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        let mut put =
+            |at: usize, value: u64| stack[at..at + 8].copy_from_slice(&value.to_le_bytes());
         let at = 1584;
         put(at, libc::SIGBUS as u64);
         put(at + 8, 2);

@@ -109,7 +109,11 @@ fn of_core(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, 
 }
 
 impl Explanation {
-    pub(crate) fn of<R: ReadCacheOps>(path: &Path, core: &Core<'_, R>, program: Option<&Path>) -> Self {
+    pub(crate) fn of<R: ReadCacheOps>(
+        path: &Path,
+        core: &Core<'_, R>,
+        program: Option<&Path>,
+    ) -> Self {
         let first = core.threads.first();
         let pc = first.map(|thread| thread.registers.pc);
         let runtime = runtime::of(core, program);
@@ -154,7 +158,9 @@ impl Explanation {
             program.filter(|program| !core.files.iter().any(|file| stands_for(program, file)))
         {
             let name = shown(program);
-            found.notes.push(format!("{name} has the name of no file that was mapped, and was not used"));
+            found
+                .notes
+                .push(format!("{name} has the name of no file that was mapped, and was not used"));
         }
         found
     }
@@ -174,9 +180,9 @@ impl Explanation {
         } else if raised {
             match self.runtime {
                 Some("Go") => note(
-                    "Go has caught the fault and aborted (GOTRACEBACK=crash): its siginfo is not in the \
-                     core. Go's own text on stderr has the address; `sigward watch -- PROGRAM` tells \
-                     file and cause",
+                    "Go has caught the fault and aborted (GOTRACEBACK=crash): its siginfo is not \
+                     in the core. Go's own text on stderr has the address; `sigward watch -- \
+                     PROGRAM` tells file and cause",
                 ),
                 Some("CPython") if original.signal != libc::SIGABRT => note(
                     "a handler has raised the signal again (Python's faulthandler does): its address is \
@@ -198,7 +204,9 @@ impl Explanation {
                 shown(&place.path)
             ));
         } else if self.explained && self.signal.as_deref() == Some("SIGBUS") {
-            note("the address is in no mapped file of the core: shared memory, or a mapping that is gone");
+            note(
+                "the address is in no mapped file of the core: shared memory, or a mapping that is gone",
+            );
         }
     }
 }
@@ -245,7 +253,9 @@ impl fmt::Display for Explanation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = if self.program.is_empty() { "a program" } else { &self.program };
         match &self.signal {
-            Some(signal) => writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?,
+            Some(signal) => {
+                writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?;
+            }
             None => writeln!(out, "{program} (pid {}): no signal is told of", self.pid)?,
         }
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<8} {text}");

@@ -74,7 +74,13 @@ impl Prospect {
                 core: libc::WIFSIGNALED(how) && libc::WCOREDUMP(how),
                 parent: facts.status.parent,
             };
-            return Some(Self { pid, program, ended: Some(ended), threats: Vec::new(), missing: None });
+            return Some(Self {
+                pid,
+                program,
+                ended: Some(ended),
+                threats: Vec::new(),
+                missing: None,
+            });
         }
         let process = Process::open(pid, living);
         let broken = process.as_ref().map(|process| descriptors::broken(living, process));
@@ -115,7 +121,9 @@ fn beyond(file: &MappedFile, page: u64) -> Option<String> {
     let length = file.now.length.filter(|_| file.is_beyond(page))?;
     let [mapped, length] = [file.mapped_to, length].map(grouped);
     let path = shown(&file.path);
-    Some(format!("an access behind byte {length} of {path}, which is its end now; {mapped} are mapped"))
+    Some(format!(
+        "an access behind byte {length} of {path}, which is its end now; {mapped} are mapped"
+    ))
 }
 
 fn without_room(file: &MappedFile) -> Option<String> {
@@ -143,7 +151,8 @@ fn pending(pid: i32) -> Vec<(i32, String)> {
     let states: Vec<(i32, Status)> =
         threads.into_iter().filter_map(|tid| Some((tid, Status::of(tid)?))).collect();
     let waiting = states.iter().fold(0, |set, (_, status)| set | status.pending);
-    let ending = (1..=64).filter(|signal| proc::has(waiting, *signal) && !HARMLESS.contains(signal));
+    let ending =
+        (1..=64).filter(|signal| proc::has(waiting, *signal) && !HARMLESS.contains(signal));
     let told = ending.map(|signal| {
         let blocked = states.iter().filter(|(_, status)| proc::has(status.blocked, signal)).count();
         let what = match blocked {
@@ -169,7 +178,13 @@ impl fmt::Display for Prospect {
             writeln!(out, "runs; what would raise a signal in it now:")?;
         }
         for threat in &self.threats {
-            writeln!(out, "  {:<8} {}{}", threat.signal, threat.what, threat.disposition.comes_to())?;
+            writeln!(
+                out,
+                "  {:<8} {}{}",
+                threat.signal,
+                threat.what,
+                threat.disposition.comes_to()
+            )?;
         }
         if let Some(missing) = &self.missing {
             writeln!(out, "  note     {missing}")?;

@@ -43,7 +43,8 @@ pub fn unpacked(file: File, path: &Path) -> Result<File, Failure> {
         _ => return Ok(file),
     };
     let failed = |why: &str| Failure::new(path.display(), why);
-    let whole = nameless().map_err(|error| Failure::new("a file to unpack the core into", error))?;
+    let whole =
+        nameless().map_err(|error| Failure::new("a file to unpack the core into", error))?;
     let out = whole.try_clone().map_err(|error| failed(&error.to_string()))?;
     let run = Command::new(tool).arg("-dc").stdin(file).stdout(out).stderr(Stdio::piped()).output();
     let run = run.map_err(|error| {
@@ -56,7 +57,9 @@ pub fn unpacked(file: File, path: &Path) -> Result<File, Failure> {
     }
     let said = String::from_utf8_lossy(&run.stderr);
     let (said, status) = (said.trim(), run.status);
-    Err(failed(&format!("{tool} has failed ({status}) {said}: is it whole? is there room for it (TMPDIR)?")))
+    Err(failed(&format!(
+        "{tool} has failed ({status}) {said}: is it whole? is there room for it (TMPDIR)?"
+    )))
 }
 
 /// Where there may be more room than in memory.

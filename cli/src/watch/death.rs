@@ -27,10 +27,17 @@ pub struct Death {
 impl Death {
     /// Of a process that has exited (`Err`) or was ended by a signal; `last` is the last signal
     /// that was told of it.
-    pub fn of(pid: i32, program: String, how: Result<(i32, bool), i32>, last: Option<Story>) -> Self {
+    pub fn of(
+        pid: i32,
+        program: String,
+        how: Result<(i32, bool), i32>,
+        last: Option<Story>,
+    ) -> Self {
         // An exit of its own is a death only where a fault came before: a runtime has caught it.
         let of = last.filter(|story| match how {
-            Ok((signal, _)) => signal == story.number || signal == libc::SIGABRT && story.is_a_fault(),
+            Ok((signal, _)) => {
+                signal == story.number || signal == libc::SIGABRT && story.is_a_fault()
+            }
             Err(status) => status != 0 && story.is_a_fault(),
         });
         Self {
@@ -61,7 +68,9 @@ impl fmt::Display for Death {
             out.write_str(" (core dumped)")?;
         }
         if self.out_of_memory {
-            out.write_str(": the kernel ended it for want of memory (memory.events counts oom_kill)")
+            out.write_str(
+                ": the kernel ended it for want of memory (memory.events counts oom_kill)",
+            )
         } else if let Some(story) = &self.of {
             let again = if self.signal.as_ref() == Some(&story.signal) {
                 String::new()

@@ -57,8 +57,15 @@ const TOLD: [i32; 9] = [
     libc::SIGXCPU,
 ];
 /// Kept for the case that they end the program: then the sender is told.
-const KEPT: [i32; 7] =
-    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+const KEPT: [i32; 7] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
 /// Threads that sleep in the kernel where no signal wakes them are left to themselves after that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -220,11 +227,14 @@ impl Watcher {
                 Some(Call::Signal(signal)) => self.called(signal),
                 // Nobody reads what is told.
                 Some(Call::Second)
-                    if self.command.is_none() && self.teller.as_ref().is_some_and(Teller::is_deaf) =>
+                    if self.command.is_none()
+                        && self.teller.as_ref().is_some_and(Teller::is_deaf) =>
                 {
                     self.leave();
                 }
-                Some(Call::Second) if self.leaving.is_some_and(|since| since.elapsed() > PATIENCE) => {
+                Some(Call::Second)
+                    if self.leaving.is_some_and(|since| since.elapsed() > PATIENCE) =>
+                {
                     return bad_news;
                 }
                 _ => {}
@@ -278,11 +288,17 @@ impl Watcher {
 
     fn signal(&mut self, tid: i32, signal: i32) {
         if !self.told.contains(&signal) {
-            return if KEPT.contains(&signal) { self.keep(tid, signal) } else { self.let_go(tid, signal) };
+            return if KEPT.contains(&signal) {
+                self.keep(tid, signal);
+            } else {
+                self.let_go(tid, signal);
+            };
         }
         let story = Story::of(tid);
         self.let_go(tid, signal);
-        let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else { return };
+        let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else {
+            return;
+        };
         story.complete();
         self.tell("signal", &story);
         let pid = story.pid;
@@ -335,7 +351,10 @@ impl Watcher {
                     let is_another = std::mem::replace(&mut process.has_begun, true);
                     process.last = None;
                     process.kept.clear();
-                    if is_another && self.command == Some(tid) && std::mem::take(&mut self.preloaded) {
+                    if is_another
+                        && self.command == Some(tid)
+                        && std::mem::take(&mut self.preloaded)
+                    {
                         self.tell_of_another(tid, &before);
                     }
                 }
@@ -346,7 +365,8 @@ impl Watcher {
                 {
                     self.know(tid, status.process);
                 }
-                let group = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+                let group =
+                    [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
                 if group && self.leaving.is_none() {
                     let _ = trace::listen(tid);
                     return;

@@ -80,7 +80,12 @@ pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure
     }
 }
 
-fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, name: &OsString) -> ! {
+fn become_it(
+    wait: &OwnedFd,
+    words: &[*const libc::c_char],
+    waiting: &Waiting,
+    name: &OsString,
+) -> ! {
     // The end of the pipe is the leave to start.
     let _ = nix::unistd::read(wait, &mut [0]);
     // SAFETY: the disposition that was there before `main`: default or ignored, as after any exec.
@@ -93,9 +98,13 @@ fn become_it(wait: &OwnedFd, words: &[*const libc::c_char], waiting: &Waiting, n
     let error = std::io::Error::last_os_error();
     let is_path = name.as_bytes().contains(&b'/');
     let (code, advice) = match error.raw_os_error() {
-        Some(libc::ENOENT) if is_path => (127, "look at the name, and at its first line if it is a script"),
+        Some(libc::ENOENT) if is_path => {
+            (127, "look at the name, and at its first line if it is a script")
+        }
         Some(libc::ENOENT) => (127, "it is in no folder of PATH"),
-        Some(libc::EACCES) => (126, "it may not be executed: chmod +x, or is its disk mounted with noexec?"),
+        Some(libc::EACCES) => {
+            (126, "it may not be executed: chmod +x, or is its disk mounted with noexec?")
+        }
         Some(libc::ENOEXEC) => (126, "no program of this machine's, and no script"),
         _ => (126, "it was not started"),
     };

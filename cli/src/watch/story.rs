@@ -114,7 +114,9 @@ impl Story {
         let registers = trace::registers(tid);
         let own = info.sender == status.innermost;
         let write = match info.signal {
-            libc::SIGPIPE if info.code == 0 && own => registers.and_then(|it| broken(tid, &status, &it)),
+            libc::SIGPIPE if info.code == 0 && own => {
+                registers.and_then(|it| broken(tid, &status, &it))
+            }
             libc::SIGXFSZ => registers.and_then(|it| too_long(tid, &it)),
             _ => None,
         };
@@ -188,12 +190,16 @@ impl Story {
             (.., Some((0, _))) => "sent by the kernel, or from outside of its namespace".to_owned(),
             (.., Some((pid, _))) if *pid == self.pid => "sent by the process itself".to_owned(),
             (.., Some((pid, name))) => {
-                format!("sent by pid {pid} ({})", name.as_deref().unwrap_or("gone, or in its namespace"))
+                format!(
+                    "sent by pid {pid} ({})",
+                    name.as_deref().unwrap_or("gone, or in its namespace")
+                )
             }
             _ => self.meaning.to_owned(),
         };
         if let Some((file, offset)) = &self.instruction {
-            let function = self.function.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            let function =
+                self.function.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
             let _ = write!(text, ", by {}+{offset:#x}{function}", file.display());
         }
         if let Some(so) = self.place.as_ref().and_then(Place::so) {
@@ -211,7 +217,11 @@ impl Story {
 impl fmt::Display for Story {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { signal, program, pid, tid, thread, .. } = self;
-        write!(out, "{signal} in {program} (pid {pid}, thread {tid} \"{thread}\"): {}", self.cause())?;
+        write!(
+            out,
+            "{signal} in {program} (pid {pid}, thread {tid} \"{thread}\"): {}",
+            self.cause()
+        )?;
         out.write_str(self.disposition.comes_to())
     }
 }
@@ -302,7 +312,8 @@ fn writers(process: i32, file: (u64, u64)) -> Vec<(i32, String)> {
     // An updater has started a moment ago.
     others.sort_unstable_by(|one, other| other.cmp(one));
     let in_time = others.into_iter().take_while(|_| Instant::now() < end);
-    let writes = |pid: &i32| proc::open_for_writing(*pid).any(|open| (open.dev(), open.ino()) == file);
+    let writes =
+        |pid: &i32| proc::open_for_writing(*pid).any(|open| (open.dev(), open.ino()) == file);
     in_time.filter(writes).take(MOST).filter_map(|pid| Some((pid, proc::name(pid)?))).collect()
 }
 

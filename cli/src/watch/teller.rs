@@ -42,7 +42,9 @@ impl Teller {
         let Some(lines) = &self.lines else { return };
         let line = match self.left_out {
             0 => line,
-            count => format!("{line}\nsigward: {count} lines were left out before: nobody has read them"),
+            count => {
+                format!("{line}\nsigward: {count} lines were left out before: nobody has read them")
+            }
         };
         match lines.try_send(line) {
             Ok(()) => self.left_out = 0,

@@ -77,7 +77,8 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("sigward-cli-{name}-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("sigward-cli-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         Self(folder)
     }
@@ -110,7 +111,8 @@ impl SmallDisk {
     pub fn mount(name: &str) -> Option<Self> {
         let folder = Scratch::new(name);
         let mut mount = Command::new("mount");
-        let mount = finish(mount.args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()));
+        let mount =
+            finish(mount.args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(folder.path()));
         missing_unless(mount.code == 0, "leave to mount a tmpfs").then(|| Self(folder))
     }
 
@@ -223,7 +225,8 @@ pub fn send(pid: u32, signal: i32) {
 
 pub fn attach(pid: u32) -> Child {
     let mut start = command();
-    let watcher = start.args(["watch", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let watcher =
+        start.args(["watch", &pid.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
     watcher.spawn().unwrap()
 }
 

@@ -8,7 +8,8 @@ pub fn complain(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
         let wrong = || Err(format!("{word} {what}: {value}"));
         match word.as_str() {
             "$ref" => {
-                let name = what.as_str().and_then(|name| name.strip_prefix('#')).expect("a place in it");
+                let name =
+                    what.as_str().and_then(|name| name.strip_prefix('#')).expect("a place in it");
                 complain(root, root.pointer(name).expect("it is there"), value)?;
             }
             "type" => {
@@ -19,10 +20,14 @@ pub fn complain(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
             }
             "const" if what == value => {}
             "enum" if what.as_array().expect("a list").contains(value) => {}
-            "minItems" if value.as_array().is_none_or(|list| list.len() as u64 >= what.as_u64().unwrap()) => {
-            }
-            "maxItems" if value.as_array().is_none_or(|list| list.len() as u64 <= what.as_u64().unwrap()) => {
-            }
+            "minItems"
+                if value
+                    .as_array()
+                    .is_none_or(|list| list.len() as u64 >= what.as_u64().unwrap()) => {}
+            "maxItems"
+                if value
+                    .as_array()
+                    .is_none_or(|list| list.len() as u64 <= what.as_u64().unwrap()) => {}
             "const" | "enum" | "minItems" | "maxItems" => return wrong(),
             "oneOf" => {
                 let all: Vec<_> =
@@ -36,18 +41,23 @@ pub fn complain(root: &Value, schema: &Value, value: &Value) -> Result<(), Strin
                 list.try_for_each(|item| complain(root, what, item))?;
             }
             "prefixItems" => {
-                let mut pairs = what.as_array().unwrap().iter().zip(value.as_array().into_iter().flatten());
+                let mut pairs =
+                    what.as_array().unwrap().iter().zip(value.as_array().into_iter().flatten());
                 pairs.try_for_each(|(one, item)| complain(root, one, item))?;
             }
             "required" => {
                 for name in what.as_array().unwrap() {
-                    value.get(name.as_str().unwrap()).ok_or_else(|| format!("{name} is missing: {value}"))?;
+                    value
+                        .get(name.as_str().unwrap())
+                        .ok_or_else(|| format!("{name} is missing: {value}"))?;
                 }
             }
             // Stricter than the words are: what is not described is wrong.
             "properties" => {
                 for (name, member) in value.as_object().into_iter().flatten() {
-                    let known = what.get(name).ok_or_else(|| format!("{name} is not described: {value}"))?;
+                    let known = what
+                        .get(name)
+                        .ok_or_else(|| format!("{name} is not described: {value}"))?;
                     complain(root, known, member)?;
                 }
             }
@@ -78,7 +88,8 @@ fn is_a(value: &Value, name: &str) -> bool {
 /// Each line is an object of this kind, and of no other.
 #[track_caller]
 pub fn check(root: &Value, text: &str, kinds: &[&str]) {
-    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lines: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(lines.len(), kinds.len(), "{text}");
     for (line, kind) in lines.iter().zip(kinds) {
         assert_eq!(complain(root, root, line), Ok(()), "{line}");

@@ -2,7 +2,7 @@
 use std::os::fd::AsRawFd;
 
 unsafe extern "C" {
-    fn mmap(at: *mut u8, length: usize, protection: i32, flags: i32, fd: i32, offset: i64) -> *mut u8;
+    fn mmap(at: *mut u8, size: usize, protection: i32, flags: i32, fd: i32, from: i64) -> *mut u8;
 }
 
 mod inner {

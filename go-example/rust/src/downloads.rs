@@ -23,7 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::counters::COUNTERS;
 
 /// One piece of the export: 1,024 lines of 64 bytes, as a table of orders would have.
-static PIECE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(format!("{:.<63}\n", "order").repeat(1024)));
+static PIECE: LazyLock<Bytes> =
+    LazyLock::new(|| Bytes::from(format!("{:.<63}\n", "order").repeat(1024)));
 /// Pieces in one export: 8 MiB, more than the socket buffers take at once.
 const PIECES: usize = 128;
 
@@ -42,7 +43,8 @@ pub async fn serve(listener: TcpListener) {
 /// What `axum::serve` does for one connection, except that the error is looked at.
 async fn converse(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router);
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+    {
         COUNTERS.count_error(&error);
     }
 }
@@ -50,7 +52,9 @@ async fn converse(stream: TcpStream, router: Router) {
 async fn export() -> Response {
     COUNTERS.downloads.fetch_add(1, Relaxed);
     let pieces = (0..PIECES).map(|_| Ok::<_, Infallible>(PIECE.clone()));
-    let headers =
-        [(CONTENT_TYPE, "text/plain".to_owned()), (CONTENT_LENGTH, (PIECES * PIECE.len()).to_string())];
+    let headers = [
+        (CONTENT_TYPE, "text/plain".to_owned()),
+        (CONTENT_LENGTH, (PIECES * PIECE.len()).to_string()),
+    ];
     (headers, Body::from_stream(stream::iter(pieces))).into_response()
 }

@@ -27,13 +27,18 @@ static JOURNAL_STARTED: AtomicBool = AtomicBool::new(false);
 /// # Safety
 /// `collector` is a C string; `certificate` is one or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn halves_start(collector: *const c_char, certificate: *const c_char) -> c_int {
+pub unsafe extern "C" fn halves_start(
+    collector: *const c_char,
+    certificate: *const c_char,
+) -> c_int {
     // SAFETY: `collector` is a C string by this function's contract, kept by internal/halves.
     let collector = unsafe { text(collector) };
     // SAFETY: `certificate` is a C string or NULL by this function's contract, kept by
     // internal/halves.
     let certificate = unsafe { text(certificate) };
-    let Some(address) = collector.and_then(|address| address.parse().ok()) else { return -libc::EINVAL };
+    let Some(address) = collector.and_then(|address| address.parse().ok()) else {
+        return -libc::EINVAL;
+    };
     match start(address, certificate.map(Path::new)) {
         Ok(port) => c_int::from(port),
         Err(error) => -error.raw_os_error().unwrap_or(libc::EINVAL),
@@ -118,8 +123,11 @@ fn start(address: SocketAddr, certificate: Option<&Path>) -> io::Result<u16> {
     if STARTED.swap(true, Relaxed) {
         return Err(io::Error::from_raw_os_error(libc::EALREADY));
     }
-    let workers =
-        Builder::new_multi_thread().worker_threads(2).thread_name("rust-downloads").enable_all().build()?;
+    let workers = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("rust-downloads")
+        .enable_all()
+        .build()?;
     let listener = workers.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
     let port = listener.local_addr()?.port();
     let single = Builder::new_current_thread().enable_all().build()?;

@@ -135,12 +135,17 @@ impl Writer {
         let path = self.path.display();
         match trouble {
             Trouble::Lost(loss) => {
-                let counter =
-                    if loss.cut_to.is_some() { &COUNTERS.journal_cut } else { &COUNTERS.journal_no_space };
+                let counter = if loss.cut_to.is_some() {
+                    &COUNTERS.journal_cut
+                } else {
+                    &COUNTERS.journal_no_space
+                };
                 counter.fetch_add(1, Relaxed);
                 tell(&format!("journal {path}: {loss}; {waiting} more wait"));
             }
-            Trouble::Growing(error) => tell(&format!("journal {path}: {error}; {waiting} more wait")),
+            Trouble::Growing(error) => {
+                tell(&format!("journal {path}: {error}; {waiting} more wait"))
+            }
         }
     }
 

@@ -40,9 +40,16 @@ pub(in crate::chain) struct Arrival {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Arrival {
     /// What an entry point was entered with: its arguments, and the stack pointer.
-    pub(super) fn of(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, stack: usize) -> Self {
-        let by_kernel = context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
-        let arrival = Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
+    pub(super) fn of(
+        signal: c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut c_void,
+        stack: usize,
+    ) -> Self {
+        let by_kernel =
+            context.addr() == stack + frame::CONTEXT && info.addr() == stack + frame::INFO;
+        let arrival =
+            Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
         if by_kernel { arrival } else { arrival.passed_on(stack, 0) }
     }
 }
@@ -100,7 +107,15 @@ pub(super) fn fault_above(stack: usize, record: usize, signal: c_int) -> Option<
     // SAFETY: null, or a siginfo in a frame that can be read.
     let fault = unsafe { info.as_ref() }.is_some_and(|info| info.si_code > 0);
     let info = if fault { info } else { std::ptr::null_mut() };
-    Some(Arrival { signal, info, context, by_kernel: false, filled: fault, called_with: None, stack })
+    Some(Arrival {
+        signal,
+        info,
+        context,
+        by_kernel: false,
+        filled: fault,
+        called_with: None,
+        stack,
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -136,8 +151,9 @@ fn is_readable(address: usize, length: usize, stack: usize) -> bool {
     }
     let Some(last) = address.checked_add(length - 8) else { return false };
     let near = stack..stack.saturating_add(NEAR);
-    let believed =
-        |place: usize| place / PAGE == stack / PAGE || without_events::is_on() && near.contains(&place);
+    let believed = |place: usize| {
+        place / PAGE == stack / PAGE || without_events::is_on() && near.contains(&place)
+    };
     [address, last].into_iter().all(|place| believed(place) || is_there(place))
 }
 
@@ -182,7 +198,8 @@ pub(in crate::chain) unsafe fn arrive(
 ) {
     let stack = std::ptr::from_ref(&signal).addr();
     let filled = !info.is_null();
-    let arrival = Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
+    let arrival =
+        Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
     // SAFETY: by this function's contract.
     unsafe { super::deliver(index, arrival) }
 }

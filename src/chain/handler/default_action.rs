@@ -53,7 +53,9 @@ fn queue(signal: c_int, info: &libc::siginfo_t) -> bool {
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
     let process = std::process::id();
     // SAFETY: `copy` is a whole siginfo; rt_tgsigqueueinfo(2) lets a thread send itself any code.
-    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, &raw const copy) == 0 }
+    unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, &raw const copy) == 0
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -40,7 +40,12 @@ pub struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(index: usize, active: bool, predecessor: &'a Disposition, arrival: &Arrival) -> Self {
+    pub(super) fn new(
+        index: usize,
+        active: bool,
+        predecessor: &'a Disposition,
+        arrival: &Arrival,
+    ) -> Self {
         Self {
             signal: arrival.signal,
             predecessor,
@@ -66,8 +71,10 @@ impl<'a> Delivery<'a> {
     /// return. Signal-safe.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        let synchronous =
-            matches!(self.signal, libc::SIGBUS | libc::SIGSEGV | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP);
+        let synchronous = matches!(
+            self.signal,
+            libc::SIGBUS | libc::SIGSEGV | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP
+        );
         let made_by_kernel = self.code().is_some_and(|code| code > 0);
         synchronous && (made_by_kernel || self.is_unsigned() && self.fault().is_some())
     }
@@ -111,8 +118,8 @@ impl<'a> Delivery<'a> {
     /// under the code that was interrupted. Where the fault can be mended, that handler returns to
     /// an instruction that goes on. Signal-safe.
     pub(super) fn raised_for(&self) -> Option<Arrival> {
-        let raised =
-            self.code() == Some(SI_TKILL) && self.sender().is_some_and(crate::sys::wiped::is_own_process);
+        let raised = self.code() == Some(SI_TKILL)
+            && self.sender().is_some_and(crate::sys::wiped::is_own_process);
         let stack = self.interrupted_stack().filter(|_| raised)?;
         arrival::fault_above(stack, self.interrupted_record(), self.signal)
     }

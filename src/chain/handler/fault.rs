@@ -151,7 +151,8 @@ impl Delivery<'_> {
     pub(super) fn tell_of_fault(&self) {
         /// `si_addr` (`__sifields._sigfault` in include/uapi/asm-generic/siginfo.h).
         const ADDRESS: usize = 16;
-        let Some(fault) = self.fault().filter(|_| self.is_unsigned() && !self.info.is_null()) else {
+        let Some(fault) = self.fault().filter(|_| self.is_unsigned() && !self.info.is_null())
+        else {
             return;
         };
         // SAFETY: room for a siginfo in the frame of this delivery.
@@ -308,8 +309,9 @@ mod machine {
         const ROOM: usize = 4096;
         const HEAD: usize = 8;
         // `__reserved` comes after `pstate`, at the next multiple of 16.
-        const AFTER: usize =
-            offset_of!(Context, uc_mcontext) + offset_of!(libc::mcontext_t, pstate) + size_of::<u64>();
+        const AFTER: usize = offset_of!(Context, uc_mcontext)
+            + offset_of!(libc::mcontext_t, pstate)
+            + size_of::<u64>();
         const RECORDS: usize = AFTER.next_multiple_of(16);
         const { assert!(RECORDS + ROOM <= size_of::<Context>()) };
         let records = std::ptr::from_ref(context).cast::<[u32; 2]>().wrapping_add(RECORDS / HEAD);

@@ -58,7 +58,10 @@ fn step(instruction: u32) -> Option<Step> {
     if i & 0x7fe0_0000 == 0x5280_0000 {
         return Some(Step::Constant(d, (i >> 5) as u16)); // mov d, #constant of 16 bits
     }
-    if i & 0x1f80_0000 == 0x1280_0000 || i & 0x1f00_0000 == 0x1000_0000 || i & 0xfff0_0000 == 0xd530_0000 {
+    if i & 0x1f80_0000 == 0x1280_0000
+        || i & 0x1f00_0000 == 0x1000_0000
+        || i & 0xfff0_0000 == 0xd530_0000
+    {
         return Some(Step::Changes(d, NONE)); // movn, movz, movk; adr, adrp; mrs
     }
     if i & 0x1f80_0000 == 0x1100_0000 {
@@ -106,7 +109,9 @@ fn jump(at: usize, instruction: u32) -> Option<Jump> {
         _ if i & 0xff00_0000 == 0x5400_0000 || i & 0x7e00_0000 == 0x3400_0000 => to(8, 5),
         _ if i & 0x7e00_0000 == 0x3600_0000 => to(13, 5), // tbz, tbnz
         // br; x16 and x17 are for linkers and for calls in place of a return
-        _ if i & 0xffff_fc1f == 0xd61f_0000 && !matches!(i >> 5 & 31, 16 | 17) => Some(Jump::Anywhere),
+        _ if i & 0xffff_fc1f == 0xd61f_0000 && !matches!(i >> 5 & 31, 16 | 17) => {
+            Some(Jump::Anywhere)
+        }
         _ if i & 0xfeff_f800 == 0xd61f_0800 => Some(Jump::Anywhere), // braa and its like
         _ => None,
     }
@@ -232,8 +237,16 @@ mod tests {
         let write = [0xaa15_03e1, 0x2a00_03e3, 0xaa14_03e2, MOV_X0_X19, NUMBER, SVC];
         assert_eq!(found(&write), Some(Place::Register(19)));
         // Syscall6: ldr x8, [sp, #8] and so on
-        let go =
-            [0xf940_07e8, 0xf940_0be0, 0xf940_0fe1, 0xf940_13e2, 0xf940_17e3, 0xf940_1be4, 0xf940_1fe5, SVC];
+        let go = [
+            0xf940_07e8,
+            0xf940_0be0,
+            0xf940_0fe1,
+            0xf940_13e2,
+            0xf940_17e3,
+            0xf940_1be4,
+            0xf940_1fe5,
+            SVC,
+        ];
         assert_eq!(found(&go), Some(Place::Stack(16)));
     }
 
@@ -255,9 +268,14 @@ mod tests {
     fn what_lies_between_and_writes_other_registers_does_no_harm() {
         // add x1, sp, #16; adrp x2, ...; ldr x2, [x2, #8]; ldp x3, x4, [x5]; str x3, [sp, #8]; cmp
         // x3, #0
-        let between = [0x9100_43e1, 0x9000_0002, 0xf940_0442, 0xa940_10a3, 0xf900_07e3, 0xf100_007f];
+        let between =
+            [0x9100_43e1, 0x9000_0002, 0xf940_0442, 0xa940_10a3, 0xf900_07e3, 0xf100_007f];
         for other in between {
-            assert_eq!(found(&[MOV_X0_X19, other, NUMBER, SVC]), Some(Place::Register(19)), "{other:#x}");
+            assert_eq!(
+                found(&[MOV_X0_X19, other, NUMBER, SVC]),
+                Some(Place::Register(19)),
+                "{other:#x}"
+            );
         }
     }
 
@@ -319,7 +337,11 @@ mod tests {
         assert_eq!(found(&long), None, "too far");
         long.remove(1);
         assert_eq!(found(&long), Some(Place::Register(19)));
-        assert_eq!(at(&[MOV_X0_X19, NUMBER, SVC], 0x40_0ffc), None, "the page before may not be there");
+        assert_eq!(
+            at(&[MOV_X0_X19, NUMBER, SVC], 0x40_0ffc),
+            None,
+            "the page before may not be there"
+        );
     }
 
     #[test]

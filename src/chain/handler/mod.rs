@@ -59,7 +59,9 @@ unsafe fn deliver(index: usize, arrival: Arrival) {
 unsafe fn decide(index: usize, mut arrival: Arrival, pass_on: impl FnOnce(&Delivery<'_>)) {
     let errno = Errno::save();
     counters::DELIVERIES.add();
-    if let Some((seat, predecessor)) = entry(index).and_then(|seat| Some((seat, seat.predecessor()?))) {
+    if let Some((seat, predecessor)) =
+        entry(index).and_then(|seat| Some((seat, seat.predecessor()?)))
+    {
         let suspect = arrival.by_kernel && row::is_suspect(&arrival);
         if suspect {
             row::check(index, predecessor, &mut arrival, true);

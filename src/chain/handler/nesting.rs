@@ -58,7 +58,9 @@ pub(super) fn is_circle(delivery: &Delivery<'_>, index: usize) -> bool {
 
 /// Whether a delivery can be one of such a circle.
 pub(super) fn is_unmarked(delivery: &Delivery<'_>) -> bool {
-    let raised = || delivery.code() == Some(SI_TKILL) && delivery.sender().is_some_and(wiped::is_own_process);
+    let raised = || {
+        delivery.code() == Some(SI_TKILL) && delivery.sender().is_some_and(wiped::is_own_process)
+    };
     delivery.is_unsigned() || !trace::has_room(delivery.info) || raised()
 }
 
@@ -94,7 +96,8 @@ fn is_unfinished(delivery: &Delivery<'_>, frame: usize, here: usize) -> bool {
     // comes by again.
     let again = !trace::has_room(delivery.info);
     let interrupted = delivery.interrupted_stack().filter(|_| !again).unwrap_or(here);
-    let on_signal_stack = |address| delivery.signal_stack().is_some_and(|stack| stack.contains(&address));
+    let on_signal_stack =
+        |address| delivery.signal_stack().is_some_and(|stack| stack.contains(&address));
     frame > interrupted && on_signal_stack(frame) == on_signal_stack(interrupted)
 }
 
@@ -113,9 +116,9 @@ fn place_of(all: &'static [Visits], key: u64) -> &'static Visits {
     if let Some(mine) = all.iter().find(|visits| visits.key.load(Ordering::Acquire) == key) {
         return mine;
     }
-    let free = all
-        .iter()
-        .find(|visits| visits.key.compare_exchange(0, key, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+    let free = all.iter().find(|visits| {
+        visits.key.compare_exchange(0, key, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    });
     let place = free.unwrap_or(&all[key as usize / 32 % all.len()]);
     place.key.store(key, Ordering::Release);
     place.newest.store(0, Ordering::Relaxed);

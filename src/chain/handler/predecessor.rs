@@ -31,7 +31,11 @@ pub(super) fn run(owner: usize, disposition: &Disposition, delivery: &Delivery<'
 
 /// Does what the kernel would do with `disposition`, the predecessor of entry `owner`, but for
 /// calling a handler.
-pub(super) fn next(owner: usize, disposition: &Disposition, delivery: &Delivery<'_>) -> Option<Next> {
+pub(super) fn next(
+    owner: usize,
+    disposition: &Disposition,
+    delivery: &Delivery<'_>,
+) -> Option<Next> {
     match disposition.kind() {
         Kind::Default => default_action(delivery),
         // The kernel ends a process that ignores a fault (`force_sig_info_to_task`,
@@ -82,7 +86,8 @@ fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {
 /// belongs to as well.
 pub(super) fn base_action(signal: c_int, index: usize) -> Option<(usize, &'static Disposition)> {
     let recorded = |(index, entry): (usize, &'static Entry)| Some((index, entry.predecessor()?));
-    let before = entries_for(signal).take_while(|(other, _)| *other < index).filter_map(recorded).last();
+    let before =
+        entries_for(signal).take_while(|(other, _)| *other < index).filter_map(recorded).last();
     before.or_else(|| entries_for(signal).find_map(recorded))
 }
 

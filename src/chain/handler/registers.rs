@@ -118,8 +118,8 @@ unsafe fn innermost<'a>(context: *const c_void) -> Option<&'a libc::mcontext_t> 
 mod processor {
     use super::{Gate, Registers, code_before};
     use libc::{
-        REG_R8, REG_R9, REG_R10, REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP, REG_RSI,
-        REG_RSP,
+        REG_R8, REG_R9, REG_R10, REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RIP,
+        REG_RSI, REG_RSP,
     };
 
     fn register(machine: &libc::mcontext_t, number: libc::c_int) -> u64 {
@@ -185,7 +185,9 @@ mod processor {
                 Some(u64::from(u32::from_le_bytes([a, b, c, d])))
             }
             // mov $number, %rax
-            [_, 0x48, 0xc7, 0xc0, a, b, c, d, _, _] => Some(u64::from(u32::from_le_bytes([a, b, c, d]))),
+            [_, 0x48, 0xc7, 0xc0, a, b, c, d, _, _] => {
+                Some(u64::from(u32::from_le_bytes([a, b, c, d])))
+            }
             // xor %eax, %eax
             [.., prefix, 0x31 | 0x33, 0xc0, _, _] if !other(prefix) => Some(0),
             _ => None,
@@ -228,7 +230,8 @@ mod processor {
 
     /// The context that a handler has been entered with, whatever the flags of its disposition.
     pub(super) fn stacked_frame(machine: &libc::mcontext_t) -> Option<*const libc::ucontext_t> {
-        let [signal, info, context, record, back_to] = [0, 1, 2, 29, 30].map(|number| machine.regs[number]);
+        let [signal, info, context, record, back_to] =
+            [0, 1, 2, 29, 30].map(|number| machine.regs[number]);
         let entered = Entered {
             signal,
             info: info as usize,

@@ -139,7 +139,8 @@ impl Keeper {
         let thread = inside.thread.as_ref().map_or(0, |thread| thread.id);
         // A notice that comes now waits for the lock.
         kernel::take(file, thread)?;
-        let (file, event, noticed) = (file.as_raw_fd(), event.as_raw_fd(), Arc::<Noticed>::default());
+        let (file, event, noticed) =
+            (file.as_raw_fd(), event.as_raw_fd(), Arc::<Noticed>::default());
         inside.leases.insert(file, Registered { file, event, noticed: Arc::clone(&noticed) });
         Ok(noticed)
     }
@@ -191,7 +192,8 @@ impl Inside {
     /// Asks the kernel about every lease: a notice does not say for how many it stands. `since`:
     /// when nobody had wanted them yet, or a moment after.
     fn check_all(&mut self, since: Instant) {
-        let found: Vec<&Registered> = self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
+        let found: Vec<&Registered> =
+            self.leases.values().filter(|lease| lease.is_newly_wanted()).collect();
         if found.is_empty() {
             return;
         }

@@ -91,14 +91,13 @@ fn take_with(file: BorrowedFd<'_>, thread: libc::pid_t, signal: c_int) -> Result
     again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, signal) }))
         .map_err(|errno| Error::system("fcntl(F_SETSIG)", errno))?;
     // SAFETY: as above.
-    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })).map_err(
-        |errno| match errno {
+    again(|| i64::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }))
+        .map_err(|errno| match errno {
             libc::EAGAIN => Error::HasWriter,
             libc::EACCES => Error::NotOwner,
             libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS => Error::NoLeases,
             errno => Error::system("fcntl(F_SETLEASE)", errno),
-        },
-    )?;
+        })?;
     Ok(())
 }
 

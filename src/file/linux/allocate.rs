@@ -33,7 +33,10 @@ impl<'a> Reservation<'a> {
         if len == 0 {
             return Err(Error::Invalid("a length of 0: there is nothing to reserve"));
         }
-        let end = offset.checked_add(len).filter(|end| i64::try_from(*end).is_ok()).ok_or(Error::Overflow)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|end| i64::try_from(*end).is_ok())
+            .ok_or(Error::Overflow)?;
         let before = status(file)?;
         match before.st_mode & libc::S_IFMT {
             libc::S_IFREG => {}
@@ -48,7 +51,13 @@ impl<'a> Reservation<'a> {
         }
         let unit = if keeps_list(file) { largest_folio() } else { page() };
         let upto = end.next_multiple_of(unit).min(length.max(end));
-        Ok(Self { file, range: offset - offset % unit..upto, end, length, blocks: before.st_blocks as u64 })
+        Ok(Self {
+            file,
+            range: offset - offset % unit..upto,
+            end,
+            length,
+            blocks: before.st_blocks as u64,
+        })
     }
 
     pub(in crate::file) fn make(&self) -> Result<Promise, Error> {
@@ -56,7 +65,8 @@ impl<'a> Reservation<'a> {
         if system.is_some_and(|system| system.kind == ZFS) {
             return Err(Error::NoPromise); // it checks for room, and keeps none
         }
-        let unshared = self.allocate(system.as_ref()).map_err(|errno| self.error("fallocate", errno))?;
+        let unshared =
+            self.allocate(system.as_ref()).map_err(|errno| self.error("fallocate", errno))?;
         Ok(if unshared { Promise::Full } else { promise(self.file, system.as_ref()) })
     }
 
@@ -89,7 +99,8 @@ impl<'a> Reservation<'a> {
         let (start, len) = (range.start as i64, (range.end - range.start) as i64);
         undisturbed(|| {
             // SAFETY: no pointers.
-            again(|| unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, start, len) }.into()).map(drop)
+            again(|| unsafe { libc::fallocate64(self.file.as_raw_fd(), mode, start, len) }.into())
+                .map(drop)
         })
     }
 
@@ -106,7 +117,11 @@ impl<'a> Reservation<'a> {
 pub(in crate::file) fn over_size_limit(errno: c_int, end: u64, call: &'static str) -> Error {
     let limit = size_limit();
     // Above it: the file system's own largest size.
-    if errno == libc::EFBIG && end > limit { Error::SizeLimit { limit } } else { Error::system(call, errno) }
+    if errno == libc::EFBIG && end > limit {
+        Error::SizeLimit { limit }
+    } else {
+        Error::system(call, errno)
+    }
 }
 
 /// Bytes of the largest piece of page cache that a store can make dirty at once

@@ -121,8 +121,9 @@ mod tests {
     #[test]
     fn gaps_are_what_is_left() {
         let extents = [extent(0..4), extent(8..12), extent(12..16), extent(20..24)];
-        let left =
-            |range| gaps(&range, &extents).into_iter().map(|gap| (gap.start, gap.end)).collect::<Vec<_>>();
+        let left = |range| {
+            gaps(&range, &extents).into_iter().map(|gap| (gap.start, gap.end)).collect::<Vec<_>>()
+        };
         assert_eq!(left(0..24), [(4, 8), (16, 20)]);
         assert_eq!(left(2..6), [(4, 6)]);
         assert_eq!(left(9..15), []);

@@ -27,7 +27,8 @@ impl FileSystem {
         let block = (status.block_size() as u64).max(1);
         // The last blocks are root's. (Those to whom ext4's `resuid=` gives them, too, are refused
         // them here.)
-        let blocks = if geteuid().is_root() { status.blocks_free() } else { status.blocks_available() };
+        let blocks =
+            if geteuid().is_root() { status.blocks_free() } else { status.blocks_available() };
         let free = (status.blocks() != 0).then(|| blocks.saturating_mul(block));
         Some(Self { kind: kind_of(&status), block, free })
     }

@@ -61,7 +61,8 @@ impl Reservation<'_> {
             return Ok(());
         }
         // A map for writing needs a descriptor for both.
-        let file = open_again(self.file, libc::O_RDWR).map_err(|errno| Error::system("open", errno))?;
+        let file =
+            open_again(self.file, libc::O_RDWR).map_err(|errno| Error::system("open", errno))?;
         for hole in holes {
             let mut at = hole.start - hole.start % page();
             while at < hole.end {
@@ -84,7 +85,8 @@ impl Reservation<'_> {
             }
             let wanted = usize::try_from(self.end - length).unwrap_or(usize::MAX);
             let part: &[u8] = zeros.get(..wanted).unwrap_or(&zeros);
-            let vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+            let vector =
+                libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
             let written = within_limit(|| {
                 // SAFETY: one part, which is only read.
                 again(|| unsafe {
@@ -114,7 +116,14 @@ fn populate(file: &OwnedFd, range: &Range<u64>) -> Result<(), (&'static str, c_i
     again(|| {
         // SAFETY: a new mapping, wherever the kernel has room.
         map = unsafe {
-            libc::mmap64(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), from)
+            libc::mmap64(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                from,
+            )
         };
         if map == libc::MAP_FAILED { -1 } else { 0 }
     })

@@ -17,8 +17,8 @@ use std::path::Path;
 
 /// A regular file, for reading. A FIFO is not waited for.
 pub(in crate::file) fn open(path: &Path) -> Result<File, Error> {
-    let path =
-        CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::Invalid("the path has a NUL byte"))?;
+    let path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::Invalid("the path has a NUL byte"))?;
     let flags = libc::O_RDONLY | libc::O_NOCTTY;
     let file = match open_at(None, &path, flags | libc::O_NONBLOCK, 0) {
         // Somebody has a lease to give up first.
@@ -87,12 +87,14 @@ fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> 
     while (at as u64) < end {
         let len = (end - at as u64).min(MOST) as usize;
         // The kernel moves both offsets by what it has copied.
-        let copied =
-            within_limit(|| retried(|| copy_file_range(from, Some(&mut at), to, Some(&mut out), len)));
+        let copied = within_limit(|| {
+            retried(|| copy_file_range(from, Some(&mut at), to, Some(&mut out), len))
+        });
         match copied {
             // Between file systems that have nothing in common, an old kernel, a filter; and a file
             // that is not on a disk.
-            Ok(0) | Err(libc::EXDEV | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
+            Ok(0)
+            | Err(libc::EXDEV | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM) => {
                 return copy_by_hand(from, to, at as u64, end);
             }
             Ok(_) => {}
@@ -108,13 +110,19 @@ fn copy_part(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> 
 }
 
 /// Reads and writes. Returns how far it came.
-fn copy_by_hand(from: BorrowedFd<'_>, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<u64, Error> {
+fn copy_by_hand(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+) -> Result<u64, Error> {
     let mut buffer = vec![0_u8; 1 << 18];
     let mut at = start;
     while at < end {
         let room = (end - at).min(buffer.len() as u64) as usize;
         let into = buffer.get_mut(..room).unwrap_or_default();
-        let got = retried(|| pread(from, into, at as _)).map_err(|errno| Error::system("read", errno))?;
+        let got =
+            retried(|| pread(from, into, at as _)).map_err(|errno| Error::system("read", errno))?;
         let mut rest = buffer.get(..got).unwrap_or_default();
         if rest.is_empty() {
             break;

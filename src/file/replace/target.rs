@@ -55,7 +55,8 @@ impl Target {
         let nul = |_| Error::Invalid("the path has a NUL byte");
         let folder = if folder.is_empty() { b".".as_slice() } else { folder };
         let (folder, name) = (CString::new(folder).map_err(nul)?, CString::new(name).map_err(nul)?);
-        let (folder, readable) = open_folder(base, &folder).map_err(|errno| Error::system("open", errno))?;
+        let (folder, readable) =
+            open_folder(base, &folder).map_err(|errno| Error::system("open", errno))?;
         Ok(Self { folder, name, readable })
     }
 
@@ -81,8 +82,11 @@ impl Target {
 
     /// The folder's entry is on the disk afterwards. `file` is one of the same file system.
     pub(super) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
-        let done =
-            if self.readable { retried(|| nix::unistd::fsync(&self.folder)) } else { sync_all_of(file) };
+        let done = if self.readable {
+            retried(|| nix::unistd::fsync(&self.folder))
+        } else {
+            sync_all_of(file)
+        };
         match done {
             // What a file system says that writes folders at once, or cannot otherwise.
             Ok(()) | Err(libc::EINVAL | libc::ENOTSUP) => Ok(()),

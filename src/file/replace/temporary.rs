@@ -79,7 +79,8 @@ impl Temporary {
             }
             // link(2) replaces nothing; rename(2) does, but needs a name.
             removable(target.folder.as_fd())?;
-            let linked = with_free_name(target, |name| link(self.file.as_fd(), target.folder.as_fd(), name));
+            let linked =
+                with_free_name(target, |name| link(self.file.as_fd(), target.folder.as_fd(), name));
             let ((), name) = linked.map_err(|errno| Error::system("link", errno))?;
             self.hidden = Some(Hidden::new(target.folder.as_fd(), name)?);
         }
@@ -89,7 +90,8 @@ impl Temporary {
             Ok(()) => {
                 hidden.is_there = false; // free again, and may be somebody else's by now
                 // SAFETY: no pointers. From now on it is everybody's, to lock as well.
-                let _ = again(|| unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) }.into());
+                let _ =
+                    again(|| unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) }.into());
                 Ok(())
             }
             Err(errno @ (libc::EISDIR | libc::ENOTEMPTY)) => Err(Error::NotAFile { errno }),
@@ -120,7 +122,9 @@ fn nameless(folder: BorrowedFd<'_>, mode: u32) -> Result<Option<OwnedFd>, Error>
             Ok(there.is_ok().then_some(file)) // without /proc it could not be named
         }
         // The file system cannot; the kernel is older than 3.11; a server does not know the flag.
-        Err(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOENT | libc::ENOSYS) => Ok(None),
+        Err(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOENT | libc::ENOSYS) => {
+            Ok(None)
+        }
         Err(errno) => Err(Error::system("open", errno)),
     }
 }
@@ -195,13 +199,15 @@ fn is_ours(file: BorrowedFd<'_>, target: &Target) -> bool {
     status.st_mode & libc::S_IFMT == libc::S_IFREG
         && status.st_nlink == 1
         && (status.st_uid == caller
-            || status_in(target.folder.as_fd(), &target.name).is_ok_and(|live| live.st_uid == status.st_uid))
+            || status_in(target.folder.as_fd(), &target.name)
+                .is_ok_and(|live| live.st_uid == status.st_uid))
 }
 
 /// Whoever works on a file has it locked, until the process dies.
 fn lock(file: BorrowedFd<'_>) -> Result<(), c_int> {
     // SAFETY: no pointers.
-    again(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()).map(drop)
+    again(|| unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into())
+        .map(drop)
 }
 
 fn is_named(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> bool {
@@ -218,7 +224,9 @@ fn unlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), c_int> {
 fn removable(folder: BorrowedFd<'_>) -> Result<(), Error> {
     const APPEND_OR_IMMUTABLE: c_int = 0x20 | 0x10; // FS_APPEND_FL, FS_IMMUTABLE_FL
     match super::super::linux::inode_flags(folder) {
-        Some(flags) if flags & APPEND_OR_IMMUTABLE != 0 => Err(Error::system("rename", libc::EPERM)),
+        Some(flags) if flags & APPEND_OR_IMMUTABLE != 0 => {
+            Err(Error::system("rename", libc::EPERM))
+        }
         _ => Ok(()),
     }
 }

@@ -61,7 +61,8 @@ impl Extended {
         for name in place.list().map_err(failed)? {
             if is_essential(&name) && !self.0.iter().any(|(wanted, _)| *wanted == name) {
                 // SAFETY: a NUL-terminated name.
-                again(|| unsafe { libc::fremovexattr(number, name.as_ptr()) }.into()).map_err(failed)?;
+                again(|| unsafe { libc::fremovexattr(number, name.as_ptr()) }.into())
+                    .map_err(failed)?;
             }
         }
         for (name, value) in &self.0 {
@@ -73,7 +74,8 @@ impl Extended {
             }
             let (bytes, len) = (value.as_ptr().cast::<c_void>(), value.len());
             // SAFETY: a NUL-terminated name and as many bytes.
-            let set = again(|| unsafe { libc::fsetxattr(number, name.as_ptr(), bytes, len, 0) }.into());
+            let set =
+                again(|| unsafe { libc::fsetxattr(number, name.as_ptr(), bytes, len, 0) }.into());
             match set {
                 Err(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::EINVAL)
                     if !is_essential(name) || fidelity == Fidelity::BestEffort => {}
@@ -88,11 +90,13 @@ impl Extended {
     /// The user's own, as far as they may be given. Access lists and labels are what the folder
     /// gives.
     pub(super) fn give_to_new(&self, file: BorrowedFd<'_>) {
-        for (name, value) in self.0.iter().filter(|(name, _)| name.to_bytes().starts_with(b"user.")) {
+        for (name, value) in self.0.iter().filter(|(name, _)| name.to_bytes().starts_with(b"user."))
+        {
             let (bytes, len) = (value.as_ptr().cast::<c_void>(), value.len());
-            // SAFETY: a NUL-terminated name and as many bytes.
-            let _ =
-                again(|| unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), bytes, len, 0) }.into());
+            let _ = again(|| {
+                // SAFETY: a NUL-terminated name and as many bytes.
+                unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), bytes, len, 0) }.into()
+            });
         }
     }
 }
@@ -126,9 +130,13 @@ impl Place<'_> {
     fn get(&self, name: &CStr) -> Result<Vec<u8>, c_int> {
         sized(|buffer, room| match self {
             // SAFETY: two NUL-terminated strings, and that much room.
-            Self::Path(path) => unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer, room) },
+            Self::Path(path) => unsafe {
+                libc::getxattr(path.as_ptr(), name.as_ptr(), buffer, room)
+            },
             // SAFETY: a NUL-terminated name, and that much room.
-            Self::Open(file) => unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), buffer, room) },
+            Self::Open(file) => unsafe {
+                libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), buffer, room)
+            },
         })
     }
 }

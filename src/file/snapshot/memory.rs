@@ -13,7 +13,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const NO_EXEC_SEAL: libc::c_uint = 0x0008;
 
 /// Copies up to where the source ends, which for a file of /proc is not what its length says.
-pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u64) -> Result<OwnedFd, Error> {
+pub(super) fn copy(
+    source: BorrowedFd<'_>,
+    request: &mut Request<'_>,
+    length: u64,
+) -> Result<OwnedFd, Error> {
     let left = room::left();
     if length > left {
         // Rather than wake the kernel's killer.
@@ -26,9 +30,12 @@ pub(super) fn copy(source: BorrowedFd<'_>, request: &mut Request<'_>, length: u6
     loop {
         let (into, room) = (buffer.as_mut_ptr().cast(), buffer.len());
         // SAFETY: that much room.
-        let got =
-            named("read", || unsafe { libc::pread64(source.as_raw_fd(), into, room, done as i64) as i64 })?;
-        let Some(bytes) = buffer.get(..got as usize).filter(|bytes| !bytes.is_empty()) else { break };
+        let got = named("read", || unsafe {
+            libc::pread64(source.as_raw_fd(), into, room, done as i64) as i64
+        })?;
+        let Some(bytes) = buffer.get(..got as usize).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
         request.allow(done + bytes.len() as u64)?;
         if done + bytes.len() as u64 > left {
             return Err(Error::system("memfd_create", libc::ENOMEM)); // longer than its length
@@ -58,7 +65,8 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
     while !rest.is_empty() {
         let (from, len) = (rest.as_ptr().cast(), rest.len());
         // SAFETY: as many bytes, which are only read.
-        let write = || again(|| unsafe { libc::pwrite64(to.as_raw_fd(), from, len, at as i64) } as i64);
+        let write =
+            || again(|| unsafe { libc::pwrite64(to.as_raw_fd(), from, len, at as i64) } as i64);
         // RLIMIT_FSIZE is for memory files as well.
         match within_limit(write) {
             Ok(0) => return Err(Error::system("write", libc::ENOSPC)),
@@ -73,8 +81,11 @@ fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {
 }
 
 fn seal(file: BorrowedFd<'_>) -> Result<(), Error> {
-    let seals =
-        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    retried(|| fcntl(file, FcntlArg::F_ADD_SEALS(seals))).map_err(|errno| Error::system("fcntl", errno))?;
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    retried(|| fcntl(file, FcntlArg::F_ADD_SEALS(seals)))
+        .map_err(|errno| Error::system("fcntl", errno))?;
     Ok(())
 }

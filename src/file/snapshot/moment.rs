@@ -82,7 +82,9 @@ pub(super) fn is_same_again(source: &File, copy: &Frozen) -> Result<bool, Error>
 pub(super) fn is_same_again(source: &File, copy: &Frozen) -> Result<bool, Error> {
     use std::os::unix::fs::FileExt;
     let mut again = vec![0; copy.bytes.len() + 1];
-    let got = source.read_at(&mut again, 0).map_err(|error| crate::sys::call::Failed::of("read", &error))?;
+    let got = source
+        .read_at(&mut again, 0)
+        .map_err(|error| crate::sys::call::Failed::of("read", &error))?;
     Ok(again.get(..got) == Some(&copy.bytes[..]))
 }
 

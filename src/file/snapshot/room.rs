@@ -58,7 +58,8 @@ fn of_groups(root: &Path, list: &str) -> u64 {
 /// Number, controllers and path of a hierarchy; that of version 2 is 0, and has none.
 fn of_line(root: &Path, line: &str) -> u64 {
     let mut parts = line.splitn(3, ':');
-    let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(number), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+    else {
         return u64::MAX;
     };
     let version = match number {
@@ -89,7 +90,9 @@ fn of_group(group: &Path, version: &Version) -> u64 {
 /// The number behind a name that begins a line.
 fn number(text: &str, name: &str) -> Option<u64> {
     let mut words = text.lines().map(str::split_whitespace);
-    words.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok()).flatten())
+    words.find_map(|mut words| {
+        (words.next() == Some(name)).then(|| words.next()?.parse().ok()).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -99,8 +102,7 @@ mod tests {
 
     #[test]
     fn what_the_machine_has_left() {
-        let text =
-            "MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:   700 kB\nSwapTotal: 50 kB\nSwapFree: 30 kB\n";
+        let text = "MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable:   700 kB\nSwapTotal: 50 kB\nSwapFree: 30 kB\n";
         assert_eq!(of_machine(text), 730 * 1024);
         assert_eq!(of_machine("MemTotal: 9 kB\n"), u64::MAX);
     }
@@ -138,11 +140,17 @@ mod tests {
         for (folder, max, high, taken) in
             [("outer", "5000", "max", "4500"), ("outer/inner", "max", "3000", "1000")]
         {
-            groups.put(folder, &[("memory.max", max), ("memory.high", high), ("memory.current", taken)]);
+            groups.put(
+                folder,
+                &[("memory.max", max), ("memory.high", high), ("memory.current", taken)],
+            );
         }
         assert_eq!(left(), 500);
         // Page cache can be given back; anonymous memory cannot.
-        groups.put("outer", &[("memory.stat", "anon 100\nfile 4400\nactive_file 3000\ninactive_file 1400")]);
+        groups.put(
+            "outer",
+            &[("memory.stat", "anon 100\nfile 4400\nactive_file 3000\ninactive_file 1400")],
+        );
         assert_eq!(left(), 2000);
         groups.put("outer/inner", &[("memory.current", "3500")]);
         assert_eq!(left(), 0);
@@ -160,14 +168,16 @@ mod tests {
                 &format!("9:cpuset:/\n4:hugetlb,memory:{path}\n1:name=systemd:/\n0::/outer\n"),
             )
         };
-        let limits = |limit, taken| [("memory.limit_in_bytes", limit), ("memory.usage_in_bytes", taken)];
+        let limits =
+            |limit, taken| [("memory.limit_in_bytes", limit), ("memory.usage_in_bytes", taken)];
         groups.put("memory", &limits("9223372036854771712", "8000"));
         assert_eq!(left("/outer/inner"), 9_223_372_036_854_763_712);
         groups.put("memory/outer", &limits("5000", "4500"));
         groups.put("memory/outer/inner", &limits("9223372036854771712", "1000"));
         assert_eq!(left("/outer/inner"), 500);
         // The group's own page cache is only a part of what is counted.
-        let parts = "active_file 1\ninactive_file 2\ntotal_active_file 1000\ntotal_inactive_file 200";
+        let parts =
+            "active_file 1\ninactive_file 2\ntotal_active_file 1000\ntotal_inactive_file 200";
         groups.put("memory/outer", &[("memory.stat", parts)]);
         assert_eq!(left("/outer/inner"), 1700);
         groups.put("memory", &limits("4000", "3000"));

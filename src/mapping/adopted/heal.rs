@@ -11,7 +11,8 @@ use std::ffi::c_int;
 
 /// Every mapping of this process for which `of` has something to say; it sees the path as well.
 fn mappings<T>(mut of: impl FnMut(&Area, &[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
-    let maps = std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
+    let maps =
+        std::fs::read("/proc/self/maps").map_err(|error| Error::of(&error, "/proc/self/maps"))?;
     let found = maps.split(|byte| *byte == b'\n').filter_map(|line| {
         let (area, path) = parse(line)?;
         of(&area, line.get(path..).unwrap_or_default())
@@ -63,7 +64,10 @@ pub(super) fn heal(entry: &Entry) -> Result<(), Error> {
         Err(Silent::None) if entry.range.is_some() => return Err(NO_DESCRIPTOR),
         Err(Silent::None) => kept::of_path(entry.path.as_deref().ok_or(NO_DESCRIPTOR)?)?,
     };
-    if patches.is_empty() && entry.fault().is_some_and(|fault| fault.address != 0) && !zero::is_open() {
+    if patches.is_empty()
+        && entry.fault().is_some_and(|fault| fault.address != 0)
+        && !zero::is_open()
+    {
         return Err(Error::Invalid("without /dev/zero the lost pages cannot be found again"));
     }
     if patches.iter().any(|(_, patch)| patch.by_path) {
@@ -89,7 +93,8 @@ fn map_file_over(entry: &Entry, area: &Area, patch: Patch) -> Result<(), Error> 
     let offset = libc::off_t::try_from(patch.offset).map_err(|_| Error::Overflow)?;
     let (place, kind) = (area.start as *mut libc::c_void, sharing | libc::MAP_FIXED);
     // SAFETY: pages of our own patch, in the place of the file's.
-    let pages = unsafe { libc::mmap(place, area.end - area.start, area.protection, kind, file.0, offset) };
+    let pages =
+        unsafe { libc::mmap(place, area.end - area.start, area.protection, kind, file.0, offset) };
     if pages == libc::MAP_FAILED { Err(Error::system("mmap")) } else { Ok(()) }
 }
 

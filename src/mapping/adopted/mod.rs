@@ -160,7 +160,9 @@ fn shown(kept: &Kept, path: &CStr) -> Option<CString> {
     CString::new(shown.ok()?.into_vec()).ok()
 }
 
-fn under_lock<T>(work: impl FnOnce(&mut LockedList<'static>) -> Result<T, Error>) -> Result<T, Error> {
+fn under_lock<T>(
+    work: impl FnOnce(&mut LockedList<'static>) -> Result<T, Error>,
+) -> Result<T, Error> {
     const BUSY: Error = Error::System { call: "mmap", errno: libc::ENOMEM };
     list::with_lock(work).ok_or(BUSY)?
 }
@@ -224,7 +226,9 @@ impl Adopted {
             (Err(Silent::Errno(errno)), _) => return Err(Error::System { call: "fstat", errno }),
             (Err(Silent::None), Some(path)) => kept::of_path(path).map_err(|_| REPLACED)?,
             (Err(Silent::None), None) => {
-                return Err(Error::Invalid("without path and descriptor there is nothing to look at"));
+                return Err(Error::Invalid(
+                    "without path and descriptor there is nothing to look at",
+                ));
             }
         };
         if !now.is_same_file(&entry.identity) {
@@ -235,7 +239,8 @@ impl Adopted {
         if !is_long && end.is_none_or(|end| now.length < end) {
             return Err(Error::Lost(self.publish(now.length)));
         }
-        let named = |path: &CStr| identity::of_path(path).map(|file| file.is_same_file(&entry.identity));
+        let named =
+            |path: &CStr| identity::of_path(path).map(|file| file.is_same_file(&entry.identity));
         if let Some(path) = entry.shown.as_deref().filter(|_| entry.range.is_none())
             && !named(path).unwrap_or(false)
         {
@@ -243,7 +248,9 @@ impl Adopted {
         }
         // A link on the user's path may lead elsewhere by now.
         let given = entry.path.as_deref().filter(|_| entry.range.is_none());
-        if given.is_some_and(|path| path.to_bytes().starts_with(b"/") && !named(path).unwrap_or(true)) {
+        if given
+            .is_some_and(|path| path.to_bytes().starts_with(b"/") && !named(path).unwrap_or(true))
+        {
             return Err(REPLACED);
         }
         if changed { Err(Error::Changed { replaced: false }) } else { Ok(()) }

@@ -45,8 +45,14 @@ pub(super) fn check(
 }
 
 /// The mapping that the range begins in; all that it reaches into shows the bytes that follow.
-fn one_mapping(held: &mut LockedList<'static>, start: usize, end: usize, offset: u64) -> Result<Area, Error> {
-    let first = area_at(start, held.scratch()).filter(|area| area.file != (0, 0)).ok_or(NOT_MAPPED)?;
+fn one_mapping(
+    held: &mut LockedList<'static>,
+    start: usize,
+    end: usize,
+    offset: u64,
+) -> Result<Area, Error> {
+    let first =
+        area_at(start, held.scratch()).filter(|area| area.file != (0, 0)).ok_or(NOT_MAPPED)?;
     if first.offset_at(start) != offset {
         return Err(Error::Invalid("the mapping begins elsewhere in the file"));
     }
@@ -70,7 +76,8 @@ fn one_mapping(held: &mut LockedList<'static>, start: usize, end: usize, offset:
 /// Bytes of a page of the mapping at `address`, for kernels before `PROCMAP_QUERY`:
 /// /proc/self/smaps says it.
 fn kernel_page(address: usize) -> Result<usize, Error> {
-    let smaps = std::fs::read("/proc/self/smaps").map_err(|error| Error::of(&error, "/proc/self/smaps"))?;
+    let smaps =
+        std::fs::read("/proc/self/smaps").map_err(|error| Error::of(&error, "/proc/self/smaps"))?;
     let mut inside = false;
     for line in smaps.split(|byte| *byte == b'\n') {
         if let Some((area, _)) = area::parse(line) {

@@ -151,7 +151,9 @@ pub(crate) fn by(line: &mut Text<'_>, pc: usize, stack: usize, link: usize) {
     let (links, room) = words.split_at_mut(first);
     links.fill(link as u64);
     // SAFETY: the bytes of these words, which any bytes may be.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room)) };
+    let bytes = unsafe {
+        std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room))
+    };
     copy_what_is_mapped(stack, bytes);
     if let Some(library) = library::caller_at(pc, &words) {
         line.push(b" by ");

@@ -67,13 +67,16 @@ fn open_zeros(scratch: &mut Scratch) {
     let flags = libc::O_RDWR | libc::O_CLOEXEC;
     // SAFETY: a C string.
     let fd =
-        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/zero".as_ptr(), flags) } as c_int;
+        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/zero".as_ptr(), flags) }
+            as c_int;
     if fd < 0 || !is_zero(fd) {
         return;
     }
     let page = crate::sys::pages::page_size();
     // SAFETY: a new mapping that is only looked at from outside.
-    let look = unsafe { libc::mmap(std::ptr::null_mut(), page, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0) };
+    let look = unsafe {
+        libc::mmap(std::ptr::null_mut(), page, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0)
+    };
     if look != libc::MAP_FAILED {
         let name = area_at(look.addr(), scratch).map_or((0, 0), |area| area.file);
         // SAFETY: the mapping just made.

@@ -97,7 +97,8 @@ impl Entry {
 
     /// Whether the file is as long as it was, and whether it was changed in any way. Signal-safe.
     pub(crate) fn compare(&self, now: &Identity) -> (bool, bool) {
-        let [length, seconds, nanoseconds] = self.noted.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [length, seconds, nanoseconds] =
+            self.noted.each_ref().map(|word| word.load(Ordering::Relaxed));
         let changed = (seconds as i64, nanoseconds as i64) != now.changed;
         (now.length >= length, changed || now.length != length)
     }
@@ -105,7 +106,12 @@ impl Entry {
     /// Whether the mapping at `address` is adopted with it; of a range the page at its address, or
     /// wherever the owner has moved it to. `shows` says whether another address shows a byte of
     /// this file. Signal-safe.
-    pub(crate) fn covers(&self, area: &Area, address: usize, shows: impl FnOnce(usize) -> bool) -> bool {
+    pub(crate) fn covers(
+        &self,
+        area: &Area,
+        address: usize,
+        shows: impl FnOnce(usize) -> bool,
+    ) -> bool {
         let Some(range) = self.range else { return true };
         match range.address_of(area.offset_at(address)) {
             Some(place) => place == address || !shows(place),
@@ -180,7 +186,8 @@ impl Entry {
 /// The next number for patches. When all have been given out, patches are anonymous.
 fn number() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
-    let next = LAST
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| (last < Patch::LAST).then_some(last + 1));
+    let next = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        (last < Patch::LAST).then_some(last + 1)
+    });
     next.map_or(0, |last| last + 1)
 }

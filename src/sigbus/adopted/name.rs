@@ -32,7 +32,8 @@ pub(crate) fn of(
     let granule = if system.huge { system.block } else { page_size() };
     let plain = (in_maps(identity.device), identity.inode);
     let known = AGREE.iter().any(|[device, kind]| {
-        (device.load(Ordering::Relaxed), kind.load(Ordering::Relaxed)) == (identity.device, system.kind)
+        (device.load(Ordering::Relaxed), kind.load(Ordering::Relaxed))
+            == (identity.device, system.kind)
     });
     if known {
         return Ok((plain, granule));
@@ -73,7 +74,9 @@ fn from_mapping(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64
 
 fn why_nobody_tells() -> Failed {
     match errno() {
-        errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Failed { call: "/proc/self/maps", errno },
+        errno @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+            Failed { call: "/proc/self/maps", errno }
+        }
         _ => NO_PROC,
     }
 }
@@ -123,9 +126,17 @@ fn file_system(fd: c_int) -> Result<FileSystem, Failed> {
     }
     // SAFETY: the call returned 0, so it filled the struct.
     let room = unsafe { room.assume_init_ref() };
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between C libraries")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the types differ between C libraries"
+    )]
     let kind = room.f_type as u32 as u64;
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "the types differ between C libraries")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the types differ between C libraries"
+    )]
     let huge = kind == libc::HUGETLBFS_MAGIC as u32 as u64;
     Ok(FileSystem { kind, block: room.f_bsize as usize, huge })
 }

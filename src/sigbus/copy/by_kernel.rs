@@ -48,7 +48,8 @@ unsafe fn move_some(dst: *mut u8, src: *const u8, len: usize) -> Result<usize, E
     let remote = iovec { iov_base: src.cast_mut().cast(), iov_len: len };
     let process = std::process::id() as libc::pid_t;
     // SAFETY: whatever is there may be read and written; for what is not there the kernel says so.
-    let count = unsafe { libc::process_vm_readv(process, &raw const local, 1, &raw const remote, 1, 0) };
+    let count =
+        unsafe { libc::process_vm_readv(process, &raw const local, 1, &raw const remote, 1, 0) };
     match errno() {
         _ if count >= 0 => Ok(count as usize),
         libc::EFAULT => Ok(0),

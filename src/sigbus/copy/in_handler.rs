@@ -73,7 +73,8 @@ impl Going {
 /// else's.
 #[inline(never)]
 pub(crate) fn fixup(delivery: &Delivery<'_>, fault: &Fault) -> bool {
-    let Some((pc, general)) = delivery.general().and_then(|general| go_on(fault.pc, fault.address, &general))
+    let Some((pc, general)) =
+        delivery.general().and_then(|general| go_on(fault.pc, fault.address, &general))
     else {
         return false;
     };

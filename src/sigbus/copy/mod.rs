@@ -16,7 +16,10 @@ mod by_kernel;
 pub(crate) mod in_handler;
 
 // How the processor copies, and what its registers mean meanwhile.
-#[cfg_attr(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"), path = "x86_64.rs")]
+#[cfg_attr(
+    all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"),
+    path = "x86_64.rs"
+)]
 #[cfg_attr(
     all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"),
     path = "aarch64.rs"

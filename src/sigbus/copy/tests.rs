@@ -26,8 +26,8 @@ fn registers(going: &Going) -> General {
 /// is and is to go.
 fn after(state: State, going: &Going, address: usize) -> (u32, Going, usize) {
     let range = range(state);
-    let (pc, general) =
-        go_on(start() + range.from as usize, address, &registers(going)).expect("a fault of the copy");
+    let (pc, general) = go_on(start() + range.from as usize, address, &registers(going))
+        .expect("a fault of the copy");
     let place = u32::try_from(pc - start()).expect("in the copy");
     let going = processor::interrupted(State::BYTES, &general).expect("known");
     (place, going, processor::stop(&general))
@@ -42,7 +42,8 @@ fn a_fault_elsewhere_is_not_the_copys() {
         assert_eq!(go_on(pc, FROM, &registers(&going)), None, "{pc:#x}");
     }
     for range in processor::ranges() {
-        let holds = |offset: u32| go_on(start() + offset as usize, FROM, &registers(&going)).is_some();
+        let holds =
+            |offset: u32| go_on(start() + offset as usize, FROM, &registers(&going)).is_some();
         assert!(holds(range.from) && holds(range.before - 1));
     }
 }
@@ -55,7 +56,10 @@ fn two_signals_are_the_most() {
         assert!(range.from < range.before);
         // The byte loop comes next, and nothing after that.
         let faults = processor::ranges().iter().any(|other| within(other, range.go_on));
-        assert!(!faults && (range.state == State::BYTES) == (range.go_on >= bytes.before), "{range:?}");
+        assert!(
+            !faults && (range.state == State::BYTES) == (range.go_on >= bytes.before),
+            "{range:?}"
+        );
     }
 }
 
@@ -82,7 +86,8 @@ fn an_address_of_neither_side_stops_nothing() {
 
 #[test]
 fn addresses_at_the_end_of_all_memory_are_numbers_like_others() {
-    let going = Going { dst: usize::MAX - 10, src: usize::MAX - 200, len: isize::MAX as usize, done: 3 };
+    let going =
+        Going { dst: usize::MAX - 10, src: usize::MAX - 200, len: isize::MAX as usize, done: 3 };
     assert_eq!(after(State::ROUNDS, &going, usize::MAX).2, 10);
     assert_eq!(after(State::ROUNDS, &going, 5).2, 16);
 }
@@ -101,7 +106,8 @@ fn what_rep_movsb_has_counted_is_done() {
     let ahead = Going { dst: TO + 300, src: FROM + 300, len: 1000, done: 0 };
     let general = processor::go_on(&General::default(), &ahead, 700);
     let range = range(State::STRING);
-    let (_, general) = go_on(start() + range.from as usize, FROM + 320, &general).expect("the copy's");
+    let (_, general) =
+        go_on(start() + range.from as usize, FROM + 320, &general).expect("the copy's");
     let going = processor::interrupted(State::BYTES, &general);
     assert_eq!(going, Some(Going { dst: TO, src: FROM, len: 1000, done: 300 }));
     assert_eq!(processor::stop(&general), 320);
@@ -131,7 +137,8 @@ fn cut_page() -> *mut u8 {
     assert_eq!(unsafe { libc::ftruncate(fd, length as i64) }, 0);
     let rights = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, rights, libc::MAP_SHARED, fd, 0) };
+    let start =
+        unsafe { libc::mmap(std::ptr::null_mut(), length, rights, libc::MAP_SHARED, fd, 0) };
     assert_ne!(start, libc::MAP_FAILED);
     // SAFETY: a descriptor of ours.
     assert_eq!(unsafe { libc::ftruncate(fd, (length - page) as i64) }, 0);
@@ -140,7 +147,14 @@ fn cut_page() -> *mut u8 {
 
 /// Copies with the source cut after `left` bytes, or the destination, and says what is wrong. Above
 /// `len` nothing is cut.
-fn one(way: usize, from: *mut u8, to: *mut u8, len: usize, left: usize, cut_source: bool) -> Option<String> {
+fn one(
+    way: usize,
+    from: *mut u8,
+    to: *mut u8,
+    len: usize,
+    left: usize,
+    cut_source: bool,
+) -> Option<String> {
     let there = left.min(len);
     let cut = if left > len { len + 64 } else { left };
     let whole = len + 64 + left % 64;

@@ -48,7 +48,9 @@ fn why(fault: &Fault, jump: bool) -> &'static [u8] {
     let near = fault.stack.saturating_sub(BELOW)..fault.stack.saturating_add(ABOVE);
     match fault.code {
         NON_CANONICAL => b"an address that no pointer can have: damaged memory, as it seems",
-        1 | 2 if !jump && near.contains(&fault.address) => b"the thread's stack is full, as it seems",
+        1 | 2 if !jump && near.contains(&fault.address) => {
+            b"the thread's stack is full, as it seems"
+        }
         1 if fault.address < NULL => b"a null pointer",
         1 => b"nothing is mapped there",
         2 => b"what is mapped there may not be accessed so",

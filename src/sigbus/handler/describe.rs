@@ -72,7 +72,13 @@ pub(crate) fn event(
 
 /// Makes the event of a loss and writes it.
 #[inline(never)]
-pub(crate) fn tell(fault: &Fault, delivered: &Delivered, descriptor: c_int, inode: u64, path: *const c_char) {
+pub(crate) fn tell(
+    fault: &Fault,
+    delivered: &Delivered,
+    descriptor: c_int,
+    inode: u64,
+    path: *const c_char,
+) {
     let mut made = Event::blank(libc::SIGBUS);
     event(&mut made, fault, delivered, descriptor, inode, path);
     report(&made);

@@ -24,13 +24,15 @@ struct Last {
 }
 
 static LAST: [Last; 64] =
-    [const { Last { met: AtomicU64::new(0), time: AtomicU64::new(0), times: AtomicU64::new(0) } }; 64];
+    [const { Last { met: AtomicU64::new(0), time: AtomicU64::new(0), times: AtomicU64::new(0) } };
+        64];
 
 /// Whether this fault has been answered by "all is well" too often. Signal-safe.
 #[inline(never)]
 pub(crate) fn is_stuck(met: &Met<'_>) -> bool {
     let Some(last) = LAST.get(met.thread as usize % LAST.len()) else { return false };
-    let (this, now) = (sum(met) ^ (met.fault.address as u64).rotate_left(32) ^ u64::from(met.thread), now());
+    let (this, now) =
+        (sum(met) ^ (met.fault.address as u64).rotate_left(32) ^ u64::from(met.thread), now());
     let soon = now.wrapping_sub(last.time.swap(now, Ordering::Relaxed)) < SOON;
     if last.met.swap(this, Ordering::Relaxed) != this || !soon {
         last.times.store(0, Ordering::Relaxed);

@@ -22,7 +22,9 @@ pub(crate) fn farewell(delivery: &Delivery<'_>, handler: Option<usize>) {
         handler,
     };
     report(&subject, &mut |line| match &fault {
-        Some(fault) if delivery.signal == libc::SIGSEGV => access::tell(line, fault, handler.is_some()),
+        Some(fault) if delivery.signal == libc::SIGSEGV => {
+            access::tell(line, fault, handler.is_some())
+        }
         Some(fault) => tell(line, fault),
         None => Told::Nothing,
     });
@@ -42,7 +44,11 @@ fn tell(line: &mut Text<'_>, fault: &Fault) -> Told {
     line.push(b": ");
     let Some(area) = &area else {
         // BUS_ADRALN
-        line.push(if fault.code == 1 { b"the address is not aligned" } else { b"nobody knows why" });
+        line.push(if fault.code == 1 {
+            b"the address is not aligned"
+        } else {
+            b"nobody knows why"
+        });
         return Told::Cause;
     };
     let now = now(area, &scratch);

@@ -30,7 +30,9 @@ pub(crate) unsafe fn put(
             return true;
         }
         // SAFETY: by this function's contract.
-        let patch = unsafe { libc::mmap(address, pages.len(), protection, kind, fd, offset as libc::off_t) };
+        let patch = unsafe {
+            libc::mmap(address, pages.len(), protection, kind, fd, offset as libc::off_t)
+        };
         if patch != libc::MAP_FAILED {
             counters::PATCHES.add();
             share_huge_zeros(protection, pages);

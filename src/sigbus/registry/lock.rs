@@ -131,7 +131,11 @@ impl Lock {
             return Some(Locked(self));
         }
         let sleeping = word | WAITED_FOR;
-        if word == 0 || self.0.compare_exchange(word, sleeping, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        if word == 0
+            || self
+                .0
+                .compare_exchange(word, sleeping, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
         {
             return self.try_lock(me);
         }
@@ -139,7 +143,8 @@ impl Lock {
         if timed_out && is_dead(word & !WAITED_FOR) {
             // Others may sleep for it: whoever lets go wakes them.
             let mine = me | WAITED_FOR;
-            let taken = self.0.compare_exchange(sleeping, mine, Ordering::Acquire, Ordering::Relaxed);
+            let taken =
+                self.0.compare_exchange(sleeping, mine, Ordering::Acquire, Ordering::Relaxed);
             return taken.is_ok().then(|| Locked(self));
         }
         // Who was woken is not the only one: the word must say again that somebody may sleep.
@@ -163,7 +168,13 @@ mod wait {
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: a word that lives for ever, and a time that the call only reads.
         let slept = unsafe {
-            libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), operation, expected, &raw const PATIENCE)
+            libc::syscall(
+                libc::SYS_futex,
+                std::ptr::from_ref(word),
+                operation,
+                expected,
+                &raw const PATIENCE,
+            )
         };
         slept != 0 && errno() == libc::ETIMEDOUT
     }

@@ -6,7 +6,8 @@
 /// Room for `count` of `T`, all zeros, aligned to a page; null if the kernel has none.
 pub(super) fn for_ever<T>(count: usize) -> *mut T {
     const { assert!(align_of::<T>() <= 4096) };
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let length = count * size_of::<T>();
     // SAFETY: a new mapping of our own.
     let area = unsafe { libc::mmap(std::ptr::null_mut(), length, access, kind, -1, 0) };

@@ -70,7 +70,8 @@ pub(crate) fn register(facts: Facts) -> Result<&'static Slot, Refused> {
 /// slot knows must stay as long as the process: the descriptor and the addresses.
 pub(crate) fn withdraw(slot: &'static Slot) -> bool {
     let pages = &slot.facts().pages;
-    let out = table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
+    let out =
+        table::remove_own(pages, slot) || hold().is_ok_and(|_held| table::remove(pages, slot));
     let unpinned = out && wait_until_unpinned(slot);
     MAPS.subtract();
     if !unpinned {
@@ -114,13 +115,19 @@ pub(crate) fn retire(slot: &'static Slot) -> bool {
         let Ok(held) = hold() else { return false };
         if RETIRED.load(Ordering::Acquire).is_null() {
             let Some(new) = take_slot(&held) else { return false };
-            let facts =
-                Facts { retired: true, descriptor: -1, path: std::ptr::null(), ..slot.facts().clone() };
+            let facts = Facts {
+                retired: true,
+                descriptor: -1,
+                path: std::ptr::null(),
+                ..slot.facts().clone()
+            };
             new.fill(facts);
             RETIRED.store(std::ptr::from_ref(new).cast_mut(), Ordering::Release);
         }
         // SAFETY: a slot that lives for ever, filled above.
-        let Some(retired) = (unsafe { RETIRED.load(Ordering::Acquire).as_ref() }) else { return false };
+        let Some(retired) = (unsafe { RETIRED.load(Ordering::Acquire).as_ref() }) else {
+            return false;
+        };
         if !table::insert(&range, retired, Some(slot)) {
             return false;
         }

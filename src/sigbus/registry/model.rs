@@ -23,7 +23,11 @@ struct Model {
 
 impl Model {
     fn new() -> Arc<Self> {
-        Arc::new(Self { registered: AtomicBool::new(true), wiped: Wiped::new(), page: UnsafeCell::new(1) })
+        Arc::new(Self {
+            registered: AtomicBool::new(true),
+            wiped: Wiped::new(),
+            page: UnsafeCell::new(1),
+        })
     }
 
     fn find(&self) -> Option<&Self> {
@@ -55,7 +59,11 @@ fn closing(wait: bool) {
         model.page.with_mut(|page| unsafe { *page = 77 });
         handler.join().unwrap();
         // SAFETY: as above.
-        assert_eq!(model.page.with(|page| unsafe { *page }), 77, "a patch in somebody else's memory");
+        assert_eq!(
+            model.page.with(|page| unsafe { *page }),
+            77,
+            "a patch in somebody else's memory"
+        );
     });
 }
 
@@ -87,8 +95,8 @@ fn closing_waits_for_all() {
                 }
             }
         };
-        let handlers =
-            [model.clone(), model.clone()].map(|model| thread::spawn(move || lock_and_fault(&model)));
+        let handlers = [model.clone(), model.clone()]
+            .map(|model| thread::spawn(move || lock_and_fault(&model)));
         model.registered.store(false, Ordering::Release);
         while !is_unpinned(&model.wiped) {
             thread::yield_now();

@@ -177,7 +177,11 @@ impl Slot {
     /// ended. Signal-safe.
     pub(crate) fn end_in_file(&self) -> u64 {
         let facts = self.facts();
-        if facts.grows { facts.start_in_file() + self.length() as u64 } else { facts.identity.length }
+        if facts.grows {
+            facts.start_in_file() + self.length() as u64
+        } else {
+            facts.identity.length
+        }
     }
 
     /// The pages that have bytes of the map now, and the one at `address`. Signal-safe.
@@ -235,7 +239,8 @@ impl Slot {
     /// lock.
     pub(crate) fn can_note(&self, range: &Range<usize>) -> bool {
         let count = self.patched_count.load(Ordering::Relaxed);
-        let adjacent = || self.patches().any(|patch| patch.end == range.start || patch.start == range.end);
+        let adjacent =
+            || self.patches().any(|patch| patch.end == range.start || patch.start == range.end);
         !self.is_scattered() && (count < PATCHES || adjacent())
     }
 

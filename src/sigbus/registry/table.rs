@@ -28,7 +28,8 @@ const IS_SLOT: usize = 1;
 
 type Entry = AtomicPtr<c_void>;
 
-static ROOT: [Entry; 1 << BITS[TOP]] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1 << BITS[TOP]];
+static ROOT: [Entry; 1 << BITS[TOP]] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; 1 << BITS[TOP]];
 
 enum Content {
     Empty,
@@ -113,7 +114,11 @@ struct Change {
 
 /// Makes every page of the range, which nobody has, or `over`, find `slot`. False if the kernel has
 /// no memory for nodes: then the range is as it was. Only under the registry's lock.
-pub(super) fn insert(range: &Range<usize>, slot: &'static Slot, over: Option<&'static Slot>) -> bool {
+pub(super) fn insert(
+    range: &Range<usize>,
+    slot: &'static Slot,
+    over: Option<&'static Slot>,
+) -> bool {
     let free = std::ptr::null_mut();
     let change = Change { word: word_of(slot), instead_of: [free, over.map_or(free, word_of)] };
     let (node, level) = common(range);
@@ -185,7 +190,9 @@ fn store(node: *const Entry, level: usize, range: &Range<usize>, change: Change)
             }
             // Nothing to take away.
             Content::Empty if change.word.is_null() => return None,
-            Content::Slot(_) if !change.instead_of.contains(&entry.load(Ordering::Relaxed)) => return None,
+            Content::Slot(_) if !change.instead_of.contains(&entry.load(Ordering::Relaxed)) => {
+                return None;
+            }
             _ => {
                 let Some(new) = new_node(level - 1) else { return Some(()) };
                 let whole = entry.load(Ordering::Relaxed);
@@ -213,8 +220,11 @@ fn new_node(level: usize) -> Option<*mut Entry> {
     // count, or the other way round, it would write beyond the piece.
     let count = 1 << BITS[level];
     let left = LEFT.load(Ordering::Relaxed);
-    let (node, left) =
-        if left < count { (for_ever::<Entry>(PIECE), PIECE) } else { (SPARE.load(Ordering::Relaxed), left) };
+    let (node, left) = if left < count {
+        (for_ever::<Entry>(PIECE), PIECE)
+    } else {
+        (SPARE.load(Ordering::Relaxed), left)
+    };
     if node.is_null() {
         return None;
     }
@@ -281,7 +291,10 @@ mod tests {
             let pages = [1, 2, 511, 512, 513, 1024, 300_000][next(7)];
             let start = BASE + next(600_000) * PAGE;
             let range = start..start + pages * PAGE;
-            let free = known.range(..range.end).next_back().is_none_or(|(_, (end, _))| *end <= range.start);
+            let free = known
+                .range(..range.end)
+                .next_back()
+                .is_none_or(|(_, (end, _))| *end <= range.start);
             assert_eq!(any_in(&range).is_none(), free, "{range:x?}");
             if free {
                 let slot = slot(step);
@@ -301,7 +314,8 @@ mod tests {
                         && finds(end - 1, Some(slot))
                         && finds(start + (end - start) / 2, Some(slot))
                 );
-                let before = known.range(..start).next_back().is_some_and(|(_, (end, _))| end == start);
+                let before =
+                    known.range(..start).next_back().is_some_and(|(_, (end, _))| end == start);
                 assert!(before || finds(start - 1, None));
             }
         }
@@ -328,7 +342,12 @@ mod tests {
         // A part of it, out of pieces that are larger than that.
         let part = larger.start + 77 * PAGE..larger.start + 600 * PAGE;
         assert!(remove(&part, second));
-        assert!(larger.clone().step_by(PAGE).all(|page| finds(page, Some(second)) != part.contains(&page)));
+        assert!(
+            larger
+                .clone()
+                .step_by(PAGE)
+                .all(|page| finds(page, Some(second)) != part.contains(&page))
+        );
         assert_eq!(any_in(&part).map(|(page, _)| page), None);
         remove(&larger, second);
         assert!(finds(range.start, None) && finds(REACH, None) && finds(usize::MAX, None));

@@ -265,7 +265,13 @@ pub(in crate::sigpipe) fn describe_peer(event: &mut Event) {
         // (`sk_getsockopt` in net/core/sock.c, `inet_getname` in net/ipv4/af_inet.c).
         // SAFETY: as above; getsockopt(2) is signal-safe.
         unsafe {
-            libc::getsockopt(event.fd, libc::SOL_SOCKET, libc::SO_PEERNAME, peer.cast(), &raw mut length)
+            libc::getsockopt(
+                event.fd,
+                libc::SOL_SOCKET,
+                libc::SO_PEERNAME,
+                peer.cast(),
+                &raw mut length,
+            )
         }
     };
     if status == 0 {
@@ -285,16 +291,20 @@ fn has_shut_down(fd: c_int) -> bool {
             const DONE: std::ops::RangeInclusive<u8> = 4..=7;
             const LAST_ACK: u8 = 9;
             const CLOSING: u8 = 11;
-            let state = number(fd, libc::IPPROTO_TCP, libc::TCP_INFO).map(|state| state.to_ne_bytes()[0]);
+            let state =
+                number(fd, libc::IPPROTO_TCP, libc::TCP_INFO).map(|state| state.to_ne_bytes()[0]);
             state.is_some_and(|state| DONE.contains(&state) || matches!(state, LAST_ACK | CLOSING))
         }
         // Nothing is sent, and nothing waits; but the state is looked at first (unix_stream_sendmsg
         // in net/unix/af_unix.c).
-        Some(libc::AF_UNIX) if number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM) => {
+        Some(libc::AF_UNIX)
+            if number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM) =>
+        {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
             let (none, length) = (std::ptr::null::<u8>(), 0_usize);
             // SAFETY: no bytes, to nobody else.
-            let sent = unsafe { libc::syscall(libc::SYS_sendto, fd, none, length, flags, none, length) };
+            let sent =
+                unsafe { libc::syscall(libc::SYS_sendto, fd, none, length, flags, none, length) };
             sent == -1 && crate::sys::call::errno() == libc::EPIPE
         }
         _ => false,
@@ -355,14 +365,16 @@ pub(super) fn is_mapped(ending: &[u8]) -> bool {
     while matched < ending.len() {
         // SAFETY: room for as many bytes.
         let count = unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
-        let bytes = usize::try_from(count).ok().and_then(|count| buffer.get(..count)).unwrap_or_default();
+        let bytes =
+            usize::try_from(count).ok().and_then(|count| buffer.get(..count)).unwrap_or_default();
         if bytes.is_empty() {
             break;
         }
         for byte in bytes {
             if matched < ending.len() {
                 let next = ending.get(matched) == Some(byte);
-                matched = if next { matched + 1 } else { usize::from(ending.first() == Some(byte)) };
+                matched =
+                    if next { matched + 1 } else { usize::from(ending.first() == Some(byte)) };
             }
         }
     }

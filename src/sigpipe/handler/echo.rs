@@ -114,7 +114,9 @@ fn is_whole(registers: &Registers, number: u64, probe: &impl Probe) -> bool {
         Ok(libc::SYS_write | libc::SYS_sendto | libc::SYS_tee | libc::SYS_sendmmsg) => Some(third),
         Ok(libc::SYS_sendfile) => Some(fourth),
         Ok(libc::SYS_splice) => Some(fifth),
-        Ok(libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice) => probe.length_of(second, third),
+        Ok(libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice) => {
+            probe.length_of(second, third)
+        }
         Ok(libc::SYS_sendmsg) => {
             probe.vector_of(second).and_then(|[vector, pieces]| probe.length_of(vector, pieces))
         }
@@ -154,7 +156,9 @@ fn of_unknown_number(registers: &Registers, failed: bool, probe: &impl Probe) ->
         return Some(Written::OneOf([first, third, second]));
     }
     let Some(fd) = first else {
-        let Registers { result, arguments: Some([context, count, _]), .. } = *registers else { return None };
+        let Registers { result, arguments: Some([context, count, _]), .. } = *registers else {
+            return None;
+        };
         let submitted = result > 0 && result as u64 <= count && probe.is_aio_context(context);
         return submitted.then_some(Written::Unknown);
     };
@@ -275,7 +279,8 @@ mod tests {
     #[test]
     fn a_known_writer_that_failed_or_was_cut_short_is_an_echo_without_asking() {
         for result in [EPIPE, 4096] {
-            for number in [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendfile] {
+            for number in [libc::SYS_write, libc::SYS_writev, libc::SYS_sendto, libc::SYS_sendfile]
+            {
                 let registers = call(number, result, [7, POINTER, 8192]);
                 // How much a vector holds lies in memory.
                 let look = if number == libc::SYS_writev && result > 0 { sound } else { unasked };
@@ -299,11 +304,15 @@ mod tests {
             assert_eq!(asked(&call(number, 4096, [7, POINTER, 4096]), &[8]), None);
         }
         // TLS in the kernel raises it with a full count as well.
-        assert_eq!(asked(&call(libc::SYS_write, 4096, [7, POINTER, 4096]), &[7]), Some(Written::To(7)));
+        assert_eq!(
+            asked(&call(libc::SYS_write, 4096, [7, POINTER, 4096]), &[7]),
+            Some(Written::To(7))
+        );
         let rest = |rest| Registers { rest, ..call(libc::SYS_sendfile, 4096, [7, 3, 0]) };
         assert_eq!(asked(&rest([3, 0, 4096, 0, 0]), &[]), None);
         assert_eq!(unasked(&rest([3, 0, 8192, 0, 0])), Some(Written::To(7)));
-        let splice = Registers { rest: [0, 9, 0, 4096, 0], ..call(libc::SYS_splice, 4096, [3, 0, 9]) };
+        let splice =
+            Registers { rest: [0, 9, 0, 4096, 0], ..call(libc::SYS_splice, 4096, [3, 0, 9]) };
         assert_eq!(asked(&splice, &[]), None);
         for number in [libc::SYS_writev, libc::SYS_pwritev2, libc::SYS_vmsplice] {
             assert_eq!(sound(&call(number, 8192, [7, POINTER, 2])), None);
@@ -312,7 +321,10 @@ mod tests {
             assert_eq!(asked(&call(number, 8192, [7, POINTER, 2]), &[7]), Some(Written::To(7)));
         }
         assert_eq!(sound(&call(libc::SYS_sendmsg, 8192, [7, POINTER + 8, 0])), None);
-        assert_eq!(sound(&call(libc::SYS_sendmsg, 8191, [7, POINTER + 8, 0])), Some(Written::To(7)));
+        assert_eq!(
+            sound(&call(libc::SYS_sendmsg, 8191, [7, POINTER + 8, 0])),
+            Some(Written::To(7))
+        );
         assert_eq!(sound(&call(libc::SYS_sendmsg, 8192, [7, POINTER, 0])), Some(Written::To(7)));
         assert_eq!(sound(&call(libc::SYS_sendmmsg, 2, [7, POINTER, 2])), None, "messages");
         assert_eq!(sound(&call(libc::SYS_sendmmsg, 1, [7, POINTER, 2])), Some(Written::To(7)));
@@ -366,15 +378,24 @@ mod tests {
         assert_eq!(unasked(&registered(16 | 1)), Some(Written::Unknown), "a ring's index");
         assert_eq!(asked(&registered(1), &[]), None);
         assert_eq!(asked(&registered(POINTER | 16), &[]), None);
-        assert_eq!(asked(&Registers { result: 2, ..registered(16) }, &[]), None, "more than was asked for");
+        assert_eq!(
+            asked(&Registers { result: 2, ..registered(16) }, &[]),
+            None,
+            "more than was asked for"
+        );
     }
 
     #[test]
     fn a_call_that_was_asked_to_be_quiet_raised_nothing() {
-        let quiet = |number, rest| unasked(&Registers { rest, ..call(number, EPIPE, [7, POINTER, 1]) });
+        let quiet =
+            |number, rest| unasked(&Registers { rest, ..call(number, EPIPE, [7, POINTER, 1]) });
         let flag = libc::MSG_NOSIGNAL as u64;
         assert_eq!(quiet(libc::SYS_sendto, [POINTER, 1, flag, 0, 0]), None);
-        assert_eq!(quiet(libc::SYS_sendto, [POINTER, flag, 0, 0, 0]), Some(Written::To(7)), "a length");
+        assert_eq!(
+            quiet(libc::SYS_sendto, [POINTER, flag, 0, 0, 0]),
+            Some(Written::To(7)),
+            "a length"
+        );
         assert_eq!(quiet(libc::SYS_sendmsg, [POINTER, flag, 0, 0, 0]), None);
         assert_eq!(quiet(libc::SYS_sendmmsg, [POINTER, 1, flag, 0, 0]), None);
         assert_eq!(quiet(libc::SYS_pwritev2, [POINTER, 1, 0, 0, 0x100]), None);
@@ -387,7 +408,10 @@ mod tests {
         assert_eq!(unasked(&i386(4)), Some(Written::To(7)), "write");
         assert_eq!(unasked(&i386(1)), None, "exit, where the native gate has write");
         assert_eq!(unasked(&i386(37)), None, "kill");
-        assert_eq!(find(&i386(4), &Kernel(&[], Cell::new(false))).and_then(|echo| echo.operation), None);
+        assert_eq!(
+            find(&i386(4), &Kernel(&[], Cell::new(false))).and_then(|echo| echo.operation),
+            None
+        );
         let socket = |kind| Registers { arguments: Some([kind, 0x1000, 0]), ..i386(102) };
         assert_eq!(unasked(&socket(9)), Some(Written::Unknown), "send by way of socketcall");
         assert_eq!(unasked(&socket(10)), None, "recv");

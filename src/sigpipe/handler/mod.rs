@@ -62,8 +62,10 @@ fn tell(echo: &Echo) {
 
 #[inline(never)]
 fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
-    let own =
-        || delivery.code() == Some(echo::SI_USER) && delivery.sender().is_some_and(wiped::is_own_process);
+    let own = || {
+        delivery.code() == Some(echo::SI_USER)
+            && delivery.sender().is_some_and(wiped::is_own_process)
+    };
     if !delivery.is_unsigned() && !own() {
         return None;
     }
@@ -71,8 +73,10 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
     let registers = delivery.registers();
     let mut echo = echo::find(registers.as_ref()?, &Kernel)?;
     if echo.written == Written::ToFirst {
-        echo.written =
-            delivery.first_argument().and_then(echo::descriptor_in).map_or(Written::Unknown, Written::To);
+        echo.written = delivery
+            .first_argument()
+            .and_then(echo::descriptor_in)
+            .map_or(Written::Unknown, Written::To);
     }
     Some(echo)
 }
@@ -83,7 +87,9 @@ fn find_echo(delivery: &Delivery<'_>) -> Option<Echo> {
 #[inline(never)]
 fn is_quiet(echo: &Echo) -> bool {
     match echo.written {
-        Written::OneOf(choice) if choice.into_iter().flatten().any(|fd| quiet::is_quiet(Some(fd))) => {
+        Written::OneOf(choice)
+            if choice.into_iter().flatten().any(|fd| quiet::is_quiet(Some(fd))) =>
+        {
             quiet::is_quiet(describe::only_refusing(choice))
         }
         _ => quiet::is_quiet(echo.fd()),

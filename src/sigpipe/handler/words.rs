@@ -32,7 +32,11 @@ fn tell(line: &mut Text<'_>, delivery: &Delivery<'_>) -> Told {
         line.push(b" by ");
         line.push_name(library.bytes());
     }
-    line.push(if event.kind() == FdKind::Pipe { b": its reader is gone" } else { b": the peer is gone" });
+    line.push(if event.kind() == FdKind::Pipe {
+        b": its reader is gone"
+    } else {
+        b": the peer is gone"
+    });
     if event.result < 0 {
         line.push(b" (EPIPE)");
     } else {

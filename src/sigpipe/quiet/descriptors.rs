@@ -44,7 +44,8 @@ pub(crate) fn declare(fd: c_int) -> Result<(), Error> {
 
 #[cold]
 fn make(chunk: &AtomicPtr<Chunk>) -> Result<*mut Chunk, Error> {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping of our own, zeroed.
     let made = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Chunk>(), access, kind, -1, 0) };
     if made == libc::MAP_FAILED {

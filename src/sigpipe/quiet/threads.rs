@@ -62,7 +62,8 @@ fn next(chunk: &Chunk) -> Option<&'static Chunk> {
 
 /// This thread's entry, and whether it is this thread's indeed. Signal-safe.
 fn mine(owner: u64, process: u32) -> Option<(&'static Entry, bool)> {
-    let entry = places(owner).find(|entry| entry.owner.load(Ordering::Relaxed) & !DEPTH == owner)?;
+    let entry =
+        places(owner).find(|entry| entry.owner.load(Ordering::Relaxed) & !DEPTH == owner)?;
     let here = entry.process.load(Ordering::Relaxed) == process;
     Some((entry, here || without_events::is_on() || is_main_thread()))
 }
@@ -103,7 +104,8 @@ pub(crate) fn enter() -> Result<(), Error> {
     loop {
         let free = places(owner).find(|entry| {
             let free = entry.owner.load(Ordering::Relaxed) == 0;
-            let taken = || entry.owner.compare_exchange(0, owner | 1, Ordering::Relaxed, Ordering::Relaxed);
+            let taken =
+                || entry.owner.compare_exchange(0, owner | 1, Ordering::Relaxed, Ordering::Relaxed);
             free && taken().is_ok()
         });
         if let Some(entry) = free {
@@ -134,14 +136,16 @@ fn grow() -> Result<(), Error> {
     while let Some(chunk) = next(last) {
         last = chunk;
     }
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping of our own, zeroed: a chunk of free entries.
     let made = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Chunk>(), access, kind, -1, 0) };
     if made == libc::MAP_FAILED {
         return Err(Error::System(libc::ENOMEM));
     }
     let before = std::ptr::null_mut();
-    if last.next.compare_exchange(before, made.cast(), Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if last.next.compare_exchange(before, made.cast(), Ordering::AcqRel, Ordering::Acquire).is_err()
+    {
         // SAFETY: ours alone: another thread has added one, and nobody has seen this.
         unsafe { libc::munmap(made, size_of::<Chunk>()) };
     }

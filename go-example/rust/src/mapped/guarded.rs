@@ -43,9 +43,18 @@ struct Fault {
 const TRUNCATED: i32 = 1;
 
 unsafe extern "C" {
-    fn sigward_map_open(path: *const c_char, options: *const Options, out: *mut *mut c_void) -> c_int;
+    fn sigward_map_open(
+        path: *const c_char,
+        options: *const Options,
+        out: *mut *mut c_void,
+    ) -> c_int;
     fn sigward_map_len(map: *const c_void) -> usize;
-    fn sigward_map_write_at(map: *mut c_void, offset: u64, bytes: *const u8, length: usize) -> isize;
+    fn sigward_map_write_at(
+        map: *mut c_void,
+        offset: u64,
+        bytes: *const u8,
+        length: usize,
+    ) -> isize;
     fn sigward_map_status(map: *const c_void, out: *mut Fault) -> c_int;
     fn sigward_map_refresh(map: *mut c_void) -> c_int;
     fn sigward_map_close(map: *mut c_void) -> c_int;
@@ -64,7 +73,8 @@ unsafe impl Send for Mapped {}
 impl Mapped {
     /// Makes the file, `length` bytes of nothing, and maps it.
     pub fn create(path: &Path, length: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         file.set_len(length)?;
         let path = CString::new(path.as_os_str().as_bytes())?;
         let map = map(&path)?;
@@ -88,7 +98,8 @@ impl Mapped {
     /// Copies `bytes` to `offset`. After a [`Loss`], bytes below its offset are in the file.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Loss> {
         // SAFETY: the map is open while `self` lives, and `bytes` are readable.
-        let written = unsafe { sigward_map_write_at(self.map, offset, bytes.as_ptr(), bytes.len()) };
+        let written =
+            unsafe { sigward_map_write_at(self.map, offset, bytes.as_ptr(), bytes.len()) };
         if usize::try_from(written).is_ok_and(|written| written == bytes.len()) {
             return Ok(());
         }

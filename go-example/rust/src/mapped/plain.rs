@@ -17,7 +17,8 @@ pub struct Mapped {
 impl Mapped {
     /// Makes the file, `length` bytes of nothing, and maps it.
     pub fn create(path: &Path, length: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         file.set_len(length)?;
         let map = map(&file)?;
         Ok(Self { file, map })

@@ -119,7 +119,8 @@ pub(super) fn innermost(stack: usize, mut record: usize, memory: &impl Memory) -
 
 /// The frame that lies right before this record, above `low`. All of it can be read.
 fn ending_at(record: usize, low: usize, memory: &impl Memory) -> Option<usize> {
-    let last = record.checked_sub(LEAST).filter(|last| record.is_multiple_of(16) && *last >= low)?;
+    let last =
+        record.checked_sub(LEAST).filter(|last| record.is_multiple_of(16) && *last >= low)?;
     let registers = [memory.word(record), memory.word(record + 8)];
     (low.next_multiple_of(16)..=last).rev().step_by(16).find(|frame| {
         memory.word(frame + EXTENSIONS) == VECTORS
@@ -195,11 +196,13 @@ impl Arrival {
         };
         let frame = entered.frame(&Own);
         let by_kernel = frame.is_some();
-        let arrival = Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
+        let arrival =
+            Self { signal, info, context, by_kernel, filled: true, called_with: None, stack };
         match frame {
             Some(Frame { filled: true }) => arrival,
             Some(Frame { filled: false }) => {
-                let (info, context) = (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
+                let (info, context) =
+                    (stack as *mut libc::siginfo_t, (stack + CONTEXT) as *mut c_void);
                 Self { info, context, ..arrival }.unfilled()
             }
             None => arrival.passed_on(stack, record),
@@ -243,8 +246,14 @@ mod tests {
             (BACK_TO, u64::from(TRAMPOLINE[0])),
             (BACK_TO + 4, u64::from(TRAMPOLINE[1])),
         ];
-        let entered =
-            Entered { signal: 13, info: 0x1000, context: 7, stack: STACK, record: RECORD, back_to: BACK_TO };
+        let entered = Entered {
+            signal: 13,
+            info: 0x1000,
+            context: 7,
+            stack: STACK,
+            record: RECORD,
+            back_to: BACK_TO,
+        };
         (entered, Image(words.into_iter().collect()))
     }
 

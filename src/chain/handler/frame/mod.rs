@@ -14,7 +14,11 @@ pub(super) use aarch64::{CONTEXT, Entered, Own};
 pub(super) use x86_64::{CONTEXT, INFO};
 
 /// How far up the stack it is looked for: handlers that drop the siginfo are small ones.
-#[cfg(any(target_arch = "aarch64", all(target_arch = "x86_64", target_pointer_width = "64"), test))]
+#[cfg(any(
+    target_arch = "aarch64",
+    all(target_arch = "x86_64", target_pointer_width = "64"),
+    test
+))]
 const REACH: usize = 32 << 10;
 
 /// The innermost frame on the stack above `stack`, where the line of frame records begins at
@@ -48,7 +52,10 @@ pub(super) fn search(
 }
 
 /// On other processors nobody has looked at what such a frame is like.
-#[cfg(not(any(target_arch = "aarch64", all(target_arch = "x86_64", target_pointer_width = "64"))))]
+#[cfg(not(any(
+    target_arch = "aarch64",
+    all(target_arch = "x86_64", target_pointer_width = "64")
+)))]
 pub(super) fn search(
     _stack: usize,
     _record: usize,

@@ -175,7 +175,8 @@ unsafe extern "C" fn carry_on(
     let index = index & !UNFILLED;
     let Some(seat) = entry(index) else { return };
     let Some(predecessor) = seat.predecessor() else { return };
-    let arrival = Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
+    let arrival =
+        Arrival { signal, info, context, by_kernel: false, filled, called_with: None, stack };
     let errno = super::Errno::save();
     pass_on(index, &Delivery::new(index, seat.is_active(), predecessor, &arrival));
     errno.restore();

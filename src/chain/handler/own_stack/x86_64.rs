@@ -1,8 +1,8 @@
 //! x86-64: from the registers at an entry point to the stack that it goes on with.
 
 use super::{
-    ALL, ENOUGH, HALF, LEAST, LEAST_WITHOUT_EVENTS, MEMORY, Memory, Onward, SIZE, TRIES, WORDS, Words,
-    deliver, offset_of, on_own_stack, without_events,
+    ALL, ENOUGH, HALF, LEAST, LEAST_WITHOUT_EVENTS, MEMORY, Memory, Onward, SIZE, TRIES, WORDS,
+    Words, deliver, offset_of, on_own_stack, without_events,
 };
 use crate::chain::handler::Arrival;
 use std::ffi::{c_int, c_void};

@@ -99,7 +99,9 @@ fn with_maps<T>(ask: impl FnOnce(c_int) -> T) -> Option<T> {
 pub(in crate::sigbus::adopted) fn open_maps() -> c_int {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: a C string. A bare system call: open(2) of the C library is a cancellation point.
-    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/maps".as_ptr(), flags) };
+    let fd = unsafe {
+        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/maps".as_ptr(), flags)
+    };
     fd as c_int
 }
 
@@ -144,11 +146,16 @@ struct Query {
 /// The mapping, and how long the name is that was put into `name`. An error if this kernel cannot
 /// be asked so.
 #[inline(never)]
-fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(Area, usize)>, c_int> {
+fn query(
+    fd: c_int,
+    address: usize,
+    name: Option<&mut [u8]>,
+) -> Result<Option<(Area, usize)>, c_int> {
     /// `_IOWR('f', 17, struct procmap_query)`
     const PROCMAP_QUERY: usize = 0xC068_6611;
     const { assert!(size_of::<Query>() == 0x68) };
-    let mut query = Query { size: size_of::<Query>() as u64, address: address as u64, ..Query::default() };
+    let mut query =
+        Query { size: size_of::<Query>() as u64, address: address as u64, ..Query::default() };
     if let Some(name) = name {
         query.name_size = name.len() as u32;
         query.name = name.as_mut_ptr() as u64;
@@ -162,8 +169,10 @@ fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(A
     }
     // PROCMAP_QUERY_VMA_READABLE, WRITABLE, EXECUTABLE, SHARED.
     let protection = [(1, libc::PROT_READ), (2, libc::PROT_WRITE), (4, libc::PROT_EXEC)];
-    let protection =
-        protection.iter().filter(|(bit, _)| query.area_flags & bit != 0).fold(0, |all, (_, one)| all | one);
+    let protection = protection
+        .iter()
+        .filter(|(bit, _)| query.area_flags & bit != 0)
+        .fold(0, |all, (_, one)| all | one);
     let area = Area {
         start: query.start as usize,
         end: query.end as usize,
@@ -179,14 +188,20 @@ fn query(fd: c_int, address: usize, name: Option<&mut [u8]>) -> Result<Option<(A
 
 /// Reads lines until the one of `address`; also where in `scratch.line` its path is.
 #[inline(never)]
-fn read_through(fd: c_int, address: usize, scratch: &mut Scratch) -> Option<(Area, (usize, usize))> {
+fn read_through(
+    fd: c_int,
+    address: usize,
+    scratch: &mut Scratch,
+) -> Option<(Area, (usize, usize))> {
     let Scratch { bytes, line, .. } = scratch;
     let (mut length, mut place) = (0, 0_u64);
     loop {
         // SAFETY: room for as many bytes. By pread(2), as the kept descriptor may have been read
         // before.
-        let count = unsafe { libc::syscall(libc::SYS_pread64, fd, bytes.as_mut_ptr(), bytes.len(), place) };
-        let read = usize::try_from(count).ok().and_then(|count| bytes.get(..count)).unwrap_or_default();
+        let count =
+            unsafe { libc::syscall(libc::SYS_pread64, fd, bytes.as_mut_ptr(), bytes.len(), place) };
+        let read =
+            usize::try_from(count).ok().and_then(|count| bytes.get(..count)).unwrap_or_default();
         if read.is_empty() {
             return None;
         }
@@ -219,8 +234,9 @@ pub(crate) fn parse(line: &[u8]) -> Option<(Area, usize)> {
     let (major, minor) = pair(words.next()?, b':')?;
     let inode = number(words.next()?, 10)?;
     let name = line.get(words.at..)?.iter().position(|byte| *byte != b' ');
-    let right =
-        |place: usize, letter: u8, bit: c_int| if rights.get(place) == Some(&letter) { bit } else { 0 };
+    let right = |place: usize, letter: u8, bit: c_int| {
+        if rights.get(place) == Some(&letter) { bit } else { 0 }
+    };
     let area = Area {
         start: start as usize,
         end: end as usize,

@@ -61,7 +61,12 @@ pub(super) fn find(
         let first = length.saturating_sub(area.offset).min((area.end - area.start) as u64) as usize;
         let first = area.start + first.next_multiple_of(page.len());
         let start = entry.range.map_or(length, |range| length.max(range.offset));
-        return lost(Cause::Truncated { len_now: length }, libc::EFAULT, start, Some(first..area.end));
+        return lost(
+            Cause::Truncated { len_now: length },
+            libc::EFAULT,
+            start,
+            Some(first..area.end),
+        );
     }
     if are_there(page, write && area.shared) {
         let (is_long, changed) = entry.compare(&file.identity);
@@ -79,7 +84,9 @@ pub(super) fn find(
     }
     if write && area.is_written_through() {
         match file.reserve(offset, page.len()) {
-            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => return lost(Cause::NoSpace, errno, offset, pages),
+            Err(errno @ (libc::ENOSPC | libc::EDQUOT)) => {
+                return lost(Cause::NoSpace, errno, offset, pages);
+            }
             Ok(()) if are_there(page, true) => return Finding::Healed,
             _ => {}
         }
@@ -152,9 +159,14 @@ impl<'a> File<'a> {
         match self.open() {
             Ok(file) => read_byte_at(file.0, offset),
             // No descriptor left, no right to read, a lease, no /proc: no news of the page.
-            Err(libc::EMFILE | libc::ENFILE | libc::EACCES | libc::EPERM | libc::EAGAIN | libc::ENOENT) => {
-                Ok(())
-            }
+            Err(
+                libc::EMFILE
+                | libc::ENFILE
+                | libc::EACCES
+                | libc::EPERM
+                | libc::EAGAIN
+                | libc::ENOENT,
+            ) => Ok(()),
             Err(errno) => Err(errno),
         }
     }

@@ -56,7 +56,9 @@ pub(crate) fn is_guarded(address: usize) -> bool {
     let signals = Mask::block_all();
     let guarded = list::hold(thread_id()).is_some_and(|mut held| {
         let area = area_at(address, held.scratch());
-        area.is_some_and(|area| Patch::of(&area).is_some() || find(&mut held, &area, address).is_some())
+        area.is_some_and(|area| {
+            Patch::of(&area).is_some() || find(&mut held, &area, address).is_some()
+        })
     });
     signals.restore();
     guarded
@@ -99,7 +101,8 @@ fn resolve(held: &mut LockedList<'_>, met: &Met<'_>) -> bool {
             found.entries.iter().for_each(|entry| entry.publish(&fault));
             let lost = end.map(|end| stretch(first, &area, &page, end));
             let deadly = lost.as_ref().is_some_and(|lost| {
-                area.is_written_through() && !found.entries.iter().any(|entry| entry.may_sink(lost.len()))
+                area.is_written_through()
+                    && !found.entries.iter().any(|entry| entry.may_sink(lost.len()))
             });
             tell(&found, first, &fault, delivered, deadly);
             match lost {
@@ -132,10 +135,14 @@ fn find<'a>(held: &mut LockedList<'a>, area: &Area, address: usize) -> Option<Fo
         return None;
     }
     // The path is in the room that belongs to the lock, and nothing asks again meanwhile.
-    let (chain, length) = path_at(address, held.scratch()).map(|path| (Chain::of_path(path), path.len()))?;
+    let (chain, length) =
+        path_at(address, held.scratch()).map(|path| (Chain::of_path(path), path.len()))?;
     let named = |held: &mut LockedList<'a>, entry: &Entry| {
-        let shown =
-            entry.shown.as_deref().map(std::ffi::CStr::to_bytes).filter(|shown| shown.len() == length);
+        let shown = entry
+            .shown
+            .as_deref()
+            .map(std::ffi::CStr::to_bytes)
+            .filter(|shown| shown.len() == length);
         shown.is_some() && shown == held.scratch().path()
     };
     held.mark(named, chain).map(|entries| Found { entries, by_path: true })
@@ -144,10 +151,18 @@ fn find<'a>(held: &mut LockedList<'a>, area: &Area, address: usize) -> Option<Fo
 /// Whether `place` shows the byte of the file that `address` shows, or the zeros that took its
 /// place.
 #[inline(never)]
-fn shows(held: &mut LockedList<'_>, entry: &Entry, area: &Area, address: usize, place: usize) -> bool {
+fn shows(
+    held: &mut LockedList<'_>,
+    entry: &Entry,
+    area: &Area,
+    address: usize,
+    place: usize,
+) -> bool {
     let offset = area.offset_at(address);
     area_at(place, held.scratch()).is_some_and(|there| match Patch::of(&there) {
-        Some(patch) => patch.number == entry.number && Patch::offset_in(there.offset_at(place)) == offset,
+        Some(patch) => {
+            patch.number == entry.number && Patch::offset_in(there.offset_at(place)) == offset
+        }
         None => there.file == area.file && there.offset_at(place) == offset,
     })
 }

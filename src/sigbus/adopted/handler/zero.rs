@@ -30,7 +30,9 @@ pub(in crate::sigbus::adopted) fn descriptor() -> Option<c_int> {
 pub(in crate::sigbus::adopted) fn is_zero(fd: c_int) -> bool {
     /// Major 1, minor 5 (Documentation/admin-guide/devices.txt of the kernel).
     const ZERO: u64 = 1 << 8 | 5;
-    status(fd).is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFCHR && status.st_rdev == ZERO)
+    status(fd).is_some_and(|status| {
+        status.st_mode & libc::S_IFMT == libc::S_IFCHR && status.st_rdev == ZERO
+    })
 }
 
 /// A patch: for whom, of which byte of the file on, and whether the mapping was a shared one.

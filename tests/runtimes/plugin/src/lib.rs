@@ -21,5 +21,9 @@ pub extern "C" fn plug_init() -> c_int {
 pub unsafe extern "C" fn plug_adopt(path: *const c_char) -> c_int {
     // SAFETY: by this function's contract.
     let path = OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes());
-    if plug_init() != 0 { 1 } else { done(sigward::mapping::adopt_file(path).map(std::mem::forget)) }
+    if plug_init() != 0 {
+        1
+    } else {
+        done(sigward::mapping::adopt_file(path).map(std::mem::forget))
+    }
 }

@@ -27,7 +27,9 @@ pub extern "C" fn listener_hook(signal: c_int, warded: c_int) -> c_int {
 pub extern "C" fn listener_tokio(signal: c_int, warded: c_int) -> c_int {
     let (ready, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+            return;
+        };
         runtime.block_on(async move {
             let kind = tokio::signal::unix::SignalKind::from_raw(signal);
             let Ok(mut stream) = tokio::signal::unix::signal(kind) else { return };

@@ -12,8 +12,8 @@ const CUT: usize = 10_000;
 
 #[cfg(feature = "warded")]
 mod guard {
-    use sigward::mapping::{Adopted, adopt_range};
     use super::LENGTH;
+    use sigward::mapping::{Adopted, adopt_range};
     use std::fs::File;
     use std::os::fd::AsFd as _;
 
@@ -21,7 +21,8 @@ mod guard {
 
     impl Guard {
         pub fn over(mapped: &[u8], file: &File) -> Self {
-            let adopted = adopt_range(mapped.as_ptr(), mapped.len(), Some(file.as_fd()), 0).expect("adopt");
+            let adopted =
+                adopt_range(mapped.as_ptr(), mapped.len(), Some(file.as_fd()), 0).expect("adopt");
             // For the scenario that writes: without a sink the first lost page would be the end.
             adopted.sink(LENGTH as u64);
             Self(adopted)
@@ -98,8 +99,13 @@ fn left() -> Vec<u8> {
 }
 
 fn make(path: &Path) -> File {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).expect("open");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .expect("open");
     fill(&file);
     file
 }
