@@ -46,8 +46,7 @@ impl Program {
                 .filter(|(inside, symbol)| *inside < symbol.st_size(endian).max(1))
                 .min_by_key(|(inside, _)| *inside)?;
             let name = symbols.symbol_name(endian, best.1).ok()?;
-            let name = String::from_utf8_lossy(name);
-            Some((format!("{:#}", rustc_demangle::demangle(&name)), best.0))
+            Some((demangled(&String::from_utf8_lossy(name)), best.0))
         })
     }
 
@@ -88,4 +87,13 @@ impl Program {
         let endian = header.endian().ok()?;
         Some((endian, header.sections(endian, &self.0).ok()?))
     }
+}
+
+/// As whoever wrote the function knows it: in Rust, C++ or C.
+fn demangled(name: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}");
+    }
+    let cpp = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok());
+    cpp.unwrap_or_else(|| name.to_owned())
 }

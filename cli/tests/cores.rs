@@ -148,17 +148,22 @@ fn go_that_has_aborted_is_said_to_have_lost_the_cause() {
 }
 
 #[test]
-fn rust_names_are_demangled() {
+fn names_of_rust_and_cpp_are_demangled() {
     if !kernel_writes_cores() {
         return;
     }
-    let scratch = Scratch::new("core-rust");
-    let data = scratch.join("data");
-    let run = die_and_explain(&scratch, &victim("victim.rs"), &["cut", &data], false);
-    assert_eq!(run.code, 0);
-    assert!(run.out.contains("(victim_rs") || run.out.contains("inner::look+"), "{run:?}");
-    assert!(run.out.contains(&format!("offset 81 925 of {data}")), "{run:?}");
-    assert!(run.out.contains("the file was cut to 0 bytes"), "{run:?}");
+    for (source, function) in [
+        ("victim.rs", "(victim::inner::look+"),
+        ("victim.cpp", "(inner::look(unsigned char const*"),
+    ] {
+        let scratch = Scratch::new("core-mangled");
+        let data = scratch.join("data");
+        let run = die_and_explain(&scratch, &victim(source), &["cut", &data], false);
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains(function), "{run:?}");
+        assert!(run.out.contains(&format!("offset 81 925 of {data}")), "{run:?}");
+        assert!(run.out.contains("the file was cut to 0 bytes"), "{run:?}");
+    }
 }
 
 #[test]

@@ -158,6 +158,11 @@ pub fn victim(name: &str) -> PathBuf {
             build.args(["-O1", "-g0", "-w", "-pthread"]);
             build
         }
+        Some("cpp") => {
+            let mut build = Command::new("c++");
+            build.args(["-O1", "-g0"]);
+            build
+        }
         Some("go") => {
             let mut build = Command::new("go");
             build.arg("build");
