@@ -2,7 +2,14 @@
 
 use super::event::{Event, FdKind};
 use super::library;
-use std::fmt;
+use std::fmt::{self, Write};
+use std::path::Path;
+
+/// What would end the line or move the cursor becomes `?`, as in the lines of handlers.
+fn write_path(out: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+    path.to_string_lossy().chars().try_for_each(|letter| out.write_char(plain(letter)))
+}
 
 impl Event {
     /// The file name of the library (or executable) that made the system call, the C library's own
@@ -20,7 +27,7 @@ impl Event {
         }
         write!(out, " on thread {:?} (tid {}) of the map of ", self.thread_name(), self.tid)?;
         match self.map_path() {
-            Some(path) => write!(out, "{}", path.display())?,
+            Some(path) => write_path(out, path)?,
             None => out.write_str("a file")?,
         }
         write!(
@@ -57,7 +64,8 @@ impl fmt::Display for Event {
                 if let Some(address) = self.peer_address() {
                     write!(out, ", peer {address}")?;
                 } else if let Some(path) = self.peer_path() {
-                    write!(out, ", peer {}", path.display())?;
+                    out.write_str(", peer ")?;
+                    write_path(out, path)?;
                 }
                 out.write_str(")")?;
             }
@@ -67,5 +75,19 @@ impl fmt::Display for Event {
         } else {
             write!(out, ": {} bytes, then it broke", self.result)
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_others_makes_one_line() {
+        let mut event = Event { fd_kind: Event::MAP, ..Event::default() };
+        let path = b"/data/a\nb\x1b[2J";
+        event.peer[..path.len()].copy_from_slice(path);
+        event.peer_len = path.len() as u32;
+        assert!(event.to_string().contains("of the map of /data/a?b?[2J (inode"), "{event}");
     }
 }
