@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use support::{
-    Scratch, SmallDisk, finish, have, library, missing_unless, ready, ready_as, sigward, victim,
+    Scratch, SmallDisk, finish, have, ids, library, missing_unless, ready, ready_as, sigward,
+    victim,
 };
 
 /// A process that lives as long as the test, and is ready.
@@ -42,15 +43,6 @@ fn wait_for<T: std::fmt::Debug>(look: impl Fn() -> T, is_so: impl Fn(&T) -> bool
         assert!(start.elapsed() < Duration::from_secs(30), "still: {found:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn ids(account: &Value) -> Vec<&str> {
-    account["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|found| found["id"].as_str().unwrap())
-        .collect()
 }
 
 #[test]

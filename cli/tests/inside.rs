@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command};
 use std::time::{Duration, Instant};
-use support::{Scratch, finish, have, library, missing_unless, ready_as, schema, sigward, victim};
+use support::{
+    Scratch, finish, have, ids, library, missing_unless, ready_as, schema, sigward, victim,
+};
 
 /// What only the process itself can see.
 const INSIDE: [&str; 3] = ["covered", "empty-seat", "no-onstack"];
@@ -87,15 +89,6 @@ fn common(mut account: Value) -> Value {
     let findings = account["findings"].as_array_mut().unwrap();
     findings.retain(|found| !INSIDE.contains(&found["id"].as_str().unwrap()));
     account
-}
-
-fn ids(account: &Value) -> Vec<&str> {
-    account["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|found| found["id"].as_str().unwrap())
-        .collect()
 }
 
 /// Asks both until they agree: threads of a runtime come and go.

@@ -41,7 +41,12 @@ fn no_sequence_of_calls_leaves_anything_behind() {
     assert!(declared.len() >= 115, "{declared:?}");
     for name in &declared {
         let (calls, good) = called.get(name).copied().unwrap_or_default();
-        assert!(calls > 0 && good > 0, "{name}: called {calls} times, {good} of them succeeded");
+        // The descriptor of an echo is not certain there, so none is quiet.
+        let refused = cfg!(target_arch = "aarch64") && name == "sigward_set_nosigpipe";
+        assert!(
+            calls > 0 && (good > 0) != refused,
+            "{name}: called {calls} times, {good} of them succeeded"
+        );
     }
 }
 

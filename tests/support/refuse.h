@@ -1,10 +1,16 @@
-/* A sandbox that answers one system call with an error. */
+/* Sandboxes that answer a system call with an error. */
 #pragma once
 #include "host.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+
+static inline void filter(struct sock_filter *code, unsigned short length) {
+    struct sock_fprog program = {.len = length, .filter = code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
 
 static inline void refuse(long number, int error) {
     struct sock_filter code[] = {
@@ -13,9 +19,7 @@ static inline void refuse(long number, int error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    filter(code, sizeof code / sizeof *code);
 }
 
 /* The same where the second argument has this value, as a command of fcntl(2). */
@@ -28,7 +32,5 @@ static inline void refuse_command(long number, int command, int error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {.len = 6, .filter = code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    filter(code, sizeof code / sizeof *code);
 }

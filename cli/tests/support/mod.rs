@@ -238,3 +238,9 @@ pub fn attach(pid: u32) -> Child {
 pub fn is_traced_by(pid: u32, tracer: u32) -> bool {
     status(pid, "TracerPid") == tracer.to_string()
 }
+
+/// What an account finds.
+pub fn ids(account: &serde_json::Value) -> Vec<&str> {
+    let findings = account["findings"].as_array().expect("a list");
+    findings.iter().map(|found| found["id"].as_str().expect("a text")).collect()
+}
