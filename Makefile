@@ -211,7 +211,6 @@ test-install: $(archive)
 	tests/install/rust
 	tests/install/containers
 	tests/install/debian
-	scripts/notice --check
 
 .PHONY: test-example
 test-example: example
@@ -319,6 +318,7 @@ lint: $(archive)
 	scripts/check-width
 	scripts/check-directions
 	scripts/check-links
+	scripts/notice --check
 
 .PHONY: bench
 bench: tools $(archive) $(plain) $(command)

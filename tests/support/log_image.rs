@@ -164,10 +164,11 @@ pub fn hold(path: &Path, saved: &Path, image: &[u8], good: Option<&Good>) {
 fn refused(error: Error, image: &[u8]) {
     let fits = match error {
         Error::NotALog | Error::Version { .. } => true,
-        Error::Damaged { offset } => offset <= image.len().max(8192) as u64,
+        // Where the next record would be: what is cut may be zeros behind the last one.
+        Error::Damaged { offset } => offset <= image.len().max(8192).next_multiple_of(8) as u64,
         _ => false,
     };
-    assert!(fits, "{error:?}");
+    assert!(fits, "{error:?} of {} bytes", image.len());
 }
 
 /// All records from the first on, and of `good` each by its position.
