@@ -46,7 +46,7 @@ static const struct kind {
     {reader, 4},  {writer, 2},   {opener, 3}, {refresher, 1}, {stale_reader, 2}, {truncator, 2},
     {grower, 2},  {replacer, 1}, {forker, 1}, {neighbour, 1}, {foreigner, 1},    {sink, 3},
 #ifndef NAIVE
-    {adopter, 1},
+    {adopter, 1}, {piper, 1},
 #endif
     {noise, 1}, /* last: joined first */
 };
@@ -162,7 +162,7 @@ static void prepare(const char *const *folders) {
                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(soak != MAP_FAILED && stacks != MAP_FAILED && sysconf(_SC_PAGESIZE) == PAGE);
 #ifdef NAIVE
-    COUNT(adopted); /* no adopt_file there */
+    COUNT(adopted), COUNT(pipes); /* it has neither */
 #endif
     for (unsigned i = 0; i < SLOTS; i++) {
         struct slot *slot = &soak->slots[i];
@@ -217,6 +217,9 @@ int main(int argc, char **argv) {
                               argc > 4 ? argv[4] : mkdtemp(disk)};
     mallopt(M_ARENA_MAX, 1); /* further ones come by chance, and are large */
     install_handlers();
+#ifndef NAIVE
+    handle_pipes();
+#endif
     prepare(folders);
     watch((unsigned)seconds + LONGER + 120);
     MUST(sigward_init(NULL) == 0 && sigward_sigbus_guard() == 0 && sigward_try_copy_segv() == 0);

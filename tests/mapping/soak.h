@@ -148,8 +148,8 @@ enum { HOW_READ_AT, HOW_POINTER, HOW_TRY_COPY, HOWS };
 
 void truncator(void), grower(void), replacer(void), forker(void), noise(void), neighbour(void),
     foreigner(void);
-void sink(void), sink_begin(void), adopter(void);
-void install_handlers(void); /* before the guard comes */
+void sink(void), sink_begin(void), adopter(void), piper(void);
+void install_handlers(void), handle_pipes(void); /* before the guard comes */
 
 /* ---- soak.c: the run ---- */
 
@@ -157,9 +157,9 @@ void install_handlers(void); /* before the guard comes */
     X(reads)                                                                                       \
     X(bytes) X(flagged) X(exempt) X(writes) X(flushes) X(opens) X(refused) X(closes) X(refreshes)  \
         X(cuts) X(grows) X(replaces) X(rewrites) X(forks) X(signals) X(neighbours) X(foreign)      \
-            X(stale) X(sinks) X(adopted)
+            X(stale) X(sinks) X(adopted) X(pipes)
 #define WRONGS(X) /* each of these must stay 0 */                                                  \
-    X(clobbers) X(lost) X(unflagged) X(wrong) X(overreach) X(liars) X(unexpected) X(leaks)
+    X(clobbers) X(stolen) X(lost) X(unflagged) X(wrong) X(overreach) X(liars) X(unexpected) X(leaks)
 #define FIELD(name) atomic_ullong name;
 struct shared {
     TALLIES(FIELD)

@@ -106,7 +106,7 @@ fn guarded_maps_survive_the_soak() {
         .unwrap_or(5.0);
     let archive = library("release").join("libsigward.a");
     let mut parts = PARTS.to_vec();
-    parts.push("soak_adopter");
+    parts.extend(["soak_adopter", "soak_pipes"]);
     let program = build("soak", &parts, &[archive.to_str().expect("a plain path")]);
     soak(&program, "soak", seconds).lived();
 }
@@ -160,7 +160,7 @@ fn a_flush_that_lies_is_found() {
 #[test]
 fn patching_whatever_faults_is_found() {
     let run = naive(6, PATIENCE);
-    assert!(found(&run, &["clobbers"]), "{run:?}");
+    assert!(found(&run, &["clobbers", "stolen"]), "{run:?}");
 }
 
 #[test]

@@ -246,9 +246,9 @@ void foreigner(void) {
             armed = 1;
             (void)*lost;
             armed = 0;
-            WRONG(clobbers, "a fault of nobody's map came to no handler");
+            WRONG(stolen, "a fault of nobody's map came to no handler");
         } else if (fault_address != (void *)lost) {
-            WRONG(clobbers, "the fault at %p came as one at %p", (void *)lost, fault_address);
+            WRONG(stolen, "the fault at %p came as one at %p", (void *)lost, fault_address);
         }
         fill_whole(fd, 4);
         if (*lost != 'f') WRONG(clobbers, "a map that is nobody's was patched");

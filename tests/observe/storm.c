@@ -39,7 +39,7 @@ int main(void) {
 #ifdef __x86_64__
     CHECK(counters.unattributed == 0);
 #endif
-    SAY("swallowed %lu, read %lu, dropped %lu\n", counters.swallowed, read,
-        counters.events_dropped);
+    SAY("{\"storm_swallowed\": %lu, \"storm_events_read\": %lu, \"storm_dropped\": %lu}\n",
+        counters.swallowed, read, counters.events_dropped);
     return 0;
 }

@@ -43,3 +43,6 @@ mod curl;
 
 #[path = "postgres.rs"]
 mod postgres;
+
+#[path = "at_once.rs"]
+mod at_once;

@@ -33,7 +33,7 @@ var counts struct {
 	cuts, grows, rewrites, replaces, children, collections, neighbours       atomic.Uint64
 	foreign, stale, adopted, libraries, native, faults, patches              atomic.Uint64
 
-	clobbers, lost, unflagged, wrong, liars, unexpected, leaks atomic.Uint64
+	clobbers, stolen, lost, unflagged, wrong, liars, unexpected, leaks atomic.Uint64
 }
 
 // firstWrong is how many fields of counts must not be 0.

@@ -197,7 +197,7 @@ func foreigner() {
 		at := page + rand.Intn(3*page)
 		if address, faulted := faultAt(data, at); !faulted ||
 			address != uintptr(unsafe.Pointer(&data[at])) {
-			wrong(&counts.clobbers, "a fault of nobody's map at %p came as %x, %v", &data[at],
+			wrong(&counts.stolen, "a fault of nobody's map at %p came as %x, %v", &data[at],
 				address, faulted)
 		}
 		fill(disk, 4*page)
