@@ -147,7 +147,7 @@ fn read(ward: Ward, blind: bool, least: u64) -> Vec<(&'static str, Run)> {
         for (name, end) in &ends {
             println!("{name}: {} {}", end.status, end.out);
         }
-        assert!(started, "{ends:#?}");
+        assert!(started && cuts >= least, "{ends:#?}");
         ends
     })
 }
