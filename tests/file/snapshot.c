@@ -425,6 +425,23 @@ static void changes(void) {
     }
 }
 
+/* Written to just before, and once more meanwhile: in one tick of the clock, before Linux 6.13
+ * under one time. The copy is taken again all the same. */
+static void same_tick(void) {
+    int fd = open(path_of("source"), O_RDWR | O_CREAT, 0644);
+    CHECK(ftruncate(fd, 1 << 20) == 0);
+    for (int round = 0; round < 50; round++) {
+        sigward_map *map;
+        struct changing changing = {fd, 0, 1};
+        sigward_snapshot_options options = {
+            .size = sizeof options, .memory_only = 1, .progress = change, .context = &changing};
+        CHECK(pwrite(fd, "", 1, 0) == 1);
+        CHECK(sigward_snapshot_with(path_of("source"), &options, &map, NULL) == 0);
+        CHECK(changing.begun == 2);
+        sigward_map_close(map);
+    }
+}
+
 /* A disk without room for anything: a clone takes none, or memory is taken. */
 static void full(void) {
     sigward_snapshot_report report;
@@ -605,7 +622,7 @@ SCENARIOS({"kept", kept}, {"size_limit", size_limit}, {"disk_lost", disk_lost},
           {"grouped", grouped}, {"generations", generations},
 #ifndef BARE
           {"kind", kind}, {"memory", memory}, {"sealed", sealed}, {"limits", limits},
-          {"changes", changes}, {"full", full}, {"leaks", leaks}, {"threads", threads},
-          {"bad", bad},
+          {"changes", changes}, {"same_tick", same_tick}, {"full", full}, {"leaks", leaks},
+          {"threads", threads}, {"bad", bad},
 #endif
 )

@@ -111,6 +111,11 @@ fn never_a_mixture_of_two_generations() {
 }
 
 #[test]
+fn a_change_in_the_tick_of_another_is_seen() {
+    each(|file_system| drop(warded(file_system, "same_tick")));
+}
+
+#[test]
 fn a_disk_that_goes_away_is_told() {
     if XFS.is_here() {
         dies_bare(&XFS, "disk_lost", SIGBUS);
