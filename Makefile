@@ -69,8 +69,8 @@ help:
 	@echo 'make arm64     the C hosts on an arm64 kernel in a virtual machine (half an hour)'
 	@echo 'make arm64-tests'
 	@echo '               the Rust tests on that kernel; KERNEL=arm64-16k or arm64-64k: other pages'
-	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1 or 6.12,'
-	@echo '               TESTS=short (minutes), TESTS=all (hours)'
+	@echo 'make kernels   the Rust tests on older kernels in a virtual machine: KERNEL=6.1, 6.12'
+	@echo '               or 5.10, TESTS=short (minutes), TESTS=all (hours)'
 	@echo 'make suites    tests of Go, CPython and others, bare and with the library preloaded:'
 	@echo '               SUITE=name (an hour)'
 
@@ -247,7 +247,7 @@ arm64-tests:
 suites: $(archive)
 	tests/suites/run $(SUITE)
 
-# Tests on Debian's older kernels, emulated (KERNEL=6.1 or 6.12; TESTS=short, 'policy log', all).
+# Tests on Debian's older kernels, emulated (KERNEL=6.1, 6.12, 5.10; TESTS=short, 'rows log', all).
 .PHONY: kernels
 kernels:
 	tests/kernels/run $(TESTS)
