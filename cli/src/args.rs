@@ -1,6 +1,7 @@
 //! The command line: what `--help`, the manual pages and the completions are made from.
 
 use crate::exit;
+use crate::signals;
 use clap::{Args as Group, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,7 +84,10 @@ pub enum Command {
     /// its handler gets. `--signals SEGV` tells of them as well.
     ///
     /// With a command it is started and watched, and its exit status is handed on (128 + N if
-    /// signal N ended it); what is told goes to stderr then.
+    /// signal N ended it); what is told goes to stderr then. Ctrl-C and Ctrl-Z are the command's,
+    /// and it gets what is sent to the watcher. Without one Ctrl-Z does nothing.
+    #[command(override_usage = "sigward watch [OPTIONS] <PID>...\n       \
+        sigward watch [OPTIONS] -- <COMMAND>...")]
     #[command(after_help = "Examples:\n  sigward watch -- ./server --port 80\n  \
         sudo sigward watch --children $(pidof nginx)")]
     Watch(Watch),
@@ -173,7 +177,7 @@ pub struct Replace {
 #[derive(Debug, Group)]
 pub struct Watch {
     /// Processes to follow
-    #[arg(required_unless_present = "command", conflicts_with = "command",
+    #[arg(required_unless_present = "command", conflicts_with = "command", value_name = "PID",
         value_parser = clap::value_parser!(i32).range(1..))]
     pub pids: Vec<i32>,
     /// A command to start and follow
@@ -183,8 +187,8 @@ pub struct Watch {
     #[arg(short = 'f', long)]
     pub children: bool,
     /// Signals to tell of, in place of PIPE,BUS,SEGV,ABRT,FPE,ILL,XFSZ,SYS,XCPU
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub signals: Option<Vec<String>>,
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = signals::parse)]
+    pub signals: Option<Vec<i32>>,
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -263,7 +267,7 @@ pub struct Cut {
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Ask before each open, so that every opener is named with its flags before it cuts; openers
-    /// wait for us, so do not stop the command (Ctrl-Z)
+    /// wait for us, so do not stop the command (kill -STOP; Ctrl-Z does nothing)
     #[arg(long)]
     pub exact: bool,
     /// End when a file was cut

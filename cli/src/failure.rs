@@ -1,7 +1,7 @@
 //! Why a command could not be done, and what to do then.
 
 use crate::exit::Exit;
-use crate::report::{Output, shown};
+use crate::report::{Output, say, shown};
 use serde::Serialize;
 use std::fmt::Display;
 use std::path::Path;
@@ -44,10 +44,9 @@ impl Failure {
     /// Writes it to stderr, and says with what to exit.
     pub fn tell(&self, output: Output) -> ExitCode {
         if output.json {
-            let text = serde_json::json!({ "error": self });
-            eprintln!("{text}");
+            say(serde_json::json!({ "error": self }));
         } else {
-            eprintln!("sigward: {}: {}", shown(&self.about), shown(&self.message));
+            say(format!("sigward: {}: {}", shown(&self.about), shown(&self.message)));
         }
         Exit::Failed.into()
     }

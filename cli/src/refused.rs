@@ -46,7 +46,9 @@ pub fn failure(pid: i32, error: &io::Error) -> Failure {
     if errno == libc::ESRCH {
         return Failure::new(about, "it has ended").with_errno(errno);
     }
-    let message = if status.tracer != 0 {
+    let message = if status.process == std::process::id() as i32 {
+        "is this command itself, which cannot follow itself".to_owned()
+    } else if status.tracer != 0 {
         let name = proc::name(status.tracer).unwrap_or_default();
         format!("is traced by pid {} ({name}) already, and one tracer is the most", status.tracer)
     } else if proc::is_kernels(pid) {

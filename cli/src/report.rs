@@ -57,6 +57,11 @@ fn harmless(text: &str) -> String {
     text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
+/// A line on stderr, which may be full or closed: what is being done goes on.
+pub fn say(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Prints a text as it is.
 pub fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -2,7 +2,7 @@
 
 use crate::args::{Run, Watch};
 use crate::failure::Failure;
-use crate::report::{Output, shown};
+use crate::report::{Output, say, shown};
 use crate::symbols::Program;
 use crate::watch::{self, start};
 use std::ffi::{OsStr, OsString};
@@ -20,9 +20,9 @@ pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
         Some(obstacle) => {
             let name = shown(&request.command[0]);
             let unguarded = if request.guard.is_empty() { "" } else { ", and no file is guarded" };
-            eprintln!(
+            say(format!(
                 "sigward: {name} is {obstacle}, so nothing can be preloaded: it is only watched{unguarded}"
-            );
+            ));
         }
         None => preload(&request)?,
     }

@@ -58,6 +58,15 @@ impl Info {
     }
 }
 
+/// A signal that the command is to tell of.
+pub fn parse(text: &str) -> Result<i32, &'static str> {
+    match number(text) {
+        Some(libc::SIGKILL) => Err("no watcher sees it come; a death of it is told anyway"),
+        Some(signal) => Ok(signal),
+        None => Err("no signal: try PIPE, SIGPIPE or 13; real-time signals have numbers only"),
+    }
+}
+
 /// The number of `SIGBUS`, `bus` or `7`.
 pub fn number(text: &str) -> Option<i32> {
     let upper = text.to_ascii_uppercase();

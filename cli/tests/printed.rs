@@ -81,6 +81,15 @@ fn what_cannot_be_written_is_an_error_and_a_reader_that_is_gone_is_none() {
             "{arguments:?}: {gone:?}"
         );
     }
+    // An error that nobody hears is one.
+    for (arguments, code) in [
+        (&["audit", "nothing"][..], 3),
+        (&["watch", "999999999"], 3),
+        (&["watch", "--", "./no"], 127),
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(command().args(arguments).stderr(full).status().unwrap().code(), Some(code));
+    }
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut audit = command();
     let run =

@@ -15,6 +15,7 @@
 use crate::failure::Failure;
 use crate::proc;
 use crate::refused;
+use crate::report::say;
 use crate::trace::{self, Change};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use sigward::audit::Row;
@@ -41,7 +42,9 @@ pub fn rows(pid: i32) -> Result<Vec<Row>, Failure> {
     if filtered(pid, tid) {
         return Err(failure("has a seccomp filter, which might end it for being asked"));
     }
-    eprintln!("sigward: thread {tid} of process {pid} is stopped for some milliseconds, and asked");
+    say(format!(
+        "sigward: thread {tid} of process {pid} is stopped for some milliseconds, and asked"
+    ));
     let _undisturbed = Undisturbed::begin();
     trace::seize_alone(tid).map_err(|error| refused::failure(pid, &error))?;
     let thread = Borrowed::stop(tid, instruction).map_err(|error| failure(&error.to_string()))?;

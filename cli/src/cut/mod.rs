@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::proc;
 use crate::registers::open_flags;
-use crate::report::{Output, grouped, shown};
+use crate::report::{Output, grouped, say, shown};
 use crate::waiting::Waiting;
 use fanotify::{Folder, Gate};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -72,12 +72,12 @@ pub fn cut(request: &Cut, output: Output) -> Result<Exit, Failure> {
         all.push(Watched { folder: Folder::watch(&folder).map_err(refused)?, gate, targets });
     }
     if !fanotify::names_processes() {
-        eprintln!(
+        say(
             "sigward: without CAP_SYS_ADMIN the kernel does not say who it was: /proc is searched, and \
-             a quick updater is seen and not named (sudo names it)"
+             a quick updater is seen and not named (sudo names it)",
         );
     }
-    eprintln!("sigward: watching; Ctrl-C ends");
+    say("sigward: watching; Ctrl-C ends");
     let mut was_cut = false;
     loop {
         wait_for_any(&all);

@@ -17,6 +17,7 @@
 
 mod death;
 mod kept;
+mod process;
 pub mod start;
 mod story;
 mod teller;
@@ -27,18 +28,17 @@ use crate::failure::Failure;
 use crate::proc::{self, Status};
 use crate::refused;
 use crate::report::{Output, shown, threads};
-use crate::signals;
 use crate::trace::{self, Change};
 use crate::waiting::{Call, Calls, Waiting};
 use death::Death;
 use kept::Kept;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::{Pid, getpgid};
+use process::Process;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use story::Story;
@@ -71,13 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `sigward watch`
 pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
-    let told = match &request.signals {
-        Some(list) => list
-            .iter()
-            .map(|name| signals::number(name).ok_or_else(|| Failure::new(name, "no signal's name")))
-            .collect::<Result<_, _>>()?,
-        None => TOLD.to_vec(),
-    };
+    let told = request.signals.clone().unwrap_or_else(|| TOLD.to_vec());
     let out: Box<dyn Write + Send> = match (&request.output, request.command.is_empty()) {
         (Some(path), _) => Box::new(File::create(path).map_err(|error| Failure::of(path, &error))?),
         (None, true) => Box::new(io::stdout()),
@@ -117,24 +111,19 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     // After the fork, which wants a process with one thread.
     watcher.teller = Some(Teller::new(out));
     let bad_news = watcher.run(&Calls::start(waiting));
-    let status = watcher.status.map(|status| ExitCode::from(status as u8));
-    Ok(status.unwrap_or_else(|| if bad_news { Exit::BadNews } else { Exit::Good }.into()))
+    let deaf = watcher.teller.as_mut().map_or(0, Teller::end);
+    Ok(match (watcher.status, deaf) {
+        (Some(status), _) => ExitCode::from(status as u8),
+        (None, 0) if bad_news => Exit::BadNews.into(),
+        (None, 0) => Exit::Good.into(),
+        (None, libc::EPIPE) => ExitCode::from(128 + libc::SIGPIPE as u8),
+        (None, _) => Exit::Failed.into(),
+    })
 }
 
-/// What is known of a process.
-#[derive(Default)]
-struct Process {
-    name: String,
-    /// The number that it has for itself, in its own namespace.
-    own: i32,
-    /// The last signal that was told, or is about to be the end.
-    last: Option<Story>,
-    /// Of those that may be the end the last of each number.
-    kept: BTreeMap<i32, Kept>,
-    /// Where its cgroup counts whom the kernel has ended for want of memory, and how many it had.
-    killed_for_memory: Option<(PathBuf, u64)>,
-    /// Whether a command that was started has become what it should be.
-    has_begun: bool,
+/// Whether a terminal's signals go to a process as they go to us.
+fn is_in_our_group(pid: i32) -> bool {
+    getpgid(Some(Pid::from_raw(pid))) == getpgid(None)
 }
 
 struct Watcher {
@@ -203,14 +192,7 @@ impl Watcher {
 
     fn know(&mut self, tid: i32, pid: i32) {
         self.threads.insert(tid, pid);
-        self.processes.entry(pid).or_insert_with(|| Process {
-            name: proc::name(pid).unwrap_or_default(),
-            own: Status::of(pid).map_or(pid, |status| status.innermost),
-            killed_for_memory: proc::memory_events(pid)
-                .and_then(|events| Some((proc::killed_for_memory(&events)?, events)))
-                .map(|(before, events)| (events, before)),
-            ..Process::default()
-        });
+        self.processes.entry(pid).or_insert_with(|| Process::of(pid));
     }
 
     /// Until nobody is left. Says whether somebody has died.
@@ -224,11 +206,11 @@ impl Watcher {
                 Err(_) => return bad_news,
             }
             match calls.take() {
-                Some(Call::Signal(signal)) => self.called(signal),
+                Some(Call::Signal { signal, by_kernel }) => self.called(signal, by_kernel),
                 // Nobody reads what is told.
                 Some(Call::Second)
                     if self.command.is_none()
-                        && self.teller.as_ref().is_some_and(Teller::is_deaf) =>
+                        && self.teller.as_ref().is_some_and(|teller| teller.deaf() != 0) =>
                 {
                     self.leave();
                 }
@@ -242,16 +224,24 @@ impl Watcher {
         }
     }
 
-    /// Somebody has sent us a signal.
-    fn called(&mut self, signal: i32) {
-        match (signal, self.command) {
-            // The terminal has sent it to the program as well, and the program decides.
-            (libc::SIGINT | libc::SIGQUIT, Some(_)) => {}
-            (_, Some(command)) => {
+    /// Somebody has sent us a signal, or the terminal has.
+    fn called(&mut self, signal: i32, by_kernel: bool) {
+        let of = |pid| Some((pid, self.processes.get(&pid)?));
+        match self.command.and_then(of) {
+            // The program has it as well, and decides. One that has stopped itself is left at the
+            // next Ctrl-Z.
+            Some((command, process)) if by_kernel && is_in_our_group(command) => {
+                if signal == libc::SIGTSTP && process.is_stopped {
+                    let _ = raise(Signal::SIGSTOP);
+                }
+            }
+            Some((command, _)) => {
                 // A child of ours, which nobody else reaps.
                 let _ = kill(Pid::from_raw(command), Signal::try_from(signal).ok());
             }
-            (_, None) => self.leave(),
+            None if signal == libc::SIGTSTP => {}
+            // Children of a command that has ended may be there still.
+            None => self.leave(),
         }
     }
 
@@ -268,11 +258,13 @@ impl Watcher {
     fn change(&mut self, tid: i32, change: Change) -> bool {
         match change {
             Change::Signal(signal) => self.signal(tid, signal),
-            Change::Event { event, signal } => self.event(tid, event, signal),
-            Change::Exited(status) => return self.gone(tid, Err(status)),
-            Change::Killed { signal, core } => return self.gone(tid, Ok((signal, core))),
+            Change::Event { event, signal } => {
+                self.event(tid, event, signal);
+                false
+            }
+            Change::Exited(status) => self.gone(tid, Err(status)),
+            Change::Killed { signal, core } => self.gone(tid, Ok((signal, core))),
         }
-        false
     }
 
     /// Of one that is only kept for the death that may follow: it goes on at once.
@@ -286,23 +278,32 @@ impl Watcher {
         }
     }
 
-    fn signal(&mut self, tid: i32, signal: i32) {
-        if !self.told.contains(&signal) {
-            return if KEPT.contains(&signal) {
-                self.keep(tid, signal);
-            } else {
-                self.let_go(tid, signal);
-            };
+    fn signal(&mut self, tid: i32, signal: i32) -> bool {
+        let is_told = self.told.contains(&signal);
+        if !is_told && KEPT.contains(&signal) {
+            self.keep(tid, signal);
+            return false;
         }
-        let story = Story::of(tid);
-        self.let_go(tid, signal);
-        let Some(mut story) = story.filter(|story| self.by_choice || !story.is_routine()) else {
-            return;
-        };
+        let process = self.threads.get(&tid).and_then(|pid| self.processes.get(pid));
+        let ends_init = process.is_some_and(|process| process.ends_untraced(tid, signal));
+        let story = is_told.then(|| Story::of(tid)).flatten();
+        if ends_init {
+            let _ = trace::detach(tid, signal);
+        } else {
+            self.let_go(tid, signal);
+        }
+        if let Some(story) = story.filter(|story| self.by_choice || !story.is_routine()) {
+            self.keep_story(story);
+        }
+        ends_init && self.gone(tid, Ok((signal, false)))
+    }
+
+    /// Tells a story, and keeps it for the death that may follow.
+    fn keep_story(&mut self, mut story: Story) {
         story.complete();
         self.tell("signal", &story);
         let pid = story.pid;
-        self.know(tid, pid);
+        self.know(story.tid, pid);
         if let Some(process) = self.processes.get_mut(&pid)
             && !process.last.as_ref().is_some_and(|last| last.is_behind(&story))
         {
@@ -330,7 +331,9 @@ impl Watcher {
         match event {
             libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
                 let new = trace::message(tid).map(|new| new as i32);
-                if let Some((new, status)) = new.and_then(|new| Some((new, Status::of(new)?))) {
+                if let Some((new, status)) = new.and_then(|new| Some((new, Status::of(new)?)))
+                    && self.follows(status.process)
+                {
                     self.know(new, status.process);
                     if self.leaving.is_some() {
                         let _ = trace::interrupt(new);
@@ -363,18 +366,36 @@ impl Watcher {
                 if !self.threads.contains_key(&tid)
                     && let Some(status) = Status::of(tid)
                 {
+                    if !self.follows(status.process) {
+                        let _ = trace::detach(tid, 0);
+                        return;
+                    }
                     self.know(tid, status.process);
                 }
                 let group =
                     [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+                if let Some(process) = self.processes.get_mut(&tid) {
+                    process.is_stopped = group;
+                }
                 if group && self.leaving.is_none() {
                     let _ = trace::listen(tid);
+                    if self.command == Some(tid) && signal != libc::SIGSTOP && is_in_our_group(tid)
+                    {
+                        // Ctrl-Z: whoever has started us waits for us, and continues both.
+                        let _ = raise(Signal::SIGSTOP);
+                    }
                     return;
                 }
             }
             _ => {}
         }
         self.let_go(tid, 0);
+    }
+
+    /// Whether threads of a process are followed. The kernel takes a child for one that clone(2)
+    /// has made with another signal than SIGCHLD.
+    fn follows(&self, process: i32) -> bool {
+        self.children || self.processes.contains_key(&process)
     }
 
     /// The library is in the program that was named, and in none that this executes in its place.

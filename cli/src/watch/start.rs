@@ -2,7 +2,7 @@
 //! would have inherited from whoever started us.
 
 use crate::failure::Failure;
-use crate::report::shown;
+use crate::report::{say, shown};
 use crate::waiting::Waiting;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
@@ -108,7 +108,7 @@ fn become_it(
         Some(libc::ENOEXEC) => (126, "no program of this machine's, and no script"),
         _ => (126, "it was not started"),
     };
-    eprintln!("sigward: {}: {error}: {advice}", shown(name));
+    say(format!("sigward: {}: {error}: {advice}", shown(name)));
     // SAFETY: ends the child without the parent's destructors.
     unsafe { libc::_exit(code) }
 }
@@ -120,11 +120,11 @@ pub fn warn_of_privileges(command: &OsString) {
     let Ok(file) = std::fs::metadata(&path) else { return };
     let privileged = file.permissions().mode() & (libc::S_ISUID | libc::S_ISGID) != 0;
     if privileged && !root && file.uid() == 0 {
-        eprintln!(
+        say(format!(
             "sigward: {} is set-user-ID, and the kernel leaves its privileges out while an ordinary \
              user watches it: start it by itself, then `sudo sigward watch PID`",
             shown(&path)
-        );
+        ));
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Story {
     /// Whether the instruction is in code that the program has made as it runs.
     #[serde(skip)]
     pub is_made_code: bool,
+    /// Whether it came to the end of a kill(2).
+    #[serde(skip)]
+    pub is_by_kill: bool,
     /// The function, if the file tells.
     pub function: Option<String>,
     /// Who has sent it, if somebody has: process and name.
@@ -98,6 +101,7 @@ impl Story {
             address: None,
             instruction: None,
             is_made_code: false,
+            is_by_kill: false,
             function: None,
             sender: None,
         }
@@ -131,7 +135,12 @@ impl Story {
         let sent = write.is_none() && info.is_sent();
         Some(Self {
             thread: status.name.clone(),
-            disposition: status.disposition(info.signal),
+            disposition: match status.disposition(info.signal) {
+                // Faults are forced upon it.
+                Disposition::Init if fault => Disposition::Default,
+                other => other,
+            },
+            is_by_kill: registers.is_some_and(|it| it.call == Some(libc::SYS_kill as u64)),
             write,
             file: place.as_ref().and_then(|_| identity(tid, proc::at(&lines, info.address)?)),
             place,
@@ -188,7 +197,12 @@ impl Story {
             (_, Some(place), ..) => place.to_string(),
             (_, _, Some(address), _) => format!("{} at address {address:#x}", self.meaning),
             (.., Some((0, _))) => "sent by the kernel, or from outside of its namespace".to_owned(),
-            (.., Some((pid, _))) if *pid == self.pid => "sent by the process itself".to_owned(),
+            (.., Some((pid, _))) if *pid == self.pid => {
+                let is_write = self.number == libc::SIGPIPE && self.code == 0 && !self.is_by_kill;
+                let write = "by a write that is not seen here (SIGPIPE was blocked, or the program is a 32-bit \
+                             one), or ";
+                format!("{}sent by the process itself", if is_write { write } else { "" })
+            }
             (.., Some((pid, name))) => {
                 format!(
                     "sent by pid {pid} ({})",

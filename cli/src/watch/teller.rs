@@ -1,8 +1,9 @@
 //! Lines are written by a thread of their own: a reader that is slow, or does not read at all, must
 //! not hold the watched program, which would stop at its next signal until we come.
 
+use crate::report::say;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,8 +22,8 @@ pub struct Teller {
 
 #[derive(Default)]
 struct State {
-    /// Nobody reads any more.
-    deaf: AtomicBool,
+    /// The errno value of the write that has failed: nobody reads any more.
+    deaf: AtomicI32,
     done: Mutex<bool>,
     woken: Condvar,
 }
@@ -53,25 +54,28 @@ impl Teller {
         }
     }
 
-    /// Whether nobody reads any more.
-    pub fn is_deaf(&self) -> bool {
+    /// The errno value with which a line could not be written, after which none is; 0 until then.
+    pub fn deaf(&self) -> i32 {
         self.state.deaf.load(Ordering::Relaxed)
     }
-}
 
-/// Waits until all is written, but not for ever.
-impl Drop for Teller {
-    fn drop(&mut self) {
+    /// Waits until all is written, but not for ever; then the same.
+    pub fn end(&mut self) -> i32 {
         self.lines = None;
         let done = self.state.done.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.state.woken.wait_timeout_while(done, PATIENCE, |done| !*done);
+        self.deaf()
     }
 }
 
 fn write_all(mut out: Box<dyn Write + Send>, lines: &Receiver<String>, state: &State) {
     while let Ok(line) = lines.recv() {
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            state.deaf.store(true, Ordering::Relaxed);
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            if errno != libc::EPIPE {
+                say(format!("sigward: what is told cannot be written: {error}: nothing more is"));
+            }
+            state.deaf.store(errno, Ordering::Relaxed);
             break;
         }
     }

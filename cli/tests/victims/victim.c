@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,6 +110,20 @@ static void *sleeps(void *unused) {
 
 static void handler(int signal) { (void)signal; }
 
+/* As an editor does, which puts the terminal in order before it stops. */
+static void suspend(int signal) {
+    is("suspending");
+    prctl(PR_SET_NAME, "suspended");
+    sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, 0);
+    raise(signal); /* when this returns */
+}
+
+static char stack[1 << 16];
+
+static int outlive(void *unused) {
+    return getchar();
+}
+
 int main(int count, char **argv) {
     /* Yama lets descendants only, else. */
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
@@ -141,6 +156,22 @@ int main(int count, char **argv) {
         pthread_create(&thread, 0, break_pipe, &result);
         pthread_join(thread, 0);
         is(result < 0 ? "EPIPE" : "written");
+    } else if (!strcmp(how, "blocked")) {
+        /* Raised where nobody can see the write any more. */
+        sigset_t set;
+        ssize_t result;
+        sigemptyset(&set);
+        sigaddset(&set, SIGPIPE);
+        sigprocmask(SIG_BLOCK, &set, 0);
+        break_pipe(&result);
+        sigprocmask(SIG_UNBLOCK, &set, 0);
+    } else if (!strcmp(how, "suspends")) {
+        sigaction(SIGTSTP, &(struct sigaction){.sa_handler = suspend}, 0);
+        is("ready");
+        for (;;) pause();
+    } else if (!strcmp(how, "clone")) {
+        /* A process, that sends nothing when it ends. */
+        if (clone(outlive, stack + sizeof stack, 0, 0) < 0) abort();
     } else if (!strcmp(how, "partial")) {
         int ends[2];
         if (pipe(ends)) abort();
