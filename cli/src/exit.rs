@@ -23,10 +23,11 @@ impl From<Exit> for ExitCode {
 pub const TABLE: &str = "\
 Exit status:
   0    done, and nothing is wrong
-  1    done, and the answer is bad news: a log is damaged, a watched process died of a signal, a
-       file was cut, audit has a warning; or explain has found no cause in the core, or
-       something that would end the process
+  1    done, and the answer is bad news: a log is damaged, a watched process
+       died of a signal, a file was cut, audit has a warning; or explain has
+       found no cause in the core, or something that would end the process
   2    wrong command line
   3    could not be done; the reason, and what to do, is on stderr
-  watch -- COMMAND exits as COMMAND did, with 128 + N if signal N ended it, 127 if it was not found,
-  126 if it could not be started";
+  141  nobody reads what is printed any more
+  watch -- COMMAND exits as COMMAND did, with 128 + N if signal N ended it,
+  127 if it was not found, 126 if it could not be started";

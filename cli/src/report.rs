@@ -34,7 +34,8 @@ impl Output {
         }
         let text = harmless(text);
         let in_colour = terminal_width().is_some()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_some_and(|value| value != "dumb");
         print_text(&if in_colour { coloured(&text) } else { text })
     }
 }

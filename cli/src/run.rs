@@ -6,7 +6,9 @@ use crate::report::{Output, say, shown};
 use crate::symbols::Program;
 use crate::watch::{self, start};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,7 +19,7 @@ const LIBRARY: &str = "libsigward.so.0";
 pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
     let obstacle = obstacle(&request.command[0]);
     match obstacle {
-        Some(obstacle) => {
+        Some(ref obstacle) => {
             let name = shown(&request.command[0]);
             let unguarded = if request.guard.is_empty() { "" } else { ", and no file is guarded" };
             say(format!(
@@ -37,16 +39,32 @@ pub fn run(request: Run, output: Output) -> Result<ExitCode, Failure> {
     watch::watch(&watch, output)
 }
 
-/// Why the loader would not load a library into a program.
-fn obstacle(command: &OsString) -> Option<&'static str> {
+/// Why the loader would not load the library into a program.
+fn obstacle(command: &OsString) -> Option<String> {
     let path = start::find(command)?;
-    let mode = std::fs::metadata(&path).ok()?.permissions().mode();
-    if mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
-        return Some("set-user-ID or set-group-ID");
+    if let Some(privileges) = start::privileges(&path) {
+        return Some(privileges.to_owned());
     }
-    // A script has an interpreter, which is a program like any other.
-    let program = Program::open(&path).filter(Program::is_elf)?;
-    (!program.has_section(".interp")).then_some("static")
+    let program = interpreter(&path).unwrap_or(path);
+    let own = Program::open(Path::new("/proc/self/exe")).and_then(|own| own.loader());
+    let loader = Program::open(&program)?.loader()?;
+    if loader.is_empty() {
+        return Some("static".to_owned());
+    }
+    // Of another C library, or 32-bit: such a program may not even start with ours in it.
+    let is_another = own.is_some_and(|own| !own.is_empty() && own != loader);
+    is_another.then(|| format!("for another loader ({loader}) than the library"))
+}
+
+/// What executes a script.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut start = [0; 256];
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let count = options.open(script).ok()?.read_at(&mut start, 0).ok()?;
+    let line = start[..count].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    Some(OsStr::from_bytes(words.next()?).into())
 }
 
 /// Puts the library into the environment that the program gets.

@@ -1,10 +1,11 @@
 //! The name of the function that an instruction is in, from the file that it was mapped from.
 
 use object::Endianness;
-use object::elf::{self, FileHeader64};
-use object::read::ReadCache;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
+use object::read::{ReadCache, ReadRef};
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// An ELF file, read through a cache and never mapped.
@@ -16,9 +17,11 @@ type Sections<'a> = SectionTable<'a, FileHeader64<Endianness>, &'a ReadCache<Fil
 const LARGEST: u64 = 1 << 30;
 
 impl Program {
-    /// Opens a regular file.
+    /// Opens a regular file, and waits for nobody at a FIFO.
     pub fn open(path: &Path) -> Option<Self> {
-        let file = File::open(path).ok()?;
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let file = options.open(path).ok()?;
         file.metadata().ok()?.is_file().then(|| Self(ReadCache::new(file)))
     }
 
@@ -55,6 +58,32 @@ impl Program {
         FileHeader64::<Endianness>::parse(&self.0).is_ok()
     }
 
+    /// The name of the loader that it asks for, empty for a static one; of a 32-bit one as well.
+    pub fn loader(&self) -> Option<String> {
+        loader::<FileHeader64<Endianness>>(&self.0)
+            .or_else(|| loader::<FileHeader32<Endianness>>(&self.0))
+    }
+
+    /// Whether it is a library, or a program that asks for a loader: a static one that is loaded
+    /// anywhere has the dynamic section of both.
+    pub fn is_dynamic(&self) -> bool {
+        let is_library = || {
+            let header = FileHeader64::<Endianness>::parse(&self.0).ok()?;
+            let endian = header.endian().ok()?;
+            let segments = header.program_headers(endian, &self.0).ok()?;
+            let entries = segments.iter().find_map(|it| it.dynamic(endian, &self.0).ok()?)?;
+            let mut flags = entries.iter().filter(|it| it.tag(endian) == elf::DT_FLAGS_1);
+            Some(!flags.any(|it| it.val(endian) & elf::DF_1_PIE.0 != 0))
+        };
+        self.loader().is_some_and(|loader| !loader.is_empty()) || is_library() == Some(true)
+    }
+
+    /// Whether it begins with these bytes, as far as it is so long.
+    pub fn begins_with(&self, bytes: &[u8]) -> bool {
+        let length = (&self.0).len().unwrap_or(0).min(bytes.len() as u64);
+        (&self.0).read_bytes_at(0, length) == Ok(&bytes[..length as usize])
+    }
+
     /// Whether it has a section of this name.
     pub fn has_section(&self, name: &str) -> bool {
         self.size_of(name).is_some()
@@ -87,6 +116,15 @@ impl Program {
         let endian = header.endian().ok()?;
         Some((endian, header.sections(endian, &self.0).ok()?))
     }
+}
+
+fn loader<H: FileHeader<Endian = Endianness>>(data: &ReadCache<File>) -> Option<String> {
+    let header = H::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, data).ok()?;
+    let path = segments.iter().find_map(|segment| segment.interpreter(endian, data).ok()?);
+    let path = String::from_utf8_lossy(path.unwrap_or_default()).into_owned();
+    Some(Path::new(&path).file_name().map_or_else(String::new, |it| it.to_string_lossy().into()))
 }
 
 /// As whoever wrote the function knows it: in Rust, C++ or C.

@@ -266,6 +266,20 @@ fn a_binary_is_looked_into() {
         (1, vec!["sigpipe-foreign-threads"]),
         "{account:?}"
     );
+    // Static, and loaded anywhere.
+    let (source, program) = (scratch.file("main.c", b"int main(void) {}"), scratch.join("main"));
+    let made = finish(Command::new("cc").args(["-static-pie", "-o", &program, &source]));
+    if missing_unless(made.code == 0, "a C library for -static-pie") {
+        let account = sigward(&["audit", "--json", &program]).json();
+        assert_eq!(account["dynamic"], false, "{account}");
+    }
+    // A FIFO that nobody writes to holds nobody.
+    let fifo = scratch.join("fifo");
+    assert_eq!(finish(Command::new("mkfifo").arg(&fifo)).code, 0);
+    // What comes behind one that cannot be looked at is looked at.
+    let run = sigward(&["audit", "--json", &fifo, "999999999", &object]);
+    assert!(run.code == 3 && run.err.lines().count() == 2, "{run:?}");
+    assert_eq!(run.json()["path"], object.as_str());
     let text = sigward(&["audit", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
     assert!(text.code == 3 && text.err.contains("no 64-bit ELF file"), "{text:?}");
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::{Run, Scratch, finish, have, missing_unless, sigward, victim};
@@ -79,7 +80,7 @@ fn a_cut_file_in_c_is_named_with_offset_length_and_who_was_opening() {
     // Cut off behind its notes, and within them.
     let bytes = std::fs::read(core).unwrap();
     for (length, word) in
-        [(bytes.len() / 2, "it is cut"), (100, "no core that can be read"), (3, "too short")]
+        [(bytes.len() / 2, "it is cut"), (100, "cut within its first bytes"), (3, "too short")]
     {
         let part = scratch.file("part", &bytes[..length]);
         let run = sigward(&["explain", &part]);
@@ -190,4 +191,55 @@ fn python_is_explained_unless_faulthandler_has_raised_the_signal_again() {
     let found = run.json();
     assert_eq!((run.code, &found["place"]), (1, &serde_json::Value::Null), "{run:?}");
     assert!(found["notes"][0].as_str().unwrap().contains("faulthandler"), "{run:?}");
+}
+
+#[test]
+fn no_function_is_told_of_a_program_that_is_another_one_now() {
+    if !kernel_writes_cores() {
+        return;
+    }
+    let (scratch, program) = (Scratch::new("core-replaced"), Scratch::new("core-program"));
+    let own = program.join("victim");
+    let copy = |from: &Path| {
+        let done = finish(Command::new("cp").arg("--remove-destination").arg(from).arg(&own));
+        assert_eq!(done.code, 0, "{done:?}");
+    };
+    copy(&victim("victim.c"));
+    let ran = die_and_explain(&scratch, Path::new(&own), &["cut", &scratch.join("data")], true);
+    let core = ran.json()["core"].as_str().unwrap().to_owned();
+    assert!(ran.json()["thread"]["function"].as_str().unwrap().starts_with("cut+"), "{ran:?}");
+    copy(&victim("storm.c"));
+    let other = sigward(&["explain", &core]);
+    let note = format!("{own} is not the file that ran: the function is not told");
+    assert!(other.code == 0 && other.out.contains(&note), "{other:?}");
+    assert_eq!(sigward(&["explain", "--json", &core]).json()["thread"]["function"], Value::Null);
+    // The one that ran, elsewhere.
+    let elsewhere = scratch.join("victim");
+    finish(Command::new("cp").arg(victim("victim.c")).arg(&elsewhere));
+    assert!(sigward(&["explain", &core, &elsewhere]).out.contains("(cut+0x"));
+    // A FIFO in its place holds nobody.
+    std::fs::remove_file(&elsewhere).unwrap();
+    assert_eq!(finish(Command::new("mkfifo").arg(&elsewhere)).code, 0);
+    let fifo = sigward(&["explain", &core, &elsewhere]);
+    assert!(fifo.code == 3 && fifo.err.contains("no regular file"), "{fifo:?}");
+}
+
+#[test]
+fn what_is_cut_32_bit_or_cannot_be_unpacked_is_said() {
+    let scratch = Scratch::new("core-not");
+    for (bytes, why) in [
+        (&b"\x7fELF\x01\x01\x01"[..], "32-bit program"),
+        (b"\x7fELF\x02\x01\x01", "cut within its first bytes"),
+        (b"\x7fEL", "too short"),
+        (b"#!/bin/sh", "not an ELF file"),
+    ] {
+        let run = sigward(&["explain", &scratch.file("core", bytes)]);
+        assert!(run.code == 3 && run.err.contains(why), "{run:?}");
+    }
+    let mut start = support::command();
+    start
+        .args(["explain", &scratch.file("core.gz", b"\x1f\x8b\x08\x00")])
+        .env("TMPDIR", "/nowhere");
+    let run = finish(&mut start);
+    assert!(run.code == 3 && run.err.contains("sigward: /nowhere: no place to unpack"), "{run:?}");
 }

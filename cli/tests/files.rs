@@ -128,6 +128,10 @@ fn manual_pages_and_completions_name_every_command() {
         .into();
     let help = sigward(&["--help"]).out;
     assert!(help.contains("Exit status:"), "{help}");
+    // As it is there: not filled to lines of another length.
+    assert!(overview.contains("\n.SH EXIT STATUS\n.nf\n  0    done"), "{overview}");
+    let watch = std::fs::read_to_string(scratch.join("man1/sigward-watch.1")).unwrap();
+    assert!(watch.contains("\n.SH EXAMPLES\n.nf\n  sigward watch"), "{watch}");
     let commands: Vec<&str> = help
         .lines()
         .skip_while(|line| *line != "Commands:")
@@ -141,6 +145,7 @@ fn manual_pages_and_completions_name_every_command() {
         let page = scratch.join(&format!("man1/sigward-{name}.1"));
         assert!(std::path::Path::new(&page).exists(), "{page}");
         assert!(overview.contains(&format!("sigward\\-{name}(1)")), "{name}");
+        assert!(!std::fs::read_to_string(page).unwrap().contains(".SH EXTRA"), "{name}");
         assert!(shells.iter().all(|text| text.contains(name)), "{name}");
     }
 }

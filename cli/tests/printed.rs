@@ -44,7 +44,7 @@ fn a_terminal_gets_lines_of_its_width_and_warnings_in_red() {
         finish(
             script
                 .args(["-qec", &line, "/dev/null"])
-                .env("NO_COLOR", no_colour)
+                .envs([("NO_COLOR", no_colour), ("TERM", "xterm")])
                 .stdin(Stdio::null()),
         )
     };
@@ -52,6 +52,13 @@ fn a_terminal_gets_lines_of_its_width_and_warnings_in_red() {
     let [red, plain] = ["", "1"].map(|no_colour| on_terminal(&pid, no_colour).out);
     assert!(red.contains("  \u{1b}[1;31mWARNING\u{1b}[0m "), "{red}");
     assert!(plain.contains("  WARNING ") && !plain.contains('\u{1b}'), "{plain}");
+    let dumb = finish(
+        Command::new("script")
+            .args(["-qec", &format!("{} audit {pid}", env!("CARGO_BIN_EXE_sigward")), "/dev/null"])
+            .envs([("NO_COLOR", ""), ("TERM", "dumb")])
+            .stdin(Stdio::null()),
+    );
+    assert!(dumb.out.contains("  WARNING ") && !dumb.out.contains('\u{1b}'), "{dumb:?}");
     let table = on_terminal("--all", "1").out;
     let mut lines = table.lines().skip_while(|line| !line.starts_with(&format!("{pid} ")));
     let found = lines.next().unwrap().split_whitespace().next_back().unwrap();

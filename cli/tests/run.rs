@@ -41,6 +41,36 @@ fn where_nothing_can_be_preloaded_it_is_said_and_watched() {
         assert_eq!((done.code, done.out.as_str()), (0, "broken pipe\n"), "{done:?}");
         assert!(done.err.contains("is static, so nothing can be preloaded"), "{done:?}");
     }
+    let scratch = Scratch::new("run-obstacles");
+    let victim = std::fs::read(victim("victim.c")).unwrap();
+    let program = |name: &str, bytes: &[u8]| {
+        let path = scratch.file(name, bytes);
+        // By another program: a child of another test's may have it open for writing else.
+        finish(Command::new("sh").args(["-c", "chmod 755 $0 && cp -p $0 $0.own", &path]));
+        path + ".own"
+    };
+    // For another C library, which would not start with ours in it.
+    let loader = b"/ld-linux";
+    let mut bytes = victim.clone();
+    if let Some(at) = bytes.windows(loader.len()).position(|bytes| bytes == loader) {
+        bytes[at + 1..][..3].copy_from_slice(b"on-");
+        let other = run(&[], &program("other", &bytes), &["exit", "0"]);
+        assert!(other.code == 127 && other.err.contains("is for another loader (on-"), "{other:?}");
+    }
+    // Who executes a script matters, and the section of the loader's name does not.
+    if have("go") {
+        let go = support::victim("victim.go");
+        let script = program("script", format!("#! {}\n", go.display()).as_bytes());
+        let done = run(&[], &script, &["other"]);
+        assert!(done.err.contains("script.own is static"), "{done:?}");
+    }
+    let mut bytes = victim;
+    bytes[0x28..0x30].fill(0);
+    bytes[0x3c..0x40].fill(0);
+    let stripped = run(&[], &program("stripped", &bytes), &["pipe"]);
+    assert_eq!((stripped.code, stripped.out.as_str()), (0, "EPIPE\n"), "{stripped:?}");
+    let folder = run(&[], &scratch.join(""), &[]);
+    assert!(folder.code == 126 && folder.err.contains("a folder: name a program"), "{folder:?}");
     let missing = sigward(&["run", "--library", "/nowhere/lib.so", "--", "true"]);
     assert!(missing.code == 3 && missing.err.contains("/nowhere/lib.so"), "{missing:?}");
     // The command of a build is not installed.

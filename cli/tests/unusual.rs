@@ -160,6 +160,46 @@ fn of_another_users_process_it_is_said_whose_it_is_and_what_is_missing() {
     );
 }
 
+#[test]
+fn of_a_program_with_privileges_it_is_said_that_they_are_left_out() {
+    let scratch = Scratch::new("unusual-privileges");
+    if !left_out_unless(
+        as_nobody(&scratch, &["--version"]).code == 0,
+        "leave to become another user",
+    ) {
+        return;
+    }
+    let capability = [0, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (name, mode, privileges) in [
+        ("user", "4755", "set-user-ID"),
+        ("group", "2755", "set-group-ID"),
+        ("file", "755", "given capabilities"),
+        ("none", "755", ""),
+    ] {
+        let path = scratch.join(name);
+        finish(Command::new("cp").arg(victim("victim.c")).arg(&path));
+        finish(Command::new("chmod").args([mode, &path]));
+        if name == "file" {
+            let path = std::ffi::CString::new(path.as_str()).unwrap();
+            let (name, value) = (c"security.capability", capability.as_ptr().cast());
+            // SAFETY: terminated strings, and as many bytes as are said.
+            let set =
+                unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value, capability.len(), 0) };
+            if !left_out_unless(set == 0, "file capabilities here") {
+                continue;
+            }
+        }
+        for (command, says) in
+            [("watch", "and the kernel leaves"), ("run", "so nothing can be preloaded")]
+        {
+            let run = as_nobody(&scratch, &[command, "--", &path, "exit", "0"]);
+            let said =
+                run.err.contains(&format!("{path} is {privileges}")) && run.err.contains(says);
+            assert_eq!(said, !privileges.is_empty(), "{run:?}");
+        }
+    }
+}
+
 /// A shell's script, as the first process of a new namespace of process numbers, or of mounts.
 fn in_namespace(options: &[&str], script: &str, argument: &str) -> Command {
     let mut start = Command::new("unshare");

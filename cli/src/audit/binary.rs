@@ -64,7 +64,7 @@ pub fn audit(path: &Path, output: Output) -> Result<Option<Severity>, Failure> {
         go,
         rust,
         has_sigward,
-        dynamic: program.has_section(".interp") || program.has_section(".dynamic"),
+        dynamic: program.is_dynamic(),
         set_user_id: file.permissions().mode() & libc::S_ISUID != 0,
         constructors: program.section_size(".init_array") / 8,
         bitcode,

@@ -26,7 +26,7 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
     let all = proc::processes();
     let mut executables = Executables::default();
     let mut writers = None;
-    let mut worst = None;
+    let (mut worst, mut failed) = (None, false);
     for what in &request.what {
         let pid = what.to_str().and_then(|text| text.parse::<i32>().ok()).filter(|pid| *pid > 0);
         let is_binary = pid.is_none() || what.exists();
@@ -35,15 +35,25 @@ pub fn audit(request: &Audit, output: Output) -> Result<Exit, Failure> {
                 refused::unless_proc_is_ours()?;
                 let pid = proc::process_of(id);
                 let writers = writers.get_or_insert_with(|| outside::writers(&all));
-                let account = one(pid, request.deep, writers, &mut executables, &all)?;
-                print(&account, output)?;
-                worst_of(&account)
+                one(pid, request.deep, writers, &mut executables, &all)
+                    .and_then(|account| print(&account, output).map(|()| worst_of(&account)))
             }
-            None => binary::audit(what, output)?,
+            None => binary::audit(what, output),
         };
-        worst = worst.max(severity);
+        match severity {
+            Ok(severity) => worst = worst.max(severity),
+            // One may have ended meanwhile: the others are looked at.
+            Err(failure) => {
+                failure.tell(output);
+                failed = true;
+            }
+        }
     }
-    Ok(if worst == Some(Severity::Warning) { Exit::BadNews } else { Exit::Good })
+    Ok(match worst {
+        _ if failed => Exit::Failed,
+        Some(Severity::Warning) => Exit::BadNews,
+        _ => Exit::Good,
+    })
 }
 
 fn one(

@@ -61,7 +61,9 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
         if header.phnum(endian, data).map_err(wrong)? > MOST_SEGMENTS {
             return Err("no core that can be read: too many segments".to_owned());
         }
-        let segments = header.program_headers(endian, data).map_err(wrong)?;
+        let segments = header
+            .program_headers(endian, data)
+            .map_err(|error| format!("{CUT} ({error}): {LIMITS}"))?;
         let mut core = Self {
             threads: Vec::new(),
             process: Process::default(),
@@ -154,14 +156,20 @@ impl<'a, R: ReadCacheOps> Core<'a, R> {
     }
 }
 
+const CUT: &str = "it is cut within its first bytes, or damaged";
+const LIMITS: &str = "was the disk full, or ulimit -c reached?";
+
 /// Says what a file is that is no ELF file.
 fn no_elf<'a>(data: impl ReadRef<'a>) -> String {
-    match data.read_bytes_at(0, 4) {
-        Ok(b"\x7fELF") => "the core of a 32-bit program, which is not known here, or a damaged one",
-        Err(()) => "too short for a core: was the disk full, or ulimit -c reached?",
-        Ok(_) => "no core: not an ELF file",
+    const BITS_32: u8 = 1;
+    match data.read_bytes_at(0, 5) {
+        Ok([0x7f, b'E', b'L', b'F', BITS_32]) => {
+            "the core of a 32-bit program, which is not known here: gdb reads it".to_owned()
+        }
+        Ok([0x7f, b'E', b'L', b'F', _]) => format!("{CUT}: {LIMITS}"),
+        Err(()) => format!("too short for a core: {LIMITS}"),
+        Ok(_) => "no core: not an ELF file".to_owned(),
     }
-    .to_owned()
 }
 
 #[cfg(test)]

@@ -66,6 +66,9 @@ struct Where {
     file: Option<PathBuf>,
     offset: Option<u64>,
     function: Option<String>,
+    /// A file that was not what ran.
+    #[serde(skip)]
+    another: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +102,10 @@ fn of_core(path: &Path, program: Option<&Path>, output: Output) -> Result<Exit, 
         return Err(Failure::new(path.display(), "no regular file: name a core file"));
     }
     if let Some(program) = program {
-        File::open(program).map_err(|error| Failure::of(program, &error))?;
+        program.metadata().map_err(|error| Failure::of(program, &error))?;
+        if Program::open(program).is_none() {
+            return Err(Failure::new(program.display(), "no regular file that may be read"));
+        }
     }
     let data = ReadCache::new(storage::unpacked(file, path)?);
     let core = Core::read(&data).map_err(|error| Failure::new(path.display(), error))?;
@@ -154,6 +160,12 @@ impl Explanation {
             notes: core.damage.clone(),
         };
         found.note(core.info, raised);
+        if let Some(file) = found.thread.as_ref().and_then(|thread| thread.another.as_deref()) {
+            let name = shown(file);
+            found.notes.push(format!(
+                "{name} is not the file that ran: the function is not told (name that one as PROGRAM)"
+            ));
+        }
         if let Some(program) =
             program.filter(|program| !core.files.iter().any(|file| stands_for(program, file)))
         {
@@ -216,18 +228,38 @@ fn stands_for(program: &Path, mapping: &Mapping) -> bool {
     program.file_name() == mapping.path.file_name()
 }
 
+/// Says of a file whether it begins as what was mapped: a core has the first page of each program
+/// and library, unless coredump_filter (core(5)) leaves it out.
+fn is_what_ran<'a, R: ReadCacheOps>(
+    core: &Core<'a, R>,
+    mapping: &Mapping,
+) -> impl Fn(&Program) -> bool + use<'a, R> {
+    let is_first = |file: &&Mapping| file.path == mapping.path && file.offset == 0;
+    let first = core.files.iter().find(is_first);
+    let page = first.and_then(|first| core.memory(first.start, 4096));
+    move |program| page.is_none_or(|page| program.begins_with(page))
+}
+
 impl Where {
     fn of<R: ReadCacheOps>(tid: i32, pc: u64, core: &Core<'_, R>, program: Option<&Path>) -> Self {
         let mapping = core.file_at(pc);
         let offset = mapping.and_then(|mapping| mapping.offset_of(pc));
-        let function = mapping
-            .zip(offset)
-            .and_then(|(mapping, offset)| {
-                let program = program.filter(|program| stands_for(program, mapping));
-                Program::open(program.unwrap_or(&mapping.path))?.function(offset)
-            })
-            .map(|(name, inside)| format!("{name}+{inside:#x}"));
-        Self { tid, pc, file: mapping.map(|mapping| mapping.path.clone()), offset, function }
+        let opened = mapping.and_then(|mapping| {
+            let program = program.filter(|program| stands_for(program, mapping));
+            let path = program.unwrap_or(&mapping.path);
+            Some((path, Program::open(path)?, is_what_ran(core, mapping)))
+        });
+        let mut another = None;
+        let function = opened.zip(offset).and_then(|((path, program, ran), offset)| {
+            if ran(&program) {
+                return program.function(offset);
+            }
+            another = Some(path.to_owned());
+            None
+        });
+        let function = function.map(|(name, inside)| format!("{name}+{inside:#x}"));
+        let file = mapping.map(|mapping| mapping.path.clone());
+        Self { tid, pc, file, offset, function, another }
     }
 }
 
@@ -256,6 +288,7 @@ impl fmt::Display for Explanation {
             Some(signal) => {
                 writeln!(out, "{program} (pid {}) died of {signal}: {}", self.pid, self.meaning)?;
             }
+            None if self.pid == 0 => writeln!(out, "{program}: no signal is told of")?,
             None => writeln!(out, "{program} (pid {}): no signal is told of", self.pid)?,
         }
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<8} {text}");

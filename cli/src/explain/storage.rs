@@ -43,8 +43,12 @@ pub fn unpacked(file: File, path: &Path) -> Result<File, Failure> {
         _ => return Ok(file),
     };
     let failed = |why: &str| Failure::new(path.display(), why);
-    let whole =
-        nameless().map_err(|error| Failure::new("a file to unpack the core into", error))?;
+    let folder = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let whole = nameless(&folder).map_err(|error| {
+        let message =
+            format!("no place to unpack the core into: {error}: TMPDIR names another one");
+        Failure::new(folder.display(), message)
+    })?;
     let out = whole.try_clone().map_err(|error| failed(&error.to_string()))?;
     let run = Command::new(tool).arg("-dc").stdin(file).stdout(out).stderr(Stdio::piped()).output();
     let run = run.map_err(|error| {
@@ -63,12 +67,10 @@ pub fn unpacked(file: File, path: &Path) -> Result<File, Failure> {
 }
 
 /// Where there may be more room than in memory.
-fn nameless() -> io::Result<File> {
-    let chosen = std::env::var_os("TMPDIR").map(PathBuf::from);
-    let folder = chosen.unwrap_or_else(|| "/var/tmp".into());
+fn nameless(folder: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    options.clone().custom_flags(libc::O_TMPFILE).open(&folder).or_else(|_| {
+    options.clone().custom_flags(libc::O_TMPFILE).open(folder).or_else(|_| {
         // A file system that knows no files without a name.
         let path = folder.join(format!("sigward-core-{}", std::process::id()));
         let file = options.create_new(true).open(&path)?;

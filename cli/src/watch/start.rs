@@ -7,12 +7,12 @@ use crate::waiting::Waiting;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, geteuid, pipe2};
+use nix::unistd::{Pid, getegid, geteuid, pipe2};
 use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What SIGPIPE's disposition was before Rust's runtime ignored it.
@@ -102,6 +102,7 @@ fn become_it(
             (127, "look at the name, and at its first line if it is a script")
         }
         Some(libc::ENOENT) => (127, "it is in no folder of PATH"),
+        Some(libc::EACCES) if Path::new(name).is_dir() => (126, "a folder: name a program"),
         Some(libc::EACCES) => {
             (126, "it may not be executed: chmod +x, or is its disk mounted with noexec?")
         }
@@ -115,17 +116,34 @@ fn become_it(
 
 /// Warns of a program whose privileges the kernel leaves out while we watch it.
 pub fn warn_of_privileges(command: &OsString) {
-    let Some(path) = find(command) else { return };
-    let root = geteuid().is_root();
-    let Ok(file) = std::fs::metadata(&path) else { return };
-    let privileged = file.permissions().mode() & (libc::S_ISUID | libc::S_ISGID) != 0;
-    if privileged && !root && file.uid() == 0 {
+    let Some(path) = find(command).filter(|_| !geteuid().is_root()) else { return };
+    if let Some(privileges) = privileges(&path) {
         say(format!(
-            "sigward: {} is set-user-ID, and the kernel leaves its privileges out while an ordinary \
+            "sigward: {} is {privileges}, and the kernel leaves its privileges out while an ordinary \
              user watches it: start it by itself, then `sudo sigward watch PID`",
             shown(&path)
         ));
     }
+}
+
+/// What gives a program more than whoever starts it has: then no library is preloaded, either.
+pub fn privileges(path: &Path) -> Option<&'static str> {
+    let file = path.metadata().ok()?;
+    let has = |bit| file.permissions().mode() & bit != 0;
+    if has(libc::S_ISUID) && file.uid() != geteuid().as_raw() {
+        return Some("set-user-ID");
+    }
+    if has(libc::S_ISGID) && file.gid() != getegid().as_raw() {
+        return Some("set-group-ID");
+    }
+    (!geteuid().is_root() && has_capabilities(path)).then_some("given capabilities (setcap(8))")
+}
+
+fn has_capabilities(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let (name, none) = (c"security.capability", std::ptr::null_mut());
+    // SAFETY: terminated strings, and no room for the value.
+    unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), none, 0) > 0 }
 }
 
 /// The file that execvp(3) takes.
@@ -133,6 +151,9 @@ pub fn find(command: &OsString) -> Option<PathBuf> {
     if command.as_bytes().contains(&b'/') {
         return Some(command.into());
     }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(command)).find(|path| path.is_file())
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&folders).map(|folder| folder.join(command)).find(is_program)
 }
