@@ -30,7 +30,7 @@ func (o Options) RunBare(ctx context.Context, f Failure) (b Bare, err error) {
 	w.record.begin(f.names())
 	w.orders.start(w.service.addresses.API)
 	defer w.orders.stop()
-	w.service.exitedWithin(ctx, interval) // some orders first
+	w.serve(ctx)
 	start := time.Now()
 	for ctx.Err() == nil && !w.service.exitedWithin(ctx, 0) {
 		err := w.strike(ctx)

@@ -278,6 +278,7 @@ func runReplaced(ctx context.Context, o Options, b build) (r Report, err error) 
 	if err != nil {
 		return r, err
 	}
+	d.serve(ctx)
 	fresh := 0
 	for d.updater.updates < o.Updates {
 		if err := d.replace(ctx); err != nil {

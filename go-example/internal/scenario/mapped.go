@@ -63,7 +63,7 @@ func (w *world) struck(
 ) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	w.service.exitedWithin(ctx, interval) // some requests first
+	w.serve(ctx)
 	start := time.Now()
 	for ctx.Err() == nil && !w.service.exitedWithin(ctx, 0) {
 		err := strike(ctx)
@@ -75,6 +75,13 @@ func (w *world) struck(
 		return w.service.ended.Sub(start), nil
 	}
 	return 0, nil
+}
+
+// serve waits until a request was answered, and for some more.
+func (w *world) serve(ctx context.Context) {
+	if w.until(ctx, w.record.hasAnswers) {
+		w.service.exitedWithin(ctx, interval)
+	}
 }
 
 // endsAfter says whether the service has ended a pause after a strike. One that met with an error

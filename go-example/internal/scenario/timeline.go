@@ -88,6 +88,13 @@ func (r *recorder) addAt(at time.Time, kind Kind, n int) {
 	r.counts[kind][since/Bucket] += n
 }
 
+// hasAnswers says whether a request was answered.
+func (r *recorder) hasAnswers() bool {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return len(r.counts[Answered]) > 0
+}
+
 // addLogged adds the signals that the service has logged. (The log comes at most 50 ms later.)
 func (r *recorder) addLogged(log []string) {
 	for _, line := range log {
