@@ -125,18 +125,29 @@ static void end_checks(int signal, siginfo_t *info, void *context) {
     ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~ALIGNMENT_CHECK;
 }
 
-/* The processor's alignment check, on a byte of a guarded map that is there. */
-static void alignment_check(long unused) {
+static unsigned checked_load(const volatile unsigned char *at) {
     unsigned value;
-    (void)unused;
-    install(SIGBUS, end_checks, 0);
-    sigward_map *map = lose();
-    CHECK(touch(map, 0) == content(0));
     __asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq; movl 1(%1), %0"
                      : "=r"(value)
-                     : "r"(bytes(map))
+                     : "r"(at)
                      : "memory", "cc");
-    CHECK(calls == 1 && seen.si_code == BUS_ADRALN && poison(map) == INTACT);
+    return value;
+}
+
+/* The processor's alignment check, on a byte of a guarded map that is there. */
+static void alignment_check(long unused) {
+    static _Alignas(8) const unsigned char plain[8];
+    (void)unused;
+    install(SIGBUS, end_checks, 0);
+    checked_load(plain); /* nobody but us has a handler yet */
+    if (calls == 0) {
+        fprintf(stderr, "SKIPPED: this processor, or its emulator, checks no alignment\n");
+        return;
+    }
+    sigward_map *map = lose();
+    CHECK(touch(map, 0) == content(0));
+    unsigned value = checked_load(bytes(map));
+    CHECK(calls == 2 && seen.si_code == BUS_ADRALN && poison(map) == INTACT);
     CHECK((value & 0xff) == content(1));
     if (WARDED) survives(map);
 }

@@ -129,6 +129,13 @@ pub const DEVICE_BTRFS: FileSystem = FileSystem {
 };
 pub const ON_DEVICE: [&FileSystem; 3] = [&DEVICE_EXT4, &DEVICE_XFS, &DEVICE_BTRFS];
 
+/// Which Linux this is: of 6.18.1 it is (6, 18).
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
+    let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 impl FileSystem {
     /// Runs `script` where "$M" is this file system, mounted, and "$1" the host.
     pub fn shell(&self, script: &str, host: &Path) -> Run {
@@ -160,14 +167,10 @@ impl FileSystem {
     /// Whether who stores into a reserved range through a mapping finds its block on a full disk:
     /// on btrfs since Linux 6.17 (docs/design.md, "Older kernels").
     pub fn keeps_blocks(&self) -> bool {
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
-        let mut numbers =
-            release.split(['.', '-', '+']).map_while(|number| number.parse::<u32>().ok());
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if self.name != BTRFS.name || version >= (6, 17) {
+        if self.name != BTRFS.name || kernel() >= (6, 17) {
             return true;
         }
-        skip(&format!("a full btrfs before Linux 6.17 keeps no blocks for stores: {release}"));
+        skip("a full btrfs before Linux 6.17 keeps no blocks for stores");
         false
     }
 
