@@ -118,7 +118,10 @@ func kindErrno(kind uint32) syscall.Errno {
 // temporary is the new file: without a name where the system can.
 func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
 	t.sweep()
-	fd, errno := openAt(t.folder, ".", oTmpfile|syscall.O_RDWR, mode)
+	fd, errno := -1, syscall.EOPNOTSUPP
+	if t.syncsNameless() {
+		fd, errno = openAt(t.folder, ".", oTmpfile|syscall.O_RDWR, mode)
+	}
 	switch errno {
 	case 0:
 		flock(fd, syscall.LOCK_EX)
@@ -152,6 +155,17 @@ func (t *target) temporary(mode uint32) (*os.File, string, syscall.Errno) {
 		return nil, "", errno
 	}
 	return os.NewFile(uintptr(fd), t.name), name, 0
+}
+
+// syncsNameless tells whether fsync(2) of a file without a name is known to keep it: not on btrfs,
+// and not on an overlay, whose layers may be btrfs.
+func (t *target) syncsNameless() bool {
+	const ext, tmpfs, xfs = 0xef53, 0x01021994, 0x58465342
+	var s syscall.Statfs_t
+	if eintr(func() error { return syscall.Fstatfs(t.folder, &s) }) != 0 {
+		return false
+	}
+	return s.Type == ext || s.Type == tmpfs || s.Type == xfs
 }
 
 // publish gives the new file its name, and whatever had it loses it.

@@ -2,7 +2,7 @@
 //!
 //! | step | why so |
 //! |---|---|
-//! | a file in the destination's folder, without a name where the system can (`O_TMPFILE`) | a name can only be given within a file system; a crash leaves nothing |
+//! | a file in the destination's folder, without a name where fsync(2) keeps such (`O_TMPFILE`; ext4, XFS, tmpfs) | a name can only be given within a file system; a crash leaves nothing |
 //! | written; mode, owner, extended attributes; fsync(2) | attributes after the writing, which takes set-user-ID away |
 //! | a hidden name of this destination (`.sigward-*`), rename(2) over the destination | who has the old file open or mapped keeps it, whole |
 //! | fsync(2) of the folder | until then a power failure may bring the old one back |

@@ -1,12 +1,20 @@
 //! The new file before it has the name: without any where the system can, else with a hidden one.
 //!
+//! On btrfs of Linux 6.12 fsync(2) of a file without a name succeeds and takes its bytes to the
+//! disk, but not their place in the file: named, renamed and with its folder synced it is empty
+//! after a power failure. So only file systems that are known to be better get one.
+//!
 //! Hidden names say by a sum whose they are: `.sigward-SUM-NUMBER`. The first few numbers are
 //! small, so that what a killed replacement has left is found without reading the folder; if others
 //! have all of those, the number is one that nobody can foresee.
 
 use super::super::error::Error;
 use super::target::Target;
+#[cfg(target_os = "linux")]
+use crate::sys::call::kind_of_file;
 use crate::sys::call::{Failed, again, open_at, retried, status, status_in};
+#[cfg(target_os = "linux")]
+use crate::sys::constants::file_systems::{EXT, TMPFS, XFS};
 use nix::fcntl::renameat;
 #[cfg(target_os = "linux")]
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -112,9 +120,13 @@ impl Hidden {
     }
 }
 
-/// Where a file without a name can be made, and be named later.
+/// Where a file without a name can be made, taken to the disk, and be named later.
 #[cfg(target_os = "linux")]
 fn nameless(folder: BorrowedFd<'_>, mode: u32) -> Result<Option<OwnedFd>, Error> {
+    // An overlay's layers may be btrfs, too.
+    if !matches!(kind_of_file(folder), Some(EXT | XFS | TMPFS)) {
+        return Ok(None);
+    }
     match open_at(Some(folder), c".", libc::O_TMPFILE | libc::O_RDWR, mode) {
         Ok(file) => {
             let path = crate::sys::call::magic_path(file.as_fd());
