@@ -362,6 +362,11 @@ fn what_a_failing_disk_has_not_taken_is_not_believed() {
             );
             let plain = FileSystem { mount: ":", ..*file_system };
             let run = plain.shell(&script, &prepared("log", Link::Archive));
+            if file_system.name == BTRFS.name && run.err.contains("Read-only file system") {
+                // So for Linux 6.12; nobody could go on with the log there.
+                support::skip("btrfs has noticed the failing disk by itself");
+                continue;
+            }
             assert!(run.status.success(), "{} {end}: {run:#?}", file_system.name);
             let lines: Vec<&str> = run.out.lines().collect();
             assert_eq!(lines.len(), 2, "{} {end}: {run:#?}", file_system.name);

@@ -4,7 +4,9 @@
 #include "device.h"
 #include "records.h"
 
-enum { RECORDS = 2000, HIT = 1000, MOST = 1024 };
+/* FOLIO: how many records may be in a large folio of the page cache, of which XFS on Linux 6.12 can
+ * read nothing if one sector is bad. */
+enum { RECORDS = 2000, HIT = 1000, MOST = 1024, FOLIO = 700 };
 
 /* Of which some sector begins with the mark, wherever it lies. */
 static size_t make_hit(unsigned char *to) {
@@ -82,12 +84,12 @@ static void readable(void) {
     if (getenv("SIGWARD_TEST_LOG_MAPPED")) CHECK(sigward_sigbus_guard() == 0);
     int status;
     uint64_t before = count(path, 0, &status);
-    CHECK(status == -EIO && before <= HIT && before > HIT - 200);
+    CHECK(status == -EIO && before <= HIT && before > HIT - FOLIO);
     sigward_log *log;
     CHECK(sigward_log_open(path, NULL, NULL, &log) == -EIO && log == NULL);
     sigward_log_report report, copied;
     CHECK(sigward_log_check(path, &report) == 0 && report.damaged > 0);
-    CHECK(report.records < RECORDS && report.records > RECORDS - 200);
+    CHECK(report.records < RECORDS && report.records > RECORDS - FOLIO);
     CHECK(sigward_log_salvage(path, saved, &copied) == 0);
     CHECK(memcmp(&report, &copied, sizeof report) == 0);
     /* All that can be read, and nothing else. */
