@@ -1611,10 +1611,10 @@ int sigward_log_append(const struct sigward_log *log,
 // where. Appends of other threads go on meanwhile; flushes that wait for each other share one
 // write.
 //
-// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
-// open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it
-// has lost its name; everything is on the disk in that file. -EPERM: a forked child. -EINVAL if
-// log is NULL.
+// Returns 0. What the disk says (-EIO, -ENOSPC), now or at an append before: what is there from
+// *durable on nobody knows; open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or
+// written over it. -ESTALE: it has lost its name; everything is on the disk in that file. -EPERM:
+// a forked child. -EINVAL if log is NULL.
 int sigward_log_flush(const struct sigward_log *log, uint64_t *durable);
 
 // Where the next record will be: bytes from the start of the file; in a forked child, where it was

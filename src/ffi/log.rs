@@ -176,22 +176,22 @@ pub unsafe extern "C" fn sigward_log_append(
 /// where. Appends of other threads go on meanwhile; flushes that wait for each other share one
 /// write.
 ///
-/// Returns 0. What fdatasync(2) says (-EIO, -ENOSPC): what is there from *durable on nobody knows;
-/// open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or written over it. -ESTALE: it
-/// has lost its name; everything is on the disk in that file. -EPERM: a forked child. -EINVAL if
-/// log is NULL.
+/// Returns 0. What the disk says (-EIO, -ENOSPC), now or at an append before: what is there from
+/// *durable on nobody knows; open the log anew. -EFAULT: somebody has cut the file, -EBADMSG: or
+/// written over it. -ESTALE: it has lost its name; everything is on the disk in that file. -EPERM:
+/// a forked child. -EINVAL if log is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_flush(log: *const sigward_log, durable: *mut u64) -> c_int {
     let _whole = Uncancelled::enter();
     // SAFETY: NULL, or an open log by the header's contract.
     let Some(log) = (unsafe { opened(log) }) else { return -libc::EINVAL };
-    let flushed = log.0.flush();
-    if let Err(Error::Unsynced { durable: known, .. }) = flushed {
-        // SAFETY: NULL, or room for a number.
-        unsafe { answer(Ok(known), durable) };
+    // SAFETY: NULL, or room for a number.
+    let status = unsafe { answer(log.0.flush(), durable) };
+    if !matches!(-status, 0 | libc::EFAULT | libc::EBADMSG | libc::EPERM) {
+        // SAFETY: as above.
+        unsafe { answer(Ok(log.0.durable()), durable) };
     }
-    // SAFETY: as above.
-    unsafe { answer(flushed, durable) }
+    status
 }
 
 /// Where the next record will be: bytes from the start of the file; in a forked child, where it was

@@ -321,6 +321,12 @@ impl Log {
         Ok(tail.end)
     }
 
+    /// Up to where everything is on the disk, in the process that has opened it.
+    #[cfg(feature = "capi")]
+    pub(crate) fn durable(&self) -> u64 {
+        hold(&self.durable).position
+    }
+
     /// Where the next record will be: bytes from the start of the file.
     #[must_use]
     pub fn end(&self) -> u64 {

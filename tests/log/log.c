@@ -685,6 +685,29 @@ static void healed(void) {
     CHECK(sigward_log_close(log) == 0);
 }
 
+static bool refusing;
+
+/* A disk that takes nothing. */
+ssize_t pwrite64(int fd, const void *from, size_t length, off64_t offset) {
+    if (!refusing) return syscall(SYS_pwrite64, fd, from, length, offset);
+    errno = EIO;
+    return -1;
+}
+
+/* An append meets the disk's error first: a flush says up to where everything is all the same. */
+static void refused(void) {
+    sigward_log *log = open_log(path_of("refused"), NULL);
+    uint64_t durable = 0, known = 1;
+    for (uint64_t number = 0; number < 10; number++) CHECK(append(log, number) == 0);
+    CHECK(sigward_log_flush(log, &durable) == 0);
+    refusing = true;
+    int status = append(log, 10);
+    refusing = false;
+    if (status == -EIO) CHECK(sigward_log_flush(log, &known) == -EIO && known == durable);
+    CHECK(sigward_log_close(log) == 0);
+    SAY("%s\n", status == 0 ? "mapped" : "told");
+}
+
 static void counted(void) { SAY("%llu\n", (unsigned long long)count(path_of("failing"))); }
 
 static unsigned entries(const char *folder) {
@@ -843,6 +866,7 @@ static void bad(void) {
         {"follow", follow}, {"open", try_open}, {"forked", forked}, {"limits", limits},            \
         {"bad", bad}, {"namespaced", namespaced}, {"changing", changing},                          \
         {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed},    \
+        {"refused", refused},                                                                      \
         {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit}
 #else
 #define WARDED_ONLY

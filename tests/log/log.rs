@@ -334,6 +334,13 @@ fn go_reads_and_writes_the_same_log() {
 /// A file system on a disk that has no more room than a small tmpfs, and is mounted anew at the
 /// end: the page cache goes, what is on the disk stays.
 #[test]
+fn a_flush_after_an_append_that_the_disk_refused_says_what_is_durable() {
+    let folder = scratch("log-refused");
+    let run = run(&prepared("log", Link::Archive), &["refused", folder.as_str()]);
+    assert_eq!(run.lived().out, if is_guarded() { "mapped\n" } else { "told\n" });
+}
+
+#[test]
 fn what_a_failing_disk_has_not_taken_is_not_believed() {
     if !may_lock("a disk that fails: pages that stay in memory", 16 << 20) {
         return;
