@@ -120,12 +120,6 @@ pub enum Command {
     Reserve(Reserve),
     /// Prints the JSON Schema of what `--json` prints
     Schema,
-    /// Writes manual pages and completions into a folder (for `make install`)
-    #[command(hide = true)]
-    Generate {
-        /// Where to: man1, bash, zsh and fish are made in it
-        folder: PathBuf,
-    },
 }
 
 /// What can be done with a log.

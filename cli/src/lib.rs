@@ -40,6 +40,14 @@ const SCHEMA: &str = include_str!("../sigward.schema.json");
 /// The command, with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // For `make install` alone: completions name every command that clap knows, hidden or not.
+    let words: Vec<_> = std::env::args_os().collect();
+    if let [_, word, folder] = words.as_slice()
+        && word == "generate"
+    {
+        return pages::generate(folder.as_ref())
+            .map_or_else(|failure| failure.tell(Output { json: false }), Into::into);
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         // A wrong command line, or what `--help` and `--version` say.
@@ -69,7 +77,6 @@ pub fn main() -> ExitCode {
             return run::run(request, output).unwrap_or_else(|failure| failure.tell(output));
         }
         Command::Schema => report::print_text(SCHEMA).map(|()| exit::Exit::Good),
-        Command::Generate { folder } => pages::generate(&folder),
     };
     match done {
         Ok(code) => code.into(),

@@ -126,6 +126,7 @@ fn manual_pages_and_completions_name_every_command() {
     let shells: Vec<String> = ["bash/sigward", "zsh/_sigward", "fish/sigward.fish"]
         .map(|name| std::fs::read_to_string(scratch.join(name)).unwrap())
         .into();
+    assert!(!shells.iter().any(|text| text.contains("generate")), "what is not for people");
     let help = sigward(&["--help"]).out;
     assert!(help.contains("Exit status:"), "{help}");
     // As it is there: not filled to lines of another length.

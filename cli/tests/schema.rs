@@ -67,6 +67,9 @@ fn every_command_prints_what_the_schema_says() {
     for what in [weird, OsStr::new("999999999")] {
         check(&root, &json(&["explain".as_ref(), what]).err, &["error"]);
     }
+    let missing = json(&["watch".as_ref(), "--".as_ref(), "/nowhere/program".as_ref()]);
+    assert_eq!(missing.code, 127, "{missing:?}");
+    check(&root, &missing.err, &["error"]);
     let log = scratch.join("log");
     sigward::log::Log::open(&log).unwrap().close().unwrap();
     check(&root, &json(&["log".as_ref(), "check".as_ref(), log.as_ref()]).out, &["log"]);

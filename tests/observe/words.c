@@ -162,6 +162,26 @@ static void deleted(void) {
     (void)data[PAGE]; /* dies here */
 }
 
+/* Without /proc nobody says what is mapped. */
+static void without_proc(void) {
+    arm();
+    volatile unsigned char *data = cut();
+    if (chroot(arguments[0]) != 0) {
+        SAY("no leave\n");
+        return;
+    }
+    (void)data[PAGE]; /* dies here */
+}
+
+/* poll(2) refuses. */
+static void without_descriptors(void) {
+    arm();
+    int fd = broken_pipe();
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(write(fd, "x", 1) == 1); /* dies here */
+}
+
 static void long_name(void) {
     arm();
     char name[256] = "line\nfeed-";
@@ -635,6 +655,7 @@ SCENARIOS({"null", null}, {"read_only", read_only}, {"jump_nowhere", jump_nowher
           {"sent_by_child", sent_by_child}, {"sent_by_named", sent_by_named},
           {"truncated", truncated}, {"in_libc", in_libc},
           {"full_disk", full_disk}, {"deleted", deleted}, {"long_name", long_name},
+          {"without_proc", without_proc}, {"without_descriptors", without_descriptors},
           {"forked", forked}, {"full_pipe", full_pipe}, {"broken_stderr", broken_stderr},
           {"closed", closed}, {"reused", reused}, {"closed_before", closed_before},
           {"another_descriptor", another_descriptor}, {"unwanted", unwanted},

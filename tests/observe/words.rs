@@ -173,6 +173,24 @@ fn a_read_of_a_file_that_was_cut() {
 }
 
 #[test]
+fn without_proc_nothing_is_claimed_and_without_descriptors_nothing_is_said() {
+    let bare_in_a_folder = bare("without_proc");
+    if bare_in_a_folder.out == "no leave\n" {
+        eprintln!("left out: no leave for chroot(2)");
+    } else {
+        bare_in_a_folder.died_of(SIGBUS);
+        dies("without_proc", SIGBUS, |_, cause, _| {
+            let nothing = cause.starts_with("read where no file is known to be mapped by ");
+            assert!(nothing && cause.ends_with(": nobody knows why"), "{cause}");
+        });
+    }
+    for way in WAYS {
+        assert_eq!(warded(way, "without_descriptors").died_of(SIGPIPE).err, "");
+    }
+    bare("without_descriptors").died_of(SIGPIPE);
+}
+
+#[test]
 fn a_name_is_cut_and_cannot_break_the_line() {
     dies("long_name", SIGBUS, |_, cause, run| {
         assert!(cause.contains("/line?feed-xxx") && run.err.len() < 1024, "{cause}");

@@ -95,7 +95,7 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     };
     if let [name, ..] = request.command.as_slice() {
         start::warn_of_privileges(name);
-        let started = start::start(&request.command, &waiting)?;
+        let started = start::start(&request.command, &waiting, output)?;
         let pid = started.pid;
         watcher.seize(pid)?;
         watcher.command = Some(pid);

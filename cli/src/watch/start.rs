@@ -2,7 +2,7 @@
 //! would have inherited from whoever started us.
 
 use crate::failure::Failure;
-use crate::report::{say, shown};
+use crate::report::{Output, say, shown};
 use crate::waiting::Waiting;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
@@ -58,7 +58,7 @@ impl Drop for Started {
 }
 
 /// Forks a child that waits, and then becomes `command`.
-pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure> {
+pub fn start(command: &[OsString], waiting: &Waiting, output: Output) -> Result<Started, Failure> {
     let failed = |what: &str| Failure::of(what.as_ref(), &std::io::Error::last_os_error());
     let words: Vec<CString> = command
         .iter()
@@ -74,18 +74,22 @@ pub fn start(command: &[OsString], waiting: &Waiting) -> Result<Started, Failure
         -1 => Err(failed("fork")),
         0 => {
             drop(leave);
-            become_it(&wait, &pointers, waiting, &command[0])
+            let (failure, code) = become_it(&wait, &pointers, waiting, &command[0]);
+            failure.tell(output);
+            // SAFETY: ends the child without the parent's destructors.
+            unsafe { libc::_exit(code) }
         }
         pid => Ok(Started { pid, leave: Some(leave) }),
     }
 }
 
+/// Says why it could not, and with what to exit.
 fn become_it(
     wait: &OwnedFd,
     words: &[*const libc::c_char],
     waiting: &Waiting,
     name: &OsString,
-) -> ! {
+) -> (Failure, i32) {
     // The end of the pipe is the leave to start.
     let _ = nix::unistd::read(wait, &mut [0]);
     // SAFETY: the disposition that was there before `main`: default or ignored, as after any exec.
@@ -109,9 +113,8 @@ fn become_it(
         Some(libc::ENOEXEC) => (126, "no program of this machine's, and no script"),
         _ => (126, "it was not started"),
     };
-    say(format!("sigward: {}: {error}: {advice}", shown(name)));
-    // SAFETY: ends the child without the parent's destructors.
-    unsafe { libc::_exit(code) }
+    let failure = Failure::new(name.display(), format!("{error}: {advice}"));
+    (failure.with_errno(error.raw_os_error().unwrap_or(0)), code)
 }
 
 /// Warns of a program whose privileges the kernel leaves out while we watch it.

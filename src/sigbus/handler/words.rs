@@ -38,7 +38,8 @@ fn tell(line: &mut Text<'_>, fault: &Fault) -> Told {
     let page = area.map_or(0, |area| area.page).max(page_size()) as u64;
     match &area {
         Some(area) => place(line, fault, area, &mut scratch),
-        None => line.push(b" where no file is mapped"),
+        // Nor is one known without /proc.
+        None => line.push(b" where no file is known to be mapped"),
     }
     by(line, fault.pc, fault.stack, fault.link);
     line.push(b": ");
