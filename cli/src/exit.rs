@@ -28,6 +28,5 @@ Exit status:
        found no cause in the core, or something that would end the process
   2    wrong command line
   3    could not be done; the reason, and what to do, is on stderr
-  141  nobody reads what is printed any more
   watch -- COMMAND exits as COMMAND did, with 128 + N if signal N ended it,
   127 if it was not found, 126 if it could not be started";

@@ -363,6 +363,8 @@ fn of_a_signal_that_may_have_a_handler_the_end_tells_sender_and_thread() {
     let tids: Vec<i32> =
         threads().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let other = tids.into_iter().find(|tid| *tid != pid).unwrap();
+    // One after the other comes to be watched.
+    wait_for(|| is_traced_by(other as u32, watcher.id()).then_some(()));
     // SAFETY: a thread of a process that the test has started and not yet waited for.
     assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, pid, other, libc::SIGTERM) }, 0);
     storm.wait().unwrap();

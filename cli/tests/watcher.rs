@@ -126,6 +126,8 @@ fn ctrl_z_is_the_commands_and_the_shell_sees_both_stop_and_go_on() {
     // Its handler has run before the shell goes on.
     let before = until("stopped");
     assert!(before.contains("suspending"), "{before}");
+    // The shell gives it the terminal, and then lets it go on.
+    until("resumed");
     keys.write_all(b"\x03").unwrap();
     until("status 130");
     assert!(terminal.0.wait().unwrap().success());
@@ -170,6 +172,17 @@ fn a_child_that_clone_has_made_is_no_thread() {
     start.args(["watch", "-f", "--json", "--"]).arg(victim("victim.c")).arg("clone");
     let both = finish(&mut start);
     assert_eq!(both.err.matches("\"event\":\"end\"").count(), 2, "{both:?}");
+}
+
+#[test]
+fn a_process_whose_threads_execute_programs_all_the_time_is_found() {
+    for _ in 0..50 {
+        let alive = Killed(ready(&victim("victim.c"), &["restless", "first"]));
+        let mut watcher = Killed(attach(alive.0.id()));
+        let mut line = String::new();
+        BufReader::new(watcher.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("watching"), "{line}");
+    }
 }
 
 /// The kernel does not let the first process of a namespace end by a fault while it is traced.

@@ -114,9 +114,8 @@ pub fn watch(request: &Watch, output: Output) -> Result<ExitCode, Failure> {
     let deaf = watcher.teller.as_mut().map_or(0, Teller::end);
     Ok(match (watcher.status, deaf) {
         (Some(status), _) => ExitCode::from(status as u8),
-        (None, 0) if bad_news => Exit::BadNews.into(),
-        (None, 0) => Exit::Good.into(),
-        (None, libc::EPIPE) => ExitCode::from(128 + libc::SIGPIPE as u8),
+        // Who reads no more has heard enough.
+        (None, 0 | libc::EPIPE) => if bad_news { Exit::BadNews } else { Exit::Good }.into(),
         (None, _) => Exit::Failed.into(),
     })
 }
@@ -150,8 +149,10 @@ struct Watcher {
 impl Watcher {
     /// Attaches to all threads of a process; nothing stops.
     fn seize(&mut self, pid: i32) -> Result<(), Failure> {
+        /// A thread that executes a program ends all others, and those cannot be had meanwhile.
+        const TRIES: u32 = 1000;
         let mut refused = None;
-        loop {
+        for _ in 0..TRIES {
             let mut new = 0;
             for tid in proc::threads(pid) {
                 if self.threads.contains_key(&tid) {
@@ -170,7 +171,10 @@ impl Watcher {
                 }
                 self.know(tid, pid);
             }
-            if new == 0 {
+            let were_gone = refused.as_ref().and_then(io::Error::raw_os_error) == Some(libc::ESRCH);
+            let is_there = || Status::of(pid).is_some() && proc::ended(pid).is_none();
+            let comes_back = !self.processes.contains_key(&pid) && were_gone && is_there();
+            if new == 0 && !comes_back {
                 break;
             }
         }

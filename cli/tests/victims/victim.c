@@ -104,6 +104,11 @@ static void *become(void *unused) {
     abort();
 }
 
+static void *become_again(void *unused) {
+    execl("/proc/self/exe", "victim", "restless", (char *)0);
+    abort();
+}
+
 static void *sleeps(void *unused) {
     for (;;) pause();
 }
@@ -168,7 +173,10 @@ int main(int count, char **argv) {
     } else if (!strcmp(how, "suspends")) {
         sigaction(SIGTSTP, &(struct sigaction){.sa_handler = suspend}, 0);
         is("ready");
-        for (;;) pause();
+        for (;;) {
+            pause();
+            is("resumed");
+        }
     } else if (!strcmp(how, "clone")) {
         /* A process, that sends nothing when it ends. */
         if (clone(outlive, stack + sizeof stack, 0, 0) < 0) abort();
@@ -205,6 +213,12 @@ int main(int count, char **argv) {
         pthread_create(&thread, 0, sleeps, 0);
         pthread_create(&thread, 0, become, 0);
         pthread_join(thread, 0);
+    } else if (!strcmp(how, "restless")) {
+        /* Says so once, and executes itself from a thread for ever. */
+        if (argv[2]) is("ready");
+        for (int left = 5; left; left--) pthread_create(&thread, 0, sleeps, 0);
+        pthread_create(&thread, 0, become_again, 0);
+        for (;;) pause();
     } else if (!strcmp(how, "abort")) {
         abort();
     } else if (!strcmp(how, "xfsz")) {
