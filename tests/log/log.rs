@@ -328,11 +328,8 @@ fn go_reads_and_writes_the_same_log() {
     assert_eq!(count(&path), 901);
 }
 
-// ---- a disk that fails and heals
-// -----------------------------------------------------------------------
+// ---- a disk that fails and heals ---------------------------------------------------------------
 
-/// A file system on a disk that has no more room than a small tmpfs, and is mounted anew at the
-/// end: the page cache goes, what is on the disk stays.
 #[test]
 fn a_flush_after_an_append_that_the_disk_refused_says_what_is_durable() {
     let folder = scratch("log-refused");
@@ -340,6 +337,8 @@ fn a_flush_after_an_append_that_the_disk_refused_says_what_is_durable() {
     assert_eq!(run.lived().out, if is_guarded() { "mapped\n" } else { "told\n" });
 }
 
+/// A file system on a disk that has no more room than a small tmpfs, and is mounted anew at the
+/// end: the page cache goes, what is on the disk stays.
 #[test]
 fn what_a_failing_disk_has_not_taken_is_not_believed() {
     if !may_lock("a disk that fails: pages that stay in memory", 16 << 20) {
