@@ -328,7 +328,7 @@ fn go_reads_and_writes_the_same_log() {
     assert_eq!(count(&path), 901);
 }
 
-// ---- a disk that fails and heals ---------------------------------------------------------------
+// ---- a disk that fails and heals ----
 
 #[test]
 fn a_flush_after_an_append_that_the_disk_refused_says_what_is_durable() {
