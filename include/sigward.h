@@ -55,6 +55,16 @@ struct mmsghdr; // sys/socket.h has it with _GNU_SOURCE
 // sigward_map_write_at, sigward_map_status, sigward_try_copy and functions that only answer from
 // memory it may end at any instruction; they hold nothing that another thread waits for. A thread
 // of asynchronous type must not call sigward_log_append: the others would wait for ever.
+//
+// Descriptors: those that the library keeps have numbers from 3 on, if it could write to them, also
+// in a program that was started without stdin, stdout and stderr.
+//
+// Record locks (fcntl(2), F_SETLK) of a file are gone when their process closes any descriptor of
+// it, the kernel says. So they are when a map, a snapshot, a lease or a log of that file is closed
+// here, or when it was the source of a replacement. What is done with adopted files, and
+// sigward_reserve, leave them alone: as long as a file has such locks, one descriptor of it stays
+// open, and serves the next time. Other locks (flock(2), F_OFD_SETLK) have nothing to do with
+// that.
 
 // Echoes of failed writes end in our handler, every other SIGPIPE goes to whoever had it. The
 // default.

@@ -4,7 +4,7 @@
 use super::error::Error;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{errno, status_in};
+use crate::sys::call::{beyond_standard, errno, status_in, sync_file_system_of};
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
@@ -32,7 +32,10 @@ pub(super) fn open_or_make(path: &Path) -> Result<File, Error> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => options.create(true).open(path),
         found => found,
     };
-    found.map_err(|error| Error::of("open", &error))
+    let found = found.map_err(|error| Error::of("open", &error))?;
+    beyond_standard(found.into())
+        .map(File::from)
+        .map_err(|errno| Error::of("fcntl", &std::io::Error::from_raw_os_error(errno)))
 }
 
 /// A file with the lock that every writer takes.
@@ -238,13 +241,18 @@ const FOLDER: c_int = libc::O_PATH | libc::O_DIRECTORY;
 #[cfg(not(target_os = "linux"))]
 const FOLDER: c_int = libc::O_DIRECTORY;
 
-/// The folder has the name of a new file.
-pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
+/// The folder has the name of a new file. Where it may not be read, and so not be opened, all of
+/// the file system is written.
+pub(super) fn sync_folder(path: &Path, file: &File) -> Result<(), Error> {
     let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
     let folder = whole.parent().unwrap_or(Path::new("/"));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::of("fsync", &error))
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            sync_file_system_of(file.as_fd())
+                .map_err(|errno| Error::of("syncfs", &std::io::Error::from_raw_os_error(errno)))
+        }
+        other => other.map_err(|error| Error::of("fsync", &error)),
+    }
 }
 
 /// Copy on write breaks the promise that a reserved block can be written again (btrfs). An empty

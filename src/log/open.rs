@@ -161,7 +161,7 @@ impl LogOptions {
             Err(NoHeader::Blank) => {
                 let salt = RandomState::new().build_hasher().finish() as u32;
                 begin(&bytes, file, salt)?;
-                disk::sync_folder(path)?;
+                disk::sync_folder(path, file)?;
                 Header { salt, watermark: Some(FIRST), slot: 1, good: [true; 2] }
             }
             Err(other) => return Err(other.into()),

@@ -19,7 +19,7 @@ pub(super) fn identity_of(facts: &Facts) -> Result<Identity, Error> {
 pub(super) fn duplicate(facts: &Facts) -> Result<(OwnedFd, Identity), Error> {
     identity_of(facts)?;
     // SAFETY: numbers only.
-    let copy = unsafe { libc::fcntl(facts.descriptor, libc::F_DUPFD_CLOEXEC, 0) };
+    let copy = unsafe { libc::fcntl(facts.descriptor, libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {
         return Err(Error::system("fcntl"));
     }

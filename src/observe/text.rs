@@ -2,7 +2,9 @@
 //! formatting, which needs more stack.
 
 use super::event::{Event, FdKind};
-use super::in_handler::poll;
+use super::in_handler::{poll, status};
+use crate::sys::call::errno;
+use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 
 /// Text in a buffer. What does not fit is left out.
@@ -141,17 +143,22 @@ impl<'a> Text<'a> {
         if poll(&mut one, 0) != 1 || one[0].revents != libc::POLLOUT {
             return;
         }
+        // A line that cannot be written is left out, and does not end the process: a file may be as
+        // long as it may become (RLIMIT_FSIZE).
+        let is_file = status(fd).is_some_and(|file| file.st_mode & libc::S_IFMT == libc::S_IFREG);
+        let write = || self.write_once(fd);
+        let _ = if is_file { within_limit(write) } else { write() };
+    }
+
+    /// A bare system call: write(2) of the C library is a cancellation point.
+    fn write_once(&self, fd: c_int) -> Result<(), c_int> {
         let text = self.bytes();
-        // SAFETY: as many bytes as there are. A line that cannot be written is left out. A bare
-        // system call: write(2) of the C library is a cancellation point.
+        // SAFETY: as many bytes as there are.
         #[cfg(target_os = "linux")]
-        unsafe {
-            libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len())
-        };
+        let written = unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) };
         // SAFETY: as above.
         #[cfg(not(target_os = "linux"))]
-        unsafe {
-            libc::write(fd, text.as_ptr().cast(), text.len())
-        };
+        let written = unsafe { libc::write(fd, text.as_ptr().cast(), text.len()) };
+        if written < 0 { Err(errno()) } else { Ok(()) }
     }
 }

@@ -1,13 +1,11 @@
 //! System calls that answer with a `Result`, and begin again after a signal.
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use std::ffi::{CStr, c_int};
 use std::ops::Range;
-#[cfg(target_os = "linux")]
-use std::os::fd::AsRawFd;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A system call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +75,7 @@ pub(crate) fn status_in(folder: BorrowedFd<'_>, name: &CStr) -> Result<libc::sta
 }
 
 /// Opens `name` in `folder`, or relative to the working directory.
+#[inline(never)]
 pub(crate) fn open_at(
     folder: Option<BorrowedFd<'_>>,
     name: &CStr,
@@ -86,7 +85,29 @@ pub(crate) fn open_at(
     let folder = folder.unwrap_or(AT_FDCWD);
     let flags = OFlag::from_bits_retain(flags | libc::O_CLOEXEC);
     let mode = Mode::from_bits_retain(mode as libc::mode_t);
-    retried(|| openat(folder, name, flags, mode))
+    retried(|| openat(folder, name, flags, mode)).and_then(beyond_standard)
+}
+
+/// The same under a number that is not standard input's, output's or error's: where a program was
+/// started without these, whoever prints would write into our file.
+pub(crate) fn beyond_standard(made: OwnedFd) -> Result<OwnedFd, c_int> {
+    if made.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(made);
+    }
+    let copy = retried(|| fcntl(&made, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1)))?;
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Waits until everything of a file's file system is on the disk.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_file_system_of(file: BorrowedFd<'_>) -> Result<(), c_int> {
+    retried(|| nix::unistd::syncfs(file))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_file_system_of(_file: BorrowedFd<'_>) -> Result<(), c_int> {
+    Err(libc::EACCES)
 }
 
 /// The number of a file system's kind: 32 bits, whose sign differs between C libraries.

@@ -8,7 +8,7 @@ pub(crate) use plain::Bell;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use crate::sys::call::{Failed, retried};
+    use crate::sys::call::{Failed, beyond_standard, retried};
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -21,7 +21,9 @@ mod linux {
     pub(crate) fn new() -> Result<OwnedFd, Failed> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let made = retried(|| EventFd::from_flags(flags));
-        made.map(OwnedFd::from).map_err(|errno| Failed { call: "eventfd", errno })
+        made.map(OwnedFd::from)
+            .and_then(beyond_standard)
+            .map_err(|errno| Failed { call: "eventfd", errno })
     }
 
     /// Makes it readable.

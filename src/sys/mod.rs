@@ -10,6 +10,7 @@
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
 //! | [`pages`] | how large they are, and what of a file is mapped at once |
+//! | [`passing`] | a file of the host's, opened for a moment without its record locks' loss |
 //! | [`pending`] | signals that wait, and taking back what a call has raised |
 //! | [`pin`] | the object that holds a handler stays mapped |
 //! | [`process`] | which of its parents and children this process is |
@@ -29,6 +30,8 @@ pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod objects;
 pub(crate) mod pages;
+#[cfg(target_os = "linux")]
+pub(crate) mod passing;
 pub(crate) mod pending;
 pub(crate) mod pin;
 pub(crate) mod process;

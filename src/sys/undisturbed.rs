@@ -32,6 +32,18 @@ pub(crate) fn within_limit<T>(work: impl FnOnce() -> Result<T, c_int>) -> Result
 }
 
 fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, c_int> {
+    let mut work = Some(work);
+    let mut result = None;
+    while_held(hold, &mut || {
+        result = work.take().map(|work| work());
+        matches!(result, Some(Err(libc::EFBIG)))
+    })?;
+    result.unwrap_or(Err(libc::EINVAL)) // it was called once
+}
+
+/// Once for all kinds of work. `too_long` does it, and says whether it has met the limit.
+#[inline(never)]
+fn while_held(hold: Hold, too_long: &mut dyn FnMut() -> bool) -> Result<(), c_int> {
     let held = if hold == Hold::All { all_sent() } else { pending::only(SIGXFSZ) };
     let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: both point to sets.
@@ -44,13 +56,12 @@ fn holding<T>(hold: Hold, work: impl FnOnce() -> Result<T, c_int>) -> Result<T, 
     let before = unsafe { before.assume_init() };
     // One that was not blocked does not wait.
     let was_pending = pending::holds(&before, SIGXFSZ) && pending::is_on_thread(SIGXFSZ);
-    let result = work();
-    if matches!(result, Err(libc::EFBIG)) && !was_pending {
+    if too_long() && !was_pending {
         pending::take_a_calls(SIGXFSZ);
     }
     // SAFETY: an initialised set; no old mask is asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    result
+    Ok(())
 }
 
 #[cfg(test)]

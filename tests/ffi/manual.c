@@ -117,14 +117,86 @@ static void without_descriptor(void) {
     CHECK(sigward_reserve(directory, 0, 1) == -EISDIR);
 }
 
+/* "Descriptors that the library keeps have numbers from 3 on": who prints does not write into a
+ * file of ours in a program that was started without stdin, stdout and stderr. */
+static void standard_closed(void) {
+    char path[3][PATH_MAX];
+    for (int i = 0; i < 3; i++)
+        snprintf(path[i], PATH_MAX, "%s", file_of((char[]){(char)('a' + i), 0}, 4096));
+    CHECK(truncate(path[1], 0) == 0);
+    const sigward_map_options options = {.size = sizeof options, .writable = 1};
+    sigward_map *map, *snapshot;
+    sigward_log *log;
+    sigward_replacement *replacement;
+    sigward_lease *lease;
+    sigward_log_report report;
+    int seen = fcntl(2, F_DUPFD, 100);
+    CHECK(seen >= 100);
+    close(0), close(1), close(2);
+    int failed = sigward_map_open(path[0], &options, &map) ||
+                 sigward_log_open(path[1], NULL, NULL, &log) ||
+                 sigward_replacement_open(path[2], NULL, &replacement) ||
+                 sigward_snapshot(path[0], &snapshot) || sigward_lease_take(path[2], &lease);
+    int printed = 0;
+    for (int fd = 0; fd < 3; fd++) printed += write(fd, "printed by somebody", 19) > 0;
+    dup2(seen, 2);
+    CHECK(failed == 0 && printed == 0);
+    CHECK(sigward_lease_is_wanted(lease) == 0 && sigward_lease_release(lease) == 0);
+    CHECK(memcmp(sigward_map_data(map), "these are no zeros", 18) == 0);
+    CHECK(sigward_log_append(log, "record", 6, NULL) == 0 && sigward_log_close(log) == 0);
+    CHECK(sigward_log_check(path[1], &report) == 0 && report.records == 1 && report.damaged == 0);
+    CHECK(sigward_replacement_commit(replacement) == 0);
+    CHECK(sigward_map_close(map) == 0 && sigward_map_close(snapshot) == 0);
+}
+
+/* Whether this process has a record lock on the file; asked by a child, which has none. */
+static int is_locked(const char *path) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK};
+        int fd = open(path, O_RDWR);
+        _exit(fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 ? 99 : lock.l_type != F_UNLCK);
+    }
+    int status;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) != 99);
+    return WEXITSTATUS(status);
+}
+
+/* "… leave them alone": a database's locks are there after all that is done with adopted files,
+ * and after a reservation through a descriptor that can only write. */
+static void record_locks(void) {
+    const char *path = file_of("base", 4 * 4096);
+    struct flock lock = {.l_type = F_WRLCK};
+    int fd = open(path, O_RDWR), writer = open(path, O_WRONLY), next = dup(fd);
+    CHECK(fd >= 0 && writer >= 0 && next >= 0 && close(next) == 0);
+    CHECK(!is_locked(path) && fcntl(fd, F_SETLK, &lock) == 0 && is_locked(path));
+    volatile char *bytes = mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(bytes != MAP_FAILED);
+    for (int turn = 0; turn < 10; turn++) {
+        sigward_adopted *adopted;
+        CHECK(sigward_adopt_file(path, &adopted) == 0 && is_locked(path));
+        CHECK(ftruncate(fd, 4096) == 0 && bytes[3 * 4096] == 0 && is_locked(path));
+        CHECK(sigward_adopted_status(adopted, NULL) == 1 && ftruncate(fd, 4 * 4096) == 0);
+        CHECK(sigward_adopted_heal(adopted) == 0 && is_locked(path));
+        CHECK(sigward_adopted_close(adopted) == 0 && is_locked(path));
+        CHECK(sigward_reserve(writer, 0, 4096) >= 0 && is_locked(path));
+    }
+    /* What had to stay open for that serves again. */
+    int after = dup(fd);
+    CHECK(after <= next + 6);
+}
+
 #define IN_FOLDER(name)                                                                            \
     static void name##_there(void) {                                                               \
         snprintf(folder, sizeof folder, "%s", arguments[0]);                                       \
         name();                                                                                    \
     }
 IN_FOLDER(handles) IN_FOLDER(cut_and_long_again) IN_FOLDER(without_descriptor)
+IN_FOLDER(standard_closed) IN_FOLDER(record_locks)
 
 SCENARIOS({"flags", flags}, {"handles", handles_there}, {"status", status},
           {"cut_and_long_again", cut_and_long_again_there},
-          {"without_descriptor", without_descriptor_there})
+          {"without_descriptor", without_descriptor_there},
+          {"standard_closed", standard_closed_there}, {"record_locks", record_locks_there})
 #endif

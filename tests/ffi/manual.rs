@@ -39,6 +39,16 @@ fn a_map_without_descriptor_is_asked_by_its_path() {
     holds("without_descriptor");
 }
 
+#[test]
+fn what_is_kept_open_is_nobody_s_standard_output() {
+    holds("standard_closed");
+}
+
+#[test]
+fn the_record_locks_of_an_adopted_file_stay() {
+    holds("record_locks");
+}
+
 /// "What a code that a function of this header returned means": each that the header names has a
 /// text of its own.
 #[test]

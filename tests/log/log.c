@@ -861,13 +861,30 @@ static void bad(void) {
     CHECK(entries("/proc/self/fd") == descriptors && entries(arguments[0]) == files);
     CHECK(lines("/proc/self/maps") <= maps + 2);
 }
+
+/* A folder that its user may write to and not read. */
+static void unreadable(void) {
+    char path[PATH_MAX];
+    sigward_log *log;
+    const char *folder = path_of("unreadable");
+    CHECK(chmod(arguments[0], 0711) == 0 && mkdir(folder, 0700) == 0);
+    CHECK(geteuid() != 0 || chown(folder, 65534, 65534) == 0);
+    CHECK(chmod(folder, 0300) == 0 && (geteuid() != 0 || setuid(65534) == 0));
+    CHECK(open(folder, O_RDONLY) == -1 && errno == EACCES);
+    snprintf(path, sizeof path, "%s/log", folder);
+    CHECK(sigward_log_open(path, NULL, NULL, &log) == 0);
+    CHECK(sigward_log_append(log, "record", 6, NULL) == 0 && sigward_log_flush(log, NULL) == 0);
+    CHECK(sigward_log_close(log) == 0);
+}
+
 #define WARDED_ONLY                                                                                \
     , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim},                \
         {"follow", follow}, {"open", try_open}, {"forked", forked}, {"limits", limits},            \
         {"bad", bad}, {"namespaced", namespaced}, {"changing", changing},                          \
         {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed},    \
         {"refused", refused},                                                                      \
-        {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit}
+        {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit},              \
+        {"unreadable", unreadable}
 #else
 #define WARDED_ONLY
 #endif

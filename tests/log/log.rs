@@ -297,6 +297,12 @@ fn a_limit_below_what_is_reserved_is_an_error_of_one_append() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_read_is_room_for_a_log() {
+    let folder = scratch("log-unreadable");
+    run(&prepared("log", Link::Archive), &["unreadable", folder.as_str()]).lived();
+}
+
+#[test]
 fn bad_input_is_refused_and_nothing_leaks() {
     let folder = scratch("log-bad");
     run(&prepared("log", Link::Archive), &["bad", folder.as_str()]).lived();

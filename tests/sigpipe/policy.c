@@ -1,5 +1,6 @@
 /* The SIGPIPE policy as a C program sees it. */
 #include "host.h"
+#include <sys/resource.h>
 
 #ifdef BARE
 static void expect_event(int fd, int kind, long result) { (void)fd, (void)kind, (void)result; }
@@ -408,6 +409,24 @@ static void log_nowhere(void) {
     SAY("lived\n");
 }
 
+/* A stderr that is a file, and as long as it may become: the line is left out. A SIGXFSZ that waits
+ * for the host already is the host's. */
+static void log_limited(void) {
+    char path[64];
+    sigset_t size, pending;
+    snprintf(path, sizeof path, "/tmp/sigward-log-limited-%d", (int)getpid());
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
+    CHECK(fd >= 0 && unlink(path) == 0 && ftruncate(fd, 4096) == 0 && dup2(fd, 2) == 2);
+    CHECK(setrlimit(RLIMIT_FSIZE, &(struct rlimit){4096, RLIM_INFINITY}) == 0);
+    log_line();
+    sigemptyset(&size), sigaddset(&size, SIGXFSZ);
+    CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
+    CHECK(sigprocmask(SIG_BLOCK, &size, NULL) == 0 && write(fd, "x", 1) == -1 && errno == EFBIG);
+    FAILS(write(broken_pipe(), "x", 1));
+    CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1);
+    CHECK(lseek(fd, 0, SEEK_END) == 4096);
+}
+
 /* ---- children ---- */
 
 static void show_child(const char *how) {
@@ -430,6 +449,38 @@ static void children(void) {
     show_child("system");
 }
 
+/* ---- the processor checks alignment (EFLAGS.AC), which the kernel leaves on in handlers ---- */
+
+static void write_checked(int fd) {
+    long result = 0;
+#ifdef __x86_64__
+    __asm__ volatile("pushfq; orq $0x40000, (%%rsp); popfq; syscall;"
+                     "pushfq; andq $~0x40000, (%%rsp); popfq"
+                     : "=a"(result)
+                     : "a"(SYS_write), "D"(fd), "S"("x"), "d"(1)
+                     : "rcx", "r11", "memory", "cc");
+#else
+    (void)fd; /* no such flag */
+#endif
+    CHECK(result == -EPIPE);
+}
+
+static void alignment_checked(void) {
+    int pair[2];
+    CHECK(ward() == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && close(pair[0]) == 0);
+    write_checked(broken_pipe());
+    write_checked(pair[1]);
+}
+
+static volatile int aligned;
+static void count_aligned(int signal) { aligned += signal == SIGPIPE; }
+
+static void alignment_checked_and_handled(void) {
+    signal(SIGPIPE, count_aligned);
+    alignment_checked();
+    CHECK(aligned == 2);
+}
+
 SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", partial},
           {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
@@ -437,4 +488,7 @@ SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", 
           {"filter_after_ignore", filter_after_ignore}, {"already_ignored", already_ignored},
           {"restore_and_die", restore_and_die}, {"overwritten", overwritten},
           {"constructor", constructor}, {"children", children}, {"log_line", log_line},
-          {"log_nowhere", log_nowhere}, {"existing_default", existing_default})
+          {"log_nowhere", log_nowhere}, {"log_limited", log_limited},
+          {"existing_default", existing_default},
+          {"alignment_checked", alignment_checked},
+          {"alignment_checked_and_handled", alignment_checked_and_handled})

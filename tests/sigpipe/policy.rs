@@ -52,6 +52,17 @@ fn frames_of_lower_signals_are_looked_through() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
+fn a_program_may_have_the_processor_check_its_alignment() {
+    let (bare, warded) = both("policy", "alignment_checked");
+    bare.died_of(SIGPIPE);
+    warded.lived();
+    let (bare, warded) = both("policy", "alignment_checked_and_handled");
+    bare.lived();
+    warded.lived();
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
 fn a_call_and_a_stack_at_the_edge_of_what_is_mapped_are_read_no_further() {
     let (bare, warded) = both("policy", "edges");
     bare.died_of(SIGPIPE);
@@ -147,6 +158,7 @@ fn a_line_on_stderr_if_asked_and_never_a_wait_for_it() {
     );
     assert!(line.err.ends_with("]): EPIPE\n") && line.err.lines().count() == 1, "{line:?}");
     assert_eq!(warded("log_nowhere").lived().out, "lived\n");
+    warded("log_limited").lived();
     // By the environment alone.
     for (value, lines) in [("stderr", 1), ("no", 0)] {
         let mut command = Command::new(host("policy", Link::Archive));

@@ -2,11 +2,12 @@
 
 use super::super::reserve::Promise;
 use super::room::FileSystem;
-use crate::sys::call::{errno, open_again};
+use crate::sys::call::{errno, magic_path};
 use crate::sys::constants::file_systems::FUSE;
 use crate::sys::constants::{FS_IOC_GETFLAGS, FS_NOCOW_FL};
+use crate::sys::passing::Passing;
 use std::ffi::{c_int, c_long};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `struct file_clone_range`.
 #[repr(C)]
@@ -28,11 +29,10 @@ pub(super) fn promise(file: BorrowedFd<'_>, system: Option<&FileSystem>) -> Prom
     if system.is_some_and(|system| system.kind == FUSE) {
         return Promise::Unproven;
     }
-    let shares = match clones(file) {
+    let shares = match clones(file.as_raw_fd()) {
         // Opened for writing only, or to append.
-        Err(libc::EBADF) => {
-            open_again(file, libc::O_RDWR).map_or(Err(libc::EBADF), |file| clones(file.as_fd()))
-        }
+        Err(libc::EBADF) => Passing::open(&magic_path(file), libc::O_RDWR)
+            .map_or(Err(libc::EBADF), |file| clones(file.fd)),
         other => other,
     };
     match shares {
@@ -43,8 +43,7 @@ pub(super) fn promise(file: BorrowedFd<'_>, system: Option<&FileSystem>) -> Prom
 }
 
 /// Asks for a clone that no file system can make, of one byte that begins no block.
-fn clones(file: BorrowedFd<'_>) -> Result<(), c_int> {
-    let number = file.as_raw_fd();
+fn clones(number: c_int) -> Result<(), c_int> {
     let range = CloneRange { source: number.into(), source_offset: 1, source_length: 1, offset: 0 };
     // SAFETY: a whole request.
     if unsafe { libc::ioctl(number, FICLONERANGE as _, &raw const range) } == 0 {

@@ -11,12 +11,13 @@ use super::allocate::{Reservation, page};
 use super::extents::{extents, gaps};
 use super::promise::promise;
 use super::room::FileSystem;
-use crate::sys::call::{again, open_again, retried, status};
+use crate::sys::call::{again, magic_path, retried, status};
 use crate::sys::constants::file_systems::ZFS;
+use crate::sys::passing::Passing;
 use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 /// What one call writes at most.
 const CHUNK: usize = 1 << 16;
@@ -61,13 +62,13 @@ impl Reservation<'_> {
             return Ok(());
         }
         // A map for writing needs a descriptor for both.
-        let file =
-            open_again(self.file, libc::O_RDWR).map_err(|errno| Error::system("open", errno))?;
+        let file = Passing::open(&magic_path(self.file), libc::O_RDWR)
+            .map_err(|errno| Error::system("open", errno))?;
         for hole in holes {
             let mut at = hole.start - hole.start % page();
             while at < hole.end {
                 let end = hole.end.min(at + WINDOW);
-                populate(&file, &(at..end)).map_err(|(call, errno)| self.error(call, errno))?;
+                populate(file.fd, &(at..end)).map_err(|(call, errno)| self.error(call, errno))?;
                 at = end;
                 pause();
             }
@@ -109,21 +110,14 @@ impl Reservation<'_> {
 }
 
 /// Gives the pages of `range`, which begins with one, their blocks.
-fn populate(file: &OwnedFd, range: &Range<u64>) -> Result<(), (&'static str, c_int)> {
+fn populate(file: c_int, range: &Range<u64>) -> Result<(), (&'static str, c_int)> {
     let (from, len) = (range.start as i64, (range.end - range.start) as usize);
     let mut map = std::ptr::null_mut();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     again(|| {
         // SAFETY: a new mapping, wherever the kernel has room.
         map = unsafe {
-            libc::mmap64(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                from,
-            )
+            libc::mmap64(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file, from)
         };
         if map == libc::MAP_FAILED { -1 } else { 0 }
     })

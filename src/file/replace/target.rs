@@ -2,7 +2,7 @@
 //! the folder, so that moving it meanwhile does no harm.
 
 use super::super::error::Error;
-use crate::sys::call::{open_at, retried, status_in};
+use crate::sys::call::{open_at, retried, status_in, sync_file_system_of};
 use std::ffi::{CStr, CString, c_int};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -85,7 +85,7 @@ impl Target {
         let done = if self.readable {
             retried(|| nix::unistd::fsync(&self.folder))
         } else {
-            sync_all_of(file)
+            sync_file_system_of(file)
         };
         match done {
             // What a file system says that writes folders at once, or cannot otherwise.
@@ -108,16 +108,6 @@ fn open_folder(base: Option<BorrowedFd<'_>>, folder: &CStr) -> Result<(OwnedFd, 
 #[cfg(not(target_os = "linux"))]
 fn open_folder(base: Option<BorrowedFd<'_>>, folder: &CStr) -> Result<(OwnedFd, bool), c_int> {
     open_at(base, folder, libc::O_RDONLY | libc::O_DIRECTORY, 0).map(|folder| (folder, true))
-}
-
-#[cfg(target_os = "linux")]
-fn sync_all_of(file: BorrowedFd<'_>) -> Result<(), c_int> {
-    retried(|| nix::unistd::syncfs(file))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync_all_of(_file: BorrowedFd<'_>) -> Result<(), c_int> {
-    Err(libc::EACCES)
 }
 
 fn read_link(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Error> {

@@ -3,7 +3,7 @@
 use super::super::error::Error;
 use super::super::linux::over_size_limit;
 use super::{CHUNK, Request, room};
-use crate::sys::call::{again, named, retried};
+use crate::sys::call::{again, beyond_standard, named, retried};
 use crate::sys::undisturbed::within_limit;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -56,7 +56,7 @@ fn create() -> Result<OwnedFd, Error> {
         Err(libc::EINVAL) => create(plain), // an older kernel
         other => other,
     };
-    made.map_err(|errno| Error::system("memfd_create", errno))
+    made.and_then(beyond_standard).map_err(|errno| Error::system("memfd_create", errno))
 }
 
 fn put(to: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Error> {

@@ -5,8 +5,9 @@ use crate::sigbus::adopted::entry::Entry;
 use crate::sigbus::adopted::handler::area::{Area, parse};
 use crate::sigbus::adopted::handler::zero::{self, Patch};
 use crate::sigbus::adopted::kept::{self, Silent};
-use crate::sigbus::adopted::name::Readable;
+use crate::sigbus::adopted::name::opened;
 use crate::sigbus::identity;
+use crate::sys::passing::Passing;
 use std::ffi::c_int;
 
 /// Every mapping of this process for which `of` has something to say; it sees the path as well.
@@ -94,16 +95,16 @@ fn map_file_over(entry: &Entry, area: &Area, patch: Patch) -> Result<(), Error> 
     let (place, kind) = (area.start as *mut libc::c_void, sharing | libc::MAP_FIXED);
     // SAFETY: pages of our own patch, in the place of the file's.
     let pages =
-        unsafe { libc::mmap(place, area.end - area.start, area.protection, kind, file.0, offset) };
+        unsafe { libc::mmap(place, area.end - area.start, area.protection, kind, file.fd, offset) };
     if pages == libc::MAP_FAILED { Err(Error::system("mmap")) } else { Ok(()) }
 }
 
 /// The file, open to be mapped; by its path, only if that names it.
-fn readable(entry: &Entry, access: c_int) -> Result<Readable, c_int> {
+fn readable(entry: &Entry, access: c_int) -> Result<Passing, c_int> {
     if entry.kept.current(&entry.identity).is_ok() {
-        return Readable::with(entry.kept.number(), access);
+        return opened(entry.kept.number(), access);
     }
-    let file = Readable::at(entry.path.as_deref().ok_or(libc::EBADF)?, access)?;
-    let now = identity::of_mappable(file.0).map_err(|why| Error::from(why).errno())?;
+    let file = Passing::open(entry.path.as_deref().ok_or(libc::EBADF)?, access)?;
+    let now = identity::of_mappable(file.fd).map_err(|why| Error::from(why).errno())?;
     if now.is_same_file(&entry.identity) { Ok(file) } else { Err(libc::ESTALE) }
 }

@@ -12,6 +12,7 @@ use crate::observe::in_handler::path_of;
 use crate::sigbus::identity::Identity;
 use crate::sys::call::{Failed, errno};
 use crate::sys::pages::page_size;
+use crate::sys::passing::Passing;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,12 +58,12 @@ pub(crate) fn in_maps(device: u64) -> u64 {
 
 /// Maps a page of the file and asks the kernel what it is.
 fn from_mapping(fd: c_int, granule: usize, scratch: &mut Scratch) -> Result<(u64, u64), Failed> {
-    let readable = Readable::open(fd).map_err(|errno| Failed { call: "open", errno })?;
+    let readable = opened(fd, libc::O_RDONLY).map_err(|errno| Failed { call: "open", errno })?;
     // As low as anybody may map (`vm.mmap_min_addr`).
     let low = std::ptr::without_provenance_mut(1 << 16);
     let (access, kind) = (libc::PROT_READ, libc::MAP_PRIVATE);
     // SAFETY: a new mapping that is only looked at from outside.
-    let place = unsafe { libc::mmap(low, granule, access, kind, readable.0, 0) };
+    let place = unsafe { libc::mmap(low, granule, access, kind, readable.fd, 0) };
     if place == libc::MAP_FAILED {
         return Err(Failed::last("mmap"));
     }
@@ -81,35 +82,10 @@ fn why_nobody_tells() -> Failed {
     }
 }
 
-/// A descriptor that can be mapped and read, of a file that another one names.
-pub(crate) struct Readable(pub(crate) c_int);
-
-impl Readable {
-    /// Signal-safe.
-    pub(crate) fn open(fd: c_int) -> Result<Self, c_int> {
-        Self::with(fd, libc::O_RDONLY)
-    }
-
-    /// Signal-safe.
-    pub(crate) fn with(fd: c_int, access: c_int) -> Result<Self, c_int> {
-        let path = path_of(fd);
-        Self::at(std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| libc::EINVAL)?, access)
-    }
-
-    /// Signal-safe.
-    pub(crate) fn at(path: &std::ffi::CStr, access: c_int) -> Result<Self, c_int> {
-        let flags = access | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-        // SAFETY: a NUL-terminated path. A bare system call: no cancellation point.
-        let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-        if fd < 0 { Err(crate::sys::call::errno()) } else { Ok(Self(fd as c_int)) }
-    }
-}
-
-impl Drop for Readable {
-    fn drop(&mut self) {
-        // SAFETY: ours. A bare system call: no cancellation point.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
-    }
+/// The file that a descriptor names (O_PATH will do), opened for a moment. Signal-safe.
+pub(crate) fn opened(fd: c_int, access: c_int) -> Result<Passing, c_int> {
+    let path = path_of(fd);
+    Passing::open(std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| libc::EINVAL)?, access)
 }
 
 struct FileSystem {

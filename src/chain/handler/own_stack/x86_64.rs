@@ -17,19 +17,23 @@ pub(super) fn arrival(
     stack: usize,
     _onward: &Onward,
 ) -> Arrival {
-    end_alignment_checks(signal);
+    end_alignment_checks();
     Arrival::of(signal, info, context, stack)
 }
 
-/// A program that has the processor check alignment (EFLAGS.AC) gets SIGBUS for what it asked for,
-/// and the kernel leaves the check on in the handler, where neither we nor the C library keep to
-/// it. The interrupted code gets it back with its flags.
+/// A program may have the processor check alignment (EFLAGS.AC), and the kernel leaves the check on
+/// in the handler, where neither we nor the C library keep to it. The interrupted code gets it back
+/// with its flags.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "before anything else of ours runs")]
-fn end_alignment_checks(signal: c_int) {
-    if signal == libc::SIGBUS {
+fn end_alignment_checks() {
+    const CHECK: u64 = 1 << 18;
+    let flags: u64;
+    // SAFETY: reads the flags; the stack is as before.
+    unsafe { std::arch::asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
+    // To write the flags takes longer than to look at them.
+    if flags & CHECK != 0 {
         // SAFETY: clears one flag that no compiled code relies on; the stack is as before.
-        unsafe { std::arch::asm!("pushfq", "and qword ptr [rsp], ~0x40000", "popfq") };
+        unsafe { std::arch::asm!("push {}", "popfq", in(reg) flags & !CHECK) };
     }
 }
 
@@ -43,7 +47,7 @@ unsafe extern "C" fn on_this_stack(
     stack: usize,
     index: usize,
 ) {
-    end_alignment_checks(signal);
+    end_alignment_checks();
     // SAFETY: the kernel's frame, or pointers of which no more is left than can be read.
     unsafe { deliver(index, Arrival::of(signal, info, context, stack)) }
 }

@@ -5,13 +5,14 @@
 
 use super::super::entry::Entry;
 use super::super::kept::Silent;
-use super::super::name::{Readable, in_maps};
+use super::super::name::{in_maps, opened};
 use super::area::Area;
 use crate::chain::Fault as Delivered;
 use crate::sigbus::fault::{Cause, Fault};
 use crate::sigbus::handler::present::{DAMAGED, are_there};
 use crate::sigbus::handler::{MEMORY, cause::is_full, cause::read_byte_at, cause::reserve_at};
 use crate::sigbus::identity::Identity;
+use crate::sys::passing::Passing;
 use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -136,14 +137,14 @@ impl<'a> File<'a> {
         if is { Ok(Self { identity, way: Way::Path(path) }) } else { Err(None) }
     }
 
-    fn open(&self) -> Result<Readable, c_int> {
+    fn open(&self) -> Result<Passing, c_int> {
         self.open_for(libc::O_RDONLY)
     }
 
-    fn open_for(&self, access: c_int) -> Result<Readable, c_int> {
+    fn open_for(&self, access: c_int) -> Result<Passing, c_int> {
         match self.way {
-            Way::Kept(fd) => Readable::with(fd, access),
-            Way::Path(path) => Readable::at(path, access),
+            Way::Kept(fd) => opened(fd, access),
+            Way::Path(path) => Passing::open(path, access),
         }
     }
 
@@ -151,13 +152,17 @@ impl<'a> File<'a> {
     /// the answer tells a full disk from a quota.
     fn reserve(&self, offset: u64, length: usize) -> Result<(), c_int> {
         let file = self.open_for(libc::O_RDWR)?;
-        reserve_at(file.0, offset, (length as u64).min(self.identity.length.saturating_sub(offset)))
+        reserve_at(
+            file.fd,
+            offset,
+            (length as u64).min(self.identity.length.saturating_sub(offset)),
+        )
     }
 
     /// An input/output error shows again.
     fn read_byte(&self, offset: u64) -> Result<(), c_int> {
         match self.open() {
-            Ok(file) => read_byte_at(file.0, offset),
+            Ok(file) => read_byte_at(file.fd, offset),
             // No descriptor left, no right to read, a lease, no /proc: no news of the page.
             Err(
                 libc::EMFILE
@@ -174,7 +179,7 @@ impl<'a> File<'a> {
     fn is_full(&self) -> bool {
         match self.way {
             Way::Kept(fd) => is_full(fd),
-            Way::Path(_) => self.open().is_ok_and(|file| is_full(file.0)),
+            Way::Path(_) => self.open().is_ok_and(|file| is_full(file.fd)),
         }
     }
 }
