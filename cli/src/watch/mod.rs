@@ -171,11 +171,14 @@ impl Watcher {
                 }
                 self.know(tid, pid);
             }
-            let were_gone = refused.as_ref().and_then(io::Error::raw_os_error) == Some(libc::ESRCH);
-            let is_there = || Status::of(pid).is_some() && proc::ended(pid).is_none();
-            let comes_back = !self.processes.contains_key(&pid) && were_gone && is_there();
-            if new == 0 && !comes_back {
-                break;
+            if new == 0 {
+                let were_gone =
+                    refused.as_ref().and_then(io::Error::raw_os_error) == Some(libc::ESRCH);
+                let is_there = kill(Pid::from_raw(pid), None).is_ok();
+                if self.processes.contains_key(&pid) || !were_gone || !is_there {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         if self.processes.contains_key(&pid) {

@@ -115,10 +115,12 @@ static void *sleeps(void *unused) {
 
 static void handler(int signal) { (void)signal; }
 
+static volatile sig_atomic_t suspended;
+
 /* As an editor does, which puts the terminal in order before it stops. */
 static void suspend(int signal) {
     is("suspending");
-    prctl(PR_SET_NAME, "suspended");
+    suspended = 1;
     sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, 0);
     raise(signal); /* when this returns */
 }
@@ -173,10 +175,11 @@ int main(int count, char **argv) {
     } else if (!strcmp(how, "suspends")) {
         sigaction(SIGTSTP, &(struct sigaction){.sa_handler = suspend}, 0);
         is("ready");
-        for (;;) {
-            pause();
-            is("resumed");
-        }
+        for (;; usleep(1000))
+            if (suspended) {
+                suspended = 0;
+                is("resumed");
+            }
     } else if (!strcmp(how, "clone")) {
         /* A process, that sends nothing when it ends. */
         if (clone(outlive, stack + sizeof stack, 0, 0) < 0) abort();
