@@ -377,7 +377,7 @@ fn what_a_failing_disk_has_not_taken_is_not_believed() {
             if file_system.name == BTRFS.name && run.err.contains("Read-only file system") {
                 // So for Linux 6.12, and for 6.18 if the host is slow; nobody could go on with the
                 // log there.
-                support::skip("btrfs has noticed the failing disk by itself");
+                println!("SKIPPED: btrfs has noticed the failing disk by itself"); // by luck
                 continue;
             }
             assert!(run.status.success(), "{} {end}: {run:#?}", file_system.name);
