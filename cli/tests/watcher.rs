@@ -177,17 +177,6 @@ fn a_child_that_clone_has_made_is_no_thread() {
     assert_eq!(both.err.matches("\"event\":\"end\"").count(), 2, "{both:?}");
 }
 
-#[test]
-fn a_process_whose_threads_execute_programs_all_the_time_is_found() {
-    for _ in 0..50 {
-        let alive = Killed(ready(&victim("victim.c"), &["restless", "first"]));
-        let mut watcher = Killed(attach(alive.0.id()));
-        let mut line = String::new();
-        BufReader::new(watcher.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("watching"), "{line}");
-    }
-}
-
 /// The kernel does not let the first process of a namespace end by a fault while it is traced.
 #[test]
 fn a_fault_ends_the_first_process_of_a_namespace_which_is_watched() {

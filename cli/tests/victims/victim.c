@@ -104,11 +104,6 @@ static void *become(void *unused) {
     abort();
 }
 
-static void *become_again(void *unused) {
-    execl("/proc/self/exe", "victim", "restless", (char *)0);
-    abort();
-}
-
 static void *sleeps(void *unused) {
     for (;;) pause();
 }
@@ -216,12 +211,6 @@ int main(int count, char **argv) {
         pthread_create(&thread, 0, sleeps, 0);
         pthread_create(&thread, 0, become, 0);
         pthread_join(thread, 0);
-    } else if (!strcmp(how, "restless")) {
-        /* Says so once, and executes itself from a thread for ever. */
-        if (argv[2]) is("ready");
-        for (int left = 5; left; left--) pthread_create(&thread, 0, sleeps, 0);
-        pthread_create(&thread, 0, become_again, 0);
-        for (;;) pause();
     } else if (!strcmp(how, "abort")) {
         abort();
     } else if (!strcmp(how, "xfsz")) {
