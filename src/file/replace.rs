@@ -220,6 +220,7 @@ impl Replacement {
     /// # Errors
     /// As [`replace_file`].
     pub fn commit(mut self) -> Result<(), Error> {
+        self.temporary.current()?;
         // The old file may have been replaced meanwhile, or its mode changed.
         if let Some(now) = self.options.existing(&self.target)? {
             self.attributes = Some(now);
@@ -244,7 +245,8 @@ impl Replacement {
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        contents::write(self.temporary.file.as_fd(), bytes).map_err(io::Error::from_raw_os_error)
+        let file = self.temporary.current().map_err(|failed| failed.errno);
+        file.and_then(|file| contents::write(file, bytes)).map_err(io::Error::from_raw_os_error)
     }
 
     /// Everything is handed to the kernel at once; [`Replacement::commit`] takes it to the disk.

@@ -4,7 +4,7 @@
 use super::error::Error;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{beyond_standard, errno, status_in, sync_file_system_of};
+use crate::sys::call::{beyond_standard, errno, identity, status_in, sync_file_system_of};
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
@@ -46,13 +46,20 @@ pub(super) fn open_or_make(path: &Path) -> Result<File, Error> {
 #[derive(Debug)]
 pub(super) struct Locked {
     file: File,
+    /// Device and inode.
+    identity: Option<[u64; 2]>,
     process: Process,
 }
 
 impl Locked {
     pub(super) fn of(file: File) -> Result<Self, Error> {
         lock(&file)?;
-        Ok(Self { file, process: process::announce() })
+        Ok(Self { identity: identity(file.as_fd()), file, process: process::announce() })
+    }
+
+    /// Whether the descriptor is still this file's.
+    pub(super) fn is_open(&self) -> bool {
+        identity(self.file.as_fd()) == self.identity
     }
 
     /// Whether this is the process that took it.

@@ -180,6 +180,8 @@ impl Log {
         if needed > tail.reserved || needed > tail.ahead.ready {
             if needed > tail.reserved {
                 self.grow(&mut tail, needed)?;
+            } else {
+                self.check_length(0)?;
             }
             let _whole = Uncancelled::enter(); // pwrite(2) is a cancellation point
             let reserved = tail.reserved;
@@ -383,6 +385,7 @@ impl Log {
         }
         let tail = hold(&self.tail);
         let mut durable = hold(&self.durable);
+        self.check_length(0)?;
         // The page where readers look for the next record stays.
         let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
         if tail.reserved > unused || self.recovery.torn.is_some() {
@@ -415,6 +418,9 @@ impl Log {
 
     /// Whether the file reaches so far; a cut may have met no store yet.
     fn check_length(&self, end: u64) -> Result<(), Error> {
+        if !self.file.is_open() {
+            return Err(self.fail(Error::System { call: "fstat", errno: libc::EBADF }));
+        }
         let length = disk::length(&self.file)?;
         if length >= end {
             return Ok(());

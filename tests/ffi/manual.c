@@ -187,16 +187,90 @@ static void record_locks(void) {
     CHECK(after <= next + 6);
 }
 
+/* A daemon closes what it does not know, and opens files of its own under the same numbers: none of
+ * these is written to or made longer, and what cannot be done is said. */
+enum { OWN = 16, OWN_BYTES = 3 * 4096 };
+
+static const char *own_file(int number) {
+    char name[16];
+    snprintf(name, sizeof name, "own-%d", number);
+    static char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void others_take_the_numbers(void) {
+    CHECK(syscall(SYS_close_range, 3, ~0U, 0) == 0);
+    for (int i = 0; i < OWN; i++) {
+        int fd = open(own_file(i), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        CHECK(fd == 3 + i && write(fd, "these are no zeros", 18) == 18);
+        CHECK(ftruncate(fd, OWN_BYTES) == 0);
+    }
+}
+
+static void are_whole(void) {
+    static const char zeros[OWN_BYTES];
+    char bytes[OWN_BYTES + 1];
+    for (int i = 0; i < OWN; i++) {
+        int fd = open(own_file(i), O_RDONLY);
+        CHECK(fd >= 0 && pread(fd, bytes, sizeof bytes, 0) == OWN_BYTES && close(fd) == 0);
+        CHECK(memcmp(bytes, "these are no zeros", 18) == 0);
+        CHECK(memcmp(bytes + 18, zeros, OWN_BYTES - 18) == 0);
+    }
+}
+
+static void log_closed(void) {
+    char path[PATH_MAX];
+    static const char large[100000];
+    sigward_log *log;
+    sigward_log_report report;
+    snprintf(path, sizeof path, "%s", file_of("log", 0));
+    for (int grows = 0; grows < 2; grows++) {
+        CHECK(sigward_log_open(path, NULL, NULL, &log) == 0);
+        CHECK(sigward_log_append(log, "one", 3, NULL) == 0 && sigward_log_flush(log, NULL) == 0);
+        others_take_the_numbers();
+        int last = sigward_log_append(log, "two", 3, NULL);
+        for (int i = 0; i < 30 && grows; i++) last = sigward_log_append(log, large, 100000, NULL);
+        CHECK((last != 0 || !grows) && sigward_log_flush(log, NULL) != 0);
+        sigward_log_close(log);
+        are_whole();
+        CHECK(sigward_log_check(path, &report) == 0 && report.damaged == 0 && report.records > 0);
+        CHECK(unlink(path) == 0);
+    }
+}
+
+static void closed_by_the_host(void) {
+    log_closed();
+    CHECK(sigward_init(NULL) == 0);
+    log_closed(); /* through a map */
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", file_of("live", 4096));
+    for (int commits = 0; commits < 2; commits++) {
+        sigward_replacement *replacement;
+        CHECK(sigward_replacement_open(path, NULL, &replacement) == 0);
+        CHECK(sigward_replacement_write(replacement, "new", 3) == 3);
+        others_take_the_numbers();
+        if (commits) {
+            CHECK(sigward_replacement_commit(replacement) == -EBADF);
+        } else {
+            CHECK(sigward_replacement_write(replacement, "new", 3) == -EBADF);
+            CHECK(sigward_replacement_abort(replacement) == 0);
+        }
+        are_whole();
+    }
+}
+
 #define IN_FOLDER(name)                                                                            \
     static void name##_there(void) {                                                               \
         snprintf(folder, sizeof folder, "%s", arguments[0]);                                       \
         name();                                                                                    \
     }
 IN_FOLDER(handles) IN_FOLDER(cut_and_long_again) IN_FOLDER(without_descriptor)
-IN_FOLDER(standard_closed) IN_FOLDER(record_locks)
+IN_FOLDER(standard_closed) IN_FOLDER(record_locks) IN_FOLDER(closed_by_the_host)
 
 SCENARIOS({"flags", flags}, {"handles", handles_there}, {"status", status},
           {"cut_and_long_again", cut_and_long_again_there},
           {"without_descriptor", without_descriptor_there},
-          {"standard_closed", standard_closed_there}, {"record_locks", record_locks_there})
+          {"standard_closed", standard_closed_there}, {"record_locks", record_locks_there},
+          {"closed_by_the_host", closed_by_the_host_there})
 #endif

@@ -49,6 +49,11 @@ fn the_record_locks_of_an_adopted_file_stay() {
     holds("record_locks");
 }
 
+#[test]
+fn what_the_host_has_closed_is_not_used_as_ours() {
+    holds("closed_by_the_host");
+}
+
 /// "What a code that a function of this header returned means": each that the header names has a
 /// text of its own.
 #[test]

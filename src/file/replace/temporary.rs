@@ -12,7 +12,7 @@ use super::super::error::Error;
 use super::target::Target;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{Failed, again, open_at, retried, status, status_in};
+use crate::sys::call::{Failed, again, identity, open_at, retried, status, status_in};
 #[cfg(target_os = "linux")]
 use crate::sys::constants::file_systems::{EXT, TMPFS, XFS};
 use nix::fcntl::renameat;
@@ -29,6 +29,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub(super) file: File,
+    /// Device and inode.
+    identity: Option<[u64; 2]>,
     /// None: it has no name.
     hidden: Option<Hidden>,
 }
@@ -62,7 +64,7 @@ impl Temporary {
         sweep(target);
         if let Some(file) = nameless(folder, mode)? {
             let _ = lock(file.as_fd());
-            return Ok(Self { file: file.into(), hidden: None });
+            return Ok(Self::of(file, None));
         }
         removable(folder)?;
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
@@ -74,7 +76,18 @@ impl Temporary {
             if taken { Err(libc::EEXIST) } else { Ok(file) }
         })
         .map_err(|errno| Error::system("open", errno))?;
-        Ok(Self { file: file.into(), hidden: Some(Hidden::new(folder, name)?) })
+        Ok(Self::of(file, Some(Hidden::new(folder, name)?)))
+    }
+
+    fn of(file: OwnedFd, hidden: Option<Hidden>) -> Self {
+        Self { identity: identity(file.as_fd()), file: file.into(), hidden }
+    }
+
+    /// The file, if the descriptor is still its own.
+    pub(super) fn current(&self) -> Result<BorrowedFd<'_>, Failed> {
+        let file = self.file.as_fd();
+        let is_ours = identity(file) == self.identity;
+        is_ours.then_some(file).ok_or(Failed { call: "fstat", errno: libc::EBADF })
     }
 
     /// Takes the name, and whatever had it loses it.
