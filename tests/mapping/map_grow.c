@@ -356,7 +356,7 @@ static void addresses(void) {
     int fd = new_file("log");
     CHECK(close(fd) == 0);
     sigward_map *map = NULL;
-    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = (uint64_t)1 << 47),
+    CHECK(sigward_map_open(path_of("log"), OPTIONS(.writable = 1, .capacity = (uint64_t)1 << 56),
                            &map) == -ENOMEM &&
           !map);
     CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){GIB, GIB}) == 0);
