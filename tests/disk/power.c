@@ -306,8 +306,9 @@ static void check(const int64_t *wanted) {
     if (there < 0) found(mixed, LOG, "damaged", wanted[LOG], there);
     else if (there < wanted[LOG]) found(lost, LOG, "records", wanted[LOG], there);
 #ifndef BARE
-    /* The next replacement takes away what one has left that the failure has met. */
+    /* The next replacement of a file takes away what one has left that the failure has met. */
     replace(1);
+    copy((uint64_t)(wanted[FRESH] < 0 ? 0 : wanted[FRESH] + 2));
     DIR *folder = opendir(arguments[0]);
     for (struct dirent *entry; folder && (entry = readdir(folder));)
         if (strncmp(entry->d_name, ".sigward-", 9) == 0) found(mixed, LIVE, entry->d_name, 0, 0);
