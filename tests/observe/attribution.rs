@@ -6,7 +6,7 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use support::{Link, compiler, host, library, root, run, source, target};
+use support::{Link, compiler, host, library, run, source, target};
 
 /// Made once: another test may have it loaded.
 fn caller() -> PathBuf {
@@ -54,8 +54,14 @@ fn compiled(name: &str, arguments: &[&str]) -> std::path::PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     let program = folder.join(format!("{}-{name}", std::process::id()));
     let mut cc = compiler();
-    cc.current_dir(root().join("tests/observe")).arg("-o").arg(&program);
-    assert!(cc.args(arguments).args(["-ldl", "-lm"]).status().unwrap().success(), "{name}");
+    cc.arg("-o").arg(&program);
+    for argument in arguments {
+        match argument.split_once('.') {
+            Some((_, "c")) => cc.arg(source(argument)),
+            _ => cc.arg(argument),
+        };
+    }
+    assert!(cc.args(["-ldl", "-lm"]).status().unwrap().success(), "{name}");
     program
 }
 
