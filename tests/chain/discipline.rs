@@ -9,7 +9,9 @@ use support::{Link, Scratch, both, host, run, run_command};
 // ---- 7. handler discipline ----
 
 #[test]
-fn our_own_stack_is_within_two_kibibytes() {
+fn our_own_stack_is_small() {
+    // A frame of aarch64 keeps more registers.
+    let most = if cfg!(target_arch = "aarch64") { 3584 } else { 2048 };
     let scratch = Scratch::new("discipline-stack");
     for (scenario, count) in [("stack_use", 3), ("bus_stack_use", 8)] {
         let run = run(&host("discipline", Link::Archive), &[scenario, scratch.as_str()]);
@@ -24,7 +26,7 @@ fn our_own_stack_is_within_two_kibibytes() {
         assert_eq!(uses.len(), count, "{run:?}");
         for (what, bytes) in uses {
             println!("{what}: {bytes} bytes beyond the kernel's frame and an empty handler");
-            assert!((1..=2048).contains(&bytes), "{what} uses {bytes}");
+            assert!((1..=most).contains(&bytes), "{what} uses {bytes}");
         }
     }
 }
