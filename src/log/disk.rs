@@ -4,7 +4,7 @@
 use super::error::Error;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{beyond_standard, errno, identity, status_in, sync_file_system_of};
+use crate::sys::call::{beyond_standard, errno, status_in, sync_file_system_of};
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
@@ -47,19 +47,28 @@ pub(super) fn open_or_make(path: &Path) -> Result<File, Error> {
 pub(super) struct Locked {
     file: File,
     /// Device and inode.
-    identity: Option<[u64; 2]>,
+    identity: (u64, u64),
     process: Process,
 }
 
 impl Locked {
     pub(super) fn of(file: File) -> Result<Self, Error> {
         lock(&file)?;
-        Ok(Self { identity: identity(file.as_fd()), file, process: process::announce() })
+        let status = file.metadata().map_err(|error| Error::of("fstat", &error))?;
+        let identity = (status.dev(), status.ino());
+        Ok(Self { file, identity, process: process::announce() })
     }
 
-    /// Whether the descriptor is still this file's.
-    pub(super) fn is_open(&self) -> bool {
-        identity(self.file.as_fd()) == self.identity
+    /// How long the file is. Daemons close descriptors that they do not know, and the numbers are
+    /// given out again: then it is EBADF.
+    pub(super) fn own_length(&self) -> Result<u64, Error> {
+        let status = self.file.metadata().map_err(|error| Error::of("fstat", &error))?;
+        let is_ours = (status.dev(), status.ino()) == self.identity;
+        if is_ours {
+            Ok(status.len())
+        } else {
+            Err(Error::System { call: "fstat", errno: libc::EBADF })
+        }
     }
 
     /// Whether this is the process that took it.

@@ -385,11 +385,11 @@ impl Log {
         }
         let tail = hold(&self.tail);
         let mut durable = hold(&self.durable);
-        self.check_length(0)?;
+        let length = self.file.own_length().map_err(|error| self.fail(error))?;
         // The page where readers look for the next record stays.
         let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
         if tail.reserved > unused || self.recovery.torn.is_some() {
-            disk::give_back(&self.file, unused, disk::length(&self.file)?);
+            disk::give_back(&self.file, unused, length);
         }
         if durable.written < durable.position {
             self.write_watermark(&mut durable)?;
@@ -418,10 +418,7 @@ impl Log {
 
     /// Whether the file reaches so far; a cut may have met no store yet.
     fn check_length(&self, end: u64) -> Result<(), Error> {
-        if !self.file.is_open() {
-            return Err(self.fail(Error::System { call: "fstat", errno: libc::EBADF }));
-        }
-        let length = disk::length(&self.file)?;
+        let length = self.file.own_length().map_err(|error| self.fail(error))?;
         if length >= end {
             return Ok(());
         }

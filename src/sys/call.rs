@@ -69,14 +69,6 @@ pub(crate) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Failed> {
     retried(|| fstat(file)).map_err(|errno| Failed { call: "fstat", errno })
 }
 
-/// Device and inode. Whoever keeps a descriptor may find it to be another file's: daemons close all
-/// that they do not know, and the numbers are given out again.
-#[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
-#[inline(never)]
-pub(crate) fn identity(file: BorrowedFd<'_>) -> Option<[u64; 2]> {
-    status(file).ok().map(|status| [status.st_dev as u64, status.st_ino as u64])
-}
-
 /// What the name stands for, a symbolic link included.
 pub(crate) fn status_in(folder: BorrowedFd<'_>, name: &CStr) -> Result<libc::stat, c_int> {
     retried(|| fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW))

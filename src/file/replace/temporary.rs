@@ -12,7 +12,7 @@ use super::super::error::Error;
 use super::target::Target;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{Failed, again, identity, open_at, retried, status, status_in};
+use crate::sys::call::{Failed, again, open_at, retried, status, status_in};
 #[cfg(target_os = "linux")]
 use crate::sys::constants::file_systems::{EXT, TMPFS, XFS};
 use nix::fcntl::renameat;
@@ -30,7 +30,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(super) struct Temporary {
     pub(super) file: File,
     /// Device and inode.
-    identity: Option<[u64; 2]>,
+    identity: (u64, u64),
     /// None: it has no name.
     hidden: Option<Hidden>,
 }
@@ -64,7 +64,7 @@ impl Temporary {
         sweep(target);
         if let Some(file) = nameless(folder, mode)? {
             let _ = lock(file.as_fd());
-            return Ok(Self::of(file, None));
+            return Self::of(file, None);
         }
         removable(folder)?;
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
@@ -76,18 +76,19 @@ impl Temporary {
             if taken { Err(libc::EEXIST) } else { Ok(file) }
         })
         .map_err(|errno| Error::system("open", errno))?;
-        Ok(Self::of(file, Some(Hidden::new(folder, name)?)))
+        Self::of(file, Some(Hidden::new(folder, name)?))
     }
 
-    fn of(file: OwnedFd, hidden: Option<Hidden>) -> Self {
-        Self { identity: identity(file.as_fd()), file: file.into(), hidden }
+    fn of(file: OwnedFd, hidden: Option<Hidden>) -> Result<Self, Error> {
+        let file = File::from(file);
+        Ok(Self { identity: identity(&file)?, file, hidden })
     }
 
-    /// The file, if the descriptor is still its own.
+    /// The file. Daemons close descriptors that they do not know, and the numbers are given out
+    /// again: then it is EBADF.
     pub(super) fn current(&self) -> Result<BorrowedFd<'_>, Failed> {
-        let file = self.file.as_fd();
-        let is_ours = identity(file) == self.identity;
-        is_ours.then_some(file).ok_or(Failed { call: "fstat", errno: libc::EBADF })
+        let is_ours = identity(&self.file)? == self.identity;
+        is_ours.then_some(self.file.as_fd()).ok_or(Failed { call: "fstat", errno: libc::EBADF })
     }
 
     /// Takes the name, and whatever had it loses it.
@@ -131,6 +132,13 @@ impl Hidden {
             }
         }
     }
+}
+
+fn identity(file: &File) -> Result<(u64, u64), Failed> {
+    let status = status(file.as_fd())?;
+    #[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
+    let identity = (status.st_dev as u64, status.st_ino as u64);
+    Ok(identity)
 }
 
 /// Where a file without a name can be made, taken to the disk, and be named later.
