@@ -385,11 +385,11 @@ impl Log {
         }
         let tail = hold(&self.tail);
         let mut durable = hold(&self.durable);
-        let length = self.file.own_length().map_err(|error| self.fail(error))?;
+        self.check_length(0)?;
         // The page where readers look for the next record stays.
         let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
         if tail.reserved > unused || self.recovery.torn.is_some() {
-            disk::give_back(&self.file, unused, length);
+            disk::give_back(&self.file, unused, disk::length(&self.file)?);
         }
         if durable.written < durable.position {
             self.write_watermark(&mut durable)?;
