@@ -10,10 +10,11 @@ use support::{Link, Scratch, both, host, run, run_command};
 
 #[test]
 fn our_own_stack_is_small() {
-    // A frame of aarch64 keeps more registers.
-    let most = if cfg!(target_arch = "aarch64") { 3584 } else { 2048 };
+    // A frame of aarch64 keeps more registers. What the compiler inlines, and so the figure, changes
+    // with code elsewhere.
+    let more = if cfg!(target_arch = "aarch64") { 1024 } else { 0 };
     let scratch = Scratch::new("discipline-stack");
-    for (scenario, count) in [("stack_use", 3), ("bus_stack_use", 8)] {
+    for (scenario, count, most) in [("stack_use", 3, 2048), ("bus_stack_use", 8, 2560)] {
         let run = run(&host("discipline", Link::Archive), &[scenario, scratch.as_str()]);
         let uses: Vec<(&str, i32)> = run
             .lived()
@@ -26,7 +27,7 @@ fn our_own_stack_is_small() {
         assert_eq!(uses.len(), count, "{run:?}");
         for (what, bytes) in uses {
             println!("{what}: {bytes} bytes beyond the kernel's frame and an empty handler");
-            assert!((1..=most).contains(&bytes), "{what} uses {bytes}");
+            assert!((1..=most + more).contains(&bytes), "{what} uses {bytes}");
         }
     }
 }
