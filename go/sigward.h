@@ -1542,8 +1542,8 @@ int sigward_lease_is_wanted(const struct sigward_lease *lease);
 // Once somebody does, it answers at once.
 //
 // Thread-safe. Returns 1 if somebody does, and nothing has changed yet; 0 if nobody came in time;
-// -ESTALE if the kernel has broken the lease by force, so that the file may have changed; -EINVAL
-// if lease is NULL.
+// -ESTALE if the kernel has broken the lease by force, or somebody has closed its descriptors (a
+// daemon's close_range(2)), so that the file may have changed; -EINVAL if lease is NULL.
 int sigward_lease_wait(const struct sigward_lease *lease, int timeout_ms);
 
 // Whether the lease has held until now, wanted or not: what was read before this call is as it was
@@ -1563,8 +1563,8 @@ int64_t sigward_lease_time_left_ms(const struct sigward_lease *lease);
 // Gives the lease up, and frees the handle: whoever waits goes on. NULL is nothing to do.
 //
 // Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the
-// kernel had broken the lease before, so what was read last may be of another file, or of none.
-// The handle is gone in both cases.
+// kernel had broken the lease before, or somebody had closed its descriptors, so what was read
+// last may be of another file, or of none. The handle is gone in both cases.
 int sigward_lease_release(struct sigward_lease *lease);
 
 // ---- the append log ----------------------------------------------------------------------------
@@ -1685,7 +1685,8 @@ int sigward_log_reader_open(const char *path, struct sigward_log_reader **out);
 //
 // Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append
 // one at any time. -EBADMSG: what was there was on the disk once, and is damaged or gone. -EFAULT,
-// -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
+// -EIO: bytes of the file are lost. -EBADF: somebody has closed the reader's descriptor. -EINVAL:
+// a NULL pointer.
 ssize_t sigward_log_reader_next(struct sigward_log_reader *reader,
                                 void *buf,
                                 size_t len,

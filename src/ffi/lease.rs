@@ -107,8 +107,8 @@ pub unsafe extern "C" fn sigward_lease_is_wanted(lease: *const sigward_lease) ->
 /// Once somebody does, it answers at once.
 ///
 /// Thread-safe. Returns 1 if somebody does, and nothing has changed yet; 0 if nobody came in time;
-/// -ESTALE if the kernel has broken the lease by force, so that the file may have changed; -EINVAL
-/// if lease is NULL.
+/// -ESTALE if the kernel has broken the lease by force, or somebody has closed its descriptors (a
+/// daemon's close_range(2)), so that the file may have changed; -EINVAL if lease is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_wait(
     lease: *const sigward_lease,
@@ -160,8 +160,8 @@ pub unsafe extern "C" fn sigward_lease_time_left_ms(lease: *const sigward_lease)
 /// Gives the lease up, and frees the handle: whoever waits goes on. NULL is nothing to do.
 ///
 /// Returns 0: all that was read under the lease is as it was when that was taken. -ESTALE: the
-/// kernel had broken the lease before, so what was read last may be of another file, or of none.
-/// The handle is gone in both cases.
+/// kernel had broken the lease before, or somebody had closed its descriptors, so what was read
+/// last may be of another file, or of none. The handle is gone in both cases.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_lease_release(lease: *mut sigward_lease) -> c_int {
     let _whole = Uncancelled::enter();

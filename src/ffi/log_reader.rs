@@ -42,7 +42,8 @@ pub unsafe extern "C" fn sigward_log_reader_open(
 ///
 /// Returns the record's length, 0 is one. -EAGAIN: no further record for now; the writer may append
 /// one at any time. -EBADMSG: what was there was on the disk once, and is damaged or gone. -EFAULT,
-/// -EIO: bytes of the file are lost. -EINVAL: a NULL pointer.
+/// -EIO: bytes of the file are lost. -EBADF: somebody has closed the reader's descriptor. -EINVAL:
+/// a NULL pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_reader_next(
     reader: *mut sigward_log_reader,

@@ -56,8 +56,8 @@ pub enum Error {
     NotOwner,
     /// This file system, or this system, has no leases. C: `-EOPNOTSUPP`.
     NoLeases,
-    /// The lease was broken by force before it was given up: the file may have changed meanwhile.
-    /// C: `-ESTALE`.
+    /// The lease was broken by force before it was given up, or its descriptors were closed by
+    /// somebody else: the file may have changed meanwhile. C: `-ESTALE`.
     Broken,
     /// The file is larger than was allowed; nothing of it is kept. C: `-EFBIG`.
     TooLarge {

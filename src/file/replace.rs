@@ -220,7 +220,8 @@ impl Replacement {
     /// # Errors
     /// As [`replace_file`].
     pub fn commit(mut self) -> Result<(), Error> {
-        self.temporary.current()?;
+        self.temporary.file.number.status()?;
+        self.target.folder.number.status()?;
         // The old file may have been replaced meanwhile, or its mode changed.
         if let Some(now) = self.options.existing(&self.target)? {
             self.attributes = Some(now);
@@ -245,8 +246,10 @@ impl Replacement {
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.temporary.current().map_err(|failed| failed.errno);
-        file.and_then(|file| contents::write(file, bytes)).map_err(io::Error::from_raw_os_error)
+        let file = &self.temporary.file;
+        let ours = file.number.status().map_err(|failed| failed.errno);
+        ours.and_then(|_| contents::write(file.as_fd(), bytes))
+            .map_err(io::Error::from_raw_os_error)
     }
 
     /// Everything is handed to the kernel at once; [`Replacement::commit`] takes it to the disk.

@@ -19,6 +19,7 @@ use super::format::{self, PREFIX, UNIT};
 use super::scan::{Source, Witness};
 use crate::file::Error as SpaceError;
 use crate::mapping::{self, Cause, Fault, Map, MapOptions};
+use crate::sys::kept::Kept;
 use crate::sys::pages::LEAST_PAGE as PAGE;
 use crate::sys::undisturbed::within_limit;
 use std::ffi::c_int;
@@ -37,7 +38,7 @@ pub(super) enum Bytes {
 /// A file, and how long it was when it was looked at last.
 #[derive(Debug)]
 pub(super) struct Plain {
-    file: File,
+    file: Kept,
     length: AtomicU64,
 }
 
@@ -78,7 +79,7 @@ impl Bytes {
         }
         let length = AtomicU64::new(disk::length(file)?);
         let file = file.try_clone().map_err(|error| Error::of("fcntl", &error))?;
-        Ok((Self::Plain(Plain { file, length }), wanted))
+        Ok((Self::Plain(Plain { file: Kept::of(file)?, length }), wanted))
     }
 
     pub(super) fn is_mapped(&self) -> bool {

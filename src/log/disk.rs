@@ -5,6 +5,7 @@ use super::error::Error;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
 use crate::sys::call::{beyond_standard, errno, status_in, sync_file_system_of};
+use crate::sys::kept::Kept;
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
@@ -45,30 +46,14 @@ pub(super) fn open_or_make(path: &Path) -> Result<File, Error> {
 /// whoever opens the log next finds it free.
 #[derive(Debug)]
 pub(super) struct Locked {
-    file: File,
-    /// Device and inode.
-    identity: (u64, u64),
+    file: Kept,
     process: Process,
 }
 
 impl Locked {
     pub(super) fn of(file: File) -> Result<Self, Error> {
         lock(&file)?;
-        let status = file.metadata().map_err(|error| Error::of("fstat", &error))?;
-        let identity = (status.dev(), status.ino());
-        Ok(Self { file, identity, process: process::announce() })
-    }
-
-    /// How long the file is. Daemons close descriptors that they do not know, and the numbers are
-    /// given out again: then it is EBADF.
-    pub(super) fn own_length(&self) -> Result<u64, Error> {
-        let status = self.file.metadata().map_err(|error| Error::of("fstat", &error))?;
-        let is_ours = (status.dev(), status.ino()) == self.identity;
-        if is_ours {
-            Ok(status.len())
-        } else {
-            Err(Error::System { call: "fstat", errno: libc::EBADF })
-        }
+        Ok(Self { file: Kept::of(file)?, process: process::announce() })
     }
 
     /// Whether this is the process that took it.
@@ -78,16 +63,16 @@ impl Locked {
 }
 
 impl std::ops::Deref for Locked {
-    type Target = File;
+    type Target = Kept;
 
-    fn deref(&self) -> &File {
+    fn deref(&self) -> &Kept {
         &self.file
     }
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        if self.is_ours() {
+        if self.is_ours() && self.file.is_ours() {
             // SAFETY: no pointers. If it is refused, closing does the same.
             unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
         }
@@ -221,7 +206,7 @@ pub(super) fn sync(file: &File) -> Result<(), i32> {
 /// kept open, so that neither chdir(2) nor chroot(2) makes it another name.
 #[derive(Debug)]
 pub(super) struct Named {
-    folder: File,
+    folder: Kept,
     name: CString,
     identity: (u64, u64),
 }
@@ -236,7 +221,7 @@ impl Named {
         let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
         let folder = File::options().read(true).custom_flags(FOLDER).open(folder);
         let folder = folder.map_err(|error| Error::of("open", &error))?;
-        Ok(Self { folder, name, identity: (ours.dev(), ours.ino()) })
+        Ok(Self { folder: Kept::of(folder)?, name, identity: (ours.dev(), ours.ino()) })
     }
 
     /// Whether the name leads somewhere else now, or nowhere. Who may not look does not know.

@@ -1,5 +1,6 @@
 //! What can go wrong with a log, each with what to do next.
 
+use crate::sys::call::Failed;
 use crate::{file, mapping};
 use std::ffi::c_int;
 use std::fmt;
@@ -83,6 +84,12 @@ impl Error {
     /// What the standard library says a call has failed with.
     pub(super) fn of(call: &'static str, error: &std::io::Error) -> Self {
         Self::System { call, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::System { call: failed.call, errno: failed.errno }
     }
 }
 

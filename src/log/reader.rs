@@ -12,6 +12,7 @@ use super::format::{self, FIRST, PREFIX, Prefix, SLOTS, UNIT};
 use super::open::{LEAST, read_header};
 use super::scan::{self, Source};
 use crate::mapping;
+use crate::sys::kept::Kept;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -46,7 +47,7 @@ const LONG: usize = 1 << 20;
 pub struct Reader {
     bytes: Bytes,
     capacity: u64,
-    file: File,
+    file: Kept,
     salt: u32,
     position: u64,
 }
@@ -82,7 +83,7 @@ impl Reader {
         if header.watermark.is_none() {
             return Err(Error::Damaged { offset: SLOTS[0] });
         }
-        let salt = header.salt;
+        let (salt, file) = (header.salt, Kept::of(file)?);
         Ok(Self { bytes, capacity, file, salt, position: FIRST })
     }
 
@@ -193,7 +194,7 @@ impl Reader {
         if end <= self.bytes.len() {
             return Ok(true);
         }
-        let length = super::disk::length(&self.file)?;
+        let length = self.file.length()?;
         if length > self.capacity {
             (self.bytes, self.capacity) = bytes_of(&self.file, length)?;
         } else {

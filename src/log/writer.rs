@@ -216,7 +216,7 @@ impl Log {
     fn is_cut(&self, tail: &Tail) -> Result<(), Error> {
         self.bytes.check(tail.end).map_err(|error| self.fail(error))?;
         self.check_length(tail.end)?;
-        let now = disk::length(&self.file)?;
+        let now = self.file.length()?;
         Err(self.cut_at(tail.witness.offset, now))
     }
 
@@ -234,9 +234,9 @@ impl Log {
         let mut refusal = None;
         for end in tail.growth.ends(needed) {
             let count = end - tail.reserved;
-            let reserved = match reserve(&*self.file, tail.reserved, count) {
+            let reserved = match reserve(&**self.file, tail.reserved, count) {
                 Err(SpaceError::NoPromise) if self.slow_zeros => {
-                    reserve_slowly(&*self.file, tail.reserved, count)
+                    reserve_slowly(&**self.file, tail.reserved, count)
                 }
                 other => other,
             };
@@ -389,7 +389,7 @@ impl Log {
         // The page where readers look for the next record stays.
         let unused = (tail.end + PREFIX).next_multiple_of(tail.growth.page);
         if tail.reserved > unused || self.recovery.torn.is_some() {
-            disk::give_back(&self.file, unused, disk::length(&self.file)?);
+            disk::give_back(&self.file, unused, self.file.length()?);
         }
         if durable.written < durable.position {
             self.write_watermark(&mut durable)?;
@@ -418,7 +418,7 @@ impl Log {
 
     /// Whether the file reaches so far; a cut may have met no store yet.
     fn check_length(&self, end: u64) -> Result<(), Error> {
-        let length = self.file.own_length().map_err(|error| self.fail(error))?;
+        let length = self.file.length().map_err(|failed| self.fail(failed.into()))?;
         if length >= end {
             return Ok(());
         }

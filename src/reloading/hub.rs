@@ -177,7 +177,7 @@ impl Drop for Ticket {
             state = engine.turned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         // Not before: a turn watches the way anew.
-        state.watch.leave(engine.queue.get(), *id);
+        state.watch.leave(engine.kept(), *id);
         drop(state);
         // What the parser and the callback hold may do anything when it is dropped.
         drop(entry);
@@ -269,15 +269,20 @@ impl Engine {
     /// The queue, tried for again each time as long as it is refused.
     fn queue(&self) -> Result<&Queue, c_int> {
         if let Some(queue) = self.queue.get() {
-            return Ok(queue);
+            return if queue.is_ours() { Ok(queue) } else { Err(libc::EBADF) };
         }
         let made = Queue::open()?;
         Ok(self.queue.get_or_init(|| made))
     }
 
+    /// The queue, if there is one, and the host has not closed it.
+    fn kept(&self) -> Option<&Queue> {
+        self.queue.get().filter(|queue| queue.is_ours())
+    }
+
     /// Takes what the queue has, and makes those due whom it concerns.
     fn read(&self, state: &mut State) {
-        let Some(queue) = self.queue.get() else { return };
+        let Some(queue) = self.kept() else { return };
         let soon = Instant::now() + REST;
         let State { watch, entries, .. } = state;
         watch.read(queue, |id| {
@@ -301,7 +306,7 @@ impl Engine {
             if due.is_empty() {
                 drop(state);
                 let limit = next.map_or(Duration::MAX, |next| next.saturating_duration_since(now));
-                self.bell.wait(self.queue.get().map(AsFd::as_fd), limit);
+                self.bell.wait(self.kept().map(AsFd::as_fd), limit);
                 state = lock(&self.state);
             }
             for (_, id) in due {

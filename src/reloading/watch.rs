@@ -13,6 +13,7 @@
 
 use super::chain::Place;
 use crate::sys::call::retried;
+use crate::sys::kept::Kept;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString, c_int};
@@ -34,7 +35,7 @@ pub(super) struct News {
 pub(super) use super::chain::{Chain, of as walk};
 
 /// The queue.
-pub(super) struct Queue(Inotify);
+pub(super) struct Queue(Kept<Inotify>);
 
 /// Whose watches these are.
 pub(super) type Id = u64;
@@ -74,7 +75,14 @@ const BLIND: u32 = libc::IN_ATTRIB | libc::IN_CLOSE_WRITE;
 
 impl Queue {
     pub(super) fn open() -> Result<Self, c_int> {
-        retried(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)).map(Self)
+        let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
+        let made = retried(|| Inotify::init(flags))?;
+        Kept::of(made).map(Self).map_err(|failed| failed.errno)
+    }
+
+    /// Whether it has not been closed by the host, and its number been given to another file.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.is_ours()
     }
 
     fn add(&self, at: &Path, mask: u32) -> Result<c_int, c_int> {

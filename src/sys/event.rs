@@ -9,6 +9,7 @@ pub(crate) use plain::Bell;
 #[cfg(target_os = "linux")]
 mod linux {
     use crate::sys::call::{Failed, beyond_standard, retried};
+    use crate::sys::kept::Kept;
     use nix::errno::Errno;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -50,26 +51,37 @@ mod linux {
         PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
     }
 
+    /// How long a bell that does not ring is not looked at.
+    const DEAF: Duration = Duration::from_millis(100);
+
     /// eventfd(2).
-    pub(crate) struct Bell(OwnedFd);
+    pub(crate) struct Bell(Kept<OwnedFd>);
 
     impl Bell {
         pub(crate) fn new() -> Result<Self, c_int> {
-            new().map(Self).map_err(|failed| failed.errno)
+            new().and_then(Kept::of).map(Self).map_err(|failed| failed.errno)
         }
 
         pub(crate) fn ring(&self) {
-            set(self.0.as_fd());
+            if self.0.is_ours() {
+                set(self.0.as_fd());
+            }
         }
 
         /// Waits until somebody rings, `events` are there, or the time is over. A signal may end it
         /// as well.
         pub(crate) fn wait(&self, events: Option<BorrowedFd<'_>>, limit: Duration) {
+            if !self.0.is_ours() {
+                // Somebody has closed it: nobody can be heard.
+                return std::thread::sleep(limit.min(DEAF));
+            }
             let bell = self.0.as_fd();
             let both = [bell, events.unwrap_or(bell)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
             let _ = poll(&mut { both }, milliseconds(limit));
-            // It does not wait.
-            let _ = read(bell, &mut [0; 8]);
+            // Where it has waited long, it may have been closed.
+            if self.0.is_ours() {
+                let _ = read(bell, &mut [0; 8]); // does not wait
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | [`cancel`] | no pthread_cancel(3) takes effect while the library holds something |
 //! | [`constants`] | numbers of the kernel that no crate has, each with its source |
 //! | [`event`] | one thread wakes another that also waits for a descriptor |
+//! | [`kept`] | a descriptor that a handle keeps, and that the host may close |
 //! | [`memory`] | reads of memory that may not be there |
 //! | [`objects`] | which executables and libraries are loaded, without the loader's lock |
 //! | [`mask`] | signal masks as the kernel has them, signals 32 and 33 included |
@@ -24,6 +25,7 @@ pub(crate) mod cancel;
 #[cfg(target_os = "linux")]
 pub(crate) mod constants;
 pub(crate) mod event;
+pub(crate) mod kept;
 pub(crate) mod mask;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;

@@ -1,6 +1,7 @@
 /* Single sentences of the header, where no other host has them in passing. */
 #include "host.h"
 #include <limits.h>
+#include <sys/stat.h>
 
 #ifndef BARE
 static char folder[PATH_MAX];
@@ -188,7 +189,7 @@ static void record_locks(void) {
 }
 
 /* A daemon closes what it does not know, and opens files of its own under the same numbers: none of
- * these is written to or made longer, and what cannot be done is said. */
+ * these is written to, made longer, read from or closed, and what cannot be done is said. */
 enum { OWN = 16, OWN_BYTES = 3 * 4096 };
 
 static const char *own_file(int number) {
@@ -213,7 +214,11 @@ static void are_whole(void) {
     char bytes[OWN_BYTES + 1];
     for (int i = 0; i < OWN; i++) {
         int fd = open(own_file(i), O_RDONLY);
-        CHECK(fd >= 0 && pread(fd, bytes, sizeof bytes, 0) == OWN_BYTES && close(fd) == 0);
+        struct stat now, made;
+        CHECK(fd >= 0 && pread(fd, bytes, sizeof bytes, 0) == OWN_BYTES);
+        CHECK(fstat(3 + i, &now) == 0 && fstat(fd, &made) == 0 && close(fd) == 0);
+        CHECK(now.st_ino == made.st_ino && lseek(3 + i, 0, SEEK_CUR) == 18);
+        CHECK(close(3 + i) == 0);
         CHECK(memcmp(bytes, "these are no zeros", 18) == 0);
         CHECK(memcmp(bytes + 18, zeros, OWN_BYTES - 18) == 0);
     }
@@ -239,6 +244,35 @@ static void log_closed(void) {
     }
 }
 
+static void reader_closed(void) {
+    static const char large[100000];
+    char path[PATH_MAX];
+    sigward_log *log;
+    sigward_log_reader *reader;
+    snprintf(path, sizeof path, "%s", file_of("log", 0));
+    CHECK(sigward_log_open(path, NULL, NULL, &log) == 0);
+    CHECK(sigward_log_reader_open(path, &reader) == 0);
+    CHECK(sigward_log_append(log, large, sizeof large, NULL) == 0 && sigward_log_close(log) == 0);
+    others_take_the_numbers();
+    CHECK(sigward_log_reader_next(reader, NULL, 0, NULL) == -EBADF);
+    CHECK(sigward_log_reader_close(reader) == 0);
+    are_whole();
+}
+
+/* One lease and then another that gets the same numbers: what the first one says and does is not
+ * about the second. */
+static void lease_closed(const char *path) {
+    sigward_lease *first, *second;
+    CHECK(sigward_lease_take(path, &first) == 0 && sigward_lease_check(first) == 0);
+    int file = sigward_lease_file(first);
+    others_take_the_numbers();
+    CHECK(sigward_lease_check(first) != 0 && sigward_lease_wait(first, -1) == -ESTALE);
+    are_whole();
+    CHECK(sigward_lease_take(path, &second) == 0 && sigward_lease_file(second) == file);
+    CHECK(sigward_lease_check(first) != 0 && sigward_lease_release(first) == -ESTALE);
+    CHECK(sigward_lease_check(second) == 0 && sigward_lease_release(second) == 0);
+}
+
 static void closed_by_the_host(void) {
     log_closed();
     CHECK(sigward_init(NULL) == 0);
@@ -258,6 +292,8 @@ static void closed_by_the_host(void) {
         }
         are_whole();
     }
+    reader_closed();
+    lease_closed(file_of("leased", 4096));
 }
 
 #define IN_FOLDER(name)                                                                            \

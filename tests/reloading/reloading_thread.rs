@@ -12,6 +12,8 @@ use common::{
 };
 use sigward::reloading::{Options, Reason, Reloading, Version};
 use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -219,5 +221,47 @@ fn bad_input_is_a_plain_error() {
             assert_eq!(opened.unwrap_err().reason.errno(), libc::EMFILE, "{spare} spare");
         }
         assert_eq!(Reloading::open(&file, text).unwrap().get().value, "text");
+    });
+}
+
+/// A daemon closes what it does not know, and opens files of its own under the same numbers: they
+/// are not read from, written to or closed, and no thread runs hot on them.
+#[test]
+fn descriptors_that_the_host_has_closed_are_left_alone() {
+    lives("descriptors_that_the_host_has_closed_are_left_alone", |folder| {
+        const OWN: i32 = 8;
+        let path = folder.join("file");
+        fs::write(&path, "1").unwrap();
+        let file = Options::new().tick(Duration::from_millis(20)).open(&path, text).unwrap();
+        // SAFETY: nobody else here has descriptors above 2 that are used or closed again.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }, 0);
+        let own: Vec<File> = (3..3 + OWN)
+            .map(|number| {
+                let own = folder.join(format!("own-{number}"));
+                fs::write(&own, "these are no events").unwrap();
+                let own = File::options().read(true).write(true).open(own).unwrap();
+                assert_eq!(own.as_raw_fd(), number);
+                own
+            })
+            .collect();
+        fs::write(folder.join("next"), "2").unwrap();
+        fs::rename(folder.join("next"), &path).unwrap();
+        becomes(&file, "2");
+        let turns = || {
+            task("voluntary_ctxt_switches")
+                .zip(task("nonvoluntary_ctxt_switches"))
+                .map(|(slept, ran)| slept.parse::<u64>().unwrap() + ran.parse::<u64>().unwrap())
+        };
+        let before = turns().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(turns().unwrap() - before < 500, "it does not sleep");
+        drop(file);
+        until("the end", || task("State").is_none());
+        for mut own in own {
+            assert_eq!(own.stream_position().unwrap(), 0);
+            let mut bytes = String::new();
+            own.read_to_string(&mut bytes).unwrap();
+            assert_eq!(bytes, "these are no events");
+        }
     });
 }

@@ -8,11 +8,12 @@ use super::kernel;
 use crate::file::error::Error;
 use crate::sys::call::Failed;
 use crate::sys::event;
+use crate::sys::kept::Number;
 use crate::sys::mask::with_signals_blocked;
 use crate::sys::process::{self, Process, this_thread};
 use crate::sys::wiped;
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -30,12 +31,19 @@ pub(super) struct Noticed {
     wanted: AtomicBool,
     /// Set before `wanted`.
     deadline: OnceLock<Option<Instant>>,
+    /// Its descriptor was closed by somebody else, and its number is another lease's, perhaps on
+    /// the same file.
+    lost: AtomicBool,
 }
 
 impl Noticed {
     pub(super) fn is_wanted(&self) -> bool {
         // Pairs with the Release in `check_all`.
         self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -48,14 +56,14 @@ impl Noticed {
 /// copies.)
 #[derive(Debug)]
 struct Registered {
-    file: RawFd,
-    event: RawFd,
+    file: Number,
+    event: Number,
     noticed: Arc<Noticed>,
 }
 
 impl Registered {
     fn is_newly_wanted(&self) -> bool {
-        !self.noticed.is_wanted() && kernel::is_wanted(self.file)
+        !self.noticed.is_wanted() && self.file.current().is_none_or(kernel::is_wanted)
     }
 }
 
@@ -113,11 +121,7 @@ impl Keeper {
 
     /// Takes a lease, and has its notices watched for: then `event` becomes readable. Neither
     /// descriptor is closed before [`Keeper::give_up`].
-    pub(super) fn take(
-        &'static self,
-        file: BorrowedFd<'_>,
-        event: BorrowedFd<'_>,
-    ) -> Result<Arc<Noticed>, Error> {
+    pub(super) fn take(&'static self, file: Number, event: Number) -> Result<Arc<Noticed>, Error> {
         let mut inside = self.inside();
         let taken = self.take_inside(&mut inside, file, event);
         if taken.is_err() {
@@ -129,8 +133,8 @@ impl Keeper {
     fn take_inside(
         &'static self,
         inside: &mut Inside,
-        file: BorrowedFd<'_>,
-        event: BorrowedFd<'_>,
+        file: Number,
+        event: Number,
     ) -> Result<Arc<Noticed>, Error> {
         if inside.thread.is_none() {
             inside.patience = kernel::patience();
@@ -138,18 +142,22 @@ impl Keeper {
         }
         let thread = inside.thread.as_ref().map_or(0, |thread| thread.id);
         // A notice that comes now waits for the lock.
-        kernel::take(file, thread)?;
-        let (file, event, noticed) =
-            (file.as_raw_fd(), event.as_raw_fd(), Arc::<Noticed>::default());
-        inside.leases.insert(file, Registered { file, event, noticed: Arc::clone(&noticed) });
+        file.current().ok_or(Error::Broken).and_then(|file| kernel::take(file, thread))?;
+        let noticed = Arc::<Noticed>::default();
+        let lease = Registered { file, event, noticed: Arc::clone(&noticed) };
+        if let Some(before) = inside.leases.insert(file.fd, lease) {
+            before.noticed.lost.store(true, Ordering::Relaxed);
+        }
         Ok(noticed)
     }
 
     /// Gives it up; whether it was still held.
-    pub(super) fn give_up(&self, file: BorrowedFd<'_>) -> bool {
+    pub(super) fn give_up(&self, file: Number, noticed: &Noticed) -> bool {
         let mut inside = self.inside();
-        inside.leases.remove(&file.as_raw_fd());
-        let held = kernel::give_up(file);
+        let held = !noticed.is_lost() && {
+            inside.leases.remove(&file.fd);
+            file.current().is_some_and(kernel::give_up)
+        };
         end(inside);
         held
     }
@@ -202,8 +210,9 @@ impl Inside {
         for lease in found {
             let _ = lease.noticed.deadline.set(deadline);
             lease.noticed.wanted.store(true, Ordering::Release);
-            // SAFETY: open as long as the lease is in the table, which is locked.
-            event::set(unsafe { BorrowedFd::borrow_raw(lease.event) });
+            if let Some(event) = lease.event.current() {
+                event::set(event);
+            }
         }
     }
 }

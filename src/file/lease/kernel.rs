@@ -15,7 +15,7 @@ use crate::sys::call::again;
 use crate::sys::process::this_thread;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -109,9 +109,9 @@ pub(super) fn give_up(file: BorrowedFd<'_>) -> bool {
 
 /// Whether somebody waits for the file, or has waited for too long. Breaks a lease whose time is
 /// over.
-pub(super) fn is_wanted(file: RawFd) -> bool {
+pub(super) fn is_wanted(file: BorrowedFd<'_>) -> bool {
     // SAFETY: a command without an argument.
-    unsafe { libc::fcntl(file, libc::F_GETLEASE) != libc::F_RDLCK }
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) != libc::F_RDLCK }
 }
 
 pub(super) fn is_held(file: BorrowedFd<'_>) -> bool {

@@ -6,6 +6,7 @@ use super::kernel;
 use crate::file::error::Error;
 use crate::sys::call::{Failed, open_again, open_at, status};
 use crate::sys::event;
+use crate::sys::kept::Kept;
 use std::ffi::{CString, c_int};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct LeasedFile {
-    file: OwnedFd,
-    event: OwnedFd,
+    file: Kept<OwnedFd>,
+    event: Kept<OwnedFd>,
     noticed: Arc<Noticed>,
     keeper: &'static Keeper,
     given_up: bool,
@@ -42,8 +43,8 @@ impl LeasedFile {
     fn hold(file: OwnedFd) -> Result<Self, Error> {
         regular(status(file.as_fd())?.st_mode)?;
         let keeper = Keeper::current()?;
-        let event = event::new()?;
-        let noticed = keeper.take(file.as_fd(), event.as_fd())?;
+        let (file, event) = (Kept::of(file)?, Kept::of(event::new()?)?);
+        let noticed = keeper.take(file.number, event.number)?;
         Ok(Self { file, event, noticed, keeper, given_up: false })
     }
 
@@ -60,7 +61,7 @@ impl LeasedFile {
     }
 
     pub(super) fn is_held(&self) -> bool {
-        kernel::is_held(self.file())
+        !self.noticed.is_lost() && self.file.number.current().is_some_and(kernel::is_held)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -71,6 +72,9 @@ impl LeasedFile {
         // Beyond what a clock can say is for ever.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
+            if self.noticed.is_lost() || !self.event.is_ours() {
+                return Ok(Some(Notice::Broken)); // the file's is not, either: the host closed them
+            }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if event::wait_for(self.event(), left)? {
                 return Ok(Some(if self.is_held() { Notice::Wanted } else { Notice::Broken }));
@@ -91,13 +95,21 @@ impl LeasedFile {
         }
         // In a forked child the lease is the parent's, and stays; only the copies of the
         // descriptors are closed.
-        if self.keeper.is_ours() { self.keeper.give_up(self.file.as_fd()) } else { self.is_held() }
+        if self.keeper.is_ours() {
+            self.keeper.give_up(self.file.number, &self.noticed)
+        } else {
+            self.is_held()
+        }
     }
 }
 
 impl Drop for LeasedFile {
     fn drop(&mut self) {
         self.give_up();
+        if self.noticed.is_lost() {
+            self.file.disown();
+            self.event.disown();
+        }
     }
 }
 

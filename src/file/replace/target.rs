@@ -3,6 +3,7 @@
 
 use super::super::error::Error;
 use crate::sys::call::{open_at, retried, status_in, sync_file_system_of};
+use crate::sys::kept::Kept;
 use std::ffi::{CStr, CString, c_int};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,7 +20,7 @@ pub(super) enum Existing {
 
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Kept<OwnedFd>,
     pub(super) name: CString,
     /// Without permission to read it a folder cannot be opened for fsync(2).
     readable: bool,
@@ -31,9 +32,9 @@ const MOST_LINKS: usize = 40;
 impl Target {
     pub(super) fn find(path: &Path, follow: bool) -> Result<Self, Error> {
         let mut path = path.as_os_str().as_bytes().to_vec();
-        let mut base: Option<OwnedFd> = None;
+        let mut base: Option<Kept<OwnedFd>> = None;
         for _ in 0..=MOST_LINKS {
-            let target = Self::split(base.as_ref().map(AsFd::as_fd), &path)?;
+            let target = Self::split(base.as_ref().map(|base| base.as_fd()), &path)?;
             if target.kind()? != Some(libc::S_IFLNK) || !follow {
                 return Ok(target);
             }
@@ -57,7 +58,7 @@ impl Target {
         let (folder, name) = (CString::new(folder).map_err(nul)?, CString::new(name).map_err(nul)?);
         let (folder, readable) =
             open_folder(base, &folder).map_err(|errno| Error::system("open", errno))?;
-        Ok(Self { folder, name, readable })
+        Ok(Self { folder: Kept::of(folder)?, name, readable })
     }
 
     /// The name's file type; none if it is free.
@@ -83,7 +84,7 @@ impl Target {
     /// The folder's entry is on the disk afterwards. `file` is one of the same file system.
     pub(super) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
         let done = if self.readable {
-            retried(|| nix::unistd::fsync(&self.folder))
+            retried(|| nix::unistd::fsync(&*self.folder))
         } else {
             sync_file_system_of(file)
         };

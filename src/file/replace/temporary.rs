@@ -15,6 +15,7 @@ use crate::sys::call::kind_of_file;
 use crate::sys::call::{Failed, again, open_at, retried, status, status_in};
 #[cfg(target_os = "linux")]
 use crate::sys::constants::file_systems::{EXT, TMPFS, XFS};
+use crate::sys::kept::Kept;
 use nix::fcntl::renameat;
 #[cfg(target_os = "linux")]
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -22,15 +23,12 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, linkat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString, c_int};
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 #[derive(Debug)]
 pub(super) struct Temporary {
-    pub(super) file: File,
-    /// Device and inode.
-    identity: (u64, u64),
+    pub(super) file: Kept,
     /// None: it has no name.
     hidden: Option<Hidden>,
 }
@@ -38,7 +36,7 @@ pub(super) struct Temporary {
 /// A name of ours, gone when it is dropped.
 #[derive(Debug)]
 struct Hidden {
-    folder: OwnedFd,
+    folder: Kept<OwnedFd>,
     name: CString,
     is_there: bool,
 }
@@ -80,15 +78,7 @@ impl Temporary {
     }
 
     fn of(file: OwnedFd, hidden: Option<Hidden>) -> Result<Self, Error> {
-        let file = File::from(file);
-        Ok(Self { identity: identity(&file)?, file, hidden })
-    }
-
-    /// The file. Daemons close descriptors that they do not know, and the numbers are given out
-    /// again: then it is EBADF.
-    pub(super) fn current(&self) -> Result<BorrowedFd<'_>, Failed> {
-        let is_ours = identity(&self.file)? == self.identity;
-        is_ours.then_some(self.file.as_fd()).ok_or(Failed { call: "fstat", errno: libc::EBADF })
+        Ok(Self { file: Kept::of(file.into())?, hidden })
     }
 
     /// Takes the name, and whatever had it loses it.
@@ -107,7 +97,7 @@ impl Temporary {
             self.hidden = Some(Hidden::new(target.folder.as_fd(), name)?);
         }
         let Some(mut hidden) = self.hidden.take() else { return Ok(()) };
-        let folder = &target.folder;
+        let folder = &*target.folder;
         match retried(|| renameat(folder, hidden.name.as_c_str(), folder, target.name.as_c_str())) {
             Ok(()) => {
                 hidden.is_there = false; // free again, and may be somebody else's by now
@@ -124,21 +114,15 @@ impl Temporary {
 
 impl Hidden {
     fn new(folder: BorrowedFd<'_>, name: CString) -> Result<Self, Error> {
-        match folder.try_clone_to_owned() {
+        let copy = folder.try_clone_to_owned().map_err(|error| Failed::of("dup", &error));
+        match copy.and_then(Kept::of) {
             Ok(folder) => Ok(Self { folder, name, is_there: true }),
-            Err(error) => {
+            Err(failed) => {
                 let _ = unlink(folder, &name);
-                Err(Failed::of("dup", &error).into())
+                Err(failed.into())
             }
         }
     }
-}
-
-fn identity(file: &File) -> Result<(u64, u64), Failed> {
-    let status = status(file.as_fd())?;
-    #[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
-    let identity = (status.st_dev as u64, status.st_ino as u64);
-    Ok(identity)
 }
 
 /// Where a file without a name can be made, taken to the disk, and be named later.
