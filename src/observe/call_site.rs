@@ -253,18 +253,41 @@ mod aarch64 {
             return None;
         }
         let count = before.len();
-        let start = back - 4 - count * 4;
-        let lines = || instructions(code).take(count).enumerate();
-        let target = call >> 5 & 31;
-        let loads = lines().filter_map(|(at, line)| Some((at, load(line)?)));
-        loads.filter(|(_, (register, ..))| *register == target).find_map(
-            |(at, (_, base, offset))| {
-                let mut pages =
-                    lines().take(at).rev().filter_map(|(at, line)| page(line, start + at * 4));
-                let (_, page) = pages.find(|(register, _)| *register == base)?;
-                word(page + offset).and_then(resolve)
-            },
-        )
+        held(code, back - 4 - count * 4, count, call >> 5 & 31).and_then(resolve)
+    }
+
+    /// What `register` holds before line `end` of `code`, which begins at `start`: from the last
+    /// line that sets it back to a page, by way of sums, words of memory, copies, and what was put
+    /// aside on the stack.
+    fn held(code: &[u8], start: usize, end: usize, register: u32) -> Option<usize> {
+        /// SP, as a base.
+        const STACK: u32 = 31;
+        let mut before = instructions(code).take(end).enumerate();
+        let (at, line) = before.rfind(|(_, line)| sets(*line, register))?;
+        let from = |register| held(code, start, at, register);
+        if let Some((_, page)) = page(line, start + at * 4) {
+            Some(page)
+        } else if line & 0xffc0_0000 == 0x9100_0000 {
+            from(line >> 5 & 31)?.checked_add((line >> 10 & 0xfff) as usize) // add
+        } else if line & 0xffe0_ffe0 == 0xaa00_03e0 {
+            from(line >> 16 & 31) // mov
+        } else if let (_, STACK, _) = load(line)? {
+            // A str to where this ldr loads from.
+            let (at, put) = before.rfind(|(_, put)| (put ^ line) & !31 == 1 << 22)?;
+            held(code, start, at, put & 31)
+        } else {
+            let (_, base, offset) = load(line)?;
+            word(from(base)?.checked_add(offset)?)
+        }
+    }
+
+    /// Whether a line sets `register`, as all may whose lowest bits name it, but for branches and
+    /// stores; of a pair that is loaded it may be the second.
+    fn sets(line: u32, register: u32) -> bool {
+        let branch = line >> 26 & 7 == 5;
+        let store = line >> 25 & 5 == 4 && line & 1 << 22 == 0;
+        let pair = line & 0x3e40_0000 == 0x2840_0000;
+        line & 31 == register && !branch && !store || pair && line >> 10 & 31 == register
     }
 
     /// b
@@ -320,6 +343,32 @@ mod aarch64 {
             let through = bytes(&[0x9000_0010, load, 0xd503_201f, 0xd63f_0220]);
             let seen = leads(&through, near + through.len(), &Some);
             assert_eq!(seen, Some(SLOT));
+            // The same with a sum, by the stack and by another register: add x0, x16, #offset;
+            // ldr x1, [x0]; str x1, [sp, #40]; mov x1, x5; ldr x2, [sp, #40]; mov x3, x2; blr x3.
+            let sum = 0x9100_0200 | ((slot & 0xfff) as u32) << 10;
+            let mut lines = [
+                0x9000_0010,
+                sum,
+                0xf940_0001,
+                0xf900_17e1,
+                0xaa05_03e1,
+                0xf940_17e2,
+                0xaa02_03e3,
+                0xd63f_0060,
+            ];
+            let held = |lines: &[u32]| leads(&bytes(lines), near + lines.len() * 4, &Some);
+            assert_eq!(held(&lines), Some(SLOT));
+            // Whatever sets a register last counts, known (ldp x2, x4, [x19]) or not.
+            for (line, other) in [(5, 0xa940_1262), (5, 0xa940_0a64), (1, 0x8b01_0200)] {
+                let known = std::mem::replace(&mut lines[line], other);
+                assert_eq!(held(&lines), None);
+                lines[line] = known;
+            }
+            // Stores and branches set none: str x3, [x0]; b.
+            for other in [0xf900_0003, 0x1400_0003] {
+                lines[4] = other;
+                assert_eq!(held(&lines), Some(SLOT));
+            }
             let stub = bytes(&[0xd503_245f, 0x9000_0010, load, 0x9100_0210, 0xd61f_0220]);
             assert_eq!(behind_stub(&stub, near), Some(SLOT));
             assert_eq!(behind_stub(&bytes(&[0xd503_201f]), near), None);
