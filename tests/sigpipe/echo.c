@@ -200,8 +200,12 @@ static void ring(int registered, enter *call) {
     struct io_uring_sqe *entry = mmap(NULL, params.sq_entries * sizeof *entry,
                                       PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
     CHECK(queue != MAP_FAILED && entry != MAP_FAILED);
+    /* On older kernels (6.1) it is a thread of theirs that writes to a pipe which may block, and
+     * that one is sent no signal. */
+    int broken = broken_pipe();
+    CHECK(fcntl(broken, F_SETFL, O_NONBLOCK) == 0);
     *entry = (struct io_uring_sqe){.opcode = IORING_OP_WRITE,
-                                   .fd = broken_pipe(),
+                                   .fd = broken,
                                    .addr = (uintptr_t) "x",
                                    .len = 1,
                                    .off = -1ULL};

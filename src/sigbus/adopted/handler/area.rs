@@ -212,6 +212,13 @@ fn read_through(
                     *place = *byte;
                     length += 1;
                 }
+                // So the kernel writes a line feed in a name.
+                if line.get(..length).is_some_and(|line| line.ends_with(b"\\012"))
+                    && let Some(escape) = line.get_mut(length - 4)
+                {
+                    *escape = b'\n';
+                    length -= 3;
+                }
                 continue;
             }
             if let Some((area, name)) = line.get(..length).and_then(parse)
@@ -299,6 +306,30 @@ mod tests {
             assert_eq!(scratch.line[name.0..name.1], path);
         }
         assert_eq!(area_at(8, &mut scratch), None);
+    }
+
+    #[test]
+    fn a_line_feed_in_a_name_is_one_both_ways() {
+        let name = format!("sigward-area-{}\nline\n", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = std::fs::File::create_new(&path).unwrap();
+        file.set_len(1).unwrap();
+        let (size, rights, kind) = (1, libc::PROT_READ, libc::MAP_SHARED);
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+        // SAFETY: a new mapping, of which nothing is read.
+        let map = unsafe { libc::mmap(std::ptr::null_mut(), size, rights, kind, fd, 0) };
+        assert_ne!(map, libc::MAP_FAILED);
+        let mut scratch = Box::new(Scratch::new());
+        let asked = path_at(map.addr(), &mut scratch).unwrap().to_vec();
+        let maps = std::fs::File::open("/proc/self/maps").unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&maps);
+        let (_, (start, end)) = read_through(fd, map.addr(), &mut scratch).unwrap();
+        let read = scratch.line[start..end].to_vec();
+        // SAFETY: this test's own.
+        unsafe { libc::munmap(map, size) };
+        std::fs::remove_file(&path).unwrap();
+        let name = path.as_os_str().as_encoded_bytes();
+        assert_eq!((asked.as_slice(), read.as_slice()), (name, name));
     }
 
     static REFERENCE: u8 = 1;
