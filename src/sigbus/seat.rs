@@ -44,6 +44,7 @@ pub fn guard() -> Result<(), crate::Error> {
     }
     let held = chain::lock()?;
     crate::sys::pages::page_size();
+    crate::sys::wiped::remember_process();
     chain::take(&held, &OWNER)?;
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);

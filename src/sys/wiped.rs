@@ -124,6 +124,15 @@ pub(crate) fn is_own_process(claimed: libc::pid_t) -> bool {
     claimed != 0 && (known || std::process::id() as libc::pid_t == claimed)
 }
 
+/// Whether the caller is a child that shares the memory of the process that has remembered its id
+/// (vfork(2), `CLONE_VM`): what it marks there, that process finds. The kernel's rows are its own,
+/// but for `CLONE_SIGHAND`. Signal-safe; a system call.
+#[cold]
+pub(crate) fn is_guest() -> bool {
+    let host = existing().map_or(0, |words| words.process.load(Ordering::Relaxed));
+    host != 0 && host != std::process::id() as libc::pid_t
+}
+
 /// This process among its parents and children: never that of an ancestor, and never 0 unless there
 /// is no memory that a fork wipes. Not for handlers.
 pub(crate) fn generation() -> u32 {

@@ -565,6 +565,40 @@ static void spent(void) {
     raise(SIGPIPE);
 }
 
+/* A child of vfork(2) has rows of its own, but our memory: the one call that a handler has there,
+ * and the SIG_DFL that it writes there, are the child's. */
+static void reporting(int signal, siginfo_t *info, void *context) {
+    (void)info, (void)context;
+    calls++;
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(signal, &action, NULL);
+}
+
+static int in_a_guest(int signal, int times) {
+    int status;
+    pid_t child = vfork();
+    if (child == 0) {
+        while (times-- > 0) kill(getpid(), signal);
+        _exit(3);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void guests(void) {
+    install(SIGPIPE, counting, SA_RESETHAND);
+    install(SIGBUS, reporting, 0);
+    CHECK(ward() == 0);
+    for (int times = 1; times < 3; times++) {
+        int pipe = in_a_guest(SIGPIPE, times), bus = in_a_guest(SIGBUS, times);
+        SAY("PIPE %d, BUS %d, calls %d\n", pipe, bus, calls);
+    }
+    raise(SIGPIPE);
+    raise(SIGBUS);
+    SAY("calls %d\n", calls);
+    raise(SIGPIPE);
+}
+
 /* What the predecessor has masked waits from the kernel's first step on, not from ours. */
 static void first(int signal) { (void)signal; SAY("PIPE\n"); }
 static void second(int signal) { (void)signal; SAY("ALRM\n"); }
@@ -727,9 +761,9 @@ SCENARIOS({"used_up", used_up}, {"forked_theft", forked_theft}, {"own_kill", own
           {"circle_without_siginfo", circle_without_siginfo},
           {"leave_beneath_another", leave_beneath_another}, {"leave_on_top", leave_on_top},
           {"races", races}, {"between", between}, {"no_system_call", no_system_call},
-          {"default_with_flags", default_with_flags}, {"spent", spent}, {"order", order},
-          {"flags_beneath", flags_beneath}, {"suspended", suspended}, {"jumps", jumps},
-          {"raise_default", raise_default}, {"deeper_jumps", deeper_jumps},
+          {"default_with_flags", default_with_flags}, {"spent", spent}, {"guests", guests},
+          {"order", order}, {"flags_beneath", flags_beneath}, {"suspended", suspended},
+          {"jumps", jumps}, {"raise_default", raise_default}, {"deeper_jumps", deeper_jumps},
           {"circle_in_a_thread", circle_in_a_thread}, {"again", again}, {"kill_self", kill_self},
           {"queue_self", queue_self}, {"kill_from_outside", kill_from_outside}, {"flags", flags},
           {"restart", restart}, {"forks", forks})

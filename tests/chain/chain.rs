@@ -105,6 +105,14 @@ fn leaving_gives_no_second_call_to_a_handler_that_had_its_only_one() {
 }
 
 #[test]
+fn what_handlers_do_in_a_child_that_shares_memory_is_the_child_s() {
+    let (bare, warded) = both("chain", "guests");
+    let as_said = "PIPE 3, BUS 3, calls 2\nPIPE -13, BUS -7, calls 4\ncalls 6\n";
+    assert_eq!(bare.died_of(SIGPIPE).out, as_said);
+    assert_eq!(warded.died_of(SIGPIPE).out, as_said);
+}
+
+#[test]
 fn no_handler_is_lost_when_another_writer_comes_between_the_look_and_the_write() {
     run(&host("chain", Link::Archive), &["between"]).lived();
 }

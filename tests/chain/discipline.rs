@@ -96,6 +96,12 @@ fn what_a_sandbox_traps_is_answered_by_its_handler() {
             run(&host("trapped", link), &[scenario]).lived();
         }
     }
+    let (bare, warded) = both("trapped", "echo");
+    bare.died_of(libc::SIGPIPE);
+    warded.lived();
+    let (bare, warded) = both("trapped", "echo_with_little_stack");
+    bare.died_of(libc::SIGPIPE);
+    warded.died_of(libc::SIGSYS);
 }
 
 // ---- what handlers are made of ----

@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <ucontext.h>
 
@@ -72,4 +73,21 @@ static void write_there(void) {
     CHECK(trapped == SYS_pwritev2);
 }
 
-SCENARIOS({"reserve", reserve}, {"init", init}, {"write", write_there})
+/* What the handler asks is answered as well, but not on a stack of its own: with all signals
+ * blocked there the kernel ends the process. */
+static void echoes(void) {
+    int fd = broken_pipe();
+    CHECK(ward() == 0);
+    trap(SYS_ppoll);
+    CHECK(write(fd, "x", 1) == -1 && errno == EPIPE && trapped == SYS_ppoll);
+}
+
+static void echo_with_little_stack(void) {
+    static char room[1 << 16] __attribute__((aligned(16)));
+    stack_t little = {.ss_sp = room, .ss_size = getauxval(51 /* AT_MINSIGSTKSZ */) + 4096};
+    CHECK(sigaltstack(&little, NULL) == 0);
+    echoes();
+}
+
+SCENARIOS({"reserve", reserve}, {"init", init}, {"write", write_there}, {"echo", echoes},
+          {"echo_with_little_stack", echo_with_little_stack})

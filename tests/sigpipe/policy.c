@@ -481,6 +481,41 @@ static void alignment_checked_and_handled(void) {
     CHECK(aligned == 2);
 }
 
+/* The number decides: the same pipe under another one is a peer like any other. */
+static void copies_of_stdout(void) {
+    int copy = broken_pipe();
+    CHECK(dup2(copy, 1) == 1);
+    int opened = open("/dev/stdout", O_WRONLY);
+    CHECK(opened > 1 && ward() == 0);
+    FAILS(write(copy, "x", 1));
+    FAILS(write(opened, "x", 1));
+    fprintf(stderr, "copies fail\n");
+    FAILS(write(1, "x", 1));
+}
+
+/* What is no echo is ignored behind a handler: it interrupts what a handler interrupts. */
+static void ignored_by_a_handler(void) {
+    int ends[2];
+    CHECK(pipe(ends) == 0 && signal(SIGPIPE, SIG_IGN) == SIG_DFL);
+#ifndef BARE
+    sigward_options options = {.size = sizeof options, .flags = SIGWARD_REPLACE_IGNORE};
+    CHECK(sigward_init(&options) == 0);
+#endif
+    alarm(patience(60));
+    pid_t process = getpid(), child = fork();
+    if (child == 0) {
+        until_it_waits(process);
+        CHECK(kill(process, SIGPIPE) == 0);
+#ifdef BARE
+        CHECK(write(ends[1], "x", 1) == 1);
+#endif
+        _exit(0);
+    }
+    struct pollfd ours = {.fd = ends[0], .events = POLLIN};
+    int ready = poll(&ours, 1, -1);
+    SAY("%s\n", ready == 1 ? "ready" : errno == EINTR ? "interrupted" : "?");
+}
+
 SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", partial},
           {"nested", nested}, {"edges", edges}, {"edge_of_a_jump", edge_of_a_jump},
           {"existing_handler", existing_handler}, {"ignore_default", ignore_default},
@@ -490,5 +525,6 @@ SCENARIOS({"every_call", every_call}, {"high_number", high_number}, {"partial", 
           {"constructor", constructor}, {"children", children}, {"log_line", log_line},
           {"log_nowhere", log_nowhere}, {"log_limited", log_limited},
           {"existing_default", existing_default},
+          {"copies_of_stdout", copies_of_stdout}, {"ignored_by_a_handler", ignored_by_a_handler},
           {"alignment_checked", alignment_checked},
           {"alignment_checked_and_handled", alignment_checked_and_handled})

@@ -37,6 +37,20 @@ fn a_descriptor_of_a_high_number_is_like_any_other() {
 }
 
 #[test]
+fn the_number_decides_what_is_stdout() {
+    let (bare, warded) = both("policy", "copies_of_stdout");
+    assert_eq!(bare.died_of(SIGPIPE).err, "");
+    assert_eq!(warded.died_of(SIGPIPE).err, "copies fail\n");
+}
+
+#[test]
+fn what_is_ignored_behind_the_filter_interrupts_a_call_as_any_handler_does() {
+    let (bare, warded) = both("policy", "ignored_by_a_handler");
+    assert_eq!(bare.lived().out, "ready\n");
+    assert_eq!(warded.lived().out, "interrupted\n");
+}
+
+#[test]
 fn a_partial_write_is_told_from_the_descriptor() {
     let (bare, warded) = both("policy", "partial");
     bare.died_of(SIGPIPE);

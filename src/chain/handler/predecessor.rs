@@ -7,6 +7,7 @@ use crate::chain::disposition::{Disposition, Kind};
 use crate::chain::entry::{Entry, entries_for, entry};
 use crate::chain::row::disposition_of;
 use crate::sys::mask::{self, Mask};
+use crate::sys::wiped::is_guest;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 
@@ -47,7 +48,7 @@ pub(super) fn next(
             let once = disposition.flags & libc::SA_RESETHAND != 0;
             // With SA_RESETHAND it had its one call: the kernel would have put SIG_DFL back before
             // that call.
-            if !given_up && (!once || entry(owner).is_some_and(Entry::spend)) {
+            if !given_up && (!once || has_its_call(owner, delivery.signal)) {
                 // Whoever aborts seldom goes on from a handler.
                 if delivery.is_fault() || delivery.signal == libc::SIGABRT {
                     farewell(delivery, Some(address));
@@ -60,6 +61,16 @@ pub(super) fn next(
     None
 }
 
+/// Whether a predecessor with `SA_RESETHAND` has its one call still. A child that shares memory
+/// marks nothing there, which is its parent's: the kernel's row in the child says it.
+#[cold]
+fn has_its_call(owner: usize, signal: c_int) -> bool {
+    if is_guest() {
+        return Disposition::default_action().write(signal).is_ok();
+    }
+    entry(owner).is_some_and(Entry::spend)
+}
+
 /// Whether a predecessor is looked after when it has returned: it may have written SIG_DFL.
 pub(super) fn stays(seat: &Entry) -> bool {
     seat.is_active() && seat.owner().is_some_and(|owner| owner.stays)
@@ -70,7 +81,8 @@ pub(super) fn stays(seat: &Entry) -> bool {
 #[inline(never)]
 fn stay(owner: usize, seat: &Entry, delivery: &Delivery<'_>) {
     let default = Disposition::read(delivery.signal).is_ok_and(|top| top.kind() == Kind::Default);
-    if !default {
+    // The seat of a child that shares memory is its parent's as well: there SIG_DFL may stand.
+    if !default || is_guest() {
         return;
     }
     if let Some(predecessor) = seat.predecessor() {
