@@ -15,10 +15,10 @@ import (
 // of the one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were
 // given to the old contents (Replacement.KeepPrivileges). Where there was none, permissions are
 // those of source less the umask, and its owner and the user's own attributes come along as far as
-// they may be given. A symbolic link is followed: what it names is replaced. Other hard links to
-// the old file keep the old contents. A process that is killed leaves at worst one hidden file,
-// .sigward-*, which the next replacement of the same file removes, unless somebody works on it or
-// it is another user's.
+// they may be given. A symbolic link is followed: what it names is replaced, unless it is one of
+// /proc to a file that has no name here (ENOENT). Other hard links to the old file keep the old
+// contents. A process that is killed leaves at worst one hidden file, .sigward-*, which the next
+// replacement of the same file removes, unless somebody works on it or it is another user's.
 //
 // Beside others: `cp new live` writes over the old file, for all its names and under whoever has it
 // mapped, and a crash leaves half of it; `cp -p` the same, with the source's owner, mode and times;

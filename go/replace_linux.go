@@ -5,6 +5,7 @@ package sigward
 import (
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -25,7 +26,34 @@ type target struct {
 	readable bool // without permission to read it a folder cannot be opened for fsync(2)
 }
 
+// findTarget compares with what the kernel finds, as the text of a link in /proc may name another
+// file; again, if a link was switched in between.
 func findTarget(path string) (*target, syscall.Errno) {
+	for tries := 0; tries <= 40; tries++ {
+		t, linked, errno := followTarget(path)
+		if errno != 0 {
+			return nil, errno
+		}
+		if !linked {
+			return t.kept(), 0
+		}
+		var found, named syscall.Stat_t
+		missing := eintr(func() error { return syscall.Stat(path, &found) })
+		fd, errno := openAt(t.folder, t.name, oPath|syscall.O_NOFOLLOW, 0)
+		if errno == 0 {
+			errno = eintr(func() error { return syscall.Fstat(fd, &named) })
+			syscall.Close(fd)
+		}
+		if errno == missing && found.Dev == named.Dev && found.Ino == named.Ino {
+			return t.kept(), 0
+		}
+		t.close()
+	}
+	return nil, syscall.ENOENT
+}
+
+// followTarget is what the links at path lead to by their texts, and whether there are any.
+func followTarget(path string) (*target, bool, syscall.Errno) {
 	base := atFdcwd
 	for links := 0; links <= 40; links++ {
 		t, errno := splitTarget(base, path)
@@ -33,21 +61,21 @@ func findTarget(path string) (*target, syscall.Errno) {
 			syscall.Close(base)
 		}
 		if errno != 0 {
-			return nil, errno
+			return nil, false, errno
 		}
 		text, errno := readLink(t.folder, t.name)
 		switch errno {
 		case 0:
 			base, path = t.folder, text
 		case syscall.EINVAL, syscall.ENOENT: // no link, or nothing there
-			return t, 0
+			return t, links != 0, 0
 		default:
 			t.close()
-			return nil, errno
+			return nil, false, errno
 		}
 	}
 	syscall.Close(base)
-	return nil, syscall.ELOOP
+	return nil, false, syscall.ELOOP
 }
 
 func splitTarget(base int, path string) (*target, syscall.Errno) {
@@ -70,7 +98,16 @@ func splitTarget(base int, path string) (*target, syscall.Errno) {
 	return &target{fd, name, true}, errno
 }
 
-func (t *target) close() { syscall.Close(t.folder) }
+// kept is t, whose folder goes with it where nobody closes it.
+func (t *target) kept() *target {
+	runtime.SetFinalizer(t, (*target).close)
+	return t
+}
+
+func (t *target) close() {
+	runtime.SetFinalizer(t, nil)
+	syscall.Close(t.folder)
+}
 
 func (t *target) remove(name string) {
 	eintr(func() error { return syscall.Unlinkat(t.folder, name) })

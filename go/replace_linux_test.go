@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -113,6 +114,28 @@ func TestReplaceKeepsPrivilegesOnlyWhenAsked(t *testing.T) {
 }
 
 // A folder from which no name can be removed (chattr +a, and +i): nothing is left in there.
+// Of one that nobody commits or aborts the descriptors go when it does.
+func TestReplacementsThatAreForgotten(t *testing.T) {
+	live := filepath.Join(folderWith(t, map[string]string{"live": "old"}), "live")
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(all)
+	}
+	before := open()
+	for i := 0; i < 50; i++ {
+		r, err := CreateReplacement(live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Write([]byte("fresh"))
+	}
+	until(t, "their descriptors are gone", func() bool { runtime.GC(); return open() < before+10 })
+	holdsExactly(t, live, "old")
+}
+
 func TestReplaceInAFixedFolder(t *testing.T) {
 	const mount = "truncate -s 32m img; mkfs.ext4 -q img; mount -o loop img at"
 	mounted(t, mount, func(t *testing.T, top string) {

@@ -108,6 +108,36 @@ func TestReplaceFollowsLinks(t *testing.T) {
 	}
 }
 
+// The text of such a link is "live (deleted)", which names nothing, or another file.
+func TestReplaceOfAFileThatHasNoName(t *testing.T) {
+	folder := folderWith(t, map[string]string{"new": "fresh", "live": "old"})
+	live := filepath.Join(folder, "live")
+	open, err := os.OpenFile(live, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	link := fmt.Sprintf("/proc/self/fd/%d", open.Fd())
+	if _, err := os.Stat(link); err != nil {
+		t.Skip(err)
+	}
+	if err := ReplaceFile(filepath.Join(folder, "new"), link); err != nil {
+		t.Error(err)
+	}
+	holdsExactly(t, live, "fresh")
+	for _, names := range []string{"nothing", "another file"} {
+		if names != "nothing" {
+			os.WriteFile(live+" (deleted)", []byte("another"), 0o644)
+		}
+		if err := ReplaceFile(filepath.Join(folder, "new"), link); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("its text names %s: %v", names, err)
+		}
+		if got, _ := os.ReadFile(live + " (deleted)"); string(got) == "fresh" {
+			t.Errorf("its text names %s: replaced", names)
+		}
+	}
+}
+
 func TestReplaceRefusesWhatCannotBe(t *testing.T) {
 	folder := folderWith(t, map[string]string{"live": "old", "new": "fresh"})
 	at := func(name string) string { return filepath.Join(folder, name) }
