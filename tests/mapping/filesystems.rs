@@ -150,6 +150,13 @@ fn a_quota_is_no_space_with_its_own_errno() {
 }
 
 #[test]
+fn a_file_that_was_made_immutable_is_no_cut_one() {
+    if EXT4.is_here() {
+        EXT4.dies_bare_lives_warded("immutable");
+    }
+}
+
+#[test]
 fn a_page_that_cannot_be_read_is_an_io_error() {
     if !BTRFS.is_here() {
         return;

@@ -1,6 +1,8 @@
 /* A mapped file whose file system has no more room for it, and one whose disk has lost it. The
  * first argument is a folder on a small file system of the test's own. */
 #include "maps.h"
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/statvfs.h>
 
@@ -285,6 +287,23 @@ static void quota_adopted(void) {
     for (; page * PAGE < 64 << 20; page++) data[page * PAGE] = 1;
 }
 
+/* ---- EPERM: somebody has made the file immutable, and a clean page can be written no more ---- */
+
+static void immutable(void) {
+    const char *path = new_file("immutable", 4 * PAGE);
+    int fd = open(path, O_RDONLY), flags = 0, fixed;
+    sigward_map *map = open_map(path, OPTIONS(.writable = 1));
+    CHECK(fsync(fd) == 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0);
+    fixed = flags | FS_IMMUTABLE_FL;
+    CHECK(ioctl(fd, FS_IOC_SETFLAGS, &fixed) == 0);
+    *(volatile unsigned char *)(bytes(map) + PAGE) = 0;
+    sigward_fault fault = status_of(map);
+    CHECK(ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0);
+    CHECK(fault.cause == SIGWARD_CAUSE_IO && fault.error == EPERM && fault.offset == PAGE);
+    CHECK(sigward_map_write_at(map, PAGE, "x", 1) == -EPERM && sigward_map_flush(map) == -EPERM);
+    CHECK(sigward_map_refresh(map) == 0 && sigward_map_write_at(map, PAGE, "x", 1) == 1);
+}
+
 /* ---- EIO: one page whose checksum is wrong ---- */
 
 #define IO_PAGE 5
@@ -384,5 +403,5 @@ SCENARIOS({"store", store}, {"write_at", write_at}, {"populate", populate},
           {"size_limit", size_limit}, {"read_hole", read_hole}, {"overwrite", overwrite},
           {"healed", healed}, {"healed_load", healed_load}, {"healed_written", healed_written},
           {"regrown", regrown}, {"quota", quota}, {"quota_adopted", quota_adopted},
-          {"io_make", io_make}, {"io_corrupt", io_corrupt}, {"io", io}, {"hardware", hardware},
-          {"hardware_signal", hardware_signal})
+          {"immutable", immutable}, {"io_make", io_make}, {"io_corrupt", io_corrupt}, {"io", io},
+          {"hardware", hardware}, {"hardware_signal", hardware_signal})

@@ -76,11 +76,16 @@ fn in_file(
     let write = delivered.write.unwrap_or(false);
     let needs_space = write && facts.sharing == libc::MAP_SHARED;
     if needs_space && facts.can_reserve {
-        if let Err(errno @ (libc::ENOSPC | libc::EDQUOT)) = reserve(facts, file.length, &page) {
+        let reserved = reserve(facts, file.length, &page);
+        if let Err(errno @ (libc::ENOSPC | libc::EDQUOT)) = reserved {
             return lost(Cause::NoSpace, errno, page.start, page);
         }
         if are_there(&page, true) {
             return Finding::Healed;
+        }
+        // Somebody has made the file immutable.
+        if reserved == Err(libc::EPERM) {
+            return lost(Cause::Io(libc::EPERM), libc::EPERM, page.start, page);
         }
     } else if are_there(&page, needs_space) {
         if write && !needs_space && !are_there(&page, true) {
