@@ -1443,7 +1443,8 @@ int sigward_reserve_slowly(int fd, uint64_t offset, uint64_t len);
 // one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
 // the old contents. Where there was none, permissions are those of source less umask(2), and its
 // owner and the user's own attributes come along as far as they may be given. A symbolic link is
-// followed: what it names is replaced. Other hard links to the old file keep the old contents.
+// followed: what it names is replaced, unless it is one of /proc to a file that has no name here
+// (-ENOENT). Other hard links to the old file keep the old contents.
 //
 // Beside others: `cp new live` writes over the old file, under whoever has it mapped, and a crash
 // leaves half of it; `cp -p` the same, with the source's owner, mode and times; `install` unlinks
@@ -1610,8 +1611,8 @@ int sigward_log_open_sized(const char *path,
 // find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has
 // cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; -ESTALE: the file has lost
 // its name (unlinked, renamed, replaced), which is looked for at flushes; then, and after a flush
-// that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
-// -EINVAL: a NULL pointer.
+// that failed, every later call fails, too: open the log anew. -EPERM: a forked child, or somebody
+// has made the file immutable (chattr +i). -EINVAL: a NULL pointer.
 int sigward_log_append(const struct sigward_log *log,
                        const void *record,
                        size_t len,

@@ -88,7 +88,8 @@ const _: () = assert!(SIGWARD_EUNSYNCED == file::UNSYNCED);
 /// one it replaces, but no privilege: set-user-ID, set-group-ID and file capabilities were given to
 /// the old contents. Where there was none, permissions are those of source less umask(2), and its
 /// owner and the user's own attributes come along as far as they may be given. A symbolic link is
-/// followed: what it names is replaced. Other hard links to the old file keep the old contents.
+/// followed: what it names is replaced, unless it is one of /proc to a file that has no name here
+/// (-ENOENT). Other hard links to the old file keep the old contents.
 ///
 /// Beside others: `cp new live` writes over the old file, under whoever has it mapped, and a crash
 /// leaves half of it; `cp -p` the same, with the source's owner, mode and times; `install` unlinks

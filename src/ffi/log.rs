@@ -150,8 +150,8 @@ pub unsafe extern "C" fn sigward_log_open_sized(
 /// find room. -EFBIG also when the capacity is used up. -EMSGSIZE: too long. -EFAULT: somebody has
 /// cut the file, -ENOSPC or -EIO: (btrfs, broken disk) a page is lost; -ESTALE: the file has lost
 /// its name (unlinked, renamed, replaced), which is looked for at flushes; then, and after a flush
-/// that failed, every later call fails, too: open the log anew. -EPERM: a forked child.
-/// -EINVAL: a NULL pointer.
+/// that failed, every later call fails, too: open the log anew. -EPERM: a forked child, or somebody
+/// has made the file immutable (chattr +i). -EINVAL: a NULL pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigward_log_append(
     log: *const sigward_log,

@@ -45,6 +45,7 @@ pub use error::Error;
 pub(crate) use error::UNSYNCED;
 pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
+pub(crate) use replace::Target;
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub(crate) use reserve::reserve_with_pauses;
 pub use reserve::{Promise, reserve, reserve_slowly};

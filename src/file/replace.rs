@@ -46,7 +46,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use target::{Existing, Target};
+use target::Existing;
+pub(crate) use target::Target;
 use temporary::Temporary;
 
 /// Copies the contents of `source` over `destination` at once: as `cp source destination`, but
@@ -58,7 +59,8 @@ use temporary::Temporary;
 /// the old contents ([`ReplaceOptions::keep_privileges`]). Where there was none, permissions are
 /// those of `source` less umask(2), and its owner and the user's own attributes come along as far
 /// as they may be given. A symbolic link at `destination` stays, and what it names is replaced
-/// ([`ReplaceOptions::replace_link`]). Blocks are shared where the file system can, holes stay
+/// ([`ReplaceOptions::replace_link`]); one of /proc to a file that has no name here is refused
+/// (`ENOENT`). Blocks are shared where the file system can, holes stay
 /// holes.
 ///
 /// Thread-safe, also against other replacers: one of both is there, whole. Works in a forked child;
@@ -237,7 +239,8 @@ impl Replacement {
         }
         self.temporary.file.sync_all().map_err(|error| Failed::of("fsync", &error))?;
         self.temporary.name_it(&self.target)?;
-        self.target.sync(self.temporary.file.as_fd())
+        let done = self.target.sync(self.temporary.file.as_fd());
+        done.map_err(|errno| Error::Unsynced { errno })
     }
 
     /// Nothing has happened. The same as dropping it.

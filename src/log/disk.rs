@@ -2,20 +2,20 @@
 //! written, what can be given back.
 
 use super::error::Error;
+use crate::file::Target;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
-use crate::sys::call::{beyond_standard, errno, status_in, sync_file_system_of};
+use crate::sys::call::{beyond_standard, errno, status};
 use crate::sys::kept::Kept;
 use crate::sys::pages::page_size;
 use crate::sys::process::{self, Process};
 use crate::sys::undisturbed::within_limit;
 use nix::sys::resource::{Resource, getrlimit};
-use std::ffi::{CString, OsStr, c_int};
+use std::ffi::c_int;
 use std::fs::File;
 use std::hint;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
@@ -206,53 +206,28 @@ pub(super) fn sync(file: &File) -> Result<(), i32> {
 /// kept open, so that neither chdir(2) nor chroot(2) makes it another name.
 #[derive(Debug)]
 pub(super) struct Named {
-    folder: Kept,
-    name: CString,
-    identity: (u64, u64),
+    place: Target,
+    file: (libc::dev_t, libc::ino_t),
 }
 
 impl Named {
     pub(super) fn of(path: &Path, file: &File) -> Result<Self, Error> {
-        let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
-        let folder = whole.parent().unwrap_or(Path::new("/"));
-        let name = whole.file_name().unwrap_or(OsStr::new("."));
-        let name =
-            CString::new(name.as_bytes()).map_err(|error| Error::of("realpath", &error.into()))?;
-        let ours = file.metadata().map_err(|error| Error::of("fstat", &error))?;
-        let folder = File::options().read(true).custom_flags(FOLDER).open(folder);
-        let folder = folder.map_err(|error| Error::of("open", &error))?;
-        Ok(Self { folder: Kept::of(folder)?, name, identity: (ours.dev(), ours.ino()) })
+        let ours = status(file.as_fd())?;
+        let place = Target::find(path, true)
+            .map_err(|error| Error::System { call: "open", errno: error.errno() })?;
+        Ok(Self { place, file: (ours.st_dev, ours.st_ino) })
     }
 
     /// Whether the name leads somewhere else now, or nowhere. Who may not look does not know.
     pub(super) fn is_gone(&self) -> bool {
-        let now = match status_in(self.folder.as_fd(), &self.name) {
-            Ok(now) => now,
-            Err(errno) => return errno == libc::ENOENT,
-        };
-        #[allow(clippy::unnecessary_cast, reason = "other types on other systems")]
-        let identity = (now.st_dev as u64, now.st_ino as u64);
-        identity != self.identity
+        let now = self.place.status(false);
+        now.is_ok_and(|now| now.is_none_or(|now| now.file != self.file))
     }
-}
 
-/// For looking up names only, where that exists: no permission to read the folder is needed.
-#[cfg(target_os = "linux")]
-const FOLDER: c_int = libc::O_PATH | libc::O_DIRECTORY;
-#[cfg(not(target_os = "linux"))]
-const FOLDER: c_int = libc::O_DIRECTORY;
-
-/// The folder has the name of a new file. Where it may not be read, and so not be opened, all of
-/// the file system is written.
-pub(super) fn sync_folder(path: &Path, file: &File) -> Result<(), Error> {
-    let whole = std::fs::canonicalize(path).map_err(|error| Error::of("realpath", &error))?;
-    let folder = whole.parent().unwrap_or(Path::new("/"));
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-            sync_file_system_of(file.as_fd())
-                .map_err(|errno| Error::of("syncfs", &std::io::Error::from_raw_os_error(errno)))
-        }
-        other => other.map_err(|error| Error::of("fsync", &error)),
+    /// The folder has the name of a new file.
+    pub(super) fn sync(&self, file: &File) -> Result<(), Error> {
+        let done = self.place.sync(file.as_fd());
+        done.map_err(|errno| Error::System { call: "fsync", errno })
     }
 }
 

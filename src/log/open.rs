@@ -146,7 +146,7 @@ impl LogOptions {
         };
         let least = if self.capacity == 0 { length + LEAST } else { wanted };
         let (bytes, capacity) = Bytes::of(file, true, wanted, least)?;
-        let named = Named::of(path, file).ok();
+        let named = Named::of(path, file);
         // An error that nobody was told yet is not about what is flushed from now on; and what it
         // is about is written again below.
         let _ = disk::sync(file);
@@ -161,7 +161,7 @@ impl LogOptions {
             Err(NoHeader::Blank) => {
                 let salt = RandomState::new().build_hasher().finish() as u32;
                 begin(&bytes, file, salt)?;
-                disk::sync_folder(path, file)?;
+                named.as_ref().map_err(|error| *error)?.sync(file)?;
                 Header { salt, watermark: Some(FIRST), slot: 1, good: [true; 2] }
             }
             Err(other) => return Err(other.into()),
@@ -185,7 +185,8 @@ impl LogOptions {
         let recovery =
             Recovery { records: end.records, end: end.position, durable: end.durable, torn };
         let growth = Growth::new(self.step, capacity, page_size() as u64);
-        Ok(Opened { bytes, header, recovery, witness, named, slow_zeros: self.slow_zeros, growth })
+        let (named, slow_zeros) = (named.ok(), self.slow_zeros);
+        Ok(Opened { bytes, header, recovery, witness, named, slow_zeros, growth })
     }
 
     /// Finds the end, and makes it the end on the disk as well.

@@ -71,7 +71,18 @@ pub(crate) fn status(file: BorrowedFd<'_>) -> Result<libc::stat, Failed> {
 
 /// What the name stands for, a symbolic link included.
 pub(crate) fn status_in(folder: BorrowedFd<'_>, name: &CStr) -> Result<libc::stat, c_int> {
-    retried(|| fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW))
+    status_at(folder, name, false)
+}
+
+/// What the name stands for, or what a symbolic link there leads to.
+#[inline(never)]
+pub(crate) fn status_at(
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    follow: bool,
+) -> Result<libc::stat, c_int> {
+    let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+    retried(|| fstatat(folder, name, flags))
 }
 
 /// Opens `name` in `folder`, or relative to the working directory.

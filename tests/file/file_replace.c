@@ -430,6 +430,23 @@ static void links(void) {
           whole(path_of("hard"), PAGE) == 'n');
 }
 
+/* Links of /proc to a file that has a name, that has none, and one whose text names another's. */
+static void magic(void) {
+    char link[64], deleted[PATH_MAX], there[PAGE];
+    put("new", 'n', PAGE);
+    put("live", 'o', PAGE);
+    int fd = open(path_of("live"), O_RDWR);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    CHECK(sigward_replace_file(path_of("new"), link) == 0 && whole(path_of("live"), PAGE) == 'n');
+    snprintf(deleted, sizeof deleted, "%s (deleted)", path_of("live"));
+    refuses(ENOENT, path_of("new"), link);
+    CHECK(access(deleted, F_OK) == -1 && errno == ENOENT);
+    put("live (deleted)", 'a', PAGE);
+    refuses(ENOENT, path_of("new"), link);
+    CHECK(whole(deleted, PAGE) == 'a' && whole(path_of("live"), PAGE) == 'n');
+    CHECK(pread(fd, there, sizeof there, 0) == PAGE && there[0] == 'o' && leftovers() == 0);
+}
+
 /* Holes stay holes, and files of another file system come over: /proc's have no length. */
 static void sources(void) {
     int fd = open(path_of("sparse"), O_RDWR | O_CREAT, 0644), memory = memfd_create("source", 0);
@@ -581,9 +598,9 @@ static void unsynced(void) {
 }
 #define WARDED_ONLY                                                                                \
     , {"bad", bad}, {"writer", writer}, {"attributes", attributes}, {"links", links},              \
-        {"sources", sources}, {"not_permitted", not_permitted}, {"mounts", mounts},                \
-        {"changing", changing}, {"generations", generations}, {"unsynced", unsynced},              \
-        {"fixed", fixed}, {"swept", swept}, {                                                      \
+        {"magic", magic}, {"sources", sources}, {"not_permitted", not_permitted},                  \
+        {"mounts", mounts}, {"changing", changing}, {"generations", generations},                  \
+        {"unsynced", unsynced}, {"fixed", fixed}, {"swept", swept}, {                              \
         "long_hole", long_hole                                                                     \
     }
 #else

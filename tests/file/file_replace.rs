@@ -204,6 +204,11 @@ fn links_are_followed_or_replaced() {
 }
 
 #[test]
+fn a_link_of_proc_is_followed_only_where_its_text_names_what_it_leads_to() {
+    each(|file_system| drop(warded(file_system, "magic")));
+}
+
+#[test]
 fn holes_other_file_systems_and_proc_as_sources() {
     each(|file_system| drop(warded(file_system, "sources")));
 }

@@ -877,6 +877,22 @@ static void unreadable(void) {
     CHECK(sigward_log_close(log) == 0);
 }
 
+/* What the kernel finds by a path no text names: the working folder lies outside the root. */
+static void unreachable(void) {
+    sigward_log *log;
+    const char *jail = path_of("jail");
+    CHECK(mkdir(jail, 0755) == 0 && chdir(arguments[0]) == 0);
+    if (chroot(jail) != 0) {
+        CHECK(errno == EPERM);
+        SAY("none\n");
+        return;
+    }
+    CHECK(sigward_log_open("outside", NULL, NULL, &log) == 0);
+    CHECK(append(log, 0) == 0 && sigward_log_flush(log, NULL) == 0);
+    CHECK(rename("outside", "moved") == 0 && sigward_log_flush(log, NULL) == -ESTALE);
+    CHECK(sigward_log_close(log) == 0 && count("moved") == 1);
+}
+
 #define WARDED_ONLY                                                                                \
     , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim},                \
         {"follow", follow}, {"open", try_open}, {"forked", forked}, {"limits", limits},            \
@@ -884,7 +900,7 @@ static void unreadable(void) {
         {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed},    \
         {"refused", refused},                                                                      \
         {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit},              \
-        {"unreadable", unreadable}
+        {"unreadable", unreadable}, {"unreachable", unreachable}
 #else
 #define WARDED_ONLY
 #endif

@@ -297,6 +297,12 @@ fn a_limit_below_what_is_reserved_is_an_error_of_one_append() {
 }
 
 #[test]
+fn a_folder_that_no_text_names_is_room_for_a_log() {
+    let folder = scratch("log-unreachable");
+    run(&prepared("log", Link::Archive), &["unreachable", folder.as_str()]).lived();
+}
+
+#[test]
 fn a_folder_that_may_not_be_read_is_room_for_a_log() {
     let folder = scratch("log-unreadable");
     run(&prepared("log", Link::Archive), &["unreadable", folder.as_str()]).lived();

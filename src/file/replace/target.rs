@@ -1,8 +1,8 @@
-//! Where the new file goes: a folder, held open, and a name in it. Everything later is relative to
-//! the folder, so that moving it meanwhile does no harm.
+//! Where the new file goes, or a log is: a folder, held open, and a name in it. Everything later is
+//! relative to the folder, so that moving it meanwhile does no harm.
 
 use super::super::error::Error;
-use crate::sys::call::{open_at, retried, status_in, sync_file_system_of};
+use crate::sys::call::{open_at, retried, status_at, sync_file_system_of};
 use crate::sys::kept::Kept;
 use std::ffi::{CStr, CString, c_int};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,8 +18,15 @@ pub(super) enum Existing {
     Link,
 }
 
+/// A file, by its type, device and inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    kind: libc::mode_t,
+    pub(crate) file: (libc::dev_t, libc::ino_t),
+}
+
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) folder: Kept<OwnedFd>,
     pub(super) name: CString,
     /// Without permission to read it a folder cannot be opened for fsync(2).
@@ -30,18 +37,27 @@ pub(super) struct Target {
 const MOST_LINKS: usize = 40;
 
 impl Target {
-    pub(super) fn find(path: &Path, follow: bool) -> Result<Self, Error> {
-        let mut path = path.as_os_str().as_bytes().to_vec();
-        let mut base: Option<Kept<OwnedFd>> = None;
+    /// The text of a link in /proc (`fd`, `exe`) may name another file than the kernel finds there:
+    /// where the file was unlinked, or lies in another mount namespace. So both are compared.
+    pub(crate) fn find(given: &Path, follow: bool) -> Result<Self, Error> {
+        let mut path = given.as_os_str().as_bytes().to_vec();
+        let mut last: Option<(Kept<OwnedFd>, Option<Found>)> = None;
+        let mut why = libc::ELOOP;
         for _ in 0..=MOST_LINKS {
-            let target = Self::split(base.as_ref().map(|base| base.as_fd()), &path)?;
-            if target.kind()? != Some(libc::S_IFLNK) || !follow {
+            let target = Self::split(last.as_ref().map(|(base, _)| base.as_fd()), &path)?;
+            let here = target.status(false)?;
+            if follow && here.is_some_and(|here| here.kind == libc::S_IFLNK) {
+                path = read_link(target.folder.as_fd(), &target.name)?;
+                let found = target.status(true)?;
+                last = Some((target.folder, found));
+            } else if last.is_none_or(|(_, found)| found == here) {
                 return Ok(target);
+            } else {
+                // From the beginning: a link may have been switched in between.
+                (path, last, why) = (given.as_os_str().as_bytes().to_vec(), None, libc::ENOENT);
             }
-            path = read_link(target.folder.as_fd(), &target.name)?;
-            base = Some(target.folder);
         }
-        Err(Error::system("readlink", libc::ELOOP))
+        Err(Error::system("readlink", why))
     }
 
     fn split(base: Option<BorrowedFd<'_>>, path: &[u8]) -> Result<Self, Error> {
@@ -61,10 +77,14 @@ impl Target {
         Ok(Self { folder: Kept::of(folder)?, name, readable })
     }
 
-    /// The name's file type; none if it is free.
-    fn kind(&self) -> Result<Option<libc::mode_t>, Error> {
-        match status_in(self.folder.as_fd(), &self.name) {
-            Ok(status) => Ok(Some(status.st_mode & libc::S_IFMT)),
+    /// What the name stands for, or what a link there leads to; none if nothing is there.
+    #[inline(never)]
+    pub(crate) fn status(&self, follow: bool) -> Result<Option<Found>, Error> {
+        match status_at(self.folder.as_fd(), &self.name, follow) {
+            Ok(status) => Ok(Some(Found {
+                kind: status.st_mode & libc::S_IFMT,
+                file: (status.st_dev, status.st_ino),
+            })),
             Err(libc::ENOENT) => Ok(None),
             Err(errno) => Err(Error::system("stat", errno)),
         }
@@ -72,7 +92,7 @@ impl Target {
 
     /// What is to be replaced; an error if that is nothing to replace.
     pub(super) fn existing(&self) -> Result<Existing, Error> {
-        match self.kind()? {
+        match self.status(false)?.map(|found| found.kind) {
             None => Ok(Existing::Nothing),
             Some(libc::S_IFREG) => Ok(Existing::File),
             Some(libc::S_IFLNK) => Ok(Existing::Link),
@@ -82,7 +102,7 @@ impl Target {
     }
 
     /// The folder's entry is on the disk afterwards. `file` is one of the same file system.
-    pub(super) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), Error> {
+    pub(crate) fn sync(&self, file: BorrowedFd<'_>) -> Result<(), c_int> {
         let done = if self.readable {
             retried(|| nix::unistd::fsync(&*self.folder))
         } else {
@@ -91,7 +111,7 @@ impl Target {
         match done {
             // What a file system says that writes folders at once, or cannot otherwise.
             Ok(()) | Err(libc::EINVAL | libc::ENOTSUP) => Ok(()),
-            Err(errno) => Err(Error::Unsynced { errno }),
+            failed => failed,
         }
     }
 }
