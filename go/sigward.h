@@ -1613,6 +1613,9 @@ int sigward_log_open_sized(const char *path,
 // its name (unlinked, renamed, replaced), which is looked for at flushes; then, and after a flush
 // that failed, every later call fails, too: open the log anew. -EPERM: a forked child, or somebody
 // has made the file immutable (chattr +i). -EINVAL: a NULL pointer.
+//
+// record must be readable. A handler that jumps out of the call (siglongjmp(3), at a fault there)
+// leaves the log locked: every later call for it waits. What was appended before is whole.
 int sigward_log_append(const struct sigward_log *log,
                        const void *record,
                        size_t len,

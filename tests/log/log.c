@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <dirent.h>
 #include <sched.h>
+#include <setjmp.h>
 
 /* The log's own, whatever the kernel's is. */
 #undef PAGE
@@ -893,6 +894,26 @@ static void unreachable(void) {
     CHECK(sigward_log_close(log) == 0 && count("moved") == 1);
 }
 
+/* "What was appended before is whole": a handler jumps out at a fault in the caller's record. */
+static sigjmp_buf before_the_fault;
+
+static void jump(int signal) { siglongjmp(before_the_fault, signal); }
+
+static void jumped_out(void) {
+    sigward_log *log;
+    const char *path = path_of("jumped");
+    CHECK(sigward_init(NULL) == 0 && sigward_log_open(path, NULL, NULL, &log) == 0);
+    for (uint64_t i = 0; i < 10; i++) CHECK(append(log, i) == 0);
+    signal(SIGSEGV, jump);
+    unsigned char *half = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(half != MAP_FAILED && mprotect(half, PAGE, PROT_READ) == 0);
+    if (sigsetjmp(before_the_fault, 1) == 0) {
+        sigward_log_append(log, half, 2 * PAGE, NULL);
+        CHECK(0);
+    }
+    CHECK(count(path) == 10);
+}
+
 #define WARDED_ONLY                                                                                \
     , {"last_blocks", last_blocks}, {"gives_back", gives_back}, {"victim", victim},                \
         {"follow", follow}, {"open", try_open}, {"forked", forked}, {"limits", limits},            \
@@ -900,7 +921,8 @@ static void unreachable(void) {
         {"other_file", other_file}, {"begun", begun}, {"failing", failing}, {"healed", healed},    \
         {"refused", refused},                                                                      \
         {"counted", counted}, {"untouched", untouched}, {"lower_limit", lower_limit},              \
-        {"unreadable", unreadable}, {"unreachable", unreachable}
+        {"unreadable", unreadable}, {"unreachable", unreachable},            \
+        {"jumped_out", jumped_out}
 #else
 #define WARDED_ONLY
 #endif

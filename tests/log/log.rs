@@ -303,6 +303,12 @@ fn a_folder_that_no_text_names_is_room_for_a_log() {
 }
 
 #[test]
+fn a_jump_out_of_an_append_leaves_what_was_appended_before() {
+    let folder = scratch("log-jumped");
+    run(&prepared("log", Link::Archive), &["jumped_out", folder.as_str()]).lived();
+}
+
+#[test]
 fn a_folder_that_may_not_be_read_is_room_for_a_log() {
     let folder = scratch("log-unreadable");
     run(&prepared("log", Link::Archive), &["unreadable", folder.as_str()]).lived();
