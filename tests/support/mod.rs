@@ -335,7 +335,8 @@ pub fn patience(seconds: u64) -> Duration {
     Duration::from_secs(seconds * factor.unwrap_or(1))
 }
 
-/// Runs a program with these arguments, for at most four minutes.
+/// Runs a program with these arguments, for at most ten minutes: on a busy machine some hosts that
+/// start hundreds of processes take five.
 pub fn run(program: &Path, arguments: &[&str]) -> Run {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -353,7 +354,7 @@ pub fn run_command(mut command: Command) -> Run {
     slowed(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the host starts");
-    let deadline = Instant::now() + patience(240);
+    let deadline = Instant::now() + patience(600);
     // Hosts print less than a pipe holds, so nobody has to read meanwhile.
     while child.try_wait().expect("a child of ours").is_none() {
         if Instant::now() > deadline {
