@@ -78,7 +78,7 @@ fn no_request_to_a_go_service_fails_when_watchers_come_and_go() {
     println!("{} watchers: {requests} requests, {failed} failed", watchers());
     assert!(failed == 0 && requests > watchers(), "{requests} {failed} {errors}");
     // One that fails is counted.
-    let clients = load();
+    let mut clients = load();
     wait_for(|| {
         let socket = std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap();
         // Three, its poller's, the listener, and eight connections.
@@ -86,5 +86,7 @@ fn no_request_to_a_go_service_fails_when_watchers_come_and_go() {
     });
     server.kill().unwrap();
     server.wait().unwrap();
+    // They say so before they are told to end.
+    clients.stderr.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     assert_ne!(said(clients).1, 0);
 }
