@@ -39,15 +39,16 @@ mod replace;
 mod reserve;
 pub(crate) mod snapshot;
 mod steady;
+mod target;
 
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub(crate) use error::UNSYNCED;
 pub(crate) use lease::has_writer;
 pub use lease::{Lease, Notice};
-pub(crate) use replace::Target;
 pub use replace::{ReplaceOptions, Replacement, replace_file};
 pub(crate) use reserve::reserve_with_pauses;
 pub use reserve::{Promise, reserve, reserve_slowly};
 
 pub(crate) use snapshot::{Frozen, Request, freeze, memory_left};
+pub(crate) use target::Target;

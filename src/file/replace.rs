@@ -33,12 +33,12 @@
 mod attributes;
 pub(super) mod contents;
 mod fidelity;
-mod target;
 mod temporary;
 #[cfg(target_os = "linux")]
 mod xattr;
 
 use super::error::Error;
+use super::target::{Existing, Target};
 use crate::sys::call::{Failed, status};
 use attributes::Attributes;
 use fidelity::Fidelity;
@@ -46,8 +46,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use target::Existing;
-pub(crate) use target::Target;
 use temporary::Temporary;
 
 /// Copies the contents of `source` over `destination` at once: as `cp source destination`, but

@@ -3,7 +3,8 @@
 //! Daemons close every descriptor that they know nothing of, and the numbers are given out again.
 //! Whoever writes, reads or closes there then does it to somebody's file, so what is kept is asked
 //! before. What cannot be told apart: two descriptors of one file, and those that have none
-//! (eventfd(2), inotify(7), epoll(7)), for they all share one inode.
+//! (eventfd(2), inotify(7), epoll(7)), for they all share one inode. (Maps, whose descriptor nobody
+//! is handed, want it to be close-on-exec as well: `sigbus/kept.rs`.)
 
 use super::call::{Failed, status};
 use std::fs::File;

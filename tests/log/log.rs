@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::file_systems::{ALL, BTRFS, EXT2, EXT4, FileSystem, TMPFS, XFS};
-use support::{Link, Scratch, may_lock, prepared, run, run_command};
+use support::{Link, Scratch, in_folder, may_lock, prepared, run, run_command};
 
 fn each(test: impl Fn(&FileSystem)) {
     ALL.iter()
@@ -254,20 +254,17 @@ fn there_is_one_writer() {
 
 #[test]
 fn a_forked_child_leaves_the_log_alone() {
-    let folder = scratch("log-fork");
-    run(&prepared("log", Link::Archive), &["forked", folder.as_str()]).lived();
+    in_folder("log", "forked", Link::Archive).lived();
 }
 
 #[test]
 fn a_child_of_another_pid_namespace_leaves_the_log_alone() {
-    let folder = scratch("log-namespace");
-    run(&prepared("log", Link::Archive), &["namespaced", folder.as_str()]).lived();
+    in_folder("log", "namespaced", Link::Archive).lived();
 }
 
 #[test]
 fn the_sum_is_that_of_the_bytes_in_the_log() {
-    let folder = scratch("log-changing");
-    run(&prepared("log", Link::Archive), &["changing", folder.as_str()]).lived();
+    in_folder("log", "changing", Link::Archive).lived();
 }
 
 #[test]
@@ -286,40 +283,33 @@ fn opening_takes_no_file_away() {
 
 #[test]
 fn limits_are_errors_and_no_signals() {
-    let folder = scratch("log-limits");
-    run(&prepared("log", Link::Archive), &["limits", folder.as_str()]).lived();
+    in_folder("log", "limits", Link::Archive).lived();
 }
 
 #[test]
 fn a_limit_below_what_is_reserved_is_an_error_of_one_append() {
-    let folder = scratch("log-lower");
-    run(&prepared("log", Link::Archive), &["lower_limit", folder.as_str()]).lived();
+    in_folder("log", "lower_limit", Link::Archive).lived();
 }
 
 #[test]
 fn a_folder_that_no_text_names_is_room_for_a_log() {
-    let folder = scratch("log-unreachable");
-    run(&prepared("log", Link::Archive), &["unreachable", folder.as_str()]).lived();
+    in_folder("log", "unreachable", Link::Archive).lived();
 }
 
 #[test]
 fn a_jump_out_of_an_append_leaves_what_was_appended_before() {
-    let folder = scratch("log-jumped");
-    run(&prepared("log", Link::Archive), &["jumped_out", folder.as_str()]).lived();
+    in_folder("log", "jumped_out", Link::Archive).lived();
 }
 
 #[test]
 fn a_folder_that_may_not_be_read_is_room_for_a_log() {
-    let folder = scratch("log-unreadable");
-    run(&prepared("log", Link::Archive), &["unreadable", folder.as_str()]).lived();
+    in_folder("log", "unreadable", Link::Archive).lived();
 }
 
 #[test]
 fn bad_input_is_refused_and_nothing_leaks() {
-    let folder = scratch("log-bad");
-    run(&prepared("log", Link::Archive), &["bad", folder.as_str()]).lived();
-    let folder = scratch("log-bad-debug");
-    run(&prepared("log", Link::DebugArchive), &["bad", folder.as_str()]).lived();
+    in_folder("log", "bad", Link::Archive).lived();
+    in_folder("log", "bad", Link::DebugArchive).lived();
 }
 
 #[test]

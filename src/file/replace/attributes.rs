@@ -2,7 +2,7 @@
 
 use super::super::error::Error;
 use super::fidelity::Fidelity;
-use super::target::Target;
+use crate::file::target::Target;
 use crate::sys::call::{open_at, retried, status};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};

@@ -9,7 +9,7 @@
 //! have all of those, the number is one that nobody can foresee.
 
 use super::super::error::Error;
-use super::target::Target;
+use crate::file::target::Target;
 #[cfg(target_os = "linux")]
 use crate::sys::call::kind_of_file;
 use crate::sys::call::{Failed, again, open_at, retried, status, status_in};

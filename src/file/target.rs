@@ -1,7 +1,7 @@
-//! Where the new file goes, or a log is: a folder, held open, and a name in it. Everything later is
+//! Where a new file goes, or a log is: a folder, held open, and a name in it. Everything later is
 //! relative to the folder, so that moving it meanwhile does no harm.
 
-use super::super::error::Error;
+use super::error::Error;
 use crate::sys::call::{open_at, retried, status_at, sync_file_system_of};
 use crate::sys::kept::Kept;
 use std::ffi::{CStr, CString, c_int};
