@@ -44,7 +44,10 @@ pub fn guard() -> Result<(), crate::Error> {
     }
     let held = chain::lock()?;
     crate::sys::pages::page_size();
-    crate::sys::wiped::remember_process();
+    // A child that shares our memory leaves the word to its parent.
+    if !crate::sys::wiped::knows_process() {
+        crate::sys::wiped::remember_process();
+    }
     chain::take(&held, &OWNER)?;
     crate::observe::log::read_environment();
     GUARDING.store(true, Ordering::Release);
